@@ -1,0 +1,1 @@
+"""Comparison of policies and the report that shows it."""

@@ -1,0 +1,95 @@
+"""The controller contract: what decides which action is executed, and what it is labelled with.
+
+A policy in its executor, an expert, the DAgger mixture, noise on the executed action, a gate and a human
+are all controllers; most of them wrap another controller.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from jaxtyping import Bool, Int64, Shaped, UInt8
+
+from steadyhand.core.seeding import RowStreams
+
+Observation = Mapping[str, np.ndarray]
+"""Feature name -> (B, *feature shape)."""
+
+
+class Actor(IntEnum):
+    """Who chose the executed action."""
+
+    EXPERT = 0
+    POLICY = 1
+    HUMAN = 2
+    NOISE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One control step of a batch of rows.
+
+    Attributes:
+        action: (B, A) what is executed.
+        label: (B, A) the clean, intended expert action, stored whether it is executed or not.
+        label_valid: (B,) whether an expert was asked; where False, `label` repeats `action`.
+        actor: (B,) an `Actor` for each row.
+        intervention: (B,) whether someone took over from the policy.
+    """
+
+    action: Shaped[np.ndarray, "B A"]
+    label: Shaped[np.ndarray, "B A"]
+    label_valid: Bool[np.ndarray, " B"]
+    actor: UInt8[np.ndarray, " B"]
+    intervention: Bool[np.ndarray, " B"]
+
+    @classmethod
+    def by(
+        cls,
+        actor: Actor,
+        action: Shaped[np.ndarray, "B A"],
+        *,
+        label: Shaped[np.ndarray, "B A"] | None = None,
+    ) -> "Decision":
+        """Return a decision of one actor for all rows; with `label` it counts as labelled."""
+        num_rows = len(action)
+        return cls(
+            action=action,
+            label=action if label is None else label,
+            label_valid=np.full(num_rows, label is not None),
+            actor=np.full(num_rows, actor, dtype=np.uint8),
+            intervention=np.zeros(num_rows, dtype=bool),
+        )
+
+
+class Controller(ABC):
+    """Chooses actions for rows of a batched env."""
+
+    @abstractmethod
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Decide for the rows of the env that are alive.
+
+        Args:
+            observation: What a policy may see, (B, ...) for each feature, in the order of `rows`.
+            privileged: What only experts may see, likewise; empty where the env has none.
+            rows: (B,) env rows, so that a controller can keep memory for each of them.
+            generator: The random streams of these rows, in the same order.
+        """
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
+        """Forget what is remembered of `rows`; called before their first step of a new episode."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory kept between steps, for snapshots; empty for memoryless controllers."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:  # noqa: B027  optional
+        """Continue from what `state` returned."""

@@ -1,0 +1,142 @@
+"""What an env or a data set offers: named features with shape, dtype, units and the control step."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from steadyhand.core.errors import SpecError
+
+FeatureKind = Literal["continuous", "discrete", "image", "rotation"]
+
+STATE = "observation.state"
+ENVIRONMENT_STATE = "observation.environment_state"
+IMAGES = "observation.images."
+ACTION = "action"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """One named array of an observation or an action, without batch or time axes.
+
+    Attributes:
+        shape: Shape of one step. Images are (height, width, channels). Discrete features are (1,).
+        dtype: NumPy dtype name. Images are uint8, discrete features int64, the rest float32.
+        kind: How the values may be treated: only "continuous" is ever normalised by statistics.
+        names: One name for each entry of a vector, if known.
+        units: One unit for each entry of a vector, such as "m" or "rad/s", if known.
+        low: Lowest legal value of each entry, if bounded.
+        high: Highest legal value of each entry, if bounded.
+        num_classes: Number of values of a discrete feature.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    kind: FeatureKind = "continuous"
+    names: tuple[str, ...] | None = None
+    units: tuple[str, ...] | None = None
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        if any(size < 1 for size in self.shape):
+            raise SpecError("A feature has an empty axis.", got=self.shape, expected="sizes >= 1")
+        if self.kind == "image" and (len(self.shape) != 3 or self.dtype != "uint8"):
+            raise SpecError(
+                "An image feature must be uint8 of shape (height, width, channels).",
+                got=f"{self.dtype} {self.shape}",
+                hint="use kind='continuous' for other arrays",
+            )
+        if (self.kind == "discrete") != (self.num_classes is not None):
+            raise SpecError(
+                "num_classes belongs to discrete features, and only to them.",
+                got=f"kind={self.kind!r}, num_classes={self.num_classes}",
+            )
+        if self.kind == "discrete" and self.dtype != "int64":
+            raise SpecError("A discrete feature must be int64.", got=self.dtype, expected="int64")
+        for label, values in (("names", self.names), ("units", self.units)):
+            if values is not None and len(values) != self.size:
+                raise SpecError(
+                    f"One entry of {label} is needed for each value.",
+                    got=len(values),
+                    expected=self.size,
+                )
+        for label, bounds in (("low", self.low), ("high", self.high)):
+            if bounds is not None and len(bounds) != self.size:
+                raise SpecError(
+                    f"One entry of {label} is needed for each value.",
+                    got=len(bounds),
+                    expected=self.size,
+                )
+
+    @property
+    def size(self) -> int:
+        """Number of values in one step."""
+        return math.prod(self.shape)
+
+    def check(self, value: np.ndarray, *, name: str) -> None:
+        """Raise SpecError unless `value` is (any leading axes..., *shape) of this dtype and finite."""
+        shape = value.shape[value.ndim - len(self.shape) :]
+        if value.ndim < len(self.shape) or shape != self.shape:
+            raise SpecError(
+                f"{name} has the wrong shape.",
+                got=value.shape,
+                expected=f"(..., {', '.join(map(str, self.shape))})",
+            )
+        if value.dtype != np.dtype(self.dtype):
+            raise SpecError(
+                f"{name} has the wrong dtype.",
+                got=value.dtype,
+                expected=self.dtype,
+                hint=f"convert it with .astype({self.dtype!r})",
+            )
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            bad = np.argwhere(~np.isfinite(value))[0].tolist()
+            raise SpecError(
+                f"{name} holds values that are not finite.",
+                got=f"first at index {bad}",
+                expected="finite numbers",
+            )
+
+
+def image_spec(height: int, width: int, channels: int) -> FeatureSpec:
+    """Return the spec of a uint8 image of shape (height, width, channels)."""
+    return FeatureSpec(shape=(height, width, channels), dtype="uint8", kind="image")
+
+
+def discrete_spec(num_classes: int) -> FeatureSpec:
+    """Return the spec of one choice out of `num_classes`, stored as int64 of shape (1,)."""
+    return FeatureSpec(shape=(1,), dtype="int64", kind="discrete", num_classes=num_classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvSpec:
+    """What a learner may see and do, and how fast.
+
+    Attributes:
+        env_id: Name under which `steadyhand.envs.make` finds the env.
+        observation: Features that policies see, by LeRobot name.
+        privileged: Features that only experts see (for a car: its pose on the track).
+        action: The action; (A,) float32, or (1,) int64 for a discrete action.
+        control_dt: Time between two actions [s].
+        max_episode_steps: Steps after which an episode is truncated.
+        task: Text of the task, stored with every episode.
+    """
+
+    env_id: str
+    observation: dict[str, FeatureSpec]
+    action: FeatureSpec
+    control_dt: float
+    max_episode_steps: int
+    privileged: dict[str, FeatureSpec] = field(default_factory=dict[str, FeatureSpec])
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.control_dt > 0:
+            raise SpecError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
+        if self.max_episode_steps < 1:
+            raise SpecError("max_episode_steps must be positive.", got=self.max_episode_steps)
+        if not self.observation:
+            raise SpecError("An env needs at least one observation feature.", got="none")

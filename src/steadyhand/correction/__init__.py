@@ -1,0 +1,1 @@
+"""Remedies for compounding error, online and offline."""

@@ -1,0 +1,188 @@
+"""One episode: what was seen, what was done, what the expert would have done, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float32, Shaped, UInt8
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.protocol import Actor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where an episode came from.
+
+    Attributes:
+        source: "demonstration", "rollout", "correction" or the name of an imported data set.
+        seed: Seed of the run that recorded it, or -1 if unknown.
+        start: JSON text of the env's `Start`, or "".
+        round: Round of an iterative correction; 0 before the first.
+        outcome: How it ended in a word: "success", "failure", "time", "interrupted", "unknown".
+    """
+
+    source: str = "unknown"
+    seed: int = -1
+    start: str = ""
+    round: int = 0
+    outcome: str = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """Marks a synthetic step that continues in step `step` + 1 of episode `parent` of the same data set."""
+
+    parent: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Episode:
+    """T steps; observation[t] is what was seen before action[t] was executed.
+
+    Attributes:
+        observation: Feature name -> (T, *feature shape).
+        action: (T, A) executed actions.
+        expert_action: (T, A) the expert's intended action. Training targets are read from here.
+        expert_action_valid: (T,) False where no expert was asked; `expert_action` repeats `action` there.
+        actor: (T,) an `Actor` for each step.
+        intervention: (T,) whether someone had taken over from the policy.
+        weight: (T,) training weight of each step.
+        reward: (T,) reward of each step.
+        final_observation: What was seen after the last action, if recorded; feature -> (*feature shape).
+        terminated: The task ended by its own rules.
+        truncated: The episode was cut by time or by its recorder.
+        success: Whether the task was done, or None if unknown.
+        task: Text of the task.
+        control_dt: Time between steps [s].
+        provenance: Where the episode came from.
+        branch: Set for one-step synthetic episodes (corrective labels, displaced views).
+
+    Raises:
+        DataError: Lengths that differ, NaN, wrong dtypes, or an invalid label that differs from the action.
+    """
+
+    observation: Mapping[str, Shaped[np.ndarray, "T ..."]]
+    action: Shaped[np.ndarray, "T A"]
+    expert_action: Shaped[np.ndarray, "T A"]
+    expert_action_valid: Bool[np.ndarray, " T"]
+    actor: UInt8[np.ndarray, " T"]
+    intervention: Bool[np.ndarray, " T"]
+    weight: Float32[np.ndarray, " T"]
+    reward: Float32[np.ndarray, " T"]
+    final_observation: Mapping[str, np.ndarray] | None = None
+    terminated: bool = False
+    truncated: bool = False
+    success: bool | None = None
+    task: str = ""
+    control_dt: float
+    provenance: Provenance = field(default_factory=Provenance)
+    branch: Branch | None = None
+
+    def __post_init__(self) -> None:
+        length = len(self.action)
+        if length < 1:
+            raise DataError("An episode has no steps.", hint="drop it before building an Episode")
+        columns = {
+            "expert_action": self.expert_action,
+            "expert_action_valid": self.expert_action_valid,
+            "actor": self.actor,
+            "intervention": self.intervention,
+            "weight": self.weight,
+            "reward": self.reward,
+            **self.observation,
+        }
+        for name, column in columns.items():
+            if len(column) != length:
+                raise DataError(
+                    f"{name} does not have one entry for each action.",
+                    got=len(column),
+                    expected=length,
+                    hint="T actions need T observations; put observation T in final_observation",
+                )
+        for name, column in {"action": self.action, **columns}.items():
+            if column.dtype.kind == "f" and not np.isfinite(column).all():
+                step = int(np.argwhere(~np.isfinite(column))[0][0])
+                raise DataError(
+                    f"{name} holds NaN or infinity.",
+                    got=f"first at step {step} of {length}",
+                    expected="finite numbers",
+                )
+        if self.expert_action.shape != self.action.shape or self.expert_action.dtype != self.action.dtype:
+            raise DataError(
+                "expert_action must look like action.",
+                got=f"{self.expert_action.dtype} {self.expert_action.shape}",
+                expected=f"{self.action.dtype} {self.action.shape}",
+            )
+        unlabelled = ~self.expert_action_valid
+        if not np.array_equal(self.expert_action[unlabelled], self.action[unlabelled]):
+            raise DataError("expert_action must repeat action where expert_action_valid is False.")
+        if not self.control_dt > 0:
+            raise DataError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
+        if self.final_observation is not None and set(self.final_observation) != set(self.observation):
+            raise DataError(
+                "final_observation has other features than observation.",
+                got=sorted(self.final_observation),
+                expected=sorted(self.observation),
+            )
+        if self.branch is not None and length != 1:
+            raise DataError("A branch episode is one step long.", got=length, expected=1)
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    @property
+    def num_labels(self) -> int:
+        """Number of steps at which an expert was asked."""
+        return int(self.expert_action_valid.sum())
+
+
+def demonstration(
+    observation: Mapping[str, np.ndarray],
+    action: np.ndarray,
+    *,
+    control_dt: float,
+    reward: np.ndarray | None = None,
+    final_observation: Mapping[str, np.ndarray] | None = None,
+    terminated: bool = False,
+    truncated: bool = False,
+    success: bool | None = None,
+    task: str = "",
+    actor: Actor = Actor.EXPERT,
+    provenance: Provenance | None = None,
+) -> Episode:
+    """Return an episode whose every executed action is the expert's own.
+
+    Args:
+        observation: Feature name -> (T, ...).
+        action: (T, A), or (T,) for a discrete action.
+        control_dt: Time between steps [s].
+        reward: (T,), zeros if None.
+        final_observation: What was seen after the last action.
+        terminated: The task ended by its own rules.
+        truncated: The episode was cut.
+        success: Whether the task was done, if known.
+        task: Text of the task.
+        actor: EXPERT or HUMAN.
+        provenance: Where it came from.
+    """
+    action = action[:, None] if action.ndim == 1 else action
+    length = len(action)
+    return Episode(
+        observation=dict(observation),
+        action=action,
+        expert_action=action,
+        expert_action_valid=np.ones(length, dtype=bool),
+        actor=np.full(length, actor, dtype=np.uint8),
+        intervention=np.zeros(length, dtype=bool),
+        weight=np.ones(length, dtype=np.float32),
+        reward=np.zeros(length, dtype=np.float32) if reward is None else reward.astype(np.float32),
+        final_observation=final_observation,
+        terminated=terminated,
+        truncated=truncated,
+        success=success,
+        task=task,
+        control_dt=control_dt,
+        provenance=provenance or Provenance(source="demonstration"),
+    )

@@ -1,0 +1,204 @@
+"""All steps of a data set end to end in memory: what windows are cut from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, Shaped
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.episode import Episode
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frames:
+    """N steps of E episodes as contiguous columns; images may be memory maps.
+
+    Attributes:
+        observation_spec: Feature name -> spec.
+        action_spec: Spec of the action.
+        control_dt: Time between steps [s].
+        observation: Feature name -> (N, *feature shape).
+        action: (N, A) executed actions.
+        expert_action: (N, A) training targets.
+        weight: (N,) training weight; 0 where no expert was asked.
+        episode_ends: (E,) exclusive cumulative ends; the last is N.
+        branch: (E, 2) (parent episode, step) of synthetic one-step episodes, (-1, -1) for all others.
+    """
+
+    observation_spec: Mapping[str, FeatureSpec]
+    action_spec: FeatureSpec
+    control_dt: float
+    observation: Mapping[str, Shaped[np.ndarray, "N ..."]]
+    action: Shaped[np.ndarray, "N A"]
+    expert_action: Shaped[np.ndarray, "N A"]
+    weight: Float32[np.ndarray, " N"]
+    episode_ends: Int64[np.ndarray, " E"]
+    branch: Int64[np.ndarray, "E 2"]
+
+    def __post_init__(self) -> None:
+        ends = self.episode_ends
+        if len(ends) == 0 or (np.diff(ends, prepend=0) < 1).any() or ends[-1] != len(self.action):
+            raise DataError(
+                "Episode ends do not add up.",
+                got=ends[-5:].tolist(),
+                expected=f"rising, the last one {len(self.action)}",
+            )
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes, branches included."""
+        return len(self.episode_ends)
+
+    @cached_property
+    def episode_starts(self) -> Int64[np.ndarray, " E"]:
+        """First step of each episode."""
+        return np.concatenate([[0], self.episode_ends[:-1]]).astype(np.int64)
+
+    @cached_property
+    def episode_of(self) -> Int64[np.ndarray, " N"]:
+        """Episode of each step."""
+        return np.repeat(np.arange(self.num_episodes), self.episode_ends - self.episode_starts)
+
+    @classmethod
+    def from_episodes(
+        cls,
+        episodes: Sequence[Episode],
+        *,
+        observation_spec: Mapping[str, FeatureSpec],
+        action_spec: FeatureSpec,
+    ) -> "Frames":
+        """Lay episodes end to end.
+
+        Args:
+            episodes: At least one; a branch names its parent by position in this sequence.
+            observation_spec: The features to keep; each must be in every episode.
+            action_spec: Spec of the action.
+
+        Raises:
+            DataError: A feature is missing, or control_dt differs between episodes.
+        """
+        if not episodes:
+            raise DataError("There are no episodes.", got=0, expected="at least one")
+        steps = {episode.control_dt for episode in episodes}
+        if len(steps) > 1:
+            raise DataError("Episodes differ in control_dt [s].", got=sorted(steps), expected="one value")
+        for number, episode in enumerate(episodes):
+            missing = set(observation_spec) - set(episode.observation)
+            if missing:
+                raise DataError(
+                    f"Episode {number} lacks observation features.",
+                    got=sorted(missing),
+                    available=sorted(episode.observation),
+                )
+
+        def joined(columns: Iterable[np.ndarray]) -> np.ndarray:
+            return np.concatenate(list(columns))
+
+        observation = {
+            name: joined(episode.observation[name] for episode in episodes) for name in observation_spec
+        }
+        for name, spec in observation_spec.items():
+            spec.check(observation[name], name=name)
+        action = joined(episode.action for episode in episodes)
+        action_spec.check(action, name="action")
+        return cls(
+            observation_spec=dict(observation_spec),
+            action_spec=action_spec,
+            control_dt=steps.pop(),
+            observation=observation,
+            action=action,
+            expert_action=joined(episode.expert_action for episode in episodes),
+            weight=joined(e.weight * e.expert_action_valid for e in episodes).astype(np.float32),
+            episode_ends=np.cumsum([len(episode) for episode in episodes]).astype(np.int64),
+            branch=np.array(
+                [(e.branch.parent, e.branch.step) if e.branch else (-1, -1) for e in episodes],
+                dtype=np.int64,
+            ),
+        )
+
+    def steps_of(self, episodes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " M"]:
+        """Return the indices of all steps of the given episodes, in order."""
+        chosen = np.zeros(self.num_episodes, dtype=bool)
+        chosen[episodes] = True
+        return np.flatnonzero(chosen[self.episode_of])
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSpec:
+    """Which steps around step t make one training example.
+
+    Attributes:
+        obs_offsets: Observation steps relative to t, such as (-1, 0); positive ones are allowed.
+        action_offsets: Action steps relative to t, such as (0, 1, ..., 15).
+    """
+
+    obs_offsets: tuple[int, ...] = (0,)
+    action_offsets: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Indices into `Frames` for B windows at once; padded entries repeat the nearest valid step."""
+
+    obs_index: Int64[np.ndarray, "B O"]
+    obs_is_pad: Bool[np.ndarray, "B O"]
+    action_index: Int64[np.ndarray, "B H"]
+    action_is_pad: Bool[np.ndarray, "B H"]
+
+
+class Windower:
+    """Cuts windows by index arithmetic: no per-sample Python, no crossing of episodes.
+
+    A branch step stands in for step `step` of its parent: at offset 0 the branch itself is read, before and
+    after it the parent.
+    """
+
+    def __init__(self, frames: Frames, spec: WindowSpec) -> None:
+        self.spec = spec
+        starts, ends, branch = frames.episode_starts, frames.episode_ends, frames.branch
+        is_branch = branch[:, 0] >= 0
+        host = np.where(is_branch, branch[:, 0], np.arange(frames.num_episodes))
+        if (host >= frames.num_episodes).any() or is_branch[host].any():
+            raise DataError(
+                "A branch points at a parent that does not exist or is itself a branch.",
+                available=f"episodes 0 to {frames.num_episodes - 1}",
+            )
+        beyond = is_branch & (branch[:, 1] >= (ends - starts)[host])
+        if beyond.any():
+            number = int(np.flatnonzero(beyond)[0])
+            raise DataError(
+                f"Branch episode {number} points past the end of its parent.",
+                got=int(branch[number, 1]),
+                expected=f"< {(ends - starts)[host][number]}",
+            )
+        episode = frames.episode_of
+        self._first = starts[host][episode]
+        self._last = ends[host][episode] - 1
+        anchor = np.arange(len(frames))
+        self._anchor = np.where(is_branch[episode], (starts[host] + branch[:, 1])[episode], anchor)
+        self._has_branches = bool(is_branch.any())
+
+    def __call__(self, steps: Int64[np.ndarray, " B"]) -> Windows:
+        """Return the windows around `steps`."""
+        obs_index, obs_is_pad = self._cut(steps, self.spec.obs_offsets)
+        action_index, action_is_pad = self._cut(steps, self.spec.action_offsets)
+        return Windows(
+            obs_index=obs_index,
+            obs_is_pad=obs_is_pad,
+            action_index=action_index,
+            action_is_pad=action_is_pad,
+        )
+
+    def _cut(self, steps: np.ndarray, offsets: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        wanted = self._anchor[steps][:, None] + np.array(offsets, dtype=np.int64)
+        index = np.clip(wanted, self._first[steps][:, None], self._last[steps][:, None])
+        is_pad = index != wanted
+        if self._has_branches:
+            index = np.where(np.array(offsets) == 0, steps[:, None], index)
+        return index, is_pad

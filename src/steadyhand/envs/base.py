@@ -1,0 +1,126 @@
+"""The env contract: N copies stepped at once, without auto-reset and without hidden random state."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.core.specs import EnvSpec
+
+Family = Literal["train", "validation", "test"]
+"""Disjoint families of tracks, lighting, starts and seeds. Success figures are quoted on "test"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """One initial condition; the same start gives the same first state for every policy.
+
+    Attributes:
+        family: Which family it belongs to.
+        seed: Seed of everything random at reset that `options` does not name.
+        options: What the env lets a caller choose, such as track number or lateral offset [m].
+    """
+
+    family: Family
+    seed: int
+    options: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Outcome of one step for the stepped rows, in their order.
+
+    Attributes:
+        reward: (B,).
+        terminated: (B,) the task ended by its own rules (off the road, fallen, done).
+        truncated: (B,) max_episode_steps was reached.
+        success: (B,) whether the task counts as done; only meaningful where terminated or truncated.
+    """
+
+    reward: Float32[np.ndarray, " B"]
+    terminated: Bool[np.ndarray, " B"]
+    truncated: Bool[np.ndarray, " B"]
+    success: Bool[np.ndarray, " B"]
+
+
+class BatchEnv(ABC):
+    """N copies of a task. `rows` are sorted unique indices below `num_rows`.
+
+    An ended row keeps its last state until it is reset; stepping it again is an error. A capability that an
+    env lacks raises CapabilityError from the default methods below: callers never test for attributes.
+    """
+
+    spec: EnvSpec
+    num_rows: int
+
+    @abstractmethod
+    def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
+        """Return `count` starts of a family; a longer list begins with the shorter one."""
+
+    @abstractmethod
+    def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put each of `rows` at its start."""
+
+    @abstractmethod
+    def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
+        """Advance `rows` by control_dt. Actions out of bounds are clipped to the action spec."""
+
+    @abstractmethod
+    def observe(
+        self,
+        rows: Int64[np.ndarray, " B"],
+        *,
+        view_offset: Mapping[str, Float32[np.ndarray, " B"]] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return the observation of `rows`, feature -> (B, ...).
+
+        Args:
+            rows: Which rows.
+            view_offset: Displaces the sensors: "lateral" [m, left positive], "heading" [rad, left positive].
+
+        Raises:
+            CapabilityError: `view_offset` is given and the env cannot displace its sensors.
+        """
+
+    def privileged(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
+        """Return what only experts may see; empty if the spec names nothing."""
+        del rows
+        return {}
+
+    def state(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
+        """Return a snapshot of `rows` that `restore` takes back exactly."""
+        del rows
+        raise self._lacks("snapshots (state / restore)")
+
+    def restore(self, state: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put `rows` into the snapshot `state`, bit for bit."""
+        del state, rows
+        raise self._lacks("snapshots (state / restore)")
+
+    def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
+        """Return the next state after one control step, in the array namespace `xp` (numpy or torch)."""
+        del x, u, params, xp
+        raise self._lacks("dynamics in closed form")
+
+    def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
+        """Return a picture of one row that a person enjoys."""
+        del row, width, height
+        raise self._lacks("a picture (render)")
+
+    def position(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 2"]:
+        """Return a 2-D position of each row for occupancy maps [m]."""
+        del rows
+        raise self._lacks("a 2-D position")
+
+    def close(self) -> None:  # noqa: B027  optional
+        """Free what the env holds."""
+
+    def _lacks(self, capability: str) -> CapabilityError:
+        return CapabilityError(
+            f"{self.spec.env_id} does not offer {capability}.",
+            hint="use an env that does, such as 'car'",
+        )

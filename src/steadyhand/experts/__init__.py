@@ -1,0 +1,1 @@
+"""Controllers that know the task: scripted, trained, or any callable."""

@@ -1,0 +1,1 @@
+"""Policy = normaliser + encoder + head. Encoders and heads know nothing of each other."""

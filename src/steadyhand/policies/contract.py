@@ -1,0 +1,182 @@
+"""The encoder / head contract: any observation meets any policy class.
+
+An encoder turns an observation window into a `Context` of tokens; a head turns a context into a chunk of
+actions. Neither knows the other's class. Letters: B batch, O observation steps, H horizon (predicted steps),
+A action dimensions, S tokens, C width of a token, P coordinates of a token.
+
+Checked on paper against every method that is to come: docs/decisions/0002-encoder-head-contract.md.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.policies.noise import Noise, NoNoise
+
+Likelihood = Literal["exact", "lower_bound", "none"]
+Observation = Mapping[str, Shaped[Tensor, "B O ..."]]
+"""Feature name -> (B, O, *feature shape), normalised; images are uint8 (B, O, h, w, c)."""
+
+EXPLICIT, GOOD, BAD = 0, 1, 2
+"""Kinds of a step: an explicit label, or a judgement that what was done was good or bad (EIL)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextSpec:
+    """Size of a context, known before any data: flat heads need num_tokens * width when built."""
+
+    num_tokens: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSpec:
+    """Size of a chunk of actions; `num_classes` is set for discrete actions, (B, H, 1) int64."""
+
+    horizon: int
+    action_dim: int
+    num_classes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an encoder says of an observation window.
+
+    Attributes:
+        tokens: (B, S, C).
+        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing).
+        position: (S, P) coordinates of the tokens, or None if they have no order.
+        groups: (name, first, last + 1) of tokens that belong together, such as one camera.
+    """
+
+    tokens: Float[Tensor, "B S C"]
+    is_pad: Bool[Tensor, "B S"]
+    position: Float[Tensor, "S P"] | None = None
+    groups: tuple[tuple[str, int, int], ...] = ()
+
+    @classmethod
+    def single(cls, vector: Float[Tensor, "B C"]) -> "Context":
+        """Return a context of one token that is always there."""
+        present = torch.zeros(len(vector), 1, dtype=torch.bool, device=vector.device)
+        return cls(tokens=vector[:, None], is_pad=present)
+
+    def flat(self) -> Float[Tensor, "B SC"]:
+        """Return the tokens side by side, absent ones zeroed."""
+        return self.tokens.masked_fill(self.is_pad[..., None], 0.0).flatten(1)
+
+    def rows(self, repeats: int) -> "Context":
+        """Return every row repeated `repeats` times in a run (best of n, IMLE)."""
+        return Context(
+            tokens=self.tokens.repeat_interleave(repeats, 0),
+            is_pad=self.is_pad.repeat_interleave(repeats, 0),
+            position=self.position,
+            groups=self.groups,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A chunk to be learnt, after the policy has overwritten the padding.
+
+    Attributes:
+        actions: (B, H, A) normalised, or (B, H, 1) int64 for discrete; padded steps repeat a valid one.
+        is_pad: (B, H) True where the chunk reaches outside its episode.
+        weight: (B, H) training weight of each step; 0 where padded or unlabelled.
+        kind: (B, H) EXPLICIT, GOOD or BAD; None means EXPLICIT everywhere.
+    """
+
+    actions: Shaped[Tensor, "B H A"]
+    is_pad: Bool[Tensor, "B H"]
+    weight: Float[Tensor, "B H"]
+    kind: Int[Tensor, "B H"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Unreduced loss: (B, H) for each step, or (B, 1) for a window as a whole (joint likelihoods).
+
+    The policy alone masks, weights and averages, so that no head can get that wrong.
+    """
+
+    value: Float[Tensor, "B K"]
+    metrics: Mapping[str, Float[Tensor, " B"]] = field(default_factory=dict[str, Tensor])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """Actions already committed when a chunk is sampled (real-time chunking).
+
+    Attributes:
+        actions: (B, H, A) the earlier chunk, shifted to this one's steps, normalised.
+        weight: (B, H) 1 where frozen, 0 where free, between for a soft prefix.
+    """
+
+    actions: Float[Tensor, "B H A"]
+    weight: Float[Tensor, "B H"]
+
+
+Data = Callable[[], Iterator[tuple[Context, Target]]]
+"""Starts a fresh pass over the training data as (context, target) batches."""
+
+Fit = Callable[[nn.Module, Callable[[Context, Target, Noise], Tensor]], None]
+"""Trains a module on a scalar loss with the training loop, lent to `Head.prepare`."""
+
+
+class Encoder(nn.Module, ABC):
+    """Turns an observation window into a context."""
+
+    spec: ContextSpec
+
+    @abstractmethod
+    def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
+        """Encode.
+
+        Args:
+            observation: Feature name -> (B, O, ...), normalised.
+            is_pad: (B, O) True where a step lies before the episode's start; it repeats the first step there.
+            noise: Source for augmentation in training; None means none (centre crop, no dropout).
+        """
+
+
+class Head(nn.Module, ABC):
+    """A distribution over chunks of actions, given a context."""
+
+    chunk: ChunkSpec
+    likelihood: Likelihood = "none"
+    inpaints: bool = False
+    """Whether `sample` honours a prefix."""
+
+    @abstractmethod
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return the unreduced training loss; values at padded steps are overwritten and weigh nothing."""
+
+    @abstractmethod
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Shaped[Tensor, "B H A"]:
+        """Draw one chunk for each row, normalised (int64 for discrete actions)."""
+
+    def mode(self, context: Context) -> Shaped[Tensor, "B H A"]:
+        """Return the deterministic answer: a sample without noise."""
+        return self.sample(context, NoNoise(device=context.tokens.device))
+
+    def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
+        """Return log p(chunk | context) of normalised actions, summed over the steps that are not padded.
+
+        Raises:
+            CapabilityError: `likelihood` is "none".
+        """
+        del context, target
+        raise CapabilityError(
+            f"{type(self).__name__} has no likelihood.",
+            got=f"likelihood = {self.likelihood!r}",
+            hint="use a head with an exact likelihood, such as Gaussian or Categorical",
+        )
+
+    def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
+        """Do what must come before gradient training: k-means, closed forms, a codebook."""
+        del data, fit, noise

@@ -1,0 +1,1 @@
+"""Heads: context -> distribution over chunks of actions."""

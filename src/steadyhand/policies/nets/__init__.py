@@ -1,0 +1,1 @@
+"""Plain networks: no knowledge of policies, observations or losses."""

@@ -1,0 +1,1 @@
+"""Runs as typed values: one dataclass is one run.json."""

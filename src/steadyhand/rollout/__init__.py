@@ -1,0 +1,1 @@
+"""Run a controller in an env, one step at a time or to the end, and evaluate it."""

@@ -1,0 +1,1 @@
+"""Conformance batteries and hypothesis strategies, for users too."""

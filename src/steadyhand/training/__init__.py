@@ -1,0 +1,1 @@
+"""One loop for anything trainable, with bit-exact resume."""
