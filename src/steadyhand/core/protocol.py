@@ -91,5 +91,36 @@ class Controller(ABC):
         """Return the memory kept between steps, for snapshots; empty for memoryless controllers."""
         return {}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:  # noqa: B027  optional
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027  optional
         """Continue from what `state` returned."""
+
+
+def merge_states(**parts: Controller | None) -> dict[str, np.ndarray]:
+    """Return the states of wrapped controllers under their names, for a wrapper's own `state`."""
+    return {
+        f"{name}/{key}": value
+        for name, part in parts.items()
+        if part is not None
+        for key, value in part.state().items()
+    }
+
+
+def split_state(state: Mapping[str, np.ndarray], **parts: Controller | None) -> None:
+    """Give each wrapped controller its part of what `merge_states` returned."""
+    for name, part in parts.items():
+        if part is not None:
+            prefix = f"{name}/"
+            part.restore(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+
+
+def grown(memory: np.ndarray, rows: Int64[np.ndarray, " B"], *, fill: float | int | bool) -> np.ndarray:
+    """Return a controller's (rows, ...) memory, extended with `fill` if it does not reach all of `rows`.
+
+    Controllers that keep something for each row need not be told how many rows an env has.
+    """
+    missing = int(rows.max(initial=-1)) + 1 - len(memory)
+    if missing <= 0:
+        return memory
+    return np.concatenate([memory, np.full((missing, *memory.shape[1:]), fill, dtype=memory.dtype)])

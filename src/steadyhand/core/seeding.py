@@ -7,7 +7,6 @@ at once (the finaliser of SplitMix64; Steele, Lea and Flood, OOPSLA 2014).
 """
 
 import hashlib
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt64
@@ -50,7 +49,7 @@ class RowStreams:
         self._parent: tuple[RowStreams, np.ndarray] | None = None
 
     @classmethod
-    def from_seed(cls, seed: int, num_rows: int) -> Self:
+    def from_seed(cls, seed: int, num_rows: int) -> "RowStreams":
         """Return `num_rows` streams derived from one seed."""
         return cls(np.array([derive(seed, row) for row in range(num_rows)], dtype=np.uint64))
 

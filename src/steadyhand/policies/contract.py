@@ -10,7 +10,7 @@ Checked on paper against every method that is to come: docs/decisions/0002-encod
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -50,31 +50,39 @@ class Context:
 
     Attributes:
         tokens: (B, S, C).
-        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing).
+        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing); None where
+            every token is there, which is most often and costs nothing.
         position: (S, P) coordinates of the tokens, or None if they have no order.
         groups: (name, first, last + 1) of tokens that belong together, such as one camera.
     """
 
     tokens: Float[Tensor, "B S C"]
-    is_pad: Bool[Tensor, "B S"]
+    is_pad: Bool[Tensor, "B S"] | None = None
     position: Float[Tensor, "S P"] | None = None
     groups: tuple[tuple[str, int, int], ...] = ()
 
     @classmethod
     def single(cls, vector: Float[Tensor, "B C"]) -> "Context":
         """Return a context of one token that is always there."""
-        present = torch.zeros(len(vector), 1, dtype=torch.bool, device=vector.device)
-        return cls(tokens=vector[:, None], is_pad=present)
+        return cls(tokens=vector[:, None])
+
+    def padding(self) -> Bool[Tensor, "B S"]:
+        """Return `is_pad` as a tensor, for attention masks."""
+        if self.is_pad is not None:
+            return self.is_pad
+        return torch.zeros(self.tokens.shape[:2], dtype=torch.bool, device=self.tokens.device)
 
     def flat(self) -> Float[Tensor, "B SC"]:
         """Return the tokens side by side, absent ones zeroed."""
+        if self.is_pad is None:
+            return self.tokens.flatten(1)
         return self.tokens.masked_fill(self.is_pad[..., None], 0.0).flatten(1)
 
     def rows(self, repeats: int) -> "Context":
         """Return every row repeated `repeats` times in a run (best of n, IMLE)."""
         return Context(
             tokens=self.tokens.repeat_interleave(repeats, 0),
-            is_pad=self.is_pad.repeat_interleave(repeats, 0),
+            is_pad=None if self.is_pad is None else self.is_pad.repeat_interleave(repeats, 0),
             position=self.position,
             groups=self.groups,
         )
@@ -124,8 +132,20 @@ class Prefix:
 Data = Callable[[], Iterator[tuple[Context, Target]]]
 """Starts a fresh pass over the training data as (context, target) batches."""
 
-Fit = Callable[[nn.Module, Callable[[Context, Target, Noise], Tensor]], None]
-"""Trains a module on a scalar loss with the training loop, lent to `Head.prepare`."""
+
+class Fit(Protocol):
+    """The training loop, lent to `Head.prepare`: policies may not import training."""
+
+    def __call__(
+        self,
+        module: nn.Module,
+        loss: Callable[[Context, Target, Noise], Float[Tensor, ""]],
+        *,
+        num_steps: int,
+        learning_rate: float,
+    ) -> None:
+        """Minimise a scalar loss over the parameters of `module`, on batches of the training data."""
+        ...
 
 
 class Encoder(nn.Module, ABC):
@@ -151,6 +171,8 @@ class Head(nn.Module, ABC):
     likelihood: Likelihood = "none"
     inpaints: bool = False
     """Whether `sample` honours a prefix."""
+    data_sized: tuple[str, ...] = ()
+    """Names of buffers whose shape comes from the data (a bank of neighbours); loading resizes only these."""
 
     @abstractmethod
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:

@@ -1,0 +1,332 @@
+"""The numbers of one experiment as frozen values: what `report.json` holds and `report.html` shows.
+
+Plain tuples, strings and numbers only, so that `core.codec` reads and writes them and none is ever NaN.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
+
+Kind = Literal["expert", "policy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorCurve:
+    """|error| of the task along the episode, over the episodes still running; one entry for each time bin.
+
+    Attributes:
+        time: Centre of the bin [s].
+        mean: Mean |error|.
+        p10: Tenth percentile.
+        p90: Ninetieth percentile.
+        alive: Episodes that reached the bin.
+    """
+
+    time: tuple[float, ...]
+    mean: tuple[float, ...]
+    p10: tuple[float, ...]
+    p90: tuple[float, ...]
+    alive: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyResult:
+    """How one policy, or the expert, did from n starts; build it with `summarise`.
+
+    Attributes:
+        name: Name in tables and plots.
+        kind: "expert" or "policy".
+        successes: (n,) in the order of the starts.
+        returns: (n,) sums of rewards.
+        lengths: (n,) steps until the end.
+        first_failure: (n,) time of the first failure [s], None where there was none.
+        control_dt: Time between steps [s].
+        success_interval: Wilson's interval of the success rate.
+        mean_return: Mean return with a BCa bootstrap interval over starts.
+        median_first_failure: Time by which half of the starts had failed [s], None if fewer did.
+        error_curve: None if the env names no error.
+        labels_used: Expert labels that it was trained on.
+        updates: Gradient updates.
+        train_wall_s: Time of collecting and training [s].
+        rollout_wall_s: Time of these n episodes [s].
+        note: A remark for the table.
+    """
+
+    name: str
+    kind: Kind
+    successes: tuple[bool, ...]
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    first_failure: tuple[float | None, ...]
+    control_dt: float
+    success_interval: Interval
+    mean_return: Estimate
+    median_first_failure: float | None
+    error_curve: ErrorCurve | None = None
+    labels_used: int | None = None
+    updates: int | None = None
+    train_wall_s: float | None = None
+    rollout_wall_s: float | None = None
+    note: str = ""
+
+    @property
+    def num_starts(self) -> int:
+        """Number of starts."""
+        return len(self.successes)
+
+    @property
+    def num_successes(self) -> int:
+        """Number of starts that ended in success."""
+        return sum(self.successes)
+
+    @property
+    def duration(self) -> float:
+        """Time of the longest episode [s]."""
+        return max(self.lengths) * self.control_dt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`name` against `baseline` on the same starts; both differences are `name` minus `baseline`."""
+
+    name: str
+    baseline: str
+    success: PairedDifference
+    returns: PairedDifference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round of DAgger as the report shows it; `correction.dagger.RoundRecord` says what the fields mean."""
+
+    round: int
+    beta: float
+    labels: int
+    total_labels: int
+    validation_successes: int
+    validation_starts: int
+    online_loss: float | None
+    regret: float | None
+    train_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """The rounds of one DAgger run.
+
+    Attributes:
+        name: The `PolicyResult` that it produced.
+        rounds: In order.
+        returned: Number of the round whose policy was returned.
+        rule: How that round was chosen.
+    """
+
+    name: str
+    rounds: tuple[Round, ...]
+    returned: int
+    rule: str = "highest success on validation starts, then highest return, then the later round"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polyline:
+    """A line on the map [m]; give the first point again at the end to close it."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occupancy:
+    """Where one policy spent its time.
+
+    Attributes:
+        name: Who drove.
+        counts: Steps spent in each cell, rows of rising y, columns of rising x.
+        distance: Total variation distance to the expert's distribution over cells, 0 to 1.
+    """
+
+    name: str
+    counts: tuple[tuple[int, ...], ...]
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccupancyMaps:
+    """Occupancy on one grid; `analysis.occupancy.occupancy_maps` builds it.
+
+    Attributes:
+        extent: x from, x to, y from, y to [m].
+        cell: Side of a cell [m].
+        maps: The expert first.
+        outline: What is drawn underneath, such as the edges of the road.
+        floor: Distance between two halves of the expert's own episodes: what chance alone gives.
+    """
+
+    extent: tuple[float, float, float, float]
+    cell: float
+    maps: tuple[Occupancy, ...]
+    outline: tuple[Polyline, ...] = ()
+    floor: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One line of a description."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """How the task is spoken of.
+
+    Attributes:
+        outcome: Follows the name of a policy; {k} and {n} are filled in.
+        surviving: Share that has not failed yet, as the title of the survival curve.
+        error: What the error curve measures.
+        error_unit: Its unit.
+    """
+
+    outcome: str = "succeeded from {k} of {n} starts"
+    surviving: str = "Not failed yet"
+    error: str = "error"
+    error_unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One experiment: exactly what `report.json` holds. Build it with `analysis.report.make_report`.
+
+    Attributes:
+        title: Heading.
+        verdict: The outcome in plain words, generated from the numbers.
+        command: The command that makes this report again.
+        env: Name of the env.
+        setting: What was run: track, speed, sensors, starts, budget.
+        seed: Seed of the run.
+        results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
+        comparisons: Every further policy against the baseline.
+        rounds: Rounds of DAgger, if it was run.
+        occupancy: Maps of where each policy drove.
+        regime: Under which conditions the outcome is claimed.
+        caveats: What the numbers do not say.
+        versions: Package -> version.
+        wall_s: Time of the whole run [s].
+        wording: How the task is spoken of.
+    """
+
+    title: str
+    verdict: str
+    command: str
+    env: str
+    setting: tuple[Fact, ...]
+    seed: int
+    results: tuple[PolicyResult, ...]
+    comparisons: tuple[Comparison, ...]
+    rounds: Rounds | None = None
+    occupancy: OccupancyMaps | None = None
+    regime: tuple[Fact, ...] = ()
+    caveats: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict[str, str])
+    wall_s: float | None = None
+    wording: Wording = field(default_factory=Wording)
+
+
+def summarise(
+    name: str,
+    *,
+    kind: Kind,
+    success: Bool[np.ndarray, " n"],
+    returns: Float[np.ndarray, " n"],
+    lengths: Int64[np.ndarray, " n"],
+    first_failure: Float[np.ndarray, " n"],
+    control_dt: float,
+    error: Float[np.ndarray, "n T"] | None = None,
+    labels_used: int | None = None,
+    updates: int | None = None,
+    train_wall_s: float | None = None,
+    rollout_wall_s: float | None = None,
+    note: str = "",
+    seed: int = 0,
+    num_bins: int = 120,
+) -> PolicyResult:
+    """Return what the report needs of n episodes.
+
+    Args:
+        name: Name in tables and plots.
+        kind: "expert" or "policy".
+        success: (n,).
+        returns: (n,) sums of rewards.
+        lengths: (n,) steps until the end.
+        first_failure: (n,) time of the first failure [s], infinite where there was none.
+        control_dt: Time between steps [s].
+        error: (n, T) |error| at each step, NaN after the end.
+        labels_used: Expert labels that it was trained on.
+        updates: Gradient updates.
+        train_wall_s: Time of collecting and training [s].
+        rollout_wall_s: Time of these n episodes [s].
+        note: A remark for the table.
+        seed: Seed of the bootstrap.
+        num_bins: Most time bins of the error curve.
+
+    Raises:
+        DataError: No episodes, or arrays that do not have one entry for each start.
+    """
+    num_starts = len(success)
+    sizes = [len(column) for column in (returns, lengths, first_failure)]
+    sizes += [] if error is None else [len(error)]
+    if num_starts == 0 or any(size != num_starts for size in sizes):
+        raise DataError(
+            f"The episodes of {name} do not add up.",
+            got=f"{num_starts} outcomes and columns of {sizes}",
+            expected="one entry for each start, at least one start",
+        )
+    median = float(np.quantile(first_failure, 0.5, method="inverted_cdf"))
+    return PolicyResult(
+        name=name,
+        kind=kind,
+        successes=tuple(success.tolist()),
+        returns=tuple(float(value) for value in returns),
+        lengths=tuple(lengths.tolist()),
+        first_failure=tuple(float(t) if np.isfinite(t) else None for t in first_failure),
+        control_dt=control_dt,
+        success_interval=wilson(int(success.sum()), num_starts),
+        mean_return=bootstrap_mean(returns, seed=seed),
+        median_first_failure=median if np.isfinite(median) else None,
+        error_curve=None if error is None else error_curve(error, control_dt=control_dt, num_bins=num_bins),
+        labels_used=labels_used,
+        updates=updates,
+        train_wall_s=train_wall_s,
+        rollout_wall_s=rollout_wall_s,
+        note=note,
+    )
+
+
+def error_curve(error: Float[np.ndarray, "n T"], *, control_dt: float, num_bins: int = 120) -> ErrorCurve:
+    """Return |error| in at most `num_bins` bins of equal time, as far as any episode lasted.
+
+    Args:
+        error: (n, T) |error| at each step, NaN after the end.
+        control_dt: Time between steps [s].
+        num_bins: Most bins.
+    """
+    alive = ~np.isnan(error)
+    num_steps = int(alive.any(0).sum())
+    width = max(1, -(-num_steps // num_bins))
+    columns: list[tuple[float, float, float, float, int]] = []
+    for first in range(0, num_steps, width):
+        last = min(first + width, num_steps)
+        values = np.abs(error[:, first:last][alive[:, first:last]])
+        low, high = np.quantile(values, [0.1, 0.9])
+        count = int(alive[:, first].sum())
+        columns.append(
+            ((first + last) / 2 * control_dt, float(values.mean()), float(low), float(high), count)
+        )
+    time, mean, p10, p90, counts = zip(*columns, strict=True) if columns else ((), (), (), (), ())
+    return ErrorCurve(time=time, mean=mean, p10=p10, p90=p90, alive=counts)

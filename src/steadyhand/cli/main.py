@@ -1,0 +1,78 @@
+"""The `steadyhand` command: picks a verb and imports only what that verb needs."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+VERBS: dict[str, tuple[str, str]] = {
+    "tour": ("tour", "clone a car, watch it drift, correct it; writes a report (two minutes)"),
+    "envs": ("envs", "list the envs, or describe one"),
+    "record": ("record", "let an expert drive and store the episodes"),
+    "train": ("train", "train a policy on a data set"),
+    "eval": ("evaluate", "run policies from the same starts and compare them"),
+    "correct": ("correct", "correct a policy: dagger | noise"),
+    "data": ("data", "look at a data set: info | check"),
+}
+
+EXAMPLES = """
+first steps:
+  steadyhand tour                                         the whole loop on a small race car
+  steadyhand record car --out demos --labels 1000         demonstrations by the built-in expert
+  steadyhand train demos --out runs/clone                 clone them
+  steadyhand eval runs/clone --env car --out runs/eval    drive from 64 test starts, write a report
+  steadyhand correct dagger car --out runs/dagger         let the expert correct the learner
+
+`steadyhand VERB --help` explains a verb.
+"""
+
+
+def overview() -> str:
+    """Return the text of `steadyhand --help`."""
+    lines = [
+        "usage: steadyhand VERB [options]",
+        "",
+        "Teach a robot by showing it, and keep it on course.",
+        "",
+    ]
+    lines += [f"  {verb:<9} {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(lines) + "\n" + EXAMPLES
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its status: 0 done, 1 a check failed, 2 wrong input, 130 stopped."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if arguments[0] == "--version":
+        from steadyhand import __version__
+
+        sys.stdout.write(f"steadyhand {__version__}\n")
+        return 0
+    from steadyhand.core.errors import SteadyhandError
+
+    try:
+        return _dispatch(arguments[0], arguments[1:])
+    except SteadyhandError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; what was finished is kept\n")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(verb: str, arguments: list[str]) -> int:
+    if verb not in VERBS:
+        from steadyhand.core.errors import ConfigError
+
+        raise ConfigError("There is no such verb.", got=verb, available=VERBS)
+    module = importlib.import_module(f"steadyhand.cli.{VERBS[verb][0]}")
+    return module.main(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,381 @@
+"""Intervals and paired comparisons for success rates and returns; NumPy and the standard library only.
+
+A difference between two policies is taken start by start, because both ran from the same starts: what makes
+a start hard then cancels out.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from steadyhand.core.errors import SteadyhandError
+from steadyhand.core.seeding import generator
+
+_NORMAL = NormalDist()
+_CHUNK = 1 << 21
+"""Most resampled values held in memory at once."""
+
+
+class StatisticsError(SteadyhandError):
+    """The numbers given cannot carry the statistic that was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval; `level` is its nominal coverage, such as 0.95."""
+
+    low: float
+    high: float
+    level: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean of `count` values; `interval` is None where one value says nothing about the spread."""
+
+    value: float
+    interval: Interval | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """How often two policies differed in success on the same start.
+
+    Attributes:
+        only_a: Starts on which a succeeded and b failed.
+        only_b: Starts on which b succeeded and a failed.
+        p_value: Exact two-sided McNemar test of "each is as likely as the other".
+    """
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """Mean of a minus b over the same starts.
+
+    Attributes:
+        difference: The mean and its interval.
+        method: How the interval was made: "newcombe" for success, "bca" for numbers.
+        pairing: Only for success.
+    """
+
+    difference: Estimate
+    method: str
+    pairing: Pairing | None
+
+
+def wilson(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a success probability (Wilson, 1927).
+
+    Its coverage averages near `level` at every rate, and it has a width at 0 and at 100 percent.
+
+    Raises:
+        StatisticsError: Not 0 <= successes <= trials with trials >= 1, or `level` outside (0, 1).
+    """
+    _check_counts(successes, trials, level)
+    z = _NORMAL.inv_cdf(0.5 + level / 2)
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return Interval(low=low, high=high, level=level)
+
+
+def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """Return the exact interval of a success probability (Clopper and Pearson, 1934).
+
+    It covers at least `level` at every rate, and is wider than Wilson's for that.
+
+    Raises:
+        StatisticsError: As `wilson`.
+    """
+    _check_counts(successes, trials, level)
+    tail = (1 - level) / 2
+    low, high = 0.0, 1.0
+    if successes > 0:
+        low = _beta_quantile(tail, successes, trials - successes + 1)
+    if successes < trials:
+        high = _beta_quantile(1 - tail, successes + 1, trials - successes)
+    return Interval(low=low, high=high, level=level)
+
+
+def bootstrap_mean(
+    values: Shaped[np.ndarray, " n"], *, seed: int, level: float = 0.95, num_resamples: int = 10_000
+) -> Estimate:
+    """Return the mean with a BCa bootstrap interval (Efron, 1987, eq. 2.3).
+
+    Bias-corrected and accelerated rather than percentile, because returns are skewed (a few early failures
+    among many full episodes) and for a mean the acceleration costs nothing. Equal values give an interval of
+    no width, and one value gives none: a bootstrap cannot know what it has not seen.
+
+    Args:
+        values: (n,) finite numbers, one for each start.
+        seed: Seed of the resampling.
+        level: Nominal coverage.
+        num_resamples: Number of bootstrap samples.
+
+    Raises:
+        StatisticsError: No values, values that are not finite, or too few resamples for `level`.
+    """
+    x = _check_values(values, "values")
+    _check_resampling(level, num_resamples)
+    mean = float(x.mean())
+    if len(x) == 1:
+        return Estimate(value=mean, interval=None, count=1)
+    if np.ptp(x) == 0:
+        return Estimate(value=mean, interval=Interval(low=mean, high=mean, level=level), count=len(x))
+    means = _resampled_means(x, generator(seed, "bootstrap"), num_resamples)
+    residual = mean - x
+    acceleration = -float((residual**3).sum() / (6 * (residual**2).sum() ** 1.5))
+    # A share of 0 or 1 would put the bias at infinity; half a resample is as much as was seen.
+    below = float((means < mean).mean() + 0.5 * (means == mean).mean())
+    below = min(max(below, 0.5 / num_resamples), 1 - 0.5 / num_resamples)
+    bias = _NORMAL.inv_cdf(below)
+    tails = [
+        _NORMAL.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+        for z in (_NORMAL.inv_cdf(0.5 - level / 2), _NORMAL.inv_cdf(0.5 + level / 2))
+    ]
+    low, high = np.quantile(means, tails)
+    return Estimate(
+        value=mean, interval=Interval(low=float(low), high=float(high), level=level), count=len(x)
+    )
+
+
+def paired_difference(
+    a: Shaped[np.ndarray, " n"],
+    b: Shaped[np.ndarray, " n"],
+    *,
+    seed: int,
+    level: float = 0.95,
+    num_resamples: int = 10_000,
+) -> PairedDifference:
+    """Return the mean of a - b over the same starts.
+
+    Success (bool) gets Newcombe's score interval and the exact McNemar test: a bootstrap of 64 wins in 64
+    starts would claim certainty. Numbers get a BCa bootstrap over starts.
+
+    Args:
+        a: (n,) success (bool) or numbers, one for each start.
+        b: (n,) likewise, from the same starts in the same order.
+        seed: Seed of the resampling.
+        level: Nominal coverage.
+        num_resamples: Number of bootstrap samples.
+
+    Raises:
+        StatisticsError: Lengths or kinds differ, or as `bootstrap_mean`.
+    """
+    if a.shape != b.shape or (a.dtype == bool) != (b.dtype == bool):
+        raise StatisticsError(
+            "A paired comparison needs one outcome of each policy for each start.",
+            got=f"{a.dtype} {a.shape} and {b.dtype} {b.shape}",
+            expected="equal shapes; both bool or both numbers",
+            hint="evaluate both from the same list of starts",
+        )
+    if a.dtype != bool:
+        x, y = _check_values(a, "a"), _check_values(b, "b")
+        estimate = bootstrap_mean(x - y, seed=seed, level=level, num_resamples=num_resamples)
+        return PairedDifference(difference=estimate, method="bca", pairing=None)
+    if a.size == 0:
+        raise StatisticsError("There are no starts to compare on.", got=0, expected="at least one")
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    both = int((a & b).sum())
+    interval = newcombe_paired(both, only_a, only_b, len(a) - both - only_a - only_b, level)
+    pairing = Pairing(only_a=only_a, only_b=only_b, p_value=mcnemar(only_a, only_b))
+    estimate = Estimate(value=(only_a - only_b) / len(a), interval=interval, count=len(a))
+    return PairedDifference(difference=estimate, method="newcombe", pairing=pairing)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the exact two-sided p-value that discordant pairs fall either way by a fair coin."""
+    if only_a < 0 or only_b < 0:
+        raise StatisticsError("Counts cannot be negative.", got=f"{only_a} and {only_b}")
+    pairs = only_a + only_b
+    tail = sum(math.comb(pairs, k) for k in range(min(only_a, only_b) + 1))
+    return min(1.0, 2 * tail / 2**pairs)
+
+
+def newcombe_paired(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> Interval:
+    """Return the interval of the difference of two paired proportions (Newcombe, 1998b, method 10).
+
+    Combines the Wilson intervals of a and b by squaring and adding, less their continuity-corrected
+    correlation. It never has zero width and never leaves [-1, 1].
+
+    Args:
+        both: Starts on which a and b succeeded.
+        only_a: Starts on which only a succeeded.
+        only_b: Starts on which only b succeeded.
+        neither: Starts on which both failed.
+        level: Nominal coverage.
+    """
+    if min(both, only_a, only_b, neither) < 0:
+        raise StatisticsError("Counts cannot be negative.", got=(both, only_a, only_b, neither))
+    n = both + only_a + only_b + neither
+    rate_a, rate_b = (both + only_a) / n if n else 0.0, (both + only_b) / n if n else 0.0
+    of_a, of_b = wilson(both + only_a, n, level), wilson(both + only_b, n, level)
+    phi = _correlation(both, only_a, only_b, neither)
+    difference = rate_a - rate_b
+    a_low, a_high = rate_a - of_a.low, of_a.high - rate_a
+    b_low, b_high = rate_b - of_b.low, of_b.high - rate_b
+    below = math.sqrt(max(0.0, a_low**2 - 2 * phi * a_low * b_high + b_high**2))
+    above = math.sqrt(max(0.0, a_high**2 - 2 * phi * a_high * b_low + b_low**2))
+    return Interval(low=max(-1.0, difference - below), high=min(1.0, difference + above), level=level)
+
+
+def clustered_mean(
+    values: Shaped[np.ndarray, "seeds starts"],
+    *,
+    seed: int,
+    level: float = 0.95,
+    num_resamples: int = 10_000,
+) -> Estimate:
+    """Return the mean over training seeds x starts with an interval that holds for new seeds and new starts.
+
+    Seeds are resampled, then the starts that all seeds share (the pigeonhole bootstrap; Owen, 2007), and
+    the percentile interval is taken. Treating seeds x starts as that many independent episodes would give an
+    interval far too narrow, because the training seed dominates the variance. For a difference between
+    two methods pass `a - b`.
+
+    Args:
+        values: (seeds, starts) finite numbers or bool.
+        seed: Seed of the resampling.
+        level: Nominal coverage.
+        num_resamples: Number of bootstrap samples.
+
+    Raises:
+        StatisticsError: Fewer than two seeds, values that are not finite, or too few resamples.
+    """
+    num_seeds, num_starts = values.shape
+    if num_seeds < 2 or num_starts < 1:
+        raise StatisticsError(
+            "One training seed says nothing about the next one.",
+            got=f"{num_seeds} seeds x {num_starts} starts",
+            expected="at least two seeds and one start",
+            hint="train more seeds, or use bootstrap_mean and speak of this one policy only",
+        )
+    x = _check_values(values.reshape(-1), "values").reshape(values.shape)
+    _check_resampling(level, num_resamples)
+    draws = generator(seed, "clustered bootstrap")
+    means = np.empty(num_resamples)
+    step = max(1, _CHUNK // x.size)
+    for first in range(0, num_resamples, step):
+        count = min(step, num_resamples - first)
+        seed_weight = draws.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=count)
+        start_weight = draws.multinomial(num_starts, np.full(num_starts, 1 / num_starts), size=count)
+        means[first : first + count] = ((seed_weight @ x) * start_weight).sum(1)
+    means /= num_seeds * num_starts
+    low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
+    interval = Interval(low=float(low), high=float(high), level=level)
+    return Estimate(value=float(x.mean()), interval=interval, count=x.size)
+
+
+def beta_cdf(x: float, a: float, b: float) -> float:
+    """Return the regularised incomplete beta function I_x(a, b) for a, b > 0 (DLMF 8.17.22)."""
+    if x <= 0.0 or x >= 1.0:
+        return float(x >= 1.0)
+    # The continued fraction converges fast only below the mean; the other side is its mirror image.
+    if x > (a + 1) / (a + b + 2):
+        return 1.0 - beta_cdf(1.0 - x, b, a)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    log_front += a * math.log(x) + b * math.log1p(-x)
+    return math.exp(log_front) * _beta_fraction(x, a, b) / a
+
+
+def _beta_fraction(x: float, a: float, b: float) -> float:
+    """Evaluate 1 / (1 + d1 / (1 + d2 / ...)) by the modified Lentz algorithm."""
+    tiny = 1e-300
+    fraction, c, d = 1.0, 1.0, 0.0
+    for term in range(1, 10_000):
+        m = term // 2
+        if term % 2:
+            coefficient = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            coefficient = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1.0 / (1.0 + coefficient * d or tiny)
+        c = 1.0 + coefficient / c or tiny
+        fraction *= c * d
+        if abs(c * d - 1.0) < 1e-15:
+            break
+    return 1.0 / fraction
+
+
+def _beta_quantile(probability: float, a: float, b: float) -> float:
+    low, high = 0.0, 1.0
+    while (middle := (low + high) / 2) not in (low, high):
+        if beta_cdf(middle, a, b) < probability:
+            low = middle
+        else:
+            high = middle
+    return middle
+
+
+def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
+    n = both + only_a + only_b + neither
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if margins == 0:
+        return 0.0
+    cross = both * neither - only_a * only_b
+    if cross > 0:
+        cross = max(cross - n / 2, 0.0)
+    return cross / math.sqrt(margins)
+
+
+def _resampled_means(
+    x: Float[np.ndarray, " n"], draws: np.random.Generator, num_resamples: int
+) -> Float[np.ndarray, " r"]:
+    means = np.empty(num_resamples)
+    step = max(1, _CHUNK // len(x))
+    for first in range(0, num_resamples, step):
+        count = min(step, num_resamples - first)
+        means[first : first + count] = x[draws.integers(len(x), size=(count, len(x)))].mean(1)
+    return means
+
+
+def _check_values(values: Shaped[np.ndarray, " n"], name: str) -> Float[np.ndarray, " n"]:
+    x = np.asarray(values, dtype=np.float64)
+    if x.size == 0:
+        raise StatisticsError(f"{name} is empty.", got=0, expected="at least one value")
+    finite: Bool[np.ndarray, " n"] = np.isfinite(x)
+    if not finite.all():
+        raise StatisticsError(
+            f"{name} holds values that are not finite.",
+            got=f"{int((~finite).sum())} of {x.size}",
+            expected="finite numbers",
+        )
+    return x
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise StatisticsError("level must lie between 0 and 1.", got=level, expected="such as 0.95")
+
+
+def _check_resampling(level: float, num_resamples: int) -> None:
+    _check_level(level)
+    needed = math.ceil(20 / (1 - level))
+    if num_resamples < needed:
+        raise StatisticsError(
+            "There are too few resamples to see the tails.",
+            got=num_resamples,
+            expected=f"at least {needed} for level {level}",
+        )
+
+
+def _check_counts(successes: int, trials: int, level: float) -> None:
+    _check_level(level)
+    if trials < 1 or not 0 <= successes <= trials:
+        raise StatisticsError(
+            "A success rate needs 0 <= successes <= trials and at least one trial.",
+            got=f"{successes} of {trials}",
+        )

@@ -1,0 +1,58 @@
+"""Collect labelled episodes until a budget of labels is spent."""
+
+from collections.abc import Sequence
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import Controller
+from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.rollout.recorder import EpisodeRecorder, StepSink
+from steadyhand.rollout.session import Session
+
+
+def collect(
+    env: BatchEnv,
+    controller: Controller,
+    starts: Sequence[Start],
+    *,
+    source: str,
+    seed: int,
+    num_labels: int | None = None,
+    num_rows: int | None = None,
+    max_steps: int | None = None,
+    round: int = 0,
+    sink: StepSink | None = None,
+) -> list[Episode]:
+    """Run `controller` from `starts` and return the episodes.
+
+    Args:
+        env: The env; its rows run in parallel.
+        controller: Who drives, and who labels.
+        starts: Taken in order until the labels are spent.
+        source: Stored with the episodes: "demonstration", "correction" or "rollout".
+        seed: Seed of the controller's random streams.
+        num_labels: Stop at exactly this many labelled steps; None runs every start to its end.
+        num_rows: Episodes that run at the same time; all rows of the env if None.
+        max_steps: Steps after which an episode is cut.
+        round: Round of an iterative correction.
+        sink: Also receives every step as it happens.
+
+    Raises:
+        ConfigError: All starts were used up before `num_labels` labels were collected.
+    """
+    recorder = EpisodeRecorder(
+        env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels, sink=sink
+    )
+    session = Session(
+        env, controller, starts, seed=seed, num_rows=num_rows, max_steps=max_steps, listeners=[recorder]
+    )
+    while not recorder.full and session.step() is not None:
+        pass
+    if num_labels is not None and not recorder.full:
+        raise ConfigError(
+            "The starts were used up before the labels were collected.",
+            got=f"{recorder.num_labels} labels from {len(starts)} starts",
+            expected=f"{num_labels} labels",
+            hint="give more starts, longer episodes or fewer labels",
+        )
+    return recorder.finish()

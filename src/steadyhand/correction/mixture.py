@@ -1,0 +1,145 @@
+"""The DAgger mixture: sometimes the expert drives, otherwise the policy; the label is always the expert's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import (
+    Controller,
+    Decision,
+    Observation,
+    grown,
+    merge_states,
+    split_state,
+)
+from steadyhand.core.seeding import RowStreams
+
+_UNDRAWN = -1
+Granularity = Literal["step", "trajectory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstRoundOnly:
+    """beta_i = 1 for i = 1 and 0 after: no parameter; Ross et al. (2011), section 3, beta_i = I(i = 1)."""
+
+    def beta(self, round: int) -> float:
+        """Return the share of expert control in a round, counted from 1."""
+        return 1.0 if round == 1 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential:
+    """beta_i = p^(i - 1); Ross et al. (2011), section 3.
+
+    Attributes:
+        p: Decay, in [0, 1).
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.p < 1.0:
+            raise ConfigError(
+                "The decay p must lie in [0, 1).", got=self.p, hint="with p = 1 the policy would never drive"
+            )
+
+    def beta(self, round: int) -> float:
+        """Return the share of expert control in a round, counted from 1."""
+        return self.p ** (round - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """beta falls linearly from 1 in round 1 to 0 in round `rounds` + 1.
+
+    Attributes:
+        rounds: Number of rounds with expert control.
+    """
+
+    rounds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ConfigError("A linear schedule needs at least one round.", got=self.rounds)
+
+    def beta(self, round: int) -> float:
+        """Return the share of expert control in a round, counted from 1."""
+        return max(0.0, 1.0 - (round - 1) / self.rounds)
+
+
+BetaSchedule = FirstRoundOnly | Exponential | Linear
+
+
+class Mixture(Controller):
+    """pi_i = beta_i pi* + (1 - beta_i) pi_hat_i; Ross, Gordon and Bagnell (2011), algorithm 3.1.
+
+    Args:
+        policy: The learner; may be None when beta is 1.
+        expert: Asked at every step; its answer is the label whoever drives.
+        beta: Probability that the expert drives.
+        granularity: Draw who drives at every "step" (as in the paper) or once for each "trajectory".
+    """
+
+    def __init__(
+        self, policy: Controller | None, expert: Controller, *, beta: float, granularity: Granularity = "step"
+    ) -> None:
+        if not 0.0 <= beta <= 1.0:
+            raise ConfigError("beta is a probability.", got=beta, expected="0 to 1")
+        if policy is None and beta < 1.0:
+            raise ConfigError("Without a policy the expert must always drive.", got=beta, expected="beta = 1")
+        self._policy, self._expert = policy, expert
+        self._beta, self._granularity = beta, granularity
+        self._by_expert = np.zeros(0, dtype=np.int8)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget who drives in `rows`."""
+        for controller in (self._policy, self._expert):
+            if controller is not None:
+                controller.begin(rows)
+        self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
+        self._by_expert[rows] = _UNDRAWN
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Ask both, execute one, label with the expert's."""
+        asked = self._expert.act(observation, privileged, rows, generator.fork("expert"))
+        if self._policy is None:
+            return asked
+        answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
+        by_expert = self._who(rows, generator)
+        choose = by_expert.reshape(-1, *[1] * (asked.action.ndim - 1))
+        return Decision(
+            action=np.where(choose, asked.action, answer.action),
+            label=asked.label,
+            label_valid=asked.label_valid,
+            actor=np.where(by_expert, asked.actor, answer.actor).astype(np.uint8),
+            intervention=np.zeros(len(rows), dtype=bool),
+        )
+
+    def _who(self, rows: np.ndarray, generator: RowStreams) -> np.ndarray:
+        coin = generator.fork("mixture").uniform() < self._beta
+        if self._granularity == "step":
+            return coin
+        self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
+        drawn = self._by_expert[rows]
+        self._by_expert[rows] = np.where(drawn == _UNDRAWN, coin, drawn)
+        return self._by_expert[rows].astype(bool)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return who drives, and the memory of both controllers."""
+        parts = merge_states(policy=self._policy, expert=self._expert)
+        return {"by_expert": self._by_expert.copy(), **parts}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._by_expert = state["by_expert"].copy()
+        split_state(state, policy=self._policy, expert=self._expert)

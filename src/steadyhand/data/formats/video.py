@@ -1,0 +1,317 @@
+"""Exact frames of a video by index or time, and writing MP4 files (PyAV)."""
+
+import os
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+from jaxtyping import Float64, Int64, UInt8
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.formats.files import missing
+
+VideoCodec = Literal["h264", "av1"]
+_ENCODERS: dict[VideoCodec, str] = {"h264": "libx264", "av1": "libsvtav1"}
+
+
+def has_encoder(codec: VideoCodec) -> bool:
+    """Whether the installed PyAV can write this codec."""
+    return _ENCODERS[codec] in av.codecs_available
+
+
+def _damaged(path: Path, why: object) -> DataError:
+    return DataError(
+        f"{path} is damaged or not a video.",
+        got=why,
+        hint="restore it from a copy, or train without this camera",
+    )
+
+
+def _open(path: Path) -> tuple[InputContainer, VideoStream]:
+    if not path.is_file():
+        raise missing(path)
+    try:
+        container = av.open(str(path))
+    except (FFmpegError, OSError) as error:
+        raise _damaged(path, error) from error
+    if not container.streams.video:
+        container.close()
+        raise _damaged(path, "no video stream")
+    stream = container.streams.video[0]
+    stream.thread_type = "SLICE"  # frame threads hold frames back, which makes exact seeking slow
+    return container, stream
+
+
+class VideoReader:
+    """One video file, open, with the presentation time of every frame known.
+
+    Raises:
+        DataError: Missing, damaged, or without frames.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._container, self._stream = _open(path)
+        try:
+            packets = [p for p in self._container.demux(self._stream) if p.pts is not None and not p.is_discard]
+        except FFmpegError as error:
+            self.close()
+            raise _damaged(path, error) from error
+        order = np.argsort([packet.pts or 0 for packet in packets], kind="stable")
+        self._pts = np.array([packets[i].pts or 0 for i in order], dtype=np.int64)
+        self._is_key = np.array([packets[i].is_keyframe for i in order], dtype=bool)
+        time_base = self._stream.time_base
+        if not len(packets) or time_base is None or not self._is_key[0]:
+            self.close()
+            raise _damaged(path, "no frame that can be decoded")
+        self._time_base = time_base
+        self.height, self.width = self._stream.height, self._stream.width
+
+    def __len__(self) -> int:
+        return len(self._pts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    @property
+    def timestamps(self) -> Float64[np.ndarray, " n"]:
+        """Presentation time of each frame [s]."""
+        return self._pts * float(self._time_base)
+
+    def indices_at(
+        self, timestamps: Float64[np.ndarray, " n"], *, tolerance_s: float
+    ) -> Int64[np.ndarray, " n"]:
+        """Return the index of the frame shown nearest to each time.
+
+        Raises:
+            DataError: No frame within `tolerance_s` of a time.
+        """
+        available = self.timestamps
+        right = np.searchsorted(available, timestamps).clip(1, max(len(available) - 1, 1))
+        left = right - 1
+        right = right.clip(max=len(available) - 1)
+        nearer_right = np.abs(available[right] - timestamps) < np.abs(available[left] - timestamps)
+        index = np.where(nearer_right, right, left).astype(np.int64)
+        far = np.abs(available[index] - timestamps) > tolerance_s
+        if far.any():
+            worst = int(np.flatnonzero(far)[0])
+            raise DataError(
+                f"{self.path} has no frame at a time that the metadata names.",
+                got=f"nearest to {timestamps[worst]:.4f} s is {available[index[worst]]:.4f} s",
+                expected=f"within {tolerance_s:.4g} s; the video lasts {available[-1]:.4f} s",
+                hint="the video is shorter than its episodes, or its frame rate is not the data set's",
+            )
+        return index
+
+    def frames(self, indices: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
+        """Return RGB frames in the order of `indices`, the same pixels that decoding from the start gives.
+
+        Raises:
+            DataError: An index out of range, or a damaged stream.
+        """
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
+            raise DataError(
+                f"{self.path} has too few frames.",
+                got=int(indices.max() if indices.min() >= 0 else indices.min()),
+                expected=f"0 to {len(self) - 1}",
+            )
+        wanted, place = np.unique(indices, return_inverse=True)
+        out = np.empty((len(wanted), self.height, self.width, 3), dtype=np.uint8)
+        try:
+            filled = self._decode(wanted, out)
+        except FFmpegError as error:
+            raise _damaged(self.path, error) from error
+        if filled < len(wanted):
+            raise _damaged(self.path, f"frame {int(wanted[filled])} of {len(self)} cannot be decoded")
+        return out if np.array_equal(wanted, indices) else out[place]
+
+    def _decode(self, wanted: np.ndarray, out: np.ndarray) -> int:
+        keys = np.flatnonzero(self._is_key)
+        filled, reached = 0, -1
+        while filled < len(wanted):
+            key = int(keys[np.searchsorted(keys, wanted[filled], side="right") - 1])
+            if reached >= 0 and key <= reached:
+                return filled
+            self._container.seek(int(self._pts[key]), stream=self._stream)
+            for frame in self._container.decode(self._stream):
+                if frame.pts is None:
+                    continue
+                reached = max(reached, int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, key)
+                if frame.pts != self._pts[wanted[filled]]:
+                    continue
+                out[filled] = frame.to_ndarray(format="rgb24")
+                filled += 1
+                if filled == len(wanted):
+                    break
+                next_key = int(keys[np.searchsorted(keys, wanted[filled], side="right") - 1])
+                if next_key > reached + 1:
+                    break
+        return filled
+
+
+def decode_frames(
+    path: Path,
+    *,
+    indices: Sequence[int] | np.ndarray | None = None,
+    timestamps: Sequence[float] | np.ndarray | None = None,
+    tolerance_s: float = 1e-4,
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Return frames of a video as RGB, by index or by time [s]; all frames if neither is given.
+
+    Args:
+        path: Video file.
+        indices: Frame numbers from 0, in any order, repeated at will.
+        timestamps: Times [s] instead of numbers.
+        tolerance_s: Greatest distance of a frame from its time [s].
+
+    Raises:
+        DataError: Missing, damaged or short.
+    """
+    with VideoReader(path) as video:
+        if timestamps is not None:
+            times = np.asarray(timestamps, dtype=np.float64)
+            return video.frames(video.indices_at(times, tolerance_s=tolerance_s))
+        chosen = np.arange(len(video)) if indices is None else np.asarray(indices)
+        return video.frames(chosen.astype(np.int64))
+
+
+class Mp4Writer:
+    """Encodes frames as they come; the file appears under its name when it is closed.
+
+    Args:
+        path: File to write.
+        height: Height of a frame [pixel].
+        width: Width of a frame [pixel].
+        fps: Frames a second.
+        codec: "h264" (every browser plays it) or "av1" (LeRobot's default).
+        crf: Constant rate factor; lower is better.
+        gop: A key frame at least every so many frames; 2 makes random access cheap.
+
+    Odd sizes are padded by repeating the last row or column for "h264", which needs even ones.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        height: int,
+        width: int,
+        fps: float,
+        codec: VideoCodec = "h264",
+        crf: int = 23,
+        gop: int = 12,
+    ) -> None:
+        if not has_encoder(codec):
+            raise DataError(
+                "The installed PyAV cannot write this codec.",
+                got=codec,
+                available=[name for name in _ENCODERS if has_encoder(name)],
+            )
+        self.path = path
+        self._shape = (height, width)
+        self._pad = (height % 2, width % 2) if codec == "h264" else (0, 0)
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if codec == "av1":
+            os.environ.setdefault("SVT_LOG", "1")  # its banner would fill the terminal
+        self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "faststart"})
+        options = {"crf": str(crf), "g": str(gop)}
+        if codec == "av1":
+            options["preset"] = "12"
+        rate = Fraction(fps).limit_denominator(100_000)
+        self._stream = self._container.add_stream(_ENCODERS[codec], rate=rate, options=options)
+        self._stream.height, self._stream.width = height + self._pad[0], width + self._pad[1]
+        self._stream.pix_fmt = "yuv420p"
+        self.num_frames = 0
+
+    def add(self, frame: UInt8[np.ndarray, "h w c"], *, key: bool = False) -> None:
+        """Append one RGB (3 channels) or grey (1 channel) frame; `key` forces a key frame."""
+        if frame.shape[:2] != self._shape or frame.shape[2] not in (1, 3):
+            raise DataError(
+                "A video frame has the wrong shape.", got=frame.shape, expected=(*self._shape, "1 or 3")
+            )
+        if frame.shape[2] == 1:
+            frame = np.repeat(frame, 3, axis=2)
+        if any(self._pad):
+            frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
+        picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts = self.num_frames
+        picture.time_base = Fraction(1) / (self._stream.average_rate or Fraction(1))
+        if key:
+            picture.pict_type = PictureType.I
+        for packet in self._stream.encode(picture):
+            self._container.mux(packet)
+        self.num_frames += 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far; the encoder may hold some back."""
+        return self._temporary.stat().st_size if self._temporary.exists() else 0
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        for packet in self._stream.encode():
+            self._container.mux(packet)
+        self._container.close()
+        self._temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        self._container.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def write_mp4(
+    path: Path,
+    frames: Iterable[UInt8[np.ndarray, "h w c"]],
+    *,
+    fps: float,
+    codec: VideoCodec = "h264",
+    crf: int = 23,
+    gop: int = 12,
+) -> int:
+    """Write frames to an MP4 file (yuv420p, so browsers play it) and return how many there were.
+
+    Args:
+        path: File to write; it appears when it is complete.
+        frames: Frames of one size, grey or RGB; odd sizes are allowed.
+        fps: Frames a second.
+        codec: "h264" or "av1".
+        crf: Constant rate factor; lower is better.
+        gop: Distance of key frames.
+
+    Raises:
+        DataError: No frames, or frames of different sizes.
+    """
+    writer: Mp4Writer | None = None
+    try:
+        for frame in frames:
+            if writer is None:
+                height, width = frame.shape[:2]
+                writer = Mp4Writer(path, height=height, width=width, fps=fps, codec=codec, crf=crf, gop=gop)
+            writer.add(frame)
+    except BaseException:
+        if writer is not None:
+            writer.discard()
+        raise
+    if writer is None:
+        raise DataError("A video needs at least one frame.", got=0)
+    writer.close()
+    return writer.num_frames

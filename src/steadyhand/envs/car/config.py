@@ -1,0 +1,158 @@
+"""Everything that can be chosen about the car: body, camera, lidar, road and task. SI units throughout."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from steadyhand.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from steadyhand.envs.car.env import Car
+
+Sense = Literal["state", "lidar", "retina"]
+
+TIGHTEST_BEND = 1.067
+"""Largest curvature of every track [1/m]: 0.68 g at 2.5 m/s."""
+
+MAX_ROAD_WIDTH = 1.0
+"""Widest road for which no track touches itself [m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarParams:
+    """Body of a 1/10-scale race car (MuSHR; Srinivasa et al., arXiv:1908.08031).
+
+    Attributes:
+        model: Equations of motion. "kinematic": single track, no slip.
+        wheelbase: Front to rear axle [m].
+        max_steering: Steering angle at either stop [rad].
+        max_steering_rate: Speed of the steering servo [rad/s].
+        max_speed: Highest speed [m/s].
+        max_acceleration: Most that the motor gives [m/s^2].
+        max_deceleration: Most that the brake gives [m/s^2].
+        substeps: Runge-Kutta steps in one control step.
+    """
+
+    model: Literal["kinematic"] = "kinematic"
+    wheelbase: float = 0.295
+    max_steering: float = 0.38
+    max_steering_rate: float = 3.2
+    max_speed: float = 5.0
+    max_acceleration: float = 4.0
+    max_deceleration: float = 6.0
+    substeps: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """A pinhole camera that sees the flat ground, "observation.images.front".
+
+    Attributes:
+        height: Rows of the picture.
+        width: Columns of the picture.
+        channels: 1 for grey, 3 for RGB.
+        field_of_view: Horizontal angle of view [rad].
+        mount_forward: Position ahead of the rear axle [m].
+        mount_height: Height above the ground [m].
+        pitch: How far it looks down [rad].
+        view_range: Farthest ground that is drawn [m]; beyond it, and above the horizon, all is constant.
+    """
+
+    height: int = 30
+    width: int = 32
+    channels: Literal[1, 3] = 1
+    field_of_view: float = math.radians(80.0)
+    mount_forward: float = 0.15
+    mount_height: float = 0.25
+    pitch: float = math.radians(30.0)
+    view_range: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lidar:
+    """A scanner that sees the road's edges as walls, "observation.environment_state".
+
+    Attributes:
+        num_beams: Beams from right to left.
+        field_of_view: Angle between the first and the last beam [rad].
+        mount_forward: Position ahead of the rear axle [m].
+        max_range: Longest distance reported [m].
+        iterations: Steps of sphere tracing.
+    """
+
+    num_beams: int = 60
+    field_of_view: float = math.radians(270.0)
+    mount_forward: float = 0.15
+    max_range: float = 10.0
+    iterations: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarConfig:
+    """The car env, as `steadyhand.envs.make("car", ...)` takes it and run.json stores it.
+
+    Attributes:
+        observation: What policies see, any of "state", "lidar" and "retina".
+        action: "steering": one number in [-1, 1], the target steering angle over `max_steering`, left
+            positive, at constant `speed`. "steering_speed": a second number in [-1, 1] maps onto a target
+            speed from 0 to `max_speed`.
+        speed: Target speed [m/s], also the speed at the start.
+        road_width: Edge to edge [m]. The episode fails when the middle of the rear axle leaves the road.
+        num_tracks: Tracks in each family.
+        start_lateral_std: Spread of starts across the road [m]; 0 starts on the centre line.
+        start_heading_std: Spread of starts in heading [rad]; 0 starts along the road.
+        min_progress: Share of speed * time that must be covered to succeed.
+        control_dt: Time between two actions [s].
+        max_episode_steps: Steps that the car must stay on the road.
+        params: The body.
+        camera: The camera.
+        lidar: The scanner.
+    """
+
+    observation: tuple[Sense, ...] = ("retina",)
+    action: Literal["steering", "steering_speed"] = "steering"
+    speed: float = 2.5
+    road_width: float = 0.6
+    num_tracks: int = 4
+    start_lateral_std: float = 0.02
+    start_heading_std: float = 0.02
+    min_progress: float = 0.8
+    control_dt: float = 0.05
+    max_episode_steps: int = 1200
+    params: CarParams = field(default_factory=CarParams)
+    camera: Camera = field(default_factory=Camera)
+    lidar: Lidar = field(default_factory=Lidar)
+
+    def __post_init__(self) -> None:
+        senses = ("state", "lidar", "retina")
+        unknown = [sense for sense in self.observation if sense not in senses]
+        if unknown or not self.observation or len(set(self.observation)) < len(self.observation):
+            raise ConfigError(
+                "The car's observation must name senses, each once.",
+                got=unknown[0] if unknown else self.observation,
+                available=senses,
+            )
+        if self.action not in ("steering", "steering_speed"):
+            raise ConfigError(
+                "The car has no such action.", got=self.action, available=("steering", "steering_speed")
+            )
+        self._require("road_width", self.road_width, 0.2, MAX_ROAD_WIDTH, "m")
+        self._require("speed", self.speed, 0.1, self.params.max_speed, "m/s")
+        self._require("start_lateral_std", self.start_lateral_std, 0.0, self.road_width / 4, "m")
+        self._require("start_heading_std", self.start_heading_std, 0.0, 0.5, "rad")
+        self._require("num_tracks", self.num_tracks, 1, 1000, "tracks")
+        self._require("control_dt", self.control_dt, 0.001, 0.2, "s")
+        self._require("camera.view_range", self.camera.view_range, 0.5, 10.0, "m")
+        self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
+        self._require("lidar.iterations", self.lidar.iterations, 1, 1000, "iterations")
+
+    def build(self, num_rows: int) -> "Car":
+        """Return the env with `num_rows` copies."""
+        from steadyhand.envs.car.env import Car
+
+        return Car(self, num_rows=num_rows)
+
+    @staticmethod
+    def _require(name: str, value: float, low: float, high: float, unit: str) -> None:
+        if not low <= value <= high:
+            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

@@ -1,0 +1,160 @@
+"""Anything that maps an observation to an action as an expert: a function, a module, a file of weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from steadyhand.core.errors import ArtifactError, SpecError
+from steadyhand.core.protocol import Observation
+from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.experts.base import Expert
+
+
+class CallableExpert(Expert):
+    """Wraps a function of one batched feature.
+
+    Args:
+        function: (B, ...) of the feature -> (B, A); a (B,) answer is taken as A = 1.
+        action: Spec of the env's action; answers are cast to its dtype and clipped to its bounds.
+        feature: Which feature the function reads; looked up in observation, then in privileged.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], Shaped[np.ndarray, "B ..."]],
+        *,
+        action: FeatureSpec,
+        feature: str = STATE,
+    ) -> None:
+        super().__init__()
+        self._function = function
+        self._spec = action
+        self._feature = feature
+
+    def action(self, observation: Observation, privileged: Observation) -> Shaped[np.ndarray, "B A"]:
+        """Ask the function, check its answer, clip it to the action's bounds."""
+        source = observation if self._feature in observation else privileged
+        if self._feature not in source:
+            raise SpecError(
+                "The expert needs a feature that the env does not offer.",
+                got=self._feature,
+                available=[*observation, *privileged],
+            )
+        value = source[self._feature]
+        answer = np.asarray(self._function(value))
+        answer = answer[:, None] if answer.ndim == 1 else answer
+        expected = (len(value), *self._spec.shape)
+        if answer.shape != expected:
+            raise SpecError(
+                "The expert's answer has the wrong shape.",
+                got=answer.shape,
+                expected=expected,
+                hint="the function is called with a whole batch and must answer for each row",
+            )
+        if self._spec.low is not None:
+            answer = np.maximum(answer, np.array(self._spec.low))
+        if self._spec.high is not None:
+            answer = np.minimum(answer, np.array(self._spec.high))
+        return answer.astype(self._spec.dtype)
+
+
+class ModuleExpert(CallableExpert):
+    """Wraps a torch module of one batched feature; it is run without gradients.
+
+    Args:
+        module: (B, ...) float32 -> (B, A).
+        action: Spec of the env's action.
+        feature: Which feature the module reads.
+    """
+
+    def __init__(self, module: nn.Module, *, action: FeatureSpec, feature: str = STATE) -> None:
+        def ask(value: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return module(torch.from_numpy(np.ascontiguousarray(value))).numpy()
+
+        super().__init__(ask, action=action, feature=feature)
+
+
+class WeightsNetwork(nn.Module):
+    """A tanh network with a whitened input, read from a file of arrays.
+
+    h = (o - mean) / (std + 1e-6), then h = tanh(h W_i + b_i) for each hidden layer, then a = h W_out + b_out.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        mean = arrays["obs_mean"].reshape(1, -1)
+        variance = np.maximum(0.0, arrays["obs_meansq"].reshape(1, -1) - mean**2)
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("scale", torch.from_numpy(np.sqrt(variance) + 1e-6))
+        count = sum(1 for name in arrays if name.startswith("W") and name[1:].isdigit())
+        names = [str(number) for number in range(count)] + ["_out"]
+        self.weights = nn.ParameterList([_frozen(arrays[f"W{name}"]) for name in names])
+        self.biases = nn.ParameterList([_frozen(arrays[f"b{name}"].reshape(1, -1)) for name in names])
+        self.requires_grad_(requires_grad=False)
+
+    def forward(self, observation: Float[Tensor, "B O"]) -> Float[Tensor, "B A"]:
+        """Return the actions, in float64 as the file's weights are, cast to float32."""
+        hidden = (observation.double() - self.get_buffer("mean")) / self.get_buffer("scale")
+        layers = list(zip(self.weights, self.biases, strict=True))
+        for weight, bias in layers[:-1]:
+            hidden = torch.tanh(hidden @ weight + bias)
+        weight, bias = layers[-1]
+        return (hidden @ weight + bias).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsExpert:
+    """An expert network in a file of weights.
+
+    Attributes:
+        path: A .npz or .safetensors file with W0, b0, ..., W_out, b_out, obs_mean and obs_meansq.
+        feature: Which feature the network reads.
+    """
+
+    path: Path
+    feature: str = STATE
+
+    def build(self, action: FeatureSpec) -> Expert:
+        """Read the file.
+
+        Raises:
+            ArtifactError: The file is missing, unreadable, or lacks an array.
+        """
+        arrays = _read_arrays(self.path)
+        needed = {"W_out", "b_out", "obs_mean", "obs_meansq"}
+        if not needed <= set(arrays):
+            raise ArtifactError(
+                f"{self.path} is not a file of network weights.",
+                got=sorted(arrays),
+                expected=f"{sorted(needed)} and W0, b0, ...",
+            )
+        return ModuleExpert(WeightsNetwork(arrays), action=action, feature=self.feature)
+
+
+def _frozen(array: np.ndarray) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(array.astype(np.float64)), requires_grad=False)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise ArtifactError(f"There is no file of weights at {path}.", hint="check the path")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import load_file
+
+            return load_file(path)
+        loaded: Any = np.load(path, allow_pickle=False)
+        return {name: loaded[name] for name in loaded.files}
+    except Exception as error:
+        raise ArtifactError(
+            f"{path} cannot be read as weights.",
+            got=str(error),
+            expected=".npz without pickles or .safetensors",
+        ) from error

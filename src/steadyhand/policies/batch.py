@@ -1,0 +1,147 @@
+"""Whole batches of training windows, gathered with one index operation for each column."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int, Int64, Shaped
+from torch import Tensor
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.frames import Frames, Windower, WindowSpec
+
+_SINGLE = (0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B training windows in raw units.
+
+    Attributes:
+        observation: Feature name -> (B, O, *feature shape).
+        obs_is_pad: (B, O) True where a step lies outside the episode.
+        actions: (B, H, A) training targets.
+        action_is_pad: (B, H) True where a step lies outside the episode.
+        weight: (B, H) training weight; 0 where no expert was asked.
+        kind: (B, H) EXPLICIT, GOOD or BAD; None means EXPLICIT everywhere.
+    """
+
+    observation: Mapping[str, Shaped[Tensor, "B O ..."]]
+    obs_is_pad: Bool[Tensor, "B O"]
+    actions: Shaped[Tensor, "B H A"]
+    action_is_pad: Bool[Tensor, "B H"]
+    weight: Float32[Tensor, "B H"]
+    kind: Int[Tensor, "B H"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def rows(self, index: Int64[Tensor, " K"]) -> "Batch":
+        """Return some of the windows, in the order of `index`."""
+        return Batch(
+            observation={name: value[index] for name, value in self.observation.items()},
+            obs_is_pad=self.obs_is_pad[index],
+            actions=self.actions[index],
+            action_is_pad=self.action_is_pad[index],
+            weight=self.weight[index],
+            kind=None if self.kind is None else self.kind[index],
+        )
+
+
+class WindowSource:
+    """Cuts batches of windows out of frames.
+
+    Columns become tensors once, without a copy. Read-only columns (memory-mapped images) stay arrays, and only
+    the rows of a batch are read.
+
+    Args:
+        frames: The data.
+        window: Which steps make one example, as in `Policy.window`.
+        steps: Steps that may be drawn, such as `frames.steps_of(train_episodes)`; all if None. Steps of weight
+            0 (no expert was asked) are left out: nothing could be learnt from them.
+        features: Observation features to read; all if None.
+        kind: (N,) EXPLICIT, GOOD or BAD for each step of `frames`.
+        device: Where the batches are wanted; columns are moved there as a whole.
+
+    Attributes:
+        steps: (M,) the steps that a sampler may draw.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        window: WindowSpec,
+        *,
+        steps: Int64[np.ndarray, " M"] | None = None,
+        features: tuple[str, ...] | None = None,
+        kind: Int64[np.ndarray, " N"] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        chosen = np.arange(len(frames)) if steps is None else steps
+        self.steps = chosen[frames.weight[chosen] > 0]
+        if len(self.steps) == 0:
+            raise DataError(
+                "No step can be trained on.",
+                got=f"{len(chosen)} steps, all of weight 0",
+                hint="weight is 0 where no expert was asked; relabel the episodes or record demonstrations",
+            )
+        self.window = window
+        self.device = torch.device(device)
+        names = tuple(frames.observation) if features is None else features
+        self._observation = {name: _Column(frames.observation[name], self.device) for name in names}
+        self._actions = _Column(frames.expert_action, self.device)
+        self._weight = _Column(frames.weight, self.device)
+        self._kind = None if kind is None else _Column(kind, self.device)
+        self._windower = Windower(frames, window)
+        self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
+        self._no_pad = torch.zeros(1, 1, dtype=torch.bool, device=self.device)
+
+    def batch(self, steps: Int64[np.ndarray, " B"]) -> Batch:
+        """Return the windows around `steps`, which need not be among `self.steps`."""
+        if self._is_single:
+            index = _Index(steps[:, None], self.device)
+            no_pad = self._no_pad.expand(len(steps), 1)
+            return self._gather(index, no_pad, index, no_pad)
+        cut = self._windower(steps)
+        return self._gather(
+            _Index(cut.obs_index, self.device),
+            torch.from_numpy(cut.obs_is_pad).to(self.device),
+            _Index(cut.action_index, self.device),
+            torch.from_numpy(cut.action_is_pad).to(self.device),
+        )
+
+    def _gather(self, observed: "_Index", obs_is_pad: Tensor, acted: "_Index", is_pad: Tensor) -> Batch:
+        return Batch(
+            observation={name: column.take(observed) for name, column in self._observation.items()},
+            obs_is_pad=obs_is_pad,
+            actions=self._actions.take(acted),
+            action_is_pad=is_pad,
+            weight=self._weight.take(acted),
+            kind=None if self._kind is None else self._kind.take(acted),
+        )
+
+
+class _Index:
+    """(B, T) indices, flat, both as an array and as a tensor."""
+
+    def __init__(self, index: np.ndarray, device: torch.device) -> None:
+        self.shape = index.shape
+        self.array = index.reshape(-1)
+        self.tensor = torch.from_numpy(self.array).to(device)
+
+
+class _Column:
+    """(N, ...) values that rows are taken from."""
+
+    def __init__(self, values: np.ndarray, device: torch.device) -> None:
+        self._device = device
+        self._array = None if values.flags.writeable else values
+        self._tensor = torch.from_numpy(values).to(device) if values.flags.writeable else None
+
+    def take(self, index: _Index) -> Tensor:
+        """Return (B, T, ...): `index_select` is several times faster than indexing with brackets."""
+        if self._tensor is not None:
+            return self._tensor.index_select(0, index.tensor).unflatten(0, index.shape)
+        assert self._array is not None
+        return torch.from_numpy(self._array[index.array]).to(self._device).unflatten(0, index.shape)

@@ -1,0 +1,182 @@
+"""Encoders of small images: one flat layer as in ALVINN, and a small convolutional net."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.encoders.vectors import Vectors
+from steadyhand.policies.nets.conv import ConvStack, ImageRange, conv_size, pixels
+from steadyhand.policies.nets.mlp import Activation, activation_layer, mlp
+from steadyhand.policies.noise import Noise
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey value (ITU-R BT.601)."""
+
+
+def _is_image(spec: FeatureSpec) -> bool:
+    return spec.kind == "image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatImage:
+    """A grey image, flattened, through fully connected tanh layers: one token (Pomerleau, 1989).
+
+    Deviation: ALVINN's first net also had a laser range image and a road-intensity unit, and 29 hidden units.
+
+    Attributes:
+        hidden: Width of each layer; the last is the width of the token.
+        activation: After every layer.
+        image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
+    """
+
+    hidden: tuple[int, ...] = (64,)
+    activation: Activation = "tanh"
+    image_range: ImageRange = "signed"
+
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the features that this encoder can read: images."""
+        return tuple(name for name, spec in observation.items() if _is_image(spec))
+
+    def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "FlatImageEncoder":
+        """Return the encoder for the one image among these features."""
+        return FlatImageEncoder(self, observation, n_obs_steps=n_obs_steps)
+
+
+class FlatImageEncoder(Encoder):
+    """See `FlatImage`."""
+
+    luminance: Tensor
+
+    def __init__(
+        self, config: FlatImage, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
+    ) -> None:
+        super().__init__()
+        images = [name for name, spec in observation.items() if _is_image(spec)]
+        if len(images) != 1:
+            raise ConfigError(
+                "FlatImage reads exactly one image.",
+                got=", ".join(images) or "none",
+                available=observation,
+                hint="name the image in PolicyConfig.observation, or use SmallConv",
+            )
+        self._name = images[0]
+        self._range: ImageRange = config.image_range
+        height, width, channels = observation[self._name].shape
+        weights = _LUMINANCE if channels == 3 else (1.0 / channels,) * channels
+        self.register_buffer("luminance", torch.tensor(weights), persistent=False)
+        sizes = (n_obs_steps * height * width, *config.hidden)
+        self.trunk = mlp(sizes, activation=config.activation, activate_last=True)
+        self.spec = ContextSpec(num_tokens=1, width=sizes[-1])
+
+    def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
+        """Encode; steps before the episode's start repeat its first image."""
+        del is_pad, noise
+        image = pixels(observation[self._name], scale=self._range)
+        grey = image[..., 0] if image.shape[-1] == 1 else image @ self.luminance
+        return Context.single(self.trunk(grey.flatten(1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallConv:
+    """A small convolutional net per camera, and the vector features beside it: one token each and step.
+
+    Made for images of 30 x 32 to 96 x 96; each layer halves both sides.
+
+    Attributes:
+        channels: Channels of each convolution.
+        width: Width of a token.
+        activation: After every layer.
+        image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
+        shift: Largest random shift of an image in training [pixels], edges repeated; 0 switches it off
+            (Yarats et al., 2021).
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64)
+    width: int = 128
+    activation: Activation = "relu"
+    image_range: ImageRange = "signed"
+    shift: int = 0
+
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the features that this encoder can read: all of them, if one is an image."""
+        return tuple(observation)
+
+    def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "SmallConvEncoder":
+        """Return the encoder for these features."""
+        return SmallConvEncoder(self, observation, n_obs_steps=n_obs_steps)
+
+
+class SmallConvEncoder(Encoder):
+    """See `SmallConv`. Tokens lie camera by camera, each in order of time; the vector features come last."""
+
+    position: Tensor
+
+    def __init__(
+        self, config: SmallConv, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
+    ) -> None:
+        super().__init__()
+        cameras = {name: spec for name, spec in observation.items() if _is_image(spec)}
+        if not cameras:
+            raise ConfigError(
+                "SmallConv needs an image.",
+                got=", ".join(observation) or "no features",
+                hint="use the StateMLP encoder",
+            )
+        self._cameras = tuple(cameras)
+        self._range: ImageRange = config.image_range
+        self._shift = config.shift
+        self.towers = nn.ModuleList(self._tower(config, spec) for spec in cameras.values())
+        self.vectors = Vectors(observation)
+        sources = list(cameras)
+        if self.vectors.width:
+            sizes = (self.vectors.width, config.width)
+            self.state = mlp(sizes, activation=config.activation, activate_last=True)
+            sources.append("vectors")
+        self.groups = tuple((name, i * n_obs_steps, (i + 1) * n_obs_steps) for i, name in enumerate(sources))
+        steps = torch.arange(n_obs_steps, dtype=torch.float32)
+        position = torch.cartesian_prod(torch.arange(len(sources), dtype=torch.float32), steps)
+        self.register_buffer("position", position, persistent=False)
+        self.spec = ContextSpec(num_tokens=len(sources) * n_obs_steps, width=config.width)
+
+    @staticmethod
+    def _tower(config: SmallConv, spec: FeatureSpec) -> nn.Sequential:
+        height, width, channels = spec.shape
+        num_layers = len(config.channels)
+        area = conv_size(height, num_layers=num_layers) * conv_size(width, num_layers=num_layers)
+        return nn.Sequential(
+            ConvStack(channels, channels=config.channels, activation=config.activation),
+            nn.Linear((config.channels[-1] if config.channels else channels) * area, config.width),
+            activation_layer(config.activation)(),
+        )
+
+    def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
+        """Encode; in training (`noise` given) each window is shifted by its own random amount."""
+        num_rows, num_steps = is_pad.shape
+        parts: list[Tensor] = []
+        for name, tower in zip(self._cameras, self.towers, strict=True):
+            image = pixels(observation[name].flatten(0, 1), scale=self._range)
+            if self._shift and noise is not None:
+                image = _shifted(image, self._shift, num_steps, noise)
+            parts.append(tower(image).unflatten(0, (num_rows, num_steps)))
+        if self.vectors.width:
+            parts.append(self.state(self.vectors(observation)))
+        return Context(tokens=torch.cat(parts, dim=1), position=self.position, groups=self.groups)
+
+
+def _shifted(
+    image: Float[Tensor, "BO h w c"], limit: int, num_steps: int, noise: Noise
+) -> Float[Tensor, "BO h w c"]:
+    """Move each image by whole pixels, the same for all steps of a window; edge pixels repeat."""
+    _, height, width, _ = image.shape
+    drawn = noise.uniform(len(image) // num_steps, 2).repeat_interleave(num_steps, 0)
+    offset = (drawn * (2 * limit + 1)).long() - limit
+    row = (torch.arange(height, device=image.device) + offset[:, :1]).clamp(0, height - 1)
+    column = (torch.arange(width, device=image.device) + offset[:, 1:]).clamp(0, width - 1)
+    batch = torch.arange(len(image), device=image.device)
+    return image[batch[:, None, None], row[:, :, None], column[:, None, :]]

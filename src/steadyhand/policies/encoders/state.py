@@ -1,0 +1,58 @@
+"""An MLP over the vector features of the observation window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.encoders.vectors import Vectors, is_vector
+from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.noise import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateMLP:
+    """Concatenates all vector features over the window and sends them through an MLP: one token.
+
+    Attributes:
+        hidden: Width of each layer; the last is the width of the token. Empty passes the features on as they
+            are, which with a linear head is linear regression.
+        activation: After every layer.
+    """
+
+    hidden: tuple[int, ...] = (256, 256)
+    activation: Activation = "relu"
+
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the features that this encoder can read: all but images."""
+        return tuple(name for name, spec in observation.items() if is_vector(spec))
+
+    def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "StateMLPEncoder":
+        """Return the encoder for these features."""
+        return StateMLPEncoder(self, observation, n_obs_steps=n_obs_steps)
+
+
+class StateMLPEncoder(Encoder):
+    """See `StateMLP`."""
+
+    def __init__(self, config: StateMLP, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> None:
+        super().__init__()
+        self.vectors = Vectors(observation)
+        if self.vectors.width == 0:
+            raise ConfigError(
+                "StateMLP needs a feature that is not an image.",
+                got=", ".join(observation) or "no features",
+                hint="use the FlatImage or SmallConv encoder",
+            )
+        sizes = (n_obs_steps * self.vectors.width, *config.hidden)
+        self.trunk = mlp(sizes, activation=config.activation, activate_last=True)
+        self.spec = ContextSpec(num_tokens=1, width=sizes[-1])
+
+    def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
+        """Encode; steps before the episode's start repeat its first, which is what the MLP sees."""
+        del is_pad, noise
+        return Context.single(self.trunk(self.vectors(observation).flatten(1)))

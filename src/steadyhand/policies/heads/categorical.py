@@ -1,0 +1,77 @@
+"""A categorical distribution over discrete actions, with an exact likelihood."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from steadyhand.policies.contract import (
+    ChunkSpec,
+    Context,
+    ContextSpec,
+    Head,
+    Likelihood,
+    Loss,
+    Prefix,
+    Target,
+)
+from steadyhand.policies.heads.checks import require_discrete
+from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.noise import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categorical:
+    """Maximum likelihood of discrete actions, each step of the chunk on its own.
+
+    Attributes:
+        hidden: Layers between context and logits; empty for one linear layer.
+        activation: After each of them.
+    """
+
+    hidden: tuple[int, ...] = ()
+    activation: Activation = "relu"
+
+    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "CategoricalHead":
+        """Return the head for these sizes."""
+        return CategoricalHead(self, context, chunk)
+
+
+class CategoricalHead(Head):
+    """See `Categorical`. Mode: the likeliest class. Sample: the largest logit plus Gumbel noise."""
+
+    likelihood: Likelihood = "exact"
+
+    def __init__(self, config: Categorical, context: ContextSpec, chunk: ChunkSpec) -> None:
+        super().__init__()
+        self._num_classes = require_discrete(chunk, head="Categorical")
+        self.chunk = chunk
+        num_outputs = chunk.horizon * self._num_classes
+        sizes = (context.num_tokens * context.width, *config.hidden, num_outputs)
+        self.net = mlp(sizes, activation=config.activation)
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return -log p of each step in nats; metric: the share of a row's steps that are right."""
+        del noise
+        logits = self.logits(context)
+        classes = target.actions[..., 0]
+        value = F.cross_entropy(logits.transpose(1, 2), classes, reduction="none")
+        right = (logits.detach().argmax(-1) == classes).float()
+        return Loss(value=value, metrics={"accuracy": right.mean(1)})
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Int64[Tensor, "B H 1"]:
+        """Draw every step independently (Gumbel-max); noise that is constant gives the likeliest class."""
+        del prefix
+        logits = self.logits(context)
+        gumbel = -(-noise.uniform(*logits.shape).log()).log()
+        return (logits + gumbel).argmax(-1, keepdim=True)
+
+    def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
+        """Return log p of each chunk, exact."""
+        log_prob = self.logits(context).log_softmax(-1).gather(-1, target.actions)[..., 0]
+        return log_prob.masked_fill(target.is_pad, 0.0).sum(1)
+
+    def logits(self, context: Context) -> Float[Tensor, "B H K"]:
+        """Return unnormalised log-probabilities of the classes."""
+        return self.net(context.flat()).unflatten(-1, (self.chunk.horizon, self._num_classes))

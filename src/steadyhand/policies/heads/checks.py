@@ -1,0 +1,25 @@
+"""Which actions a head can learn, checked when it is built."""
+
+from steadyhand.core.errors import SpecError
+from steadyhand.policies.contract import ChunkSpec
+
+
+def require_continuous(chunk: ChunkSpec, *, head: str) -> None:
+    """Raise SpecError if the actions are discrete."""
+    if chunk.num_classes is not None:
+        raise SpecError(
+            f"{head} needs continuous actions.",
+            got=f"one of {chunk.num_classes} discrete actions",
+            hint="use the Categorical head",
+        )
+
+
+def require_discrete(chunk: ChunkSpec, *, head: str) -> int:
+    """Return the number of classes; raise SpecError if the actions are continuous."""
+    if chunk.num_classes is None:
+        raise SpecError(
+            f"{head} needs discrete actions.",
+            got=f"a continuous action of {chunk.action_dim} dimensions",
+            hint="use the Regression or Gaussian head",
+        )
+    return chunk.num_classes

@@ -1,0 +1,114 @@
+"""A diagonal Gaussian for each step of the chunk, with an exact likelihood."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.contract import (
+    ChunkSpec,
+    Context,
+    ContextSpec,
+    Head,
+    Likelihood,
+    Loss,
+    Prefix,
+    Target,
+)
+from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.noise import Noise
+
+Spread = Literal["state", "global", "fixed"]
+_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Maximum likelihood of a diagonal Gaussian (robomimic's BC-Gaussian: Mandlekar et al., 2021).
+
+    Attributes:
+        std: "state": the net predicts it; "global": one learnt vector; "fixed": `init_std` for ever, which is
+            regression with a likelihood.
+        init_std: Standard deviation before training, in normalised units.
+        min_std: Lower bound, in normalised units. Too small, and near-duplicate actions make the loss spike.
+        hidden: Layers between context and chunk; empty for one linear layer.
+        activation: After each of them.
+    """
+
+    std: Spread = "state"
+    init_std: float = 0.1
+    min_std: float = 0.01
+    hidden: tuple[int, ...] = ()
+    activation: Activation = "relu"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.min_std < self.init_std:
+            raise ConfigError(
+                "Gaussian needs 0 < min_std < init_std.",
+                got=f"min_std={self.min_std}, init_std={self.init_std}",
+            )
+
+    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "GaussianHead":
+        """Return the head for these sizes."""
+        return GaussianHead(self, context, chunk)
+
+
+class GaussianHead(Head):
+    """See `Gaussian`. Mode: the mean. Sample: mean + std * normal noise."""
+
+    likelihood: Likelihood = "exact"
+
+    def __init__(self, config: Gaussian, context: ContextSpec, chunk: ChunkSpec) -> None:
+        super().__init__()
+        require_continuous(chunk, head="Gaussian")
+        self.chunk = chunk
+        self._config = config
+        num_values = chunk.horizon * chunk.action_dim
+        num_outputs = 2 * num_values if config.std == "state" else num_values
+        sizes = (context.num_tokens * context.width, *config.hidden, num_outputs)
+        self.net = mlp(sizes, activation=config.activation)
+        self._shift = math.log(math.expm1(config.init_std - config.min_std))
+        if config.std == "global":
+            self.raw_std = nn.Parameter(torch.zeros(chunk.horizon, chunk.action_dim))
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return -log p of each step in nats, of the normalised action; metric: the mean std of a row."""
+        del noise
+        mean, std = self.distribution(context)
+        metrics = {"std": std.detach().expand_as(mean).mean((1, 2))}
+        return Loss(value=-_log_density(target.actions, mean, std), metrics=metrics)
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
+        """Draw every step and dimension independently."""
+        del prefix
+        mean, std = self.distribution(context)
+        return mean + std * noise.normal(*mean.shape)
+
+    def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
+        """Return log p of each chunk, exact."""
+        mean, std = self.distribution(context)
+        return _log_density(target.actions, mean, std).masked_fill(target.is_pad, 0.0).sum(1)
+
+    def distribution(self, context: Context) -> tuple[Float[Tensor, "B H A"], Float[Tensor, "... H A"]]:
+        """Return mean and standard deviation, normalised."""
+        config = self._config
+        output = self.net(context.flat())
+        if config.std == "state":
+            mean, raw = output.unflatten(-1, (2, self.chunk.horizon, self.chunk.action_dim)).unbind(1)
+            return mean, F.softplus(raw + self._shift) + config.min_std
+        mean = output.unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+        if config.std == "global":
+            return mean, F.softplus(self.raw_std + self._shift) + config.min_std
+        return mean, torch.full_like(mean[0], config.init_std)
+
+
+def _log_density(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return log N(value; mean, std^2), summed over the last axis."""
+    score = (value - mean) / std
+    return (-0.5 * score.square() - std.log() - _HALF_LOG_TWO_PI).sum(-1)

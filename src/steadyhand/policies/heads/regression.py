@@ -1,0 +1,66 @@
+"""Regression: one answer, the mean (squared error) or the median (absolute error) of the demonstrations."""
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
+from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.noise import Noise
+
+Error = Literal["mse", "l1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """Behaviour cloning as regression (Pomerleau, 1989).
+
+    Attributes:
+        error: "mse" (mean of the demonstrations) or "l1" (median).
+        hidden: Layers between context and chunk; empty for one linear layer.
+        activation: After each of them.
+    """
+
+    error: Error = "mse"
+    hidden: tuple[int, ...] = ()
+    activation: Activation = "relu"
+
+    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "RegressionHead":
+        """Return the head for these sizes."""
+        return RegressionHead(self, context, chunk)
+
+
+class RegressionHead(Head):
+    """See `Regression`."""
+
+    def __init__(self, config: Regression, context: ContextSpec, chunk: ChunkSpec) -> None:
+        super().__init__()
+        require_continuous(chunk, head="Regression")
+        self.chunk = chunk
+        self._error: Error = config.error
+        sizes = (context.num_tokens * context.width, *config.hidden, chunk.horizon * chunk.action_dim)
+        self.net = mlp(sizes, activation=config.activation)
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return the error of each step, averaged over the action's dimensions."""
+        del noise
+        error = self._predict(context) - target.actions
+        match self._error:
+            case "mse":
+                return Loss(value=torch.linalg.vecdot(error, error) / self.chunk.action_dim)
+            case "l1":
+                return Loss(value=error.abs().mean(-1))
+            case _:
+                assert_never(self._error)
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
+        """Return the one answer."""
+        del noise, prefix
+        return self._predict(context)
+
+    def _predict(self, context: Context) -> Tensor:
+        return self.net(context.flat()).unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))

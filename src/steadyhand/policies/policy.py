@@ -1,0 +1,322 @@
+"""Policy = normaliser + encoder + head: raw observations in, raw actions out, no memory."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
+from torch import Tensor, nn
+
+from steadyhand.core.errors import CapabilityError, SpecError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.frames import Frames, WindowSpec
+from steadyhand.policies.batch import Batch, WindowSource
+from steadyhand.policies.contract import ChunkSpec, Context, Encoder, Head, Prefix, Target
+from steadyhand.policies.noise import Noise, NoNoise, scoped
+from steadyhand.policies.normaliser import Affine, mode_of
+from steadyhand.policies.padding import copy_pad
+from steadyhand.policies.representation import ActionRepresentation
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, read_features
+from steadyhand.policies.trainable import BatchFit, LossRows, Trainable
+
+_STATISTICS_ROWS = 1 << 22
+"""Most action steps held at once for statistics; above it, windows are thinned evenly."""
+
+
+class Policy(Trainable[Batch]):
+    """A policy; make one with `Policy.build`.
+
+    Attributes:
+        config: What it is made of.
+        spec: What it is made for: only the features that it reads.
+        encoder: Observation window -> context.
+        head: Context -> chunk.
+    """
+
+    def __init__(self, config: PolicyConfig, spec: PolicySpec, encoder: Encoder, head: Head) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self.encoder = encoder
+        self.head = head
+        self.representation = ActionRepresentation(
+            config.action_representation,
+            action=spec.action,
+            state=spec.observation.get(config.state_feature),
+            state_name=config.state_feature,
+            state_dims=config.state_dims,
+        )
+        self.normaliser = nn.ModuleDict()
+        for name, feature in spec.observation.items():
+            self._add_normaliser(name, feature, default="z_score")
+        self._add_normaliser("action", spec.action, default="min_max")
+        unknown = set(config.normalisation) - {*spec.observation, "action"}
+        if unknown:
+            raise SpecError(
+                "normalisation names a feature that the policy does not read.",
+                got=sorted(unknown)[0],
+                available=[*spec.observation, "action"],
+            )
+
+    @classmethod
+    def build(cls, config: PolicyConfig, spec: PolicySpec, *, seed: int = 0) -> "Policy":
+        """Return an untrained policy.
+
+        Args:
+            config: What it is made of.
+            spec: What it is made for; features that it does not read are dropped.
+            seed: Of the initial parameters.
+
+        Raises:
+            ConfigError: Features, encoder and head do not fit together.
+            SpecError: Actions and head, or actions and state, do not fit together.
+        """
+        spec = spec.select(read_features(config, spec.observation))
+        chunk = ChunkSpec(
+            horizon=config.horizon, action_dim=spec.action.size, num_classes=spec.action.num_classes
+        )
+        if len(spec.action.shape) != 1:
+            raise SpecError("An action must be a vector.", got=spec.action.shape, expected="(A,)")
+        with scoped(seed):
+            encoder = config.encoder.build(spec.observation, n_obs_steps=config.n_obs_steps)
+            head = config.head.build(encoder.spec, chunk)
+        return cls(config, spec, encoder, head)
+
+    @property
+    def window(self) -> WindowSpec:
+        """Which steps make one training example."""
+        return self.config.window
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Observation features that the policy reads."""
+        return tuple(self.spec.observation)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy's tensors are."""
+        tensors = [*self.parameters(), *self.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    def fit_statistics(self, frames: Frames, steps: Int64[np.ndarray, " M"] | None = None) -> None:
+        """Fit the normaliser to the windows around `steps`; give only training steps.
+
+        Action statistics are those of the represented chunks (absolute, delta or relative), padded and
+        unlabelled steps left out. They are exact up to 4 million action steps; above that, windows are thinned
+        evenly.
+
+        Args:
+            frames: The data.
+            steps: (M,) training steps; all if None.
+
+        Raises:
+            SpecError: The data's features differ from those of the policy.
+            DataError: No step has an expert's label.
+        """
+        self._check_frames(frames)
+        source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
+        for name in self.features:
+            if (affine := self._affine(name)) is not None:
+                affine.fit(frames.observation[name][source.steps])
+        if (affine := self._affine("action")) is not None:
+            affine.fit(self._represented(source))
+
+    def loss_rows(self, batch: Batch, noise: Noise) -> LossRows:
+        """Return the loss of each window; see `LossRows`.
+
+        A head's loss for each step is weighted step by step; a loss for the window as a whole by the mean weight
+        of the steps inside the episode.
+        """
+        context, target = self.context_and_target(batch, noise)
+        loss = self.head.loss(context, target, noise)
+        weight = target.weight
+        if loss.value.shape[1] != weight.shape[1]:
+            inside = (~target.is_pad).sum(1, keepdim=True).clamp(min=1)
+            weight = weight.sum(1, keepdim=True) / inside
+        return LossRows(
+            numerator=(loss.value * weight).sum(1), denominator=weight.sum(1), metrics=loss.metrics
+        )
+
+    def prepare(self, batches: Callable[[], Iterator[Batch]], fit: BatchFit[Batch], noise: Noise) -> None:
+        """Prepare the head (k-means, closed forms, a codebook) on encoded training data."""
+
+        def data() -> Iterator[tuple[Context, Target]]:
+            for batch in batches():
+                with torch.no_grad():
+                    pair = self.context_and_target(batch, None)
+                yield pair
+
+        def fit_head(
+            module: nn.Module,
+            loss: Callable[[Context, Target, Noise], Tensor],
+            *,
+            num_steps: int,
+            learning_rate: float,
+        ) -> None:
+            def on_batch(batch: Batch, noise: Noise) -> Tensor:
+                with torch.no_grad():
+                    context, target = self.context_and_target(batch, None)
+                return loss(context, target, noise)
+
+            fit(module, on_batch, num_steps=num_steps, learning_rate=learning_rate)
+
+        self.head.prepare(data, fit_head, noise)
+
+    @torch.no_grad()
+    def predict_chunk(
+        self,
+        window: Mapping[str, Shaped[Tensor, "B O ..."] | Shaped[np.ndarray, "B O ..."]],
+        is_pad: Bool[Tensor, "B O"] | Bool[np.ndarray, "B O"] | None = None,
+        *,
+        noise: Noise | None = None,
+        prefix: Prefix | None = None,
+    ) -> Shaped[Tensor, "B F A"]:
+        """Predict from the current step on.
+
+        Args:
+            window: Feature name -> (B, O, ...) raw, as tensors or arrays, the current step last.
+            is_pad: (B, O) True where a step lies before the episode's start; None means nowhere.
+            noise: What a sample is drawn with; None asks for the head's mode.
+            prefix: Actions already committed, in raw units, for the steps that are returned.
+
+        Returns:
+            (B, horizon + chunk_start, A) actions in raw units, not clipped; int64 for discrete actions.
+
+        Raises:
+            SpecError: A feature is missing or has the wrong shape.
+            CapabilityError: There are no statistics yet, or a prefix is given and the head cannot honour it.
+        """
+        observation, pad = self._checked(window, is_pad)
+        state = self._state(observation, pad)
+        context = self.encode(observation, pad, None)
+        if prefix is not None:
+            prefix = self._inner_prefix(prefix, state)
+        if noise is None and prefix is None:
+            chunk = self.head.mode(context)
+        else:
+            chunk = self.head.sample(context, noise or NoNoise(device=self.device), prefix)
+        if (affine := self._affine("action")) is not None:
+            chunk = self.representation.decode(affine.inverse(chunk), state)
+        return chunk[:, -self.config.chunk_start :]
+
+    def log_prob(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Return log p(chunk | observation) in raw units, padded steps left out; exact where the head is.
+
+        Raises:
+            CapabilityError: The head has no likelihood.
+        """
+        context, target = self.context_and_target(batch, None)
+        value = self.head.log_prob(context, target)
+        if (affine := self._affine("action")) is None:
+            return value
+        return value - (~target.is_pad).sum(1) * affine.log_volume()
+
+    def encode(
+        self,
+        observation: Mapping[str, Shaped[Tensor, "B O ..."]],
+        is_pad: Bool[Tensor, "B O"],
+        noise: Noise | None,
+    ) -> Context:
+        """Return the context of raw observation windows; `noise` switches augmentation on."""
+        normalised: dict[str, Tensor] = {}
+        for name in self.features:
+            value, affine = observation[name], self._affine(name)
+            if self.config.n_obs_steps > 1:
+                value = copy_pad(value, is_pad)
+            normalised[name] = value if affine is None else affine(value)
+        return self.encoder(normalised, is_pad, noise)
+
+    def context_and_target(self, batch: Batch, noise: Noise | None) -> tuple[Context, Target]:
+        """Return what the head's loss reads: padded values overwritten, actions represented and normalised."""
+        context = self.encode(batch.observation, batch.obs_is_pad, noise)
+        actions = batch.actions
+        if self.config.horizon > 1:
+            actions = copy_pad(actions, batch.action_is_pad)
+        if (affine := self._affine("action")) is not None:
+            state = self._state(batch.observation, batch.obs_is_pad)
+            actions = affine(self.representation.encode(actions, state))
+        weight = batch.weight.masked_fill(batch.action_is_pad, 0.0)
+        return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
+
+    def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Any) -> None:
+        mode = mode_of(name, feature, overrides=self.config.normalisation, default=default)
+        if mode is not None:
+            self.normaliser[_key(name)] = Affine(name, feature.shape, mode=mode)
+
+    def _affine(self, name: str) -> Affine | None:
+        key = _key(name)
+        module = self.normaliser[key] if key in self.normaliser else None
+        return module if isinstance(module, Affine) else None
+
+    def _state_features(self) -> tuple[str, ...]:
+        return () if self.representation.kind == "absolute" else (self.config.state_feature,)
+
+    def _state(self, observation: Mapping[str, Tensor], is_pad: Tensor) -> Tensor | None:
+        """Return the raw state at the chunk's first step, (B, S)."""
+        if self.representation.kind == "absolute":
+            return None
+        value = copy_pad(observation[self.config.state_feature], is_pad)
+        return value[:, self.config.n_obs_steps - 1 + self.config.chunk_start]
+
+    def _represented(self, source: WindowSource) -> np.ndarray:
+        """Return the represented action steps of all windows, (K, A)."""
+        stride = math.ceil(len(source.steps) * self.config.horizon / _STATISTICS_ROWS)
+        steps = source.steps[::stride]
+        parts: list[np.ndarray] = []
+        for chunk in np.array_split(steps, math.ceil(len(steps) / 4096)):
+            batch = source.batch(chunk)
+            state = self._state(batch.observation, batch.obs_is_pad)
+            actions = copy_pad(batch.actions, batch.action_is_pad)
+            counts = ~batch.action_is_pad & (batch.weight > 0)
+            parts.append(self.representation.encode(actions, state)[counts].numpy())
+        return np.concatenate(parts)
+
+    def _inner_prefix(self, prefix: Prefix, state: Tensor | None) -> Prefix:
+        affine = self._affine("action")
+        if not self.head.inpaints or affine is None:
+            raise CapabilityError(
+                f"{type(self.head).__name__} cannot honour a prefix.",
+                hint="use a head that inpaints (diffusion, flow), or predict without a prefix",
+            )
+        past = -self.config.chunk_start
+        actions = torch.cat([prefix.actions[:, :1].expand(-1, past, -1), prefix.actions], dim=1)
+        weight = nn.functional.pad(prefix.weight, (past, 0))
+        return Prefix(actions=affine(self.representation.encode(actions, state)), weight=weight)
+
+    def _checked(self, window: Mapping[str, Any], is_pad: Any | None) -> tuple[dict[str, Tensor], Tensor]:
+        missing = [name for name in self.features if name not in window]
+        if missing:
+            raise SpecError(
+                "The observation lacks a feature that the policy reads.",
+                got=missing[0],
+                available=window,
+            )
+        device, num_steps = self.device, self.config.n_obs_steps
+        observation = {name: torch.as_tensor(window[name], device=device) for name in self.features}
+        for name, feature in self.spec.observation.items():
+            if observation[name].shape[1:] != (num_steps, *feature.shape):
+                raise SpecError(
+                    f"{name} has the wrong shape.",
+                    got=tuple(observation[name].shape),
+                    expected=f"(B, {', '.join(map(str, (num_steps, *feature.shape)))})",
+                )
+        if is_pad is not None:
+            return observation, torch.as_tensor(is_pad, device=device)
+        num_rows = len(next(iter(observation.values())))
+        return observation, torch.zeros(num_rows, num_steps, dtype=torch.bool, device=device)
+
+    def _check_frames(self, frames: Frames) -> None:
+        offered = {**frames.observation_spec, "action": frames.action_spec}
+        for name, feature in {**self.spec.observation, "action": self.spec.action}.items():
+            if name not in offered:
+                raise SpecError("The data lack a feature that the policy reads.", got=name, available=offered)
+            wanted, found = (feature.shape, feature.kind), (offered[name].shape, offered[name].kind)
+            if wanted != found:
+                raise SpecError(f"{name} differs between data and policy.", got=found, expected=wanted)
+
+
+def _key(name: str) -> str:
+    """Return a feature's name without dots, which torch allows in no module name."""
+    return name.replace(".", "/")

@@ -1,0 +1,147 @@
+"""What a policy is made of (config) and what it is made for (spec)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.data.frames import Frames, WindowSpec
+from steadyhand.policies.encoders.config import EncoderConfig
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.normaliser import Mode
+from steadyhand.policies.representation import Representation
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Everything about a policy but its weights and its task.
+
+        step        t-1   t   t+1  t+2  t+3
+        observed     o    o                   n_obs_steps = 2
+        predicted         a    a    a    a    horizon = 4, chunk_start = 0
+        executed          a    a              n_action_steps = 2
+
+    Attributes:
+        encoder: Turns the observation window into tokens.
+        head: Turns tokens into a chunk of actions.
+        observation: Features to read; empty means all that the encoder can read.
+        n_obs_steps: Observed steps, the current one included.
+        horizon: Predicted steps.
+        n_action_steps: Executed steps of each chunk.
+        chunk_start: First predicted step relative to the current one, from -(n_obs_steps - 1) to 0. Diffusion
+            Policy's chunks begin in the past; those steps are learnt, and dropped at prediction.
+        normalisation: Feature name -> mode, where it differs from z_score (observation) or min_max (action).
+        action_representation: "absolute", "delta" or "relative" to the state at the chunk's first step.
+        state_feature: What delta and relative actions are relative to.
+        state_dims: State dimension for each action dimension, -1 for one that stays absolute; empty pairs them
+            in order.
+    """
+
+    encoder: EncoderConfig = field(default_factory=StateMLP)
+    head: HeadConfig = field(default_factory=Regression)
+    observation: tuple[str, ...] = ()
+    n_obs_steps: int = 1
+    horizon: int = 1
+    n_action_steps: int = 1
+    chunk_start: int = 0
+    normalisation: dict[str, Mode] = field(default_factory=dict[str, Mode])
+    action_representation: Representation = "absolute"
+    state_feature: str = STATE
+    state_dims: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.n_obs_steps < 1:
+            raise ConfigError("A policy observes at least the current step.", got=self.n_obs_steps)
+        if not -self.n_obs_steps < self.chunk_start <= 0:
+            raise ConfigError(
+                "chunk_start must lie within the observed steps.",
+                got=self.chunk_start,
+                expected=f"{1 - self.n_obs_steps} to 0",
+            )
+        if not 1 <= self.n_action_steps <= self.num_future_steps:
+            raise ConfigError(
+                "n_action_steps must lie within what is predicted from the current step on.",
+                got=self.n_action_steps,
+                expected=f"1 to horizon + chunk_start = {self.num_future_steps}",
+            )
+        if self.action_representation == "delta" and self.chunk_start < 0:
+            raise ConfigError(
+                "Delta actions cannot begin in the past: the first steps of an episode would add up wrongly.",
+                got=f"chunk_start = {self.chunk_start}",
+                hint="use chunk_start=0 or relative actions",
+            )
+
+    @property
+    def num_future_steps(self) -> int:
+        """Predicted steps from the current one on: the length of what `Policy.predict_chunk` returns."""
+        return self.horizon + self.chunk_start
+
+    @property
+    def window(self) -> WindowSpec:
+        """Steps of one training example, relative to the current step."""
+        return WindowSpec(
+            obs_offsets=tuple(range(1 - self.n_obs_steps, 1)),
+            action_offsets=tuple(range(self.chunk_start, self.chunk_start + self.horizon)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySpec:
+    """What goes in and out of a policy.
+
+    Attributes:
+        observation: Feature name -> spec.
+        action: The action.
+        control_dt: Time between two actions [s].
+    """
+
+    observation: dict[str, FeatureSpec]
+    action: FeatureSpec
+    control_dt: float
+
+    @classmethod
+    def of_env(cls, spec: EnvSpec) -> Self:
+        """Return the spec of policies for an env."""
+        return cls(observation=dict(spec.observation), action=spec.action, control_dt=spec.control_dt)
+
+    @classmethod
+    def of_frames(cls, frames: Frames) -> Self:
+        """Return the spec of policies for a data set."""
+        return cls(
+            observation=dict(frames.observation_spec),
+            action=frames.action_spec,
+            control_dt=frames.control_dt,
+        )
+
+    def select(self, names: tuple[str, ...]) -> "PolicySpec":
+        """Return the spec with only the named observation features, in that order."""
+        missing = [name for name in names if name not in self.observation]
+        if missing:
+            raise ConfigError(
+                "The policy is to read a feature that is not there.",
+                got=missing[0],
+                available=self.observation,
+            )
+        chosen = {name: self.observation[name] for name in names}
+        return PolicySpec(observation=chosen, action=self.action, control_dt=self.control_dt)
+
+
+def read_features(config: PolicyConfig, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+    """Return the features that the policy reads.
+
+    Raises:
+        ConfigError: One is named that the encoder cannot read, or nothing is left.
+    """
+    readable = config.encoder.readable(observation)
+    unreadable = [name for name in config.observation if name in observation and name not in readable]
+    if unreadable or not (config.observation or readable):
+        raise ConfigError(
+            f"The {type(config.encoder).__name__} encoder cannot read this observation.",
+            got=", ".join(unreadable or observation),
+            available=readable,
+            hint="use StateMLP for vectors, FlatImage for one image, SmallConv for images and vectors",
+        )
+    return config.observation or readable

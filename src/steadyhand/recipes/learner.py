@@ -1,0 +1,117 @@
+"""Policies as DAgger's learner: the place where correction meets training."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from steadyhand.core.protocol import Controller
+from steadyhand.core.specs import EnvSpec
+from steadyhand.data.episode import Episode
+from steadyhand.data.frames import Frames
+from steadyhand.data.store import EpisodeStore
+from steadyhand.policies.artifact import load_policy, save_policy
+from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.policies.policy import Policy, PolicyConfig, PolicySpec
+from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.training.loop import TrainConfig, fit
+
+EVALUATION_BATCH = 1024
+
+
+class PolicyLearner:
+    """Fits policies of one configuration to growing sets of episodes; see `correction.dagger.Learner`.
+
+    Args:
+        spec: What the env offers; the policy sees the features that its configuration names.
+        policy: Configuration of the policy.
+        training: Configuration of the training loop; its seed is replaced by the one that `fit` is given.
+        progress: Show a progress bar while training.
+    """
+
+    def __init__(
+        self, spec: EnvSpec, *, policy: PolicyConfig, training: TrainConfig, progress: bool = False
+    ) -> None:
+        names = policy.observation or tuple(spec.observation)
+        self._observation = {name: spec.observation[name] for name in names}
+        self._env_spec = spec
+        self._policy_spec = PolicySpec(
+            observation=self._observation, action=spec.action, control_dt=spec.control_dt
+        )
+        self._policy = policy
+        self._training = training
+        self._progress = progress
+
+    def frames(self, episodes: Sequence[Episode]) -> Frames:
+        """Lay the episodes end to end, with the features that the policy sees."""
+        return Frames.from_episodes(
+            episodes, observation_spec=self._observation, action_spec=self._env_spec.action
+        )
+
+    def fit(self, episodes: Sequence[Episode], *, folder: Path, seed: int, warm_start: Path | None) -> None:
+        """Train, or continue training, and leave the policy in `folder`; nothing to do if it is there."""
+        if (folder / "policy").is_dir():
+            return
+        frames = self.frames(episodes)
+        if warm_start is None:
+            policy = Policy.build(self._policy, self._policy_spec, seed=seed)
+            source = WindowSource(frames, policy.window)
+            policy.fit_statistics(frames, source.steps)
+        else:
+            policy = load_policy(warm_start / "policy")
+            source = WindowSource(frames, policy.window)
+        fit(
+            policy,
+            source,
+            config=replace(self._training, seed=seed % 2**31),
+            folder=folder / "training",
+            resume=True,
+            progress=self._progress,
+        )
+        save_policy(policy, folder / "policy")
+
+    def controller(self, folder: Path, *, num_rows: int) -> Controller:
+        """Return the policy in `folder` as a controller that answers with its mode."""
+        return RecedingHorizon(load_policy(folder / "policy"), num_rows=num_rows)
+
+    def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
+        """Return the mean loss of the policy in `folder` over all labels of `episodes`."""
+        policy = load_policy(folder / "policy").eval()
+        source = WindowSource(self.frames(episodes), policy.window)
+        numerator = denominator = 0.0
+        with torch.inference_mode():
+            for first in range(0, len(source.steps), EVALUATION_BATCH):
+                batch = source.batch(source.steps[first : first + EVALUATION_BATCH])
+                rows = policy.loss_rows(batch, GeneratorNoise.seeded(0))
+                numerator += float(rows.numerator.sum())
+                denominator += float(rows.denominator.sum())
+        return numerator / max(denominator, np.finfo(np.float64).tiny)
+
+    def write(self, episodes: Sequence[Episode], folder: Path) -> None:
+        """Store the episodes under a temporary name, then rename: all or nothing."""
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        spec = self._env_spec
+        with EpisodeStore.create(
+            temporary,
+            observation=spec.observation,
+            action=spec.action,
+            control_dt=spec.control_dt,
+            env_id=spec.env_id,
+        ) as store:
+            for episode in episodes:
+                store.append(episode)
+            store.compact()
+        temporary.replace(folder)
+
+    def read(self, folder: Path) -> list[Episode] | None:
+        """Return the stored episodes, or None if they are not there."""
+        if not folder.is_dir():
+            return None
+        with EpisodeStore.open(folder) as store:
+            return store.episodes()

@@ -1,0 +1,137 @@
+"""Run a controller from a fixed list of starts and keep what a comparison needs.
+
+All controllers that are compared run from the same starts, so differences can be taken start by start.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.core.protocol import Controller
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.rollout.session import Listener, Session, StepEvent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Outcome of n episodes, one for each start, in the order of the starts.
+
+    Attributes:
+        name: Who drove.
+        starts: The starts.
+        success: (n,).
+        returns: (n,) sum of rewards.
+        lengths: (n,) steps until the end.
+        terminated: (n,) ended by the task's own rules rather than by time.
+        error: (n, T) |error| of the task at each step, NaN after the end; None if the env names no error.
+        positions: One (t, 2) array for each episode [m]; None if the env has no position.
+        control_dt: Time between steps [s].
+    """
+
+    name: str
+    starts: tuple[Start, ...]
+    success: Bool[np.ndarray, " n"]
+    returns: Float64[np.ndarray, " n"]
+    lengths: Int64[np.ndarray, " n"]
+    terminated: Bool[np.ndarray, " n"]
+    error: Float32[np.ndarray, "n T"] | None
+    positions: tuple[Float32[np.ndarray, "_ 2"], ...] | None
+    control_dt: float
+
+    @property
+    def first_failure(self) -> Float64[np.ndarray, " n"]:
+        """Time of the first failure [s]; infinite where the episode did not fail."""
+        failed = self.terminated & ~self.success
+        return np.where(failed, self.lengths * self.control_dt, np.inf)
+
+
+ERROR_FEATURE = "privileged.lateral"
+"""Privileged feature whose absolute value is the task's error, where an env offers it."""
+
+
+class _Log:
+    """Listener that fills the arrays of an `Evaluation`."""
+
+    def __init__(self, env: BatchEnv, count: int, *, positions: bool) -> None:
+        self._env = env
+        self._positions = positions and _has_position(env)
+        self._has_error = ERROR_FEATURE in env.spec.privileged
+        horizon = env.spec.max_episode_steps
+        self.error = np.full((count, horizon if self._has_error else 0), np.nan, dtype=np.float32)
+        self.track = np.zeros((count, horizon if self._positions else 0, 2), dtype=np.float32)
+        self.success = np.zeros(count, dtype=bool)
+        self.terminated = np.zeros(count, dtype=bool)
+        self.returns = np.zeros(count)
+        self.lengths = np.zeros(count, dtype=np.int64)
+
+    def __call__(self, event: StepEvent) -> None:
+        index, time = event.start_index, event.time
+        self.returns[index] += event.result.reward
+        self.lengths[index] = time + 1
+        if self._has_error:
+            self.error[index, time] = np.abs(event.privileged[ERROR_FEATURE][:, 0])
+        if self._positions:
+            self.track[index, time] = self._env.position(event.rows)
+        ended = event.ended
+        self.success[index[ended]] = event.result.success[ended]
+        self.terminated[index[ended]] = event.result.terminated[ended]
+
+    def result(self, name: str, starts: tuple[Start, ...]) -> Evaluation:
+        paths = None
+        if self._positions:
+            paths = tuple(path[:length].copy() for path, length in zip(self.track, self.lengths, strict=True))
+        return Evaluation(
+            name=name,
+            starts=starts,
+            success=self.success,
+            returns=self.returns,
+            lengths=self.lengths,
+            terminated=self.terminated,
+            error=self.error if self._has_error else None,
+            positions=paths,
+            control_dt=self._env.spec.control_dt,
+        )
+
+
+def evaluate(
+    env: BatchEnv,
+    controller: Controller,
+    starts: Sequence[Start],
+    *,
+    name: str,
+    seed: int = 0,
+    positions: bool = True,
+    listeners: Sequence[Listener] = (),
+    on_step: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Run `controller` once from each start.
+
+    Args:
+        env: The env; its rows run in parallel.
+        controller: Who drives.
+        starts: The n starts.
+        name: Name for tables and plots.
+        seed: Seed of the controller's random streams.
+        positions: Keep the path of each episode, where the env has one.
+        listeners: Further listeners, such as a video camera.
+        on_step: Called with (episodes ended, episodes in all) after each env step, for progress.
+    """
+    log = _Log(env, len(starts), positions=positions)
+    session = Session(env, controller, starts, seed=seed, listeners=[log, *listeners])
+    ended = 0
+    while (event := session.step()) is not None:
+        ended += int(event.ended.sum())
+        if on_step is not None:
+            on_step(ended, len(starts))
+    return log.result(name, tuple(starts))
+
+
+def _has_position(env: BatchEnv) -> bool:
+    try:
+        env.position(np.zeros(0, dtype=np.int64))
+    except CapabilityError:
+        return False
+    return True

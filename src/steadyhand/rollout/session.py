@@ -1,0 +1,180 @@
+"""One stepper for everything that drives an env: evaluation, demonstration, correction, the studio.
+
+A session owns the rows of a batched env, a list of starts and one controller. `step` asks the controller,
+steps the env and tells its listeners. Ended rows are refilled from the list of starts, in order: a list
+of starts means the same for every controller and every batch size.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from steadyhand.core.errors import SpecError
+from steadyhand.core.protocol import Controller, Decision
+from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.envs.base import BatchEnv, Start, StepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEvent:
+    """What happened in one step, for the B rows that were alive.
+
+    Attributes:
+        rows: (B,) env rows.
+        start_index: (B,) position of each row's start in the session's list.
+        time: (B,) number of steps since the row's reset, before this one.
+        observation: Feature -> (B, ...), what the controller saw.
+        privileged: Feature -> (B, ...), what experts saw.
+        decision: What the controller decided.
+        result: What the env returned.
+        ended: (B,) whether the row's episode ended with this step, by the env or by the session's limit.
+    """
+
+    rows: Int64[np.ndarray, " B"]
+    start_index: Int64[np.ndarray, " B"]
+    time: Int64[np.ndarray, " B"]
+    observation: Mapping[str, np.ndarray]
+    privileged: Mapping[str, np.ndarray]
+    decision: Decision
+    result: StepResult
+    ended: Bool[np.ndarray, " B"]
+
+
+Listener = Callable[[StepEvent], None]
+
+
+class Session:
+    """Drives a controller through a list of starts.
+
+    Args:
+        env: The env; its rows are all used, or as many as there are starts.
+        controller: Who decides.
+        starts: Initial conditions, taken in order.
+        seed: Seed of the controller's random streams; each start has its own, whatever the batch size.
+        num_rows: Episodes that run at the same time; all rows of the env if None.
+        max_steps: Steps after which a row's episode is cut, if fewer than the env's own limit.
+        listeners: Called after every env step, before ended rows are reset.
+    """
+
+    def __init__(
+        self,
+        env: BatchEnv,
+        controller: Controller,
+        starts: Sequence[Start],
+        *,
+        seed: int,
+        num_rows: int | None = None,
+        max_steps: int | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        if not starts:
+            raise SpecError("A session needs at least one start.", got=0, expected=">= 1")
+        self.env = env
+        self.controller = controller
+        self.starts = tuple(starts)
+        self.listeners = list(listeners)
+        self.num_steps = 0
+        self._seed = seed
+        self._max_steps = max_steps or env.spec.max_episode_steps
+        num_rows = min(env.num_rows if num_rows is None else num_rows, env.num_rows, len(self.starts))
+        self._streams = RowStreams(np.zeros(env.num_rows, dtype=np.uint64))
+        self._start_of = np.full(env.num_rows, -1, dtype=np.int64)
+        self._time = np.zeros(env.num_rows, dtype=np.int64)
+        self._next_start = 0
+        self._alive = np.zeros(env.num_rows, dtype=bool)
+        self._refill(np.arange(num_rows))
+
+    @property
+    def finished(self) -> bool:
+        """Whether every start has been run to its end."""
+        return not self._alive.any()
+
+    def step(self) -> StepEvent | None:
+        """Advance every living row by one control step; None when the session is finished.
+
+        Raises:
+            SpecError: The controller's decision does not fit the env's action.
+        """
+        rows = np.flatnonzero(self._alive)
+        if len(rows) == 0:
+            return None
+        observation = self.env.observe(rows)
+        privileged = self.env.privileged(rows)
+        streams = self._streams.take(rows)
+        decision = self.controller.act(observation, privileged, rows, streams)
+        self._check(decision, len(rows))
+        result = self.env.step(decision.action, rows)
+        streams.advance()
+        time = self._time[rows]
+        self._time[rows] += 1
+        self.num_steps += len(rows)
+        ended = result.terminated | result.truncated | (self._time[rows] >= self._max_steps)
+        event = StepEvent(
+            rows=rows,
+            start_index=self._start_of[rows],
+            time=time,
+            observation=observation,
+            privileged=privileged,
+            decision=decision,
+            result=result,
+            ended=ended,
+        )
+        for listener in self.listeners:
+            listener(event)
+        if ended.any():
+            self._alive[rows[ended]] = False
+            self._refill(rows[ended])
+        return event
+
+    def stop(self) -> None:
+        """End the session where it is: no row is alive any more, no start is taken any more."""
+        self._alive[:] = False
+        self._next_start = len(self.starts)
+
+    def _refill(self, rows: Int64[np.ndarray, " R"]) -> None:
+        rows = rows[: len(self.starts) - self._next_start]
+        if len(rows) == 0:
+            return
+        numbers = np.arange(self._next_start, self._next_start + len(rows))
+        self._next_start += len(rows)
+        self.env.reset([self.starts[number] for number in numbers], rows)
+        keys = np.array([derive(self._seed, "start", int(number)) for number in numbers], dtype=np.uint64)
+        self._streams.begin(rows, keys)
+        self._start_of[rows] = numbers
+        self._time[rows] = 0
+        self._alive[rows] = True
+        self.controller.begin(rows)
+
+    def _check(self, decision: Decision, num_rows: int) -> None:
+        spec = self.env.spec.action
+        if decision.action.shape != (num_rows, *spec.shape) or decision.action.dtype != np.dtype(spec.dtype):
+            raise SpecError(
+                f"{type(self.controller).__name__} decided on an action that does not fit the env.",
+                got=f"{decision.action.dtype} {decision.action.shape}",
+                expected=f"{spec.dtype} {(num_rows, *spec.shape)}",
+            )
+        if spec.dtype == "float32" and not np.isfinite(decision.action).all():
+            bad = int(np.argwhere(~np.isfinite(decision.action))[0][0])
+            raise SpecError(
+                f"{type(self.controller).__name__} decided on an action that is not finite.",
+                got=decision.action[bad].tolist(),
+                hint="a diverged network or a normaliser with wrong statistics does this",
+            )
+
+
+def run(
+    env: BatchEnv,
+    controller: Controller,
+    starts: Sequence[Start],
+    *,
+    seed: int,
+    max_steps: int | None = None,
+    listeners: Sequence[Listener] = (),
+) -> int:
+    """Run a session to its end and return the number of env steps; see `Session` for the arguments."""
+    session = Session(env, controller, starts, seed=seed, max_steps=max_steps, listeners=listeners)
+    while session.step() is not None:
+        pass
+    return session.num_steps

@@ -1,0 +1,138 @@
+"""Mixture and noise: who drives, what is labelled, and with which probabilities."""
+
+import numpy as np
+import pytest
+
+from point_env import Halving, PointEnv
+from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.protocol import Actor, Controller, Decision
+from steadyhand.core.seeding import RowStreams
+from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
+from steadyhand.correction.collect import collect
+from steadyhand.correction.mixture import Exponential, FirstRoundOnly, Linear, Mixture
+from steadyhand.correction.noise import GaussianNoise, NoisyExecution, OrnsteinUhlenbeck
+
+ROWS = np.arange(4000)
+SEEN = {STATE: np.linspace(-1, 1, 4000, dtype=np.float32)[:, None]}
+ACTION = FeatureSpec(shape=(1,), low=(-5.0,), high=(5.0,))
+
+
+class Still(Controller):
+    def act(self, observation, privileged, rows, generator):
+        return Decision.by(Actor.POLICY, np.zeros((len(rows), 1), dtype=np.float32))
+
+
+def test_beta_schedules_are_those_of_the_paper():
+    assert [FirstRoundOnly().beta(i) for i in (1, 2, 3)] == [1.0, 0.0, 0.0]
+    assert [Exponential(p=0.5).beta(i) for i in (1, 2, 3, 4)] == [1.0, 0.5, 0.25, 0.125]
+    assert [Linear(rounds=4).beta(i) for i in (1, 2, 4, 5, 9)] == [1.0, 0.75, 0.25, 0.0, 0.0]
+    with pytest.raises(ConfigError, match=r"0, 1\)"):
+        Exponential(p=1.0)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_the_expert_drives_with_probability_beta_and_always_labels(beta):
+    mixture = Mixture(Still(), Halving(), beta=beta)
+    decision = mixture.act(SEEN, {}, ROWS, RowStreams.from_seed(0, len(ROWS)))
+    share = (decision.actor == Actor.EXPERT).mean()
+    assert abs(share - beta) < 4 * np.sqrt(beta * (1 - beta) / len(ROWS)) + 1e-9
+    assert np.array_equal(decision.label, -0.5 * SEEN[STATE])
+    assert decision.label_valid.all()
+    by_expert = decision.actor == Actor.EXPERT
+    assert np.array_equal(decision.action[by_expert], decision.label[by_expert])
+    assert not decision.action[~by_expert].any()
+
+
+def actors(granularity):
+    mixture = Mixture(Still(), Halving(), beta=0.5, granularity=granularity)
+    streams = RowStreams.from_seed(1, 200)
+    rows = np.arange(200)
+    mixture.begin(rows)
+    steps = []
+    for _ in range(6):
+        steps.append(mixture.act({STATE: np.zeros((200, 1), np.float32)}, {}, rows, streams.take(rows)).actor)
+        streams.take(rows).advance()
+    return np.stack(steps, axis=1)
+
+
+def test_mixing_by_trajectory_keeps_one_driver_and_by_step_does_not():
+    by_trajectory, by_step = actors("trajectory"), actors("step")
+    assert (by_trajectory == by_trajectory[:, :1]).all()
+    assert 60 < (by_trajectory[:, 0] == Actor.EXPERT).sum() < 140
+    switches = (by_step[:, 1:] != by_step[:, :-1]).mean()
+    assert abs(switches - 0.5) < 4 * np.sqrt(0.25 / (200 * 5))
+
+
+def test_noise_disturbs_the_action_and_leaves_the_label_clean():
+    noisy = NoisyExecution(Halving(), noise=GaussianNoise(sigma=0.4), action=ACTION, clean_fraction=0.25)
+    decision = noisy.act(SEEN, {}, ROWS, RowStreams.from_seed(0, len(ROWS)))
+    assert np.array_equal(decision.label, -0.5 * SEEN[STATE])
+    disturbed = decision.actor == Actor.NOISE
+    assert abs(disturbed.mean() - 0.75) < 4 * np.sqrt(0.25 * 0.75 / len(ROWS))
+    assert np.array_equal(decision.action[~disturbed], decision.label[~disturbed])
+    difference = (decision.action - decision.label)[disturbed]
+    assert abs(difference.std() - 0.4) < 0.03
+    assert abs(difference.mean()) < 0.03
+
+
+def test_ornstein_uhlenbeck_has_its_stationary_deviation_and_correlation():
+    noise = OrnsteinUhlenbeck(sigma=0.3, theta=0.2)
+    noisy = NoisyExecution(Halving(), noise=noise, action=ACTION, clean_fraction=0.0)
+    streams = RowStreams.from_seed(5, len(ROWS))
+    noisy.begin(ROWS)
+    values = []
+    for _ in range(8):
+        decision = noisy.act(SEEN, {}, ROWS, streams)
+        streams.advance()
+        values.append((decision.action - decision.label)[:, 0])
+    assert abs(values[0].std() - 0.3) < 0.02
+    assert abs(values[-1].std() - 0.3) < 0.02
+    correlation = np.corrcoef(values[-2], values[-1])[0, 1]
+    assert abs(correlation - 0.8) < 0.03
+
+
+def test_executed_actions_stay_within_the_bounds():
+    tight = FeatureSpec(shape=(1,), low=(-0.1,), high=(0.1,))
+    noisy = NoisyExecution(Halving(), noise=GaussianNoise(sigma=3.0), action=tight, clean_fraction=0.0)
+    decision = noisy.act(SEEN, {}, ROWS, RowStreams.from_seed(0, len(ROWS)))
+    assert np.abs(decision.action).max() <= np.float32(0.1)
+    assert np.abs(decision.label).max() == 0.5, "labels are not clipped: they are what was intended"
+
+
+def test_noise_on_a_discrete_action_is_refused():
+    with pytest.raises(CapabilityError, match="continuous"):
+        NoisyExecution(Halving(), noise=GaussianNoise(), action=discrete_spec(3))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Mixture(Still(), Halving(), beta=0.5, granularity="trajectory"),
+        lambda: NoisyExecution(Halving(), noise=OrnsteinUhlenbeck(), action=ACTION),
+    ],
+)
+def test_a_snapshot_continues_exactly(build):
+    rows, seen = np.arange(6), {STATE: np.ones((6, 1), np.float32)}
+    one, streams = build(), RowStreams.from_seed(2, 6)
+    one.begin(rows)
+    for _ in range(3):
+        one.act(seen, {}, rows, streams)
+        streams.advance()
+    saved, position = one.state(), streams.state()
+    expected = one.act(seen, {}, rows, streams).action
+    other = build()
+    other.restore(saved)
+    streams.restore(position)
+    assert np.array_equal(other.act(seen, {}, rows, streams).action, expected)
+
+
+def test_experts_count_their_queries_and_a_budget_that_cannot_be_met_is_named():
+    expert = Halving()
+    env = PointEnv(3)
+    episodes = collect(
+        env, expert, env.starts("train", 4), source="demonstration", seed=0, num_labels=50, num_rows=3
+    )
+    assert sum(len(episode) for episode in episodes) == 50
+    assert expert.num_queries >= 50
+    with pytest.raises(ConfigError, match="80 labels from 4 starts"):
+        collect(env, expert, env.starts("train", 4), source="demonstration", seed=0, num_labels=500)

@@ -1,0 +1,189 @@
+"""The algorithm around a learner whose fit is a line through the origin: every number can be recomputed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from point_env import Halving, PointEnv
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import Actor, Controller, Decision
+from steadyhand.core.specs import STATE
+from steadyhand.correction.dagger import DaggerConfig, dagger
+from steadyhand.correction.mixture import Exponential
+from steadyhand.data.episode import Episode, demonstration
+
+
+class Gain(Controller):
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+
+    def act(self, observation, privileged, rows, generator):
+        return Decision.by(Actor.POLICY, (self.gain * observation[STATE]).astype(np.float32))
+
+
+class Line:
+    """a = k x by least squares; logs what it was asked, and can die where a test wants it to."""
+
+    def __init__(self, *, die_at: tuple[str, int] | None = None) -> None:
+        self.calls: list[tuple] = []
+        self.die_at = die_at
+
+    def _maybe_die(self, what: str) -> None:
+        self.calls.append((what,))
+        if self.die_at == (what, sum(call[0] == what for call in self.calls)):
+            raise KeyboardInterrupt
+
+    def fit(self, episodes: Sequence[Episode], *, folder: Path, seed: int, warm_start: Path | None) -> None:
+        self._maybe_die("fit")
+        x, y = self._xy(episodes)
+        folder.mkdir(parents=True, exist_ok=True)
+        line = {
+            "k": float(x @ y / (x @ x)),
+            "n": len(x),
+            "seed": seed,
+            "warm": warm_start and warm_start.name,
+        }
+        (folder / "line.json").write_text(json.dumps(line))
+
+    def controller(self, folder: Path, *, num_rows: int) -> Controller:
+        return Gain(json.loads((folder / "line.json").read_text())["k"])
+
+    def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
+        x, y = self._xy(episodes)
+        return float(((json.loads((folder / "line.json").read_text())["k"] * x - y) ** 2).mean())
+
+    def write(self, episodes: Sequence[Episode], folder: Path) -> None:
+        self._maybe_die("write")
+        folder.mkdir(parents=True)
+        for number, episode in enumerate(episodes):
+            x, y = self._xy([episode])
+            np.savez(folder / f"{number:03d}.npz", x=x, y=y, success=episode.success is not False)
+
+    def read(self, folder: Path) -> list[Episode] | None:
+        if not folder.is_dir():
+            return None
+        episodes = []
+        for path in sorted(folder.glob("*.npz")):
+            data = np.load(path)
+            success = None if bool(data["success"]) else False
+            episodes.append(
+                demonstration({STATE: data["x"][:, None]}, data["y"], control_dt=0.1, success=success)
+            )
+        return episodes
+
+    @staticmethod
+    def _xy(episodes):
+        x = np.concatenate([episode.observation[STATE][:, 0] for episode in episodes])
+        y = np.concatenate([episode.expert_action[:, 0] for episode in episodes])
+        return x, y
+
+
+CONFIG = DaggerConfig(rounds=4, labels_per_round=20, episodes_per_round=2, validation_starts=6)
+
+
+def summary(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.json"))}
+
+
+def test_labels_are_counted_and_data_is_aggregated(tmp_path):
+    expert, learner = Halving(), Line()
+    result = dagger(PointEnv(4), expert, learner, config=CONFIG, folder=tmp_path, seed=0)
+    assert [record.labels for record in result.rounds] == [20] * 4
+    assert [record.total_labels for record in result.rounds] == [20, 40, 60, 80]
+    assert result.queries == 80
+    sizes = [json.loads((folder / "line.json").read_text())["n"] for folder in result.folders]
+    assert sizes == [20, 40, 60, 80]
+    assert [record.beta for record in result.rounds] == [1.0, 0.0, 0.0, 0.0]
+    assert result.rounds[0].online_loss is None
+    assert result.rounds[1].online_loss is not None
+
+
+def test_online_loss_and_regret_are_those_of_the_definition(tmp_path):
+    learner = Line()
+    result = dagger(PointEnv(2), Halving(), learner, config=CONFIG, folder=tmp_path, seed=3)
+    data = [learner.read(folder / "episodes") for folder in result.folders]
+    online = [learner.loss(result.folders[i - 1], data[i]) for i in (1, 2, 3)]
+    assert [record.online_loss for record in result.rounds[1:]] == pytest.approx(online)
+    hindsight = np.mean([learner.loss(result.folders[3], data[i]) for i in (1, 2, 3)])
+    assert result.rounds[3].regret == pytest.approx(np.mean(online) - hindsight)
+
+
+def test_the_returned_iterate_is_the_best_by_validation_and_not_the_last(tmp_path):
+    class Spoilt(Line):
+        def fit(self, episodes, *, folder, seed, warm_start):
+            super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start)
+            if folder.name != "round-02":
+                (folder / "line.json").write_text(json.dumps({"k": 3.0}))
+
+    result = dagger(PointEnv(4), Halving(), Spoilt(), config=CONFIG, folder=tmp_path, seed=0)
+    assert result.best == 2
+    assert result.best_folder.name == "round-02"
+    assert [record.validation_success for record in result.rounds] == pytest.approx([1 / 6, 1, 1 / 6, 1 / 6])
+
+
+@pytest.mark.parametrize("die_at", [("fit", 1), ("fit", 3), ("write", 2), ("write", 4)])
+def test_a_run_that_was_stopped_continues_to_the_same_end(tmp_path, die_at):
+    def go(folder: Path, learner: Line):
+        return dagger(PointEnv(4), Halving(), learner, config=CONFIG, folder=folder, seed=5)
+
+    whole = go(tmp_path / "whole", Line())
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "cut", Line(die_at=die_at))
+    again = Line()
+    continued = go(tmp_path / "cut", again)
+    assert summary(tmp_path / "cut") == summary(tmp_path / "whole")
+    assert continued.best == whole.best
+    assert sum(call[0] == "fit" for call in again.calls) < 5
+
+
+def test_fine_tuning_starts_from_the_last_iterate_and_refitting_does_not(tmp_path):
+    for training, expected in (
+        ("refit", [None] * 4),
+        ("fine_tune", [None, "round-01", "round-02", "round-03"]),
+    ):
+        config = DaggerConfig(
+            rounds=4, labels_per_round=20, episodes_per_round=2, validation_starts=2, training=training
+        )
+        folder = tmp_path / training
+        result = dagger(PointEnv(4), Halving(), Line(), config=config, folder=folder, seed=0)
+        warm = [json.loads((path / "line.json").read_text())["warm"] for path in result.folders]
+        assert warm == expected
+
+
+def test_demonstrations_count_as_labels_and_let_the_policy_drive_in_round_one(tmp_path):
+    x = np.array([[0.5], [-0.25], [0.1]], dtype=np.float32)
+    demo = demonstration({STATE: x}, -0.5 * x, control_dt=0.1)
+    config = DaggerConfig(
+        rounds=2, labels_per_round=10, episodes_per_round=1, validation_starts=2, beta=Exponential(p=0.0)
+    )
+    learner = Line()
+    result = dagger(PointEnv(2), Halving(), learner, config=config, folder=tmp_path, seed=0, initial=[demo])
+    assert [record.total_labels for record in result.rounds] == [13, 23]
+
+
+def test_a_first_round_without_any_policy_is_refused(tmp_path):
+    class Never(Exponential):
+        def beta(self, round):
+            return 0.0
+
+    config = DaggerConfig(rounds=1, labels_per_round=4, episodes_per_round=1, beta=Never())
+    with pytest.raises(ConfigError, match="beta_1 = 1"):
+        dagger(PointEnv(1), Halving(), Line(), config=config, folder=tmp_path, seed=0)
+    with pytest.raises(ConfigError, match="fewer labels than episodes"):
+        DaggerConfig(labels_per_round=2, episodes_per_round=4)
+
+
+def test_rounds_collect_from_train_starts_and_validate_on_validation_starts(tmp_path):
+    seen = []
+
+    class Watched(PointEnv):
+        def reset(self, starts, rows):
+            seen.extend(start.family for start in starts)
+            super().reset(starts, rows)
+
+    dagger(Watched(4), Halving(), Line(), config=CONFIG, folder=tmp_path, seed=0)
+    assert set(seen) == {"train", "validation"}
+    assert seen.count("validation") == 4 * 6
