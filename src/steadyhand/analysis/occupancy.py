@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int64
 from steadyhand.analysis.results import Occupancy, OccupancyMaps, Polyline
 from steadyhand.core.errors import DataError
 
-Paths = Sequence[Float32[np.ndarray, "t 2"]]
+Paths = Sequence[Float32[np.ndarray, "_ 2"]]
 """One (t, 2) path for each episode [m]."""
 
 
@@ -20,8 +20,8 @@ def occupancy_maps(
     expert: str,
     paths: Mapping[str, Paths],
     *,
-    outline: Sequence[Float[np.ndarray, "p 2"]] = (),
-    num_cells: int = 48,
+    outline: Sequence[Float[np.ndarray, "_ 2"]] = (),
+    num_cells: int = 80,
 ) -> OccupancyMaps:
     """Count steps on one grid of square cells that covers every path.
 
@@ -47,7 +47,7 @@ def occupancy_maps(
     halves = [_count(paths[expert][part::2], low, cell, shape) for part in (0, 1)]
     order = [expert, *(name for name in paths if name != expert)]
     return OccupancyMaps(
-        extent=(*_span(low[0], shape[0], cell), *_span(low[1], shape[1], cell)),
+        extent=(*_span(float(low[0]), int(shape[0]), cell), *_span(float(low[1]), int(shape[1]), cell)),
         cell=cell,
         maps=tuple(
             Occupancy(
@@ -83,7 +83,7 @@ def _count(paths: Paths, low: np.ndarray, cell: float, shape: np.ndarray) -> Int
 
 
 def _span(low: float, cells: int, cell: float) -> tuple[float, float]:
-    return float(low), float(low + cells * cell)
+    return low, low + cells * cell
 
 
 def _rounded(values: np.ndarray, cell: float) -> tuple[float, ...]:

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from steadyhand.core.errors import DataError
+from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
+from steadyhand.correction.dagger import RoundRecord
 
 Kind = Literal["expert", "policy"]
 
@@ -101,34 +102,21 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
-    """One round of DAgger as the report shows it; `correction.dagger.RoundRecord` says what the fields mean."""
-
-    round: int
-    beta: float
-    labels: int
-    total_labels: int
-    validation_successes: int
-    validation_starts: int
-    online_loss: float | None
-    regret: float | None
-    train_loss: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Rounds:
     """The rounds of one DAgger run.
 
     Attributes:
         name: The `PolicyResult` that it produced.
-        rounds: In order.
+        records: One for each round, in order.
         returned: Number of the round whose policy was returned.
+        validation_starts: Validation starts of each round.
         rule: How that round was chosen.
     """
 
     name: str
-    rounds: tuple[Round, ...]
+    records: tuple[RoundRecord, ...]
     returned: int
+    validation_starts: int
     rule: str = "highest success on validation starts, then highest return, then the later round"
 
 
@@ -187,7 +175,7 @@ class Wording:
     """How the task is spoken of.
 
     Attributes:
-        outcome: Follows the name of a policy; {k} and {n} are filled in.
+        outcome: Follows the name of a policy; {k} and {n} are filled in, and what follows {n} is said once.
         surviving: Share that has not failed yet, as the title of the survival curve.
         error: What the error curve measures.
         error_unit: Its unit.
@@ -195,8 +183,16 @@ class Wording:
 
     outcome: str = "succeeded from {k} of {n} starts"
     surviving: str = "Not failed yet"
-    error: str = "error"
+    error: str = "Error"
     error_unit: str = ""
+
+    def __post_init__(self) -> None:
+        if "{k}" not in self.outcome or "{n}" not in self.outcome:
+            raise ConfigError(
+                "The outcome must say how many of how many.",
+                got=self.outcome,
+                expected="a text with {k} and {n}, such as 'kept {k} of {n} cars on the road'",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,15 @@
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from steadyhand.analysis.results import Report
 
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
@@ -17,7 +22,7 @@ Tick = Callable[[int, int], None]
 
 def say(text: str = "") -> None:
     """Print a line."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def heading(text: str) -> None:
@@ -25,24 +30,54 @@ def heading(text: str) -> None:
     console.print(f"\n[bold]{text}[/bold]")
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table; the first column is left aligned, the others right."""
-    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """Print a table; the first `left` columns are left aligned, the others right."""
+    has_header = any(headers)
+    grid = Table(box=None, pad_edge=False, header_style="bold", show_header=has_header)
     for number, header in enumerate(headers):
-        grid.add_column(header, justify="left" if number == 0 else "right", overflow="fold")
+        grid.add_column(header, justify="left" if number < left else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(cell) for cell in row))
     console.print(grid)
 
 
+def results(report: "Report") -> None:
+    """Print the table of a comparison."""
+    rows: list[list[str]] = []
+    for one in report.results:
+        low, high = one.success_interval.low, one.success_interval.high
+        failure = "-" if one.median_first_failure is None else f"{one.median_first_failure:.1f} s"
+        rows.append(
+            [
+                one.name,
+                f"{one.num_successes}/{one.num_starts}",
+                f"{100 * low:.0f} to {100 * high:.0f} %",
+                f"{one.mean_return.value:.1f}",
+                failure,
+                "-" if one.labels_used is None else str(one.labels_used),
+                "-" if one.train_wall_s is None else f"{one.train_wall_s:.1f} s",
+            ]
+        )
+    headers = ["", "success", "95 % interval", "return", "half failed by", "labels", "training"]
+    say()
+    table(headers, rows)
+
+
 @contextmanager
-def progress(label: str) -> Generator[Tick]:
-    """Show a progress bar with the time left while the block runs, and nothing when it is done."""
+def progress(label: str, *, enabled: bool = True) -> Generator[Callable[[str], Tick]]:
+    """Show progress bars with the time left while the block runs, and nothing when it is done.
+
+    Yields a function that starts a bar: given a name, it returns what is called with (done, total).
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not enabled) as bar:
 
-        def tick(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def start(name: str) -> Tick:
+            task = bar.add_task(f"{label} {name}".strip(), total=None)
 
-        yield tick
+            def tick(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total, visible=done < total)
+
+            return tick
+
+        yield start

@@ -81,7 +81,7 @@ def _converter() -> cattrs.Converter:
 _CONVERTER = _converter()
 
 
-def _explain(error: BaseException, kind: type | None) -> str:
+def _explain(error: BaseException, kind: Any) -> str:
     if isinstance(error, TypeError | ValueError) and str(error).startswith("got "):
         return str(error)
     return format_exception(error, kind)
@@ -111,11 +111,23 @@ def from_data(data: Any, kind: type[T], *, source: str = "the configuration") ->
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON under a temporary name, then rename, so that a reader never sees half a file."""
+    """Write JSON under a temporary name, then rename, so that a reader never sees half a file.
+
+    Raises:
+        ConfigError: A number is NaN or infinite, which JSON cannot hold.
+    """
+    try:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be written as JSON.", got=str(error)) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    temporary.write_text(text + "\n")
     temporary.replace(path)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def read_json(path: Path) -> Any:
@@ -125,10 +137,10 @@ def read_json(path: Path) -> Any:
         ConfigError: The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise ConfigError(f"There is no file {path}.", hint="check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not JSON.", got=str(error)) from error
 
 

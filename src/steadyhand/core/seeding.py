@@ -18,7 +18,8 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 def derive(seed: int, *path: str | int) -> int:
     """Return a 63-bit seed that is a pure function of `seed` and the names in `path`."""
-    text = "/".join([str(int(seed)), *(str(part) for part in path)])
+    names = (str(part).replace("\\", "\\\\").replace("/", "\\/") for part in path)
+    text = "/".join([str(int(seed)), *names])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
@@ -116,6 +117,8 @@ class RowStreams:
 
     def _advance(self, count: np.uint64) -> None:
         self.counters += count
-        if self._parent is not None:
-            parent, rows = self._parent
-            parent.counters[rows] = self.counters
+        view = self
+        while view._parent is not None:
+            parent, rows = view._parent
+            parent.counters[rows] = view.counters
+            view = parent

@@ -105,9 +105,9 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interva
     tail = (1 - level) / 2
     low, high = 0.0, 1.0
     if successes > 0:
-        low = _beta_quantile(tail, successes, trials - successes + 1)
+        low = _beta_quantile(tail, float(successes), trials - successes + 1.0)
     if successes < trials:
-        high = _beta_quantile(1 - tail, successes + 1, trials - successes)
+        high = _beta_quantile(1 - tail, successes + 1.0, float(trials - successes))
     return Interval(low=low, high=high, level=level)
 
 
@@ -137,10 +137,11 @@ def bootstrap_mean(
     if np.ptp(x) == 0:
         return Estimate(value=mean, interval=Interval(low=mean, high=mean, level=level), count=len(x))
     means = _resampled_means(x, generator(seed, "bootstrap"), num_resamples)
-    residual = mean - x
+    residual = (mean - x) / np.ptp(x)
     acceleration = -float((residual**3).sum() / (6 * (residual**2).sum() ** 1.5))
     # A share of 0 or 1 would put the bias at infinity; half a resample is as much as was seen.
-    below = float((means < mean).mean() + 0.5 * (means == mean).mean())
+    gap, rounding = means - mean, 1e-9 * np.ptp(x)
+    below = float((gap < -rounding).mean() + 0.5 * (np.abs(gap) <= rounding).mean())
     below = min(max(below, 0.5 / num_resamples), 1 - 0.5 / num_resamples)
     bias = _NORMAL.inv_cdf(below)
     tails = [

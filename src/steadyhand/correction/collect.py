@@ -6,7 +6,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.rollout.recorder import EpisodeRecorder, StepSink
+from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session
 
 
@@ -21,7 +21,6 @@ def collect(
     num_rows: int | None = None,
     max_steps: int | None = None,
     round: int = 0,
-    sink: StepSink | None = None,
 ) -> list[Episode]:
     """Run `controller` from `starts` and return the episodes.
 
@@ -35,13 +34,12 @@ def collect(
         num_rows: Episodes that run at the same time; all rows of the env if None.
         max_steps: Steps after which an episode is cut.
         round: Round of an iterative correction.
-        sink: Also receives every step as it happens.
 
     Raises:
         ConfigError: All starts were used up before `num_labels` labels were collected.
     """
     recorder = EpisodeRecorder(
-        env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels, sink=sink
+        env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels
     )
     session = Session(
         env, controller, starts, seed=seed, num_rows=num_rows, max_steps=max_steps, listeners=[recorder]

@@ -30,7 +30,9 @@ class PurePursuit(Controller):
     ) -> None:
         if not lookahead > 0 or lookahead_time < 0:
             raise SpecError(
-                "The look-ahead must be positive.", got=(lookahead, lookahead_time), expected="> 0 [m], >= 0 [s]"
+                "The look-ahead must be positive.",
+                got=(lookahead, lookahead_time),
+                expected="> 0 [m], >= 0 [s]",
             )
         self.config = config or CarConfig()
         self.lookahead = lookahead

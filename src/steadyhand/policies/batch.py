@@ -16,7 +16,7 @@ _SINGLE = (0,)
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B training windows in raw units.
+    """B training windows in raw units. The step at offset 0 is itself never padding.
 
     Attributes:
         observation: Feature name -> (B, O, *feature shape).
@@ -52,14 +52,14 @@ class Batch:
 class WindowSource:
     """Cuts batches of windows out of frames.
 
-    Columns become tensors once, without a copy. Read-only columns (memory-mapped images) stay arrays, and only
-    the rows of a batch are read.
+    Columns become tensors once, without a copy. Read-only columns (memory-mapped images) stay arrays, of
+    which only the rows of a batch are read.
 
     Args:
         frames: The data.
         window: Which steps make one example, as in `Policy.window`.
-        steps: Steps that may be drawn, such as `frames.steps_of(train_episodes)`; all if None. Steps of weight
-            0 (no expert was asked) are left out: nothing could be learnt from them.
+        steps: Steps that may be drawn, such as `frames.steps_of(train_episodes)`; all if None. Steps of
+            weight 0 (no expert was asked) are left out: nothing could be learnt from them.
         features: Observation features to read; all if None.
         kind: (N,) EXPLICIT, GOOD or BAD for each step of `frames`.
         device: Where the batches are wanted; columns are moved there as a whole.

@@ -10,7 +10,7 @@ Checked on paper against every method that is to come: docs/decisions/0002-encod
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -37,11 +37,19 @@ class ContextSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSpec:
-    """Size of a chunk of actions; `num_classes` is set for discrete actions, (B, H, 1) int64."""
+    """Size of a chunk of actions.
+
+    Attributes:
+        horizon: H.
+        action_dim: A.
+        num_classes: Set for discrete actions, which are (B, H, 1) int64.
+        is_bounded: Whether normalised actions lie in [-1, 1] (min_max): only then may a head clip or squash.
+    """
 
     horizon: int
     action_dim: int
     num_classes: int | None = None
+    is_bounded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +58,8 @@ class Context:
 
     Attributes:
         tokens: (B, S, C).
-        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing); None where
-            every token is there, which is most often and costs nothing.
+        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing); None
+            where every token is there, which is most often and costs nothing.
         position: (S, P) coordinates of the tokens, or None if they have no order.
         groups: (name, first, last + 1) of tokens that belong together, such as one camera.
     """
@@ -133,6 +141,7 @@ Data = Callable[[], Iterator[tuple[Context, Target]]]
 """Starts a fresh pass over the training data as (context, target) batches."""
 
 
+@runtime_checkable
 class Fit(Protocol):
     """The training loop, lent to `Head.prepare`: policies may not import training."""
 
@@ -171,6 +180,8 @@ class Head(nn.Module, ABC):
     likelihood: Likelihood = "none"
     inpaints: bool = False
     """Whether `sample` honours a prefix."""
+    judges: bool = False
+    """Whether `loss` reads `Target.kind`; for all other heads the policy gives judged steps weight 0."""
     data_sized: tuple[str, ...] = ()
     """Names of buffers whose shape comes from the data (a bank of neighbours); loading resizes only these."""
 
@@ -200,5 +211,9 @@ class Head(nn.Module, ABC):
         )
 
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
-        """Do what must come before gradient training: k-means, closed forms, a codebook."""
+        """Do what must come before gradient training: k-means, closed forms, a codebook.
+
+        What is fitted here and must not move afterwards is a buffer, or a parameter that is frozen from the
+        start; the lent `fit` trains frozen ones too. A resumed run loads the result instead of calling this.
+        """
         del data, fit, noise

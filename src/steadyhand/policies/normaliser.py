@@ -10,13 +10,11 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.stats import array_stats
 
 Mode = Literal["min_max", "z_score", "quantile", "identity"]
 """min_max: the data's range to [-1, 1]. z_score: mean 0, deviation 1. quantile: 1 % and 99 % to -1 and 1."""
 
-_CONSTANT = 1e-6
-"""A dimension counts as constant if its spread is below this share of its magnitude (float32 rounding)."""
-_QUANTILES = (0.01, 0.99)
 _QUANTILE_FLOOR = 0.1
 """Least share of the full range that the quantile range may be, so that outliers stay within 2 / 0.1 = 20."""
 
@@ -43,7 +41,7 @@ class Affine(nn.Module):
 
     def fit(self, values: Float[np.ndarray, "N ..."]) -> None:
         """Set offset and scale from (N, *shape) values, exactly, in double precision."""
-        offset, scale = _statistics(values.astype(np.float64), self.mode)
+        offset, scale = _statistics(values, self.mode)
         self.offset.copy_(torch.from_numpy(offset))
         self.scale.copy_(torch.from_numpy(scale))
 
@@ -74,24 +72,20 @@ class Affine(nn.Module):
 
 
 def _statistics(values: np.ndarray, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
-    low, high = values.min(0), values.max(0)
+    stats = array_stats(values)
     match mode:
         case "min_max":
-            offset, scale = (low + high) / 2, (high - low) / 2
+            offset, scale = (stats.min + stats.max) / 2, (stats.max - stats.min) / 2
         case "z_score":
-            offset, scale = values.mean(0), values.std(0)
+            offset, scale = stats.mean, stats.std
         case "quantile":
-            lower, upper = np.quantile(values, _QUANTILES, axis=0)
-            spread = np.maximum(upper - lower, _QUANTILE_FLOOR * (high - low))
-            offset, scale = (lower + upper) / 2, spread / 2
+            spread = np.maximum(stats.q99 - stats.q01, _QUANTILE_FLOOR * (stats.max - stats.min))
+            offset, scale = (stats.q01 + stats.q99) / 2, spread / 2
         case "identity":
-            offset, scale = np.zeros_like(low), np.ones_like(low)
+            return np.zeros_like(stats.mean), np.ones_like(stats.mean)
         case _:
             assert_never(mode)
-    if mode == "identity":
-        return offset, scale
-    is_constant = high - low <= _CONSTANT * np.maximum(np.abs(low), np.abs(high))
-    return np.where(is_constant, low, offset), np.where(is_constant, 1.0, scale)
+    return np.where(stats.constant, stats.min, offset), np.where(stats.constant, 1.0, scale)
 
 
 def mode_of(name: str, spec: FeatureSpec, *, overrides: Mapping[str, Mode], default: Mode) -> Mode | None:

@@ -13,7 +13,7 @@ from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.policies.batch import Batch, WindowSource
-from steadyhand.policies.contract import ChunkSpec, Context, Encoder, Head, Prefix, Target
+from steadyhand.policies.contract import EXPLICIT, ChunkSpec, Context, Encoder, Head, Prefix, Target
 from steadyhand.policies.noise import Noise, NoNoise, scoped
 from steadyhand.policies.normaliser import Affine, mode_of
 from steadyhand.policies.padding import copy_pad
@@ -74,8 +74,12 @@ class Policy(Trainable[Batch]):
             SpecError: Actions and head, or actions and state, do not fit together.
         """
         spec = spec.select(read_features(config, spec.observation))
+        mode = mode_of("action", spec.action, overrides=config.normalisation, default="min_max")
         chunk = ChunkSpec(
-            horizon=config.horizon, action_dim=spec.action.size, num_classes=spec.action.num_classes
+            horizon=config.horizon,
+            action_dim=spec.action.size,
+            num_classes=spec.action.num_classes,
+            is_bounded=mode == "min_max",
         )
         if len(spec.action.shape) != 1:
             raise SpecError("An action must be a vector.", got=spec.action.shape, expected="(A,)")
@@ -104,8 +108,8 @@ class Policy(Trainable[Batch]):
         """Fit the normaliser to the windows around `steps`; give only training steps.
 
         Action statistics are those of the represented chunks (absolute, delta or relative), padded and
-        unlabelled steps left out. They are exact up to 4 million action steps; above that, windows are thinned
-        evenly.
+        unlabelled steps left out. They are exact up to 4 million action steps; above that, windows are
+        thinned evenly.
 
         Args:
             frames: The data.
@@ -126,8 +130,8 @@ class Policy(Trainable[Batch]):
     def loss_rows(self, batch: Batch, noise: Noise) -> LossRows:
         """Return the loss of each window; see `LossRows`.
 
-        A head's loss for each step is weighted step by step; a loss for the window as a whole by the mean weight
-        of the steps inside the episode.
+        A head's loss for each step is weighted step by step; a loss for the window as a whole by the mean
+        weight of the steps inside the episode.
         """
         context, target = self.context_and_target(batch, noise)
         loss = self.head.loss(context, target, noise)
@@ -229,15 +233,18 @@ class Policy(Trainable[Batch]):
         return self.encoder(normalised, is_pad, noise)
 
     def context_and_target(self, batch: Batch, noise: Noise | None) -> tuple[Context, Target]:
-        """Return what the head's loss reads: padded values overwritten, actions represented and normalised."""
+        """Return what the head's loss reads: padding overwritten, actions represented and normalised."""
         context = self.encode(batch.observation, batch.obs_is_pad, noise)
         actions = batch.actions
+        weight = batch.weight
         if self.config.horizon > 1:
             actions = copy_pad(actions, batch.action_is_pad)
+            weight = weight.masked_fill(batch.action_is_pad, 0.0)
+        if batch.kind is not None and not self.head.judges:
+            weight = weight * (batch.kind == EXPLICIT)
         if (affine := self._affine("action")) is not None:
             state = self._state(batch.observation, batch.obs_is_pad)
             actions = affine(self.representation.encode(actions, state))
-        weight = batch.weight.masked_fill(batch.action_is_pad, 0.0)
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
 
     def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Any) -> None:
@@ -246,9 +253,11 @@ class Policy(Trainable[Batch]):
             self.normaliser[_key(name)] = Affine(name, feature.shape, mode=mode)
 
     def _affine(self, name: str) -> Affine | None:
-        key = _key(name)
-        module = self.normaliser[key] if key in self.normaliser else None
-        return module if isinstance(module, Affine) else None
+        if (key := _key(name)) not in self.normaliser:
+            return None
+        module = self.normaliser[key]
+        assert isinstance(module, Affine)
+        return module
 
     def _state_features(self) -> tuple[str, ...]:
         return () if self.representation.kind == "absolute" else (self.config.state_feature,)

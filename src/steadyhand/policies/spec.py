@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
@@ -36,8 +35,8 @@ class PolicyConfig:
         normalisation: Feature name -> mode, where it differs from z_score (observation) or min_max (action).
         action_representation: "absolute", "delta" or "relative" to the state at the chunk's first step.
         state_feature: What delta and relative actions are relative to.
-        state_dims: State dimension for each action dimension, -1 for one that stays absolute; empty pairs them
-            in order.
+        state_dims: State dimension for each action dimension, -1 for one that stays absolute; empty pairs
+            them in order.
     """
 
     encoder: EncoderConfig = field(default_factory=StateMLP)
@@ -103,12 +102,12 @@ class PolicySpec:
     control_dt: float
 
     @classmethod
-    def of_env(cls, spec: EnvSpec) -> Self:
+    def of_env(cls, spec: EnvSpec) -> "PolicySpec":
         """Return the spec of policies for an env."""
         return cls(observation=dict(spec.observation), action=spec.action, control_dt=spec.control_dt)
 
     @classmethod
-    def of_frames(cls, frames: Frames) -> Self:
+    def of_frames(cls, frames: Frames) -> "PolicySpec":
         """Return the spec of policies for a data set."""
         return cls(
             observation=dict(frames.observation_spec),

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from steadyhand.policies.noise import Noise
 
 BatchT = TypeVar("BatchT")
+Batch_co = TypeVar("Batch_co", covariant=True)
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +32,18 @@ class LossRows:
     metrics: Mapping[str, Float[Tensor, " B"]] = field(default_factory=dict[str, Tensor])
 
     def mean(self) -> Float[Tensor, ""]:
-        """Return the weighted mean loss."""
-        return self.numerator.sum() / self.denominator.sum()
+        """Return the weighted mean loss; 0 where nothing has weight."""
+        return self.numerator.sum() / self.denominator.sum().clamp(min=_TINY)
 
 
-class BatchFit(Protocol[BatchT]):
+@runtime_checkable
+class BatchFit(Protocol[Batch_co]):
     """The training loop as it is lent to `Trainable.prepare`."""
 
     def __call__(
         self,
         module: nn.Module,
-        loss: Callable[[BatchT, Noise], Float[Tensor, ""]],
+        loss: Callable[[Batch_co, Noise], Float[Tensor, ""]],
         *,
         num_steps: int,
         learning_rate: float,

@@ -42,14 +42,14 @@ class RecedingHorizon(Controller):
         self.deterministic = deterministic
         self._n_obs_steps = config.n_obs_steps
         self._n_action_steps = config.n_action_steps if n_action_steps is None else n_action_steps
-        if not 1 <= self._n_action_steps <= config.horizon:
+        if not 1 <= self._n_action_steps <= config.num_future_steps:
             raise SpecError(
-                "n_action_steps must lie within the policy's horizon.",
+                "n_action_steps must lie within what the policy predicts from the current step on.",
                 got=self._n_action_steps,
-                expected=f"1 to {config.horizon}",
+                expected=f"1 to {config.num_future_steps}",
             )
         self._num_rows = num_rows
-        self._features = tuple(policy.spec.observation)
+        self._features = policy.features
         self._history: dict[str, np.ndarray] = {}
         self._seen = np.zeros(num_rows, dtype=np.int64)
         action = policy.spec.action
@@ -126,9 +126,9 @@ class RecedingHorizon(Controller):
         self._seen[rows] += 1
 
     def _predict(self, rows: np.ndarray, noise: RowNoise | None) -> np.ndarray:
-        window = {name: torch.from_numpy(past[rows]) for name, past in self._history.items()}
+        window = {name: past[rows] for name, past in self._history.items()}
         age = np.arange(self._n_obs_steps)[::-1]
-        is_pad = torch.from_numpy(age >= self._seen[rows][:, None])
+        is_pad = age >= self._seen[rows][:, None]
         with torch.inference_mode():
             chunk = self.policy.predict_chunk(window, is_pad, noise=noise)
-        return chunk[:, : self._n_action_steps].numpy()
+        return chunk[:, : self._n_action_steps].cpu().numpy()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -10,27 +9,11 @@ from jaxtyping import Int64
 from steadyhand.core.codec import to_data
 from steadyhand.core.protocol import Decision
 from steadyhand.data.episode import Episode, Provenance
+from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.session import StepEvent
 
 DECISION_COLUMNS = ("action", "expert_action", "expert_action_valid", "actor", "intervention")
-
-
-@runtime_checkable
-class StepSink(Protocol):
-    """Where a recorder may also write each step as it happens, such as an `EpisodeStore`."""
-
-    def begin(self, key: int) -> None:
-        """Open an episode under `key`."""
-        ...
-
-    def record(self, key: int, *, observation: Mapping[str, np.ndarray], **columns: np.ndarray) -> None:
-        """Append one step to the episode under `key`."""
-        ...
-
-    def end(self, key: int, **outcome: object) -> None:
-        """Complete the episode under `key`."""
-        ...
 
 
 class _Column:
@@ -58,9 +41,16 @@ class EpisodeRecorder:
         seed: Seed of the session.
         round: Round of an iterative correction.
         label_budget: Recording stops, and `full` is set, as soon as this many labels are stored.
-        sink: Also receives every step as it happens.
+        sink: Receives every step as it happens; whole episodes are then not kept in memory.
 
-    `episodes` is ordered by start. Steps of rows that are still alive are kept by `finish`.
+    `finish` closes episodes of rows that are still alive.
+
+    Attributes:
+        num_episodes: Finished episodes.
+        num_steps: Their steps.
+        num_labels: Labels recorded so far.
+        num_judged: Finished episodes that the env judged.
+        num_success: Those that succeeded.
     """
 
     def __init__(
@@ -72,7 +62,7 @@ class EpisodeRecorder:
         seed: int,
         round: int = 0,
         label_budget: int | None = None,
-        sink: StepSink | None = None,
+        sink: EpisodeStore | None = None,
     ) -> None:
         self._env = env
         self._starts = starts
@@ -83,7 +73,7 @@ class EpisodeRecorder:
         self._length = np.zeros(env.num_rows, dtype=np.int64)
         self._start_of = np.zeros(env.num_rows, dtype=np.int64)
         self._done: dict[int, Episode] = {}
-        self.num_labels = 0
+        self.num_episodes = self.num_steps = self.num_labels = self.num_judged = self.num_success = 0
 
     @property
     def full(self) -> bool:
@@ -92,7 +82,7 @@ class EpisodeRecorder:
 
     @property
     def episodes(self) -> list[Episode]:
-        """Finished episodes, in the order of their starts."""
+        """Finished episodes, in the order of their starts; empty with a sink."""
         return [self._done[number] for number in sorted(self._done)]
 
     def __call__(self, event: StepEvent) -> None:
@@ -105,7 +95,7 @@ class EpisodeRecorder:
             if column is None:
                 column = _Column(self._env.num_rows, value.shape[1:], value.dtype)
                 self._columns[name] = column
-            if len(rows):
+            if len(rows) and self._sink is None:
                 column.put(rows, time, value[keep])
         self._length[rows] = time + 1
         self._start_of[rows] = event.start_index[keep]
@@ -144,48 +134,22 @@ class EpisodeRecorder:
         return keep
 
     def _write_steps(
-        self, sink: StepSink, event: StepEvent, columns: Mapping[str, np.ndarray], kept: np.ndarray
+        self, sink: EpisodeStore, event: StepEvent, columns: Mapping[str, np.ndarray], kept: np.ndarray
     ) -> None:
         for position in kept:
             key = int(event.rows[position])
             if event.time[position] == 0:
-                sink.begin(key)
+                provenance = self._provenance(int(event.start_index[position]), "interrupted")
+                sink.begin(key, task=self._env.spec.task, provenance=provenance)
             step = {name: columns[name][position] for name in (*DECISION_COLUMNS, "reward")}
             observation = {name: value[position] for name, value in event.observation.items()}
-            sink.record(key, observation=observation, weight=np.ones((), dtype=np.float32), **step)
+            sink.record(key, observation=observation, weight=1.0, **step)
 
     def _finish_row(
         self, row: int, *, final: Mapping[str, np.ndarray], terminated: bool, success: bool | None
     ) -> None:
-        length = int(self._length[row])
-        data = {name: column.take(row, length) for name, column in self._columns.items()}
-        number = int(self._start_of[row])
-        outcome = {True: "success", False: "failure", None: "time"}[success]
-        episode = Episode(
-            observation={name: data[f"observation/{name}"] for name in final},
-            action=data["action"],
-            expert_action=data["expert_action"],
-            expert_action_valid=data["expert_action_valid"],
-            actor=data["actor"],
-            intervention=data["intervention"],
-            reward=data["reward"],
-            weight=np.ones(length, dtype=np.float32),
-            final_observation=final,
-            terminated=terminated,
-            truncated=not terminated,
-            success=success,
-            task=self._env.spec.task,
-            control_dt=self._env.spec.control_dt,
-            provenance=Provenance(
-                source=self._source,
-                seed=self._seed,
-                start=json.dumps(to_data(self._starts[number]), sort_keys=True),
-                round=self._round,
-                outcome=outcome,
-            ),
-        )
-        self._done[number] = episode
-        self._length[row] = 0
+        number, length = int(self._start_of[row]), int(self._length[row])
+        provenance = self._provenance(number, {True: "success", False: "failure", None: "time"}[success])
         if self._sink is not None:
             self._sink.end(
                 row,
@@ -193,9 +157,42 @@ class EpisodeRecorder:
                 terminated=terminated,
                 truncated=not terminated,
                 success=success,
-                task=episode.task,
-                provenance=episode.provenance,
+                task=self._env.spec.task,
+                provenance=provenance,
             )
+        else:
+            data = {name: column.take(row, length) for name, column in self._columns.items()}
+            self._done[number] = Episode(
+                observation={name: data[f"observation/{name}"] for name in final},
+                action=data["action"],
+                expert_action=data["expert_action"],
+                expert_action_valid=data["expert_action_valid"],
+                actor=data["actor"],
+                intervention=data["intervention"],
+                reward=data["reward"],
+                weight=np.ones(length, dtype=np.float32),
+                final_observation=final,
+                terminated=terminated,
+                truncated=not terminated,
+                success=success,
+                task=self._env.spec.task,
+                control_dt=self._env.spec.control_dt,
+                provenance=provenance,
+            )
+        self._length[row] = 0
+        self.num_episodes += 1
+        self.num_steps += length
+        self.num_judged += success is not None
+        self.num_success += success is True
+
+    def _provenance(self, number: int, outcome: str) -> Provenance:
+        return Provenance(
+            source=self._source,
+            seed=self._seed,
+            start=json.dumps(to_data(self._starts[number]), sort_keys=True),
+            round=self._round,
+            outcome=outcome,
+        )
 
 
 def _columns(event: StepEvent) -> dict[str, np.ndarray]:

@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from steadyhand.core.errors import DataError
+from steadyhand.data.formats.arrow import ArrowArray, ArrowType
 
 _FAMILIES = {"f": "a number", "i": "an integer", "u": "an integer", "b": "a bool"}
 
 
-def to_array(column: pa.ChunkedArray, *, shape: tuple[int, ...], dtype: str, name: str, path: Path) -> np.ndarray:
+def to_array(column: ArrowArray, *, shape: tuple[int, ...], dtype: str, name: str, path: Path) -> np.ndarray:
     """Return an arrow column as (rows, *shape), or (rows,) for the shape (1,) of a scalar column kept flat.
 
     Args:
@@ -44,19 +45,21 @@ def to_array(column: pa.ChunkedArray, *, shape: tuple[int, ...], dtype: str, nam
     return _converted(values, dtype, name=name, path=path).reshape(rows, *shape)
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def _is_list(kind: ArrowType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)
 
 
-def _check_lengths(values: pa.Array, rows: int, *, name: str, path: Path) -> None:
+def _check_lengths(values: ArrowArray, rows: int, *, name: str, path: Path) -> None:
     if not len(values) or pa.types.is_fixed_size_list(values.type):
         return
     sizes = np.unique(np.diff(values.offsets.to_numpy(zero_copy_only=False)))
     if len(sizes) > 1:
-        raise DataError(f"{name} in {path} has rows of different lengths.", got=sizes[:5].tolist(), expected=rows)
+        raise DataError(
+            f"{name} in {path} has rows of different lengths.", got=sizes[:5].tolist(), expected=rows
+        )
 
 
-def _converted(values: pa.Array, dtype: str, *, name: str, path: Path) -> np.ndarray:
+def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.ndarray:
     kind = values.type
     numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     array = values.to_numpy(zero_copy_only=False) if numeric else None
@@ -80,7 +83,7 @@ def _converted(values: pa.Array, dtype: str, *, name: str, path: Path) -> np.nda
     return array.astype(dtype, copy=False)
 
 
-def to_column(array: np.ndarray, shape: tuple[int, ...]) -> pa.Array:
+def to_column(array: np.ndarray, shape: tuple[int, ...]) -> ArrowArray:
     """Return (rows, *shape) as LeRobot stores it.
 
     Shape (1,) becomes a plain column, (n,) a list of fixed size, more axes nested lists.
@@ -89,11 +92,11 @@ def to_column(array: np.ndarray, shape: tuple[int, ...]) -> pa.Array:
     if shape == (1,):
         return flat
     if len(shape) == 1:
-        return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(pa.field("element", flat.type), shape[0]))
+        return pa.FixedSizeListArray.from_arrays(
+            flat, type=pa.list_(pa.field("element", flat.type), shape[0])
+        )
     column = flat
     for size in reversed(shape):
         offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
-        column = pa.ListArray.from_arrays(
-            offsets, column, type=pa.list_(pa.field("element", column.type))
-        )
+        column = pa.ListArray.from_arrays(offsets, column, type=pa.list_(pa.field("element", column.type)))
     return column

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyhand.core.errors import DataError
+from steadyhand.data.formats.arrow import ArrowTable, ArrowType
 
 _INTEGER_FORMAT = re.compile(r"(0?\d{1,2}d?)?")
 
@@ -55,7 +56,9 @@ def check_template(template: object, *, fields: tuple[str, ...], key: str) -> st
     except ValueError as error:
         raise DataError(f"{key} in info.json is not a template.", got=repr(template)) from error
     for _, name, spec, conversion in parsed:
-        if name is not None and (name not in fields or conversion or not _INTEGER_FORMAT.fullmatch(spec or "")):
+        if name is not None and (
+            name not in fields or conversion or not _INTEGER_FORMAT.fullmatch(spec or "")
+        ):
             raise DataError(
                 f"{key} in info.json has a field that is not allowed.",
                 got=repr(template),
@@ -142,7 +145,7 @@ class ParquetSource:
             end += int(metadata.row_group(group).num_rows)
             self._group_ends.append(end)
 
-    def read(self, columns: list[str], first: int = 0, length: int | None = None) -> pa.Table:
+    def read(self, columns: list[str], first: int = 0, length: int | None = None) -> ArrowTable:
         """Return `length` rows from `first` on.
 
         Raises:
@@ -171,7 +174,7 @@ class ParquetSource:
             raise self._unreadable(error) from error
         return table.slice(first - (starts[groups[0]] if groups else 0), end - first)
 
-    def field_type(self, column: str) -> pa.DataType:
+    def field_type(self, column: str) -> ArrowType:
         """Return the arrow type of a column."""
         return self._file.schema_arrow.field(column).type
 

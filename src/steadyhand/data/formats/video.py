@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import av
 import numpy as np
@@ -61,7 +61,9 @@ class VideoReader:
         self.path = path
         self._container, self._stream = _open(path)
         try:
-            packets = [p for p in self._container.demux(self._stream) if p.pts is not None and not p.is_discard]
+            packets = [
+                p for p in self._container.demux(self._stream) if p.pts is not None and not p.is_discard
+            ]
         except FFmpegError as error:
             self.close()
             raise _damaged(path, error) from error
@@ -69,7 +71,7 @@ class VideoReader:
         self._pts = np.array([packets[i].pts or 0 for i in order], dtype=np.int64)
         self._is_key = np.array([packets[i].is_keyframe for i in order], dtype=bool)
         time_base = self._stream.time_base
-        if not len(packets) or time_base is None or not self._is_key[0]:
+        if not packets or time_base is None or not self._is_key[0]:
             self.close()
             raise _damaged(path, "no frame that can be decoded")
         self._time_base = time_base
@@ -78,7 +80,7 @@ class VideoReader:
     def __len__(self) -> int:
         return len(self._pts)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoReader":
         return self
 
     def __exit__(
@@ -213,7 +215,7 @@ class Mp4Writer:
         *,
         height: int,
         width: int,
-        fps: float,
+        fps: float | int,
         codec: VideoCodec = "h264",
         crf: int = 23,
         gop: int = 12,
@@ -236,7 +238,9 @@ class Mp4Writer:
         if codec == "av1":
             options["preset"] = "12"
         rate = Fraction(fps).limit_denominator(100_000)
-        self._stream = self._container.add_stream(_ENCODERS[codec], rate=rate, options=options)
+        stream = self._container.add_stream(_ENCODERS[codec], rate=rate, options=options)
+        assert isinstance(stream, VideoStream), "the encoders above are video encoders"
+        self._stream = stream
         self._stream.height, self._stream.width = height + self._pad[0], width + self._pad[1]
         self._stream.pix_fmt = "yuv420p"
         self.num_frames = 0
@@ -282,7 +286,7 @@ def write_mp4(
     path: Path,
     frames: Iterable[UInt8[np.ndarray, "h w c"]],
     *,
-    fps: float,
+    fps: float | int,
     codec: VideoCodec = "h264",
     crf: int = 23,
     gop: int = 12,

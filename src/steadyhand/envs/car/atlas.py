@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int64
 
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import wrap
-from steadyhand.envs.car.surface import Raster, distance_raster, texture_raster
+from steadyhand.envs.car.surface import Raster, road_field, texture_raster
 from steadyhand.envs.car.track import COS, CURVATURE, HEADING, SIN, Track, X, Y, load_track
 
 
@@ -40,8 +40,9 @@ class FlatRasters:
     """
 
     def __init__(self, rasters: list[Raster]) -> None:
-        sizes = [raster.cells.size for raster in rasters]
-        self.cells = np.concatenate([raster.cells.ravel() for raster in rasters])
+        flat = [raster.cells.reshape(-1, *raster.cells.shape[2:]) for raster in rasters]
+        sizes = [len(cells) for cells in flat]
+        self.cells = np.concatenate(flat)
         self.offset = np.cumsum([0, *sizes[:-1]]).astype(np.int32)
         self.width = np.array([raster.cells.shape[1] for raster in rasters], dtype=np.int32)
         self.origin = np.array([raster.origin for raster in rasters], dtype=np.float32)
@@ -74,14 +75,12 @@ class Atlas:
             self._flat.clear()
         return self._slots[number]
 
-    def distances(self) -> FlatRasters:
-        """Return float32 distances to the nearest road edge, in cells, negative off the road."""
-        if "distances" not in self._flat:
+    def fields(self) -> FlatRasters:
+        """Return the geometry of the roads for the lidar, (cells, 4); see `road_field`."""
+        if "fields" not in self._flat:
             width = self._config.road_width
-            flat = FlatRasters([distance_raster(track.number, width) for track in self.tracks])
-            flat.cells *= np.float32(1.0 / flat.cell)
-            self._flat["distances"] = flat
-        return self._flat["distances"]
+            self._flat["fields"] = FlatRasters([road_field(track.number, width) for track in self.tracks])
+        return self._flat["fields"]
 
     def textures(self) -> FlatRasters:
         """Return what the camera sees: uint8 grey, or uint32 with red in the lowest byte."""
@@ -92,7 +91,7 @@ class Atlas:
     def texture(self, number: int) -> Raster:
         """Return the texture of one track."""
         camera = self._config.camera
-        margin = camera.view_range + camera.mount_forward + 1.5
+        margin = camera.view_range + camera.mount_forward + self._config.road_width + 0.8
         return texture_raster(number, self._config.road_width, margin, camera.channels)
 
 

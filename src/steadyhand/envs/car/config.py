@@ -77,14 +77,14 @@ class Lidar:
         field_of_view: Angle between the first and the last beam [rad].
         mount_forward: Position ahead of the rear axle [m].
         max_range: Longest distance reported [m].
-        iterations: Steps of sphere tracing.
+        iterations: Most steps that a ray takes.
     """
 
     num_beams: int = 60
     field_of_view: float = math.radians(270.0)
     mount_forward: float = 0.15
     max_range: float = 10.0
-    iterations: int = 32
+    iterations: int = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class CarConfig:
         self._require("control_dt", self.control_dt, 0.001, 0.2, "s")
         self._require("camera.view_range", self.camera.view_range, 0.5, 10.0, "m")
         self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
-        self._require("lidar.iterations", self.lidar.iterations, 1, 1000, "iterations")
+        self._require("lidar.iterations", self.lidar.iterations, 2, 1000, "iterations")
 
     def build(self, num_rows: int) -> "Car":
         """Return the env with `num_rows` copies."""
@@ -153,6 +153,6 @@ class CarConfig:
         return Car(self, num_rows=num_rows)
 
     @staticmethod
-    def _require(name: str, value: float, low: float, high: float, unit: str) -> None:
+    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
         if not low <= value <= high:
             raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

@@ -72,9 +72,7 @@ def advance(
     t = xp.asarray(half, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * x.ndim)
     rate = params["max_steering_rate"]
     delta = steering + xp.clip(target_steering - steering, -rate * t, rate * t)
-    v = speed + xp.clip(
-        target_speed - speed, -params["max_deceleration"] * t, params["max_acceleration"] * t
-    )
+    v = speed + xp.clip(target_speed - speed, -params["max_deceleration"] * t, params["max_acceleration"] * t)
     omega = v * xp.tan(delta) / params["wheelbase"]
 
     first, middle, last = omega[:-1:2], omega[1::2], omega[2::2]

@@ -1,5 +1,6 @@
 """A batch of race cars on closed tracks."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,12 +15,15 @@ from steadyhand.envs.car.atlas import Atlas, Lane, OnRoad
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import advance, dynamics, parameters
 from steadyhand.envs.car.lidar import LidarScanner
+from steadyhand.envs.car.render import render_car
 from steadyhand.envs.car.retina import Retina
 from steadyhand.envs.car.spec import PATH_AHEAD, PREVIEW, car_spec
 from steadyhand.envs.car.track import COS, CURVATURE, HEADING, SIN, X, Y, load_track, track_number
 
 MAX_VIEW_OFFSET = 0.5
 """Farthest sideways displacement of a view [m]; the ground is drawn that far."""
+
+TRAIL_STEPS = 40
 
 Selection = slice | Int64[np.ndarray, " B"]
 
@@ -68,7 +72,7 @@ class Car(BatchEnv):
         self.spec = car_spec(self.config)
         self.atlas = Atlas(self.config)
         self._params = parameters(self.config)
-        self._lidar = LidarScanner(self.config.lidar)
+        self._lidar = LidarScanner(self.config.lidar, road_width=self.config.road_width)
         self._retina = Retina(self.config.camera)
         self._values = np.zeros((len(self._STATE), num_rows), dtype=np.float32)
         self._steps = np.zeros(num_rows, dtype=np.int64)
@@ -78,6 +82,7 @@ class Car(BatchEnv):
         self._first = np.zeros(num_rows, dtype=np.int64)
         self._count = np.ones(num_rows, dtype=np.int64)
         self._length = np.ones(num_rows, dtype=np.float32)
+        self._trails: dict[int, deque[np.ndarray]] = {}
 
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
         """Return `count` starts, spread over the family's tracks in turn.
@@ -86,9 +91,10 @@ class Car(BatchEnv):
         With both start spreads of the config at 0 they lie on the centre line, along the road.
         """
         starts: list[Start] = []
+        first = derive(seed, "car", family) % self.config.num_tracks
         for index in range(count):
             random = generator(seed, "car", family, index)
-            number = track_number(family, index % self.config.num_tracks)
+            number = track_number(family, (first + index) % self.config.num_tracks)
             share, lateral, heading = random.random(), *random.standard_normal(2)
             limit = 0.4 * self.config.road_width
             options = {
@@ -118,6 +124,7 @@ class Car(BatchEnv):
         near = lane.samples(s)
         rest = s - np.rint(s * (lane.count / lane.length)) * (lane.length / lane.count)
         values = np.zeros((len(self._STATE), len(rows)), dtype=np.float32)
+        lateral = lateral + 0.5 * near[:, CURVATURE] * rest * rest
         values[0] = near[:, X] + rest * near[:, COS] - lateral * near[:, SIN]
         values[1] = near[:, Y] + rest * near[:, SIN] + lateral * near[:, COS]
         values[2] = near[:, HEADING] + near[:, CURVATURE] * rest + heading
@@ -132,6 +139,7 @@ class Car(BatchEnv):
         self._values[:, rows] = values
         self._steps[rows] = 0
         self._ended[rows] = False
+        self._trails = {row: trail for row, trail in self._trails.items() if row not in rows}
 
     def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
         """Advance `rows` by control_dt.
@@ -173,6 +181,8 @@ class Car(BatchEnv):
             self._values[index, chosen] = value
         self._values[9, chosen] = progress
 
+        for row, trail in self._trails.items():
+            trail.append(self._values[:2, row].copy())
         steps = self._steps[chosen] + 1
         terminated = np.abs(road.lateral) > np.float32(0.5 * config.road_width)
         truncated = (steps >= config.max_episode_steps) & ~terminated
@@ -202,7 +212,7 @@ class Car(BatchEnv):
                 observation["observation.state"] = self._state_feature(chosen, pose)
             elif sense == "lidar":
                 observation["observation.environment_state"] = self._lidar.scan(
-                    pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.distances()
+                    pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.fields()
                 )
             else:
                 observation["observation.images.front"] = self._retina.draw(
@@ -246,6 +256,36 @@ class Car(BatchEnv):
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next (..., 5) state; `params` overrides single parameters. See `dynamics.dynamics`."""
         return dynamics(x, u, params={**self._params, **params}, xp=xp)
+
+    def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
+        """Return the car from above, what its camera sees and a map.
+
+        A row leaves a trail from its first picture on.
+        """
+        here = np.array([row])
+        if row not in self._trails:
+            self._trails[row] = deque([self._values[:2, row].copy()], maxlen=TRAIL_STEPS)
+        pose = self._pose(here)
+        return render_car(
+            self.config,
+            track=int(self._track[row]),
+            pose=self._values[:3, row],
+            steering=float(self._values[3, row]),
+            trail=np.array(self._trails[row]),
+            seen=self._retina.draw(pose.x, pose.y, pose.heading, self._slot[here], self.atlas.textures())[0],
+            width=width,
+            height=height,
+        )
+
+    def track_outline(
+        self, start: Start | int
+    ) -> tuple[Float32[np.ndarray, "P 2"], Float32[np.ndarray, "P 2"]]:
+        """Return the left and the right edge of the road of a start, or of a row's track, closed [m]."""
+        number = self._track[start] if isinstance(start, int) else self._complete(start)["track"]
+        track = load_track(int(number))
+        s = np.linspace(0.0, track.length, len(track.table) // 2 + 1)
+        half = 0.5 * self.config.road_width
+        return track.at(s, half).astype(np.float32), track.at(s, -half).astype(np.float32)
 
     def position(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 2"]:
         """Return the middle of the rear axle [m]."""

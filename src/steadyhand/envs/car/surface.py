@@ -1,4 +1,4 @@
-"""What lies on the ground around a track, as rasters: distance to the road's edge, and paint."""
+"""What lies on the ground around a track, as rasters: a field of road geometry, and paint."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,25 +6,37 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Shaped
+from numpy.lib.stride_tricks import sliding_window_view
 
 from steadyhand.core.seeding import generator
 from steadyhand.envs.car.config import TIGHTEST_BEND
-from steadyhand.envs.car.track import COS, CURVATURE, SIN, Track, X, Y, load_track
+from steadyhand.envs.car.track import COS, CURVATURE, HEADING, SIN, Track, X, Y, load_track
 
-DISTANCE_CELL = 0.025
+FIELD_CELL = 0.025
 TEXTURE_CELL = 0.01
+PICTURE_CELL = 0.006
 BEYOND = 0.3
-"""How far beyond the edge the distance is exact [m]; farther out it is -BEYOND."""
+"""How far beyond the edge the field is exact [m]; farther out the offset is half the road plus BEYOND."""
 
-LINE_WIDTH = 0.02
-LINE_INSET = 0.03
+BEND_WINDOW = 1.5
+"""The bend that a cell tells is the tightest one within this distance along the road [m]."""
+
+OFFSET, NORMAL_X, NORMAL_Y, BEND = range(4)
+
+LINE_WIDTH = 0.04
+LINE_INSET = 0.04
 DASH_PERIOD = 0.6
 
-ASPHALT = (94.0, 95.0, 99.0)
-GRASS = (70.0, 118.0, 58.0)
-PAINT = (232.0, 230.0, 222.0)
-DASH = (226.0, 178.0, 62.0)
-LUMA = (0.299, 0.587, 0.114)
+_COLOURS = np.array(
+    [
+        (70.0, 118.0, 58.0),  # grass
+        (94.0, 95.0, 99.0),  # asphalt
+        (232.0, 230.0, 222.0),  # edge lines
+        (226.0, 178.0, 62.0),  # dashes
+    ],
+    dtype=np.float32,
+)
+LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 """Grey of a colour (ITU-R BT.601)."""
 
 
@@ -33,12 +45,12 @@ class Raster:
     """A grid over the ground; cells[i, j] lies at origin + cell * (j, i).
 
     Attributes:
-        cells: (rows, columns); the row is y, the column x.
+        cells: (rows, columns, ...); the row is y, the column x.
         origin: Position of the middle of cells[0, 0] [m].
         cell: Edge of a cell [m].
     """
 
-    cells: Shaped[np.ndarray, "rows columns"]
+    cells: Shaped[np.ndarray, "rows columns ..."]
     origin: tuple[float, float]
     cell: float
 
@@ -79,7 +91,7 @@ def road_coordinates(track: Track, *, cell: float, band: float, margin: float) -
     centre, side = track.at(s), track.at(s, 1.0)
     side -= centre
     sample = np.full(rows * columns, -1, dtype=np.int32)
-    for offset in np.arange(band + cell, 0.0, -0.7 * cell).tolist() + [0.0]:
+    for offset in (*np.arange(band + cell, 0.0, -0.7 * cell).tolist(), 0.0):
         for signed in (offset, -offset):
             spot = np.rint((centre + signed * side - low) / cell).astype(np.int64)
             sample[spot[:, 1] * columns + spot[:, 0]] = nearest
@@ -100,59 +112,115 @@ def road_coordinates(track: Track, *, cell: float, band: float, margin: float) -
 
 
 @lru_cache(maxsize=64)
-def distance_raster(number: int, road_width: float) -> Raster:
-    """Return float32 distances to the nearest road edge [m], positive on the road."""
+def road_field(number: int, road_width: float) -> Raster:
+    """Return the geometry of the road for ray tracing, (rows, columns, 4) float32, in units of a cell.
+
+    Each cell holds its offset to the left of the centre line, the gradient of the offset (the road's unit
+    normal, x and y), and the largest curvature that a path at constant offset may have near here.
+    """
     half = 0.5 * road_width
     band = half + BEYOND
-    road = road_coordinates(load_track(number), cell=DISTANCE_CELL, band=band, margin=band + 0.5)
-    cells = np.full(road.shape[0] * road.shape[1], -BEYOND, dtype=np.float32)
-    cells[road.index] = np.maximum(half - np.abs(road.lateral), -BEYOND)
-    return Raster(cells.reshape(road.shape), road.origin, DISTANCE_CELL)
+    track = load_track(number)
+    road = road_coordinates(track, cell=FIELD_CELL, band=band, margin=band + 0.5)
+    reach = int(BEND_WINDOW / track.spacing)
+    bend = np.abs(track.table[:, CURVATURE])
+    bend = sliding_window_view(np.concatenate([bend[-reach:], bend, bend[:reach]]), 2 * reach + 1).max(axis=1)
+    bend = bend / (1.0 - bend * half)
+    cells = np.zeros((road.shape[0] * road.shape[1], 4), dtype=np.float32)
+    cells[:, OFFSET] = (half + BEYOND) / FIELD_CELL
+    sample = np.rint(road.s / track.spacing).astype(np.int64)
+    rest = road.s - sample * track.spacing
+    sample %= len(bend)
+    heading = track.table[sample, HEADING] + track.table[sample, CURVATURE] * rest
+    cells[road.index, OFFSET] = road.lateral / FIELD_CELL
+    cells[road.index, NORMAL_X] = -np.sin(heading)
+    cells[road.index, NORMAL_Y] = np.cos(heading)
+    cells[road.index, BEND] = bend[sample] * FIELD_CELL
+    return Raster(cells.reshape(*road.shape, 4), road.origin, FIELD_CELL)
 
 
 @lru_cache(maxsize=64)
 def texture_raster(number: int, road_width: float, margin: float, channels: Literal[1, 3]) -> Raster:
-    """Return the painted ground: uint8 grey for one channel, uint32 RGBA (red lowest) for three."""
+    """Return the ground as the camera sees it: uint8 grey, or uint32 RGBA with red lowest."""
     track = load_track(number)
-    half = 0.5 * road_width
-    road = road_coordinates(track, cell=TEXTURE_CELL, band=half + 0.05, margin=margin + half)
-    size = road.shape[0] * road.shape[1]
-    random = generator(number, "car", "texture")
-    noise = random.standard_normal(size, dtype=np.float32)
-    offset = np.abs(road.lateral)
-    on_road = offset <= half
-    index, offset, s = road.index[on_road], offset[on_road], road.s[on_road]
-    edge = np.abs(offset - (half - LINE_INSET)) <= 0.5 * LINE_WIDTH
-    dashes = max(1, round(track.length / DASH_PERIOD))
-    dash = (offset <= 0.5 * LINE_WIDTH) & (np.mod(s * (dashes / track.length), 1.0) < 0.5)
-    patches = _patches(road.shape, random)
-
-    planes: list[np.ndarray] = []
-    for channel in range(3):
-        plane = GRASS[channel] * (1.0 + 0.16 * noise + 0.1 * patches)
-        plane[index] = ASPHALT[channel] + 5.0 * noise[index] + 4.0 * patches[index]
-        plane[index[edge]] = PAINT[channel] + 6.0 * noise[index[edge]]
-        plane[index[dash]] = DASH[channel] + 6.0 * noise[index[dash]]
-        planes.append(np.clip(plane, 0.0, 255.0))
-    if channels == 1:
-        grey = sum(weight * plane for weight, plane in zip(LUMA, planes, strict=True))
-        cells = np.rint(grey).astype(np.uint8)
-    else:
-        red, green, blue = (np.rint(plane).astype(np.uint32) for plane in planes)
-        cells = red | (green << np.uint32(8)) | (blue << np.uint32(16)) | np.uint32(0xFF000000)
+    road = road_coordinates(track, cell=TEXTURE_CELL, band=0.5 * road_width + 0.05, margin=margin)
+    materials = _COLOURS if channels == 3 else _COLOURS @ LUMA[:, None]
+    planes = _paint(track, road, road_width, materials, cell=TEXTURE_CELL, roughness=1.0)
+    cells = np.rint(planes[0]).astype(np.uint8) if channels == 1 else _rgba(planes)
     return Raster(cells.reshape(road.shape), road.origin, TEXTURE_CELL)
 
 
-def _patches(shape: tuple[int, int], random: np.random.Generator) -> Float32[np.ndarray, " cells"]:
+@lru_cache(maxsize=16)
+def picture_raster(number: int, road_width: float) -> Raster:
+    """Return the ground as people see it, smoother and finer than for the camera: uint32 RGBA, red lowest."""
+    track = load_track(number)
+    road = road_coordinates(track, cell=PICTURE_CELL, band=0.5 * road_width + 0.15, margin=3.0)
+    planes = _paint(track, road, road_width, _COLOURS, cell=PICTURE_CELL, roughness=0.3)
+    return Raster(_rgba(planes).reshape(road.shape), road.origin, PICTURE_CELL)
+
+
+def _paint(
+    track: Track,
+    road: RoadCoordinates,
+    road_width: float,
+    materials: Float32[np.ndarray, "4 C"],
+    *,
+    cell: float,
+    roughness: float,
+) -> list[np.ndarray]:
+    """Return C planes of grass, asphalt, lines and dashes, (cells,) float32 in [0, 255]."""
+    half = 0.5 * road_width
+    random = generator(track.number, "car", "texture")
+    noise = random.standard_normal(road.shape[0] * road.shape[1], dtype=np.float32)
+    noise *= np.float32(roughness)
+    patches = _patches(road.shape, random, cell=cell)
+    here, offset = road.index, np.abs(road.lateral)
+    dashes = max(1, round(track.length / DASH_PERIOD))
+    period = track.length / dashes
+    along = np.abs(np.mod(road.s, np.float32(period)) - np.float32(0.5 * period))
+
+    def inside(distance: np.ndarray) -> np.ndarray:
+        return np.clip(0.5 - distance / np.float32(cell), 0.0, 1.0)
+
+    on_road = inside(offset - half)
+    edge = inside(np.abs(offset - (half - LINE_INSET)) - 0.5 * LINE_WIDTH)
+    dash = inside(offset - 0.5 * LINE_WIDTH) * inside(along - np.float32(0.25 * period))
+    grain, rough = noise[here], noise[here] * np.float32(5.0) + patches[here] * np.float32(4.0)
+    noise *= np.float32(0.16)
+    noise += np.float32(0.1) * patches
+    noise += np.float32(1.0)
+    planes: list[np.ndarray] = []
+    for grass, asphalt, paint, yellow in materials.T:
+        plane = noise * grass
+        value = plane[here]
+        value += on_road * (asphalt + rough - value)
+        value += edge * (paint + 6.0 * grain - value)
+        value += dash * (yellow + 6.0 * grain - value)
+        plane[here] = value
+        planes.append(np.clip(plane, 0.0, 255.0, out=plane))
+    return planes
+
+
+def _rgba(planes: list[np.ndarray]) -> Shaped[np.ndarray, " cells"]:
+    red, green, blue = (np.rint(plane).astype(np.uint32) for plane in planes)
+    return red | (green << np.uint32(8)) | (blue << np.uint32(16)) | np.uint32(0xFF000000)
+
+
+def _patches(
+    shape: tuple[int, int], random: np.random.Generator, *, cell: float
+) -> Float32[np.ndarray, " cells"]:
     """Smooth random patches of about half a metre, values around [-1, 1]."""
-    step = round(0.5 / TEXTURE_CELL)
-    coarse = random.uniform(-1.0, 1.0, (shape[0] // step + 2, shape[1] // step + 2)).astype(np.float32)
+    step = round(0.5 / cell)
+    coarse = random.uniform(-1.0, 1.0, (shape[0] // step + 2, shape[1] // step + 2))
+    coarse = coarse.astype(np.float32)
 
     def blend(values: np.ndarray, count: int) -> np.ndarray:
-        position = np.arange(count, dtype=np.float32) / step
+        position = np.arange(count, dtype=np.float32) / np.float32(step)
         low = position.astype(np.int64)
-        t = (position - low)[:, None]
-        t = t * t * (3.0 - 2.0 * t)
-        return values[low] * (1.0 - t) + values[low + 1] * t
+        t = (position - low).astype(np.float32)[:, None]
+        t = t * t * (np.float32(3.0) - np.float32(2.0) * t)
+        mixed = values[low]
+        mixed += t * (values[low + 1] - mixed)
+        return mixed
 
-    return np.ascontiguousarray(blend(blend(coarse, shape[0]).T, shape[1]).T).ravel()
+    return np.ascontiguousarray(blend(blend(coarse.T, shape[1]).T, shape[0])).ravel()

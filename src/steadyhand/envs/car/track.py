@@ -50,9 +50,16 @@ class Track:
         position = np.mod(s, self.length) / self.spacing
         low = np.floor(position).astype(np.int64) % len(self.table)
         t = (position - np.floor(position))[:, None]
-        columns = self.table[:, [X, Y, COS, SIN]].astype(np.float64)
-        mixed = columns[low] * (1.0 - t) + columns[(low + 1) % len(columns)] * t
-        return mixed[:, :2] + lateral * np.stack([-mixed[:, 3], mixed[:, 2]], axis=1)
+        here = self.table[low].astype(np.float64)
+        there = self.table[(low + 1) % len(self.table)].astype(np.float64)
+        out, back = here[:, [COS, SIN]] * self.spacing, there[:, [COS, SIN]] * self.spacing
+        # Cubic Hermite between samples: a chord would kink the normal, which shows far from the middle.
+        gap = there[:, :2] - here[:, :2]
+        curve = (1.0 - t) * (out - gap) - t * (back - gap)
+        point = here[:, :2] + t * gap + t * (1.0 - t) * curve
+        slope = gap + (1.0 - 2.0 * t) * curve - t * (1.0 - t) * (out + back - 2.0 * gap)
+        normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1) / np.hypot(*slope.T)[:, None]
+        return point + lateral * normal
 
 
 def track_number(family: Family, index: int) -> int:

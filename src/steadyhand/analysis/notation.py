@@ -1,0 +1,69 @@
+"""How numbers are written on the page; each also carries its exact value for programs."""
+
+from collections.abc import Callable
+
+from steadyhand.analysis.markup import Markup, group, tag
+from steadyhand.core.statistics import Estimate, Interval
+
+MINUS = "\u2212"
+NONE = "\u2013"
+
+
+def number(value: float | int) -> str:
+    """Return three significant digits, or all digits before the point."""
+    if value == 0:
+        return "0"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return text.replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """Return `number` with its sign."""
+    return f"+{number(value)}" if value > 0 else number(value)
+
+
+def percent(share: float) -> str:
+    """Return a share as whole percent; 0 and 100 only where they are exact."""
+    whole = round(100 * share)
+    if 0 < share < 1:
+        whole = min(max(whole, 1), 99)
+    return f"{whole} %"
+
+
+def seconds(time: float) -> str:
+    """Return a time of an episode [s]."""
+    return f"{time:.1f} s"
+
+
+def wall(time: float) -> str:
+    """Return a wall time [s] in seconds, minutes or hours."""
+    if time < 59.5:
+        return f"{time:.1f} s" if time < 10 else f"{time:.0f} s"
+    minutes, rest = divmod(round(time), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def exact(text: str, value: float | int) -> Markup:
+    """Return the text with its exact value attached."""
+    return tag("data", text, value=repr(float(value)) if isinstance(value, float) else str(value))
+
+
+def optional(value: float | int | None, *, write: Callable[[float], str] = number) -> Markup:
+    """Return the number, or a dash where there is none."""
+    return exact(write(value), value) if value is not None else Markup(NONE)
+
+
+def interval_of_share(interval: Interval) -> Markup:
+    """Return "1 to 13 %"."""
+    low = percent(interval.low).removesuffix(" %")
+    return group(exact(low, interval.low), " to ", exact(percent(interval.high), interval.high))
+
+
+def estimate(value: Estimate) -> Markup:
+    """Return a mean and, beneath it, its interval."""
+    mean = exact(number(value.value), value.value)
+    if value.interval is None:
+        return group(mean, tag("small", "one episode"))
+    low, high = value.interval.low, value.interval.high
+    return group(mean, tag("small", exact(number(low), low), " to ", exact(number(high), high)))

@@ -1,0 +1,168 @@
+"""One experiment on one page: `report.html` for people, `report.json` with the same numbers for programs."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadyhand.analysis.page import Video, render
+from steadyhand.analysis.results import (
+    Comparison,
+    Fact,
+    OccupancyMaps,
+    PolicyResult,
+    Report,
+    Rounds,
+    Wording,
+)
+from steadyhand.analysis.verdict import verdict
+from steadyhand.core.codec import load, to_data
+from steadyhand.core.errors import DataError
+from steadyhand.core.statistics import paired_difference
+
+HTML_NAME = "report.html"
+JSON_NAME = "report.json"
+
+
+def make_report(
+    *,
+    title: str,
+    command: str,
+    env: str,
+    setting: Sequence[Fact],
+    seed: int,
+    results: Sequence[PolicyResult],
+    rounds: Rounds | None = None,
+    occupancy: OccupancyMaps | None = None,
+    regime: Sequence[Fact] = (),
+    caveats: Sequence[str] = (),
+    versions: dict[str, str] | None = None,
+    wall_s: float | None = None,
+    wording: Wording | None = None,
+) -> Report:
+    """Compare the policies on their common starts and return the whole report.
+
+    Args:
+        title: Heading.
+        command: The command that makes this report again.
+        env: Name of the env.
+        setting: What was run: track, speed, sensors, starts, budget.
+        seed: Seed of the run; also of the bootstrap.
+        results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
+        rounds: Rounds of DAgger.
+        occupancy: Maps of where each policy drove.
+        regime: Under which conditions the outcome is claimed.
+        caveats: What the numbers do not say.
+        versions: Package -> version.
+        wall_s: Time of the whole run [s].
+        wording: How the task is spoken of.
+
+    Raises:
+        DataError: No results, equal names, or results from different numbers of starts.
+    """
+    names = [result.name for result in results]
+    if not results or len(set(names)) != len(names):
+        raise DataError("A report needs results with different names.", got=names)
+    sizes = {result.name: result.num_starts for result in results}
+    if len(set(sizes.values())) > 1:
+        raise DataError(
+            "Results must come from the same starts.",
+            got=sizes,
+            hint="evaluate every policy from the same list of starts",
+        )
+    comparisons = _comparisons(results, seed)
+    words = wording or Wording()
+    return Report(
+        title=title,
+        verdict=verdict(results, comparisons, words),
+        command=command,
+        env=env,
+        setting=tuple(setting),
+        seed=seed,
+        results=tuple(results),
+        comparisons=comparisons,
+        rounds=rounds,
+        occupancy=occupancy,
+        regime=tuple(regime),
+        caveats=tuple(caveats),
+        versions=versions or {},
+        wall_s=wall_s,
+        wording=words,
+    )
+
+
+def write_report(report: Report, folder: Path, *, videos: Sequence[Video] = ()) -> Path:
+    """Write `report.html` and `report.json` and return the path of the page.
+
+    Each file appears whole or not at all. The page holds everything, videos included, and asks the network
+    for nothing; videos beyond its size limit are left out, and the page says so.
+
+    Args:
+        report: What to show.
+        folder: Made if absent.
+        videos: Shown in order; those of one `group` side by side.
+
+    Raises:
+        DataError: A video is not MP4.
+    """
+    page = render(report, videos)
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / JSON_NAME, f"{json_text(to_data(report))}\n")
+    return _replace(folder / HTML_NAME, page)
+
+
+def read_report(path: Path) -> Report:
+    """Read a `report.json`.
+
+    Raises:
+        ConfigError: It is missing, or is no report of this version.
+    """
+    return load(path, Report)
+
+
+def json_text(data: Any, *, indent: int = 0) -> str:
+    """Return indented JSON in which a list of plain values stays on one line.
+
+    Raises:
+        ValueError: A number is NaN or infinite.
+    """
+    nested = isinstance(data, dict) or (
+        isinstance(data, list | tuple) and any(isinstance(item, dict | list | tuple) for item in data)
+    )
+    if not data or not nested:
+        return json.dumps(data, allow_nan=False)
+    pad = " " * (indent + 1)
+    if isinstance(data, dict):
+        items = [f"{json.dumps(key)}: {json_text(item, indent=indent + 1)}" for key, item in data.items()]
+    else:
+        items = [json_text(item, indent=indent + 1) for item in data]
+    opening, closing = "{}" if isinstance(data, dict) else "[]"
+    joined = f",\n{pad}".join(items)
+    return f"{opening}\n{pad}{joined}\n{' ' * indent}{closing}"
+
+
+def _comparisons(results: Sequence[PolicyResult], seed: int) -> tuple[Comparison, ...]:
+    policies = [result for result in results if result.kind == "policy"]
+    if not policies:
+        return ()
+    baseline, *others = policies
+
+    return tuple(
+        Comparison(
+            name=other.name,
+            baseline=baseline.name,
+            success=paired_difference(np.array(other.successes), np.array(baseline.successes), seed=seed),
+            returns=paired_difference(np.array(other.returns), np.array(baseline.returns), seed=seed),
+        )
+        for other in others
+    )
+
+
+def _replace(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path

@@ -1,0 +1,144 @@
+"""`steadyhand correct dagger|noise`: teach a policy with a remedy for compounding error."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+
+if TYPE_CHECKING:
+    from steadyhand.recipes.runs import CorrectRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Arguments of both methods."""
+
+    env: tyro.conf.Positional[str]
+    """`car`, or a Gymnasium id such as Walker2d-v5."""
+    out: Path = Path("runs/correct")
+    """Folder of the run; the policy is written to its `policy` folder."""
+    expert: str = "pure-pursuit"
+    """Who labels: `pure-pursuit` (car), a file of weights, or the folder of a policy."""
+    observation: tuple[str, ...] = ()
+    """For the car: any of state, lidar, retina."""
+    encoder: Literal["auto", "StateMLP", "FlatImage", "SmallConv"] = "auto"
+    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
+    head: Literal["auto", "Regression", "Gaussian", "Categorical"] = "auto"
+    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
+    steps: int = 3000
+    """Gradient steps of each fit."""
+    batch_size: int = 64
+    """Windows in a batch."""
+    starts: int = 64
+    """Test starts of the final comparison."""
+    clone: bool = True
+    """Also train a plain clone on as many labels, as the baseline of the report."""
+    seed: int = 0
+    """Seed of everything random."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; for example method.beta.type=Exponential."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaggerArguments(Shared):
+    """DAgger: let the policy drive, let the expert label every state it visits, train on everything.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+
+    rounds: int = 5
+    """Rounds; each ends with a new policy, and the best on validation starts is kept."""
+    labels_per_round: int = 200
+    """Labels asked in each round."""
+    episodes_per_round: int = 4
+    """Starts over which a round's labels are spread."""
+    training: Literal["refit", "fine_tune"] = "refit"
+    """Train each iterate from fresh weights, or from the last iterate's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseArguments(Shared):
+    """Noise injection: disturb what the expert executes, keep its intended action as the label.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+
+    labels: int = 1000
+    """Labels to collect."""
+    episodes: int = 4
+    """Starts over which they are spread."""
+    sigma: float = 0.3
+    """Standard deviation of the disturbance, in units of the action."""
+    clean_fraction: float = 0.5
+    """Share of episodes left undisturbed."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    from steadyhand.core.errors import ConfigError
+
+    methods = {"dagger": DaggerArguments, "noise": NoiseArguments}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        terminal.say("usage: steadyhand correct METHOD ENV [options]\n")
+        for name, kind in methods.items():
+            terminal.say(f"  {name:<8} {(kind.__doc__ or '').splitlines()[0]}")
+        terminal.say("\n`steadyhand correct METHOD --help` explains a method.")
+        return 0
+    if arguments[0] not in methods:
+        raise ConfigError("There is no such method.", got=arguments[0], available=methods)
+    chosen = parse(methods[arguments[0]], arguments[1:], verb=f"correct {arguments[0]}")
+    run = with_overrides(_run(chosen), chosen.set)
+    from steadyhand.recipes.correct import correct
+
+    with terminal.progress("driving", enabled=is_terminal()) as bar:
+        report, page = correct(run, chosen.out, on_stage=terminal.heading, on_step=bar)
+    terminal.results(report)
+    terminal.say(f"\n{report.verdict}\n\npolicy: {chosen.out / 'policy'}\nreport: {page.resolve()}")
+    return 0
+
+
+def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
+    from steadyhand.correction.dagger import DaggerConfig
+    from steadyhand.correction.noise import OrnsteinUhlenbeck
+    from steadyhand.envs.catalogue import env_config
+    from steadyhand.recipes.choices import policy_config
+    from steadyhand.recipes.experts import expert_from_text
+    from steadyhand.recipes.runs import CorrectRun, NoiseConfig
+    from steadyhand.training.config import TrainConfig
+
+    env = env_config(chosen.env, **({"observation": chosen.observation} if chosen.observation else {}))
+    spec = env.build(1).spec
+    match chosen:
+        case DaggerArguments():
+            method = DaggerConfig(
+                rounds=chosen.rounds,
+                labels_per_round=chosen.labels_per_round,
+                episodes_per_round=chosen.episodes_per_round,
+                training=chosen.training,
+            )
+        case NoiseArguments():
+            method = NoiseConfig(
+                num_labels=chosen.labels,
+                num_episodes=chosen.episodes,
+                noise=OrnsteinUhlenbeck(sigma=chosen.sigma),
+                clean_fraction=chosen.clean_fraction,
+            )
+    return CorrectRun(
+        env=env,
+        expert=expert_from_text(chosen.expert),
+        policy=policy_config(spec.observation, spec.action, encoder=chosen.encoder, head=chosen.head),
+        training=TrainConfig(
+            num_steps=chosen.steps,
+            batch_size=chosen.batch_size,
+            checkpoint_every=max(1, chosen.steps // 5),
+            warmup_steps=min(100, chosen.steps // 10),
+        ),
+        method=method,
+        evaluation_starts=chosen.starts,
+        clone=chosen.clone,
+        seed=chosen.seed,
+    )

@@ -1,0 +1,112 @@
+"""`steadyhand data info|check`: look at a data set. Nothing here imports torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoArguments:
+    """Describe a data set: episodes, steps, features, cameras, tasks, who recorded it."""
+
+    data: tyro.conf.Positional[Path]
+    """Folder of the data set: LeRobot v3.0 or v2.1, or a recording of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckArguments:
+    """Look for everything that is wrong with a data set, and say what to do about each.
+
+    Leaves with status 1 if there are errors; warnings alone leave with 0.
+    """
+
+    data: tyro.conf.Positional[Path]
+    """Folder of the data set."""
+    depth: Literal["quick", "full"] = "full"
+    """quick opens every file once; full also decodes every picture."""
+
+
+USAGE = """usage: steadyhand data info|check DATA
+
+  info   describe a data set: episodes, steps, features, cameras, tasks
+  check  look for everything that is wrong with it, and say what to do
+
+`steadyhand data check --help` explains an action."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    match arguments[:1]:
+        case ["info"]:
+            return _info(parse(InfoArguments, arguments[1:], verb="data info"))
+        case ["check"]:
+            return _check(parse(CheckArguments, arguments[1:], verb="data check"))
+        case [] | ["-h"] | ["--help"]:
+            terminal.say(USAGE)
+            return 0
+        case _:
+            from steadyhand.core.errors import ConfigError
+
+            raise ConfigError("There is no such action.", got=arguments[0], available=("info", "check"))
+
+
+def _info(chosen: InfoArguments) -> int:
+    from steadyhand.data.dataset import open_dataset
+    from steadyhand.data.info import summarise
+
+    found = summarise(open_dataset(chosen.data))
+    least, median, most = found.length
+    made_by = ", ".join(text for text in (found.robot_type, found.env_id) if text) or "unknown"
+    terminal.heading(found.root)
+    facts = [
+        ("format", f"LeRobot {found.version}, {found.size_bytes / 1e6:.1f} MB"),
+        ("recorded on", made_by),
+        ("episodes", f"{found.num_episodes}, of {least} to {most} steps, median {median:g}"),
+        ("steps", f"{found.num_frames} at {1 / found.control_dt:g} Hz: {_duration(found.duration_s)}"),
+        ("sources", _counted(found.sources)),
+        ("outcomes", _counted(found.outcomes)),
+    ]
+    if found.num_pending:
+        facts.append(("in the journal", f"{found.num_pending} episodes that are not compacted yet"))
+    if found.num_branches:
+        facts.append(("branches", f"{found.num_branches} synthetic one-step episodes"))
+    terminal.table(["", ""], facts, left=2)
+    rows = [["action", str(list(found.action.shape)), found.action.dtype, found.action.kind]]
+    rows += [[name, str(list(s.shape)), s.dtype, s.kind] for name, s in found.observation.items()]
+    terminal.say()
+    terminal.table(["feature", "shape", "dtype", "kind"], rows)
+    for camera in found.cameras:
+        missing = found.num_episodes - camera.available
+        note = f", {missing} episodes lack their file" if missing else ""
+        terminal.say(f"{camera.name}: stored as {camera.stored_as}{note}")
+    terminal.say()
+    terminal.table(["task", "episodes"], [[text or "(none)", str(n)] for text, n in found.tasks.items()])
+    return 0
+
+
+def _check(chosen: CheckArguments) -> int:
+    from steadyhand.data.checks import check
+
+    report = check(chosen.data, depth=chosen.depth)
+    for problem in report.problems:
+        terminal.say(f"{problem.severity:<8} {problem.code}: {problem.where}")
+        terminal.say(f"         {problem.what}")
+        if problem.hint:
+            terminal.say(f"         do this: {problem.hint}")
+    counts = {kind: sum(p.severity == kind for p in report.problems) for kind in ("error", "warning", "note")}
+    terminal.say(f"{chosen.data}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()))
+    return 0 if report.ok else 1
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.items())

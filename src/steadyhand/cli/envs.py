@@ -1,0 +1,52 @@
+"""`steadyhand envs`: what there is to drive."""
+
+from dataclasses import dataclass
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """List the built-in envs, or describe one: what it shows, what it takes, how long an episode is."""
+
+    env: tyro.conf.Positional[str] = ""
+    """Name of an env, or any Gymnasium id."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    chosen = parse(Arguments, arguments, verb="envs")
+    from steadyhand.envs.catalogue import BUILT_IN
+
+    if not chosen.env:
+        terminal.table(["env", "what it is"], [[entry.env_id, entry.summary] for entry in BUILT_IN])
+        terminal.say(
+            "\nAny Gymnasium id works as well, such as CartPole-v1. `steadyhand envs NAME` describes one."
+        )
+        return 0
+    from steadyhand.envs.catalogue import env_config
+
+    env = env_config(chosen.env).build(1)
+    spec = env.spec
+    terminal.heading(spec.env_id)
+    terminal.say(spec.task or "(no task text)")
+    terminal.say(
+        f"one step is {spec.control_dt:g} s; an episode lasts at most {spec.max_episode_steps} steps\n"
+    )
+    rows = [["action", *_row(spec.action)]]
+    rows += [[name, *_row(feature)] for name, feature in spec.observation.items()]
+    rows += [[f"{name} (experts only)", *_row(feature)] for name, feature in spec.privileged.items()]
+    terminal.table(["feature", "shape", "dtype", "kind"], rows)
+    env.close()
+    return 0
+
+
+def _row(feature: object) -> list[str]:
+    from steadyhand.core.specs import FeatureSpec
+
+    assert isinstance(feature, FeatureSpec)
+    kind = feature.kind if feature.num_classes is None else f"{feature.kind}, {feature.num_classes} values"
+    return [str(list(feature.shape)), feature.dtype, kind]

@@ -1,0 +1,73 @@
+"""`steadyhand eval`: run policies from the same starts and compare them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Run policies from the same starts and compare them: success with interval, return, first failure.
+
+    The first policy is the baseline that the others are compared to, start by start. Writes report.html with
+    videos, and report.json.
+    """
+
+    policies: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of policies, or run folders of `steadyhand train` and `correct`."""
+    env: str
+    """`car`, or a Gymnasium id such as CartPole-v1."""
+    out: Path = Path("runs/eval")
+    """Folder of the report."""
+    observation: tuple[str, ...] = ()
+    """For the car: any of state, lidar, retina."""
+    expert: str = "auto"
+    """Also run this expert: `pure-pursuit`, weights or a policy; auto takes the car's; none takes none."""
+    starts: int = 64
+    """Number of starts."""
+    family: Literal["train", "validation", "test"] = "test"
+    """Family of the starts."""
+    videos: int = 1
+    """Starts to film."""
+    sample: bool = False
+    """Sample from the policies instead of asking for their mode."""
+    seed: int = 0
+    """Seed of starts and samples."""
+    set: Overrides = ()
+    """Change any field of the run, as path=value; for example env.road_width=0.8."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    chosen = parse(Arguments, arguments, verb="eval")
+    from steadyhand.envs.catalogue import env_config
+    from steadyhand.recipes.evaluate import evaluate_policies
+    from steadyhand.recipes.experts import PurePursuitExpert, expert_from_text
+    from steadyhand.recipes.runs import EvalRun
+
+    expert = None
+    if chosen.expert == "auto":
+        expert = PurePursuitExpert() if chosen.env == "car" else None
+    elif chosen.expert != "none":
+        expert = expert_from_text(chosen.expert)
+    options = {"observation": chosen.observation} if chosen.observation else {}
+    run = EvalRun(
+        policies=chosen.policies,
+        env=env_config(chosen.env, **options),
+        expert=expert,
+        num_starts=chosen.starts,
+        family=chosen.family,
+        num_videos=chosen.videos,
+        deterministic=not chosen.sample,
+        seed=chosen.seed,
+    )
+    with terminal.progress("driving", enabled=is_terminal()) as bar:
+        report, page = evaluate_policies(with_overrides(run, chosen.set), chosen.out, on_step=bar)
+    terminal.results(report)
+    terminal.say(f"\n{report.verdict}\n\nreport: {page.resolve()}")
+    return 0

@@ -1,0 +1,71 @@
+"""`steadyhand record`: let an expert drive and store the episodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Let an expert drive and store what it sees and does, as a LeRobot v3.0 data set.
+
+    Recording can be stopped at any time: what was driven is kept, up to the last second.
+    """
+
+    env: tyro.conf.Positional[str]
+    """`car`, or a Gymnasium id such as CartPole-v1."""
+    out: Path
+    """Folder of the data set; it must not hold one yet."""
+    expert: str = "pure-pursuit"
+    """`pure-pursuit` (car), a .npz or .safetensors file of weights, or the folder of a policy."""
+    episodes: int = 4
+    """Episodes to record."""
+    labels: int | None = None
+    """Stop at exactly this many labels, spread evenly over the episodes."""
+    observation: tuple[str, ...] = ()
+    """For the car: any of state, lidar, retina."""
+    noise: float = 0.0
+    """Disturb the executed action by this much (Ornstein-Uhlenbeck); labels stay clean."""
+    family: Literal["train", "validation", "test"] = "train"
+    """Family of tracks and starts."""
+    video: bool = False
+    """Store pictures as MP4 (small, lossy) instead of PNG."""
+    seed: int = 0
+    """Seed of starts and noise."""
+    set: Overrides = ()
+    """Change any field of the run, as path=value; for example env.road_width=0.8."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    chosen = parse(Arguments, arguments, verb="record")
+    from steadyhand.correction.noise import OrnsteinUhlenbeck
+    from steadyhand.envs.catalogue import env_config
+    from steadyhand.recipes.experts import expert_from_text
+    from steadyhand.recipes.record import record
+    from steadyhand.recipes.runs import RecordRun
+
+    run = RecordRun(
+        env=env_config(chosen.env, **({"observation": chosen.observation} if chosen.observation else {})),
+        expert=expert_from_text(chosen.expert),
+        num_episodes=chosen.episodes,
+        num_labels=chosen.labels,
+        noise=OrnsteinUhlenbeck(sigma=chosen.noise) if chosen.noise else None,
+        family=chosen.family,
+        video=chosen.video,
+        seed=chosen.seed,
+    )
+    with terminal.progress("recording", enabled=is_terminal()) as bar:
+        summary = record(with_overrides(run, chosen.set), chosen.out, on_step=bar(str(chosen.out)))
+    judged = f", {summary.num_success} of {summary.num_judged} succeeded" if summary.num_judged else ""
+    terminal.say(
+        f"{chosen.out}: {summary.num_episodes} episodes, {summary.num_steps} steps, "
+        f"{summary.num_labels} labels{judged}"
+    )
+    terminal.say(f"next: steadyhand train {chosen.out} --out runs/clone")
+    return 0

@@ -1,0 +1,56 @@
+"""`steadyhand tour`: the whole loop in two minutes."""
+
+import shutil
+import webbrowser
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Clone a race car, watch it leave the road, correct it with the same number of labels.
+
+    Writes a report with videos, plots and numbers. A run that was interrupted goes on where it stopped.
+    """
+
+    out: Path = Path("runs/tour")
+    """Folder of the run."""
+    seed: int = 0
+    """Seed of everything random."""
+    overwrite: bool = False
+    """Start afresh if the folder holds a run already."""
+    open: bool = False
+    """Open the report in a browser when it is done."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; for example dagger.rounds=10."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    chosen = parse(Arguments, arguments, verb="tour")
+    from steadyhand.correction.dagger import RoundRecord
+    from steadyhand.recipes.tour import TourRun, Watch, tour
+
+    if chosen.overwrite and (chosen.out / "run.json").is_file():
+        shutil.rmtree(chosen.out)
+    run = with_overrides(replace(TourRun(), seed=chosen.seed), chosen.set)
+
+    def on_round(record: RoundRecord) -> None:
+        loss = "the expert drove" if record.online_loss is None else f"online loss {record.online_loss:.4f}"
+        kept = round(record.validation_success * run.dagger.validation_starts)
+        terminal.say(
+            f"  round {record.round}: {record.total_labels} labels, {loss}, "
+            f"{kept} of {run.dagger.validation_starts} validation starts stayed on"
+        )
+
+    with terminal.progress("driving", enabled=is_terminal()) as bar:
+        report, page = tour(run, chosen.out, watch=Watch(stage=terminal.heading, round=on_round, rollout=bar))
+    terminal.results(report)
+    terminal.say(f"\n{report.verdict}")
+    terminal.say(f"\nreport: {page.resolve()}")
+    if chosen.open:
+        webbrowser.open(page.resolve().as_uri())
+    return 0

@@ -1,0 +1,136 @@
+"""`steadyhand train`: train a policy on a data set."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+
+if TYPE_CHECKING:
+    from steadyhand.policies.spec import PolicyConfig
+    from steadyhand.recipes.runs import TrainRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Train a policy on a data set.
+
+    A data set is a folder in LeRobot's format (v3.0 or v2.1), a recording of ours, or a .npz of flat arrays.
+    A tenth of the episodes is held out. Afterwards the error on them is printed beside the error of answers
+    that need no learning, such as repeating the last command.
+    """
+
+    data: tyro.conf.Positional[Path | None] = None
+    """Folder of the data set, or a .npz file; not needed with --config."""
+    out: Path = Path("runs/train")
+    """Folder of the run; the policy is written to its `policy` folder."""
+    observation: tuple[str, ...] = ()
+    """Features to see; all vectors if left out, or all pictures if there are no vectors."""
+    encoder: Literal["auto", "StateMLP", "FlatImage", "SmallConv"] = "auto"
+    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
+    head: Literal["auto", "Regression", "Gaussian", "Categorical"] = "auto"
+    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
+    n_obs_steps: int = 1
+    """Observed steps, the current one included."""
+    horizon: int = 1
+    """Predicted steps."""
+    n_action_steps: int = 1
+    """Executed steps of each prediction."""
+    steps: int = 10_000
+    """Gradient steps."""
+    batch_size: int = 256
+    """Windows in a batch."""
+    learning_rate: float = 1e-3
+    """Of AdamW, after the warm-up."""
+    validation_fraction: float = 0.1
+    """Share of episodes held out."""
+    control_dt: float = 0.05
+    """Time between steps [s]; only for a .npz file, which does not know it."""
+    seed: int = 0
+    """Seed of the split, the initial weights and the order of the data."""
+    config: Path | None = None
+    """Take everything from this run.json instead; only --out and --set still count."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; for example policy.head.loss=l1."""
+    resume: bool = False
+    """Continue an interrupted run."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    chosen = parse(Arguments, arguments, verb="train")
+    from steadyhand.recipes.train import train
+
+    run = with_overrides(_run(chosen), chosen.set)
+    outcome = train(run, chosen.out, resume=chosen.resume, progress=is_terminal())
+    fit = outcome.fit
+    held_out = "" if fit.validation_loss is None else f", held-out loss {fit.validation_loss:.4g}"
+    terminal.say(
+        f"{fit.steps} steps in {fit.wall_time_s:.1f} s on {outcome.num_train} episodes: "
+        f"loss {fit.train_loss:.4g}{held_out}"
+    )
+    if outcome.errors:
+        rows = [
+            [
+                one.name,
+                f"{one.mean:.4g}",
+                f"{one.relative:.3f}",
+                f"{one.by_step[0]:.4g}",
+                f"{one.by_step[-1]:.4g}",
+            ]
+            for one in outcome.errors
+        ]
+        terminal.say(f"\nmean absolute error on {outcome.num_validation} held-out episodes:")
+        terminal.table(["", "action units", "of one std", "first step", "last step"], rows)
+    terminal.say(f"\npolicy: {outcome.folder / 'policy'}")
+    return 0
+
+
+def _run(chosen: Arguments) -> "TrainRun":
+    from steadyhand.core.codec import load
+    from steadyhand.core.errors import ConfigError
+    from steadyhand.recipes.runs import TrainRun
+    from steadyhand.training.config import TrainConfig
+
+    if chosen.config is not None:
+        run = load(chosen.config, TrainRun)
+        return run if chosen.data is None else replace(run, data=chosen.data)
+    if chosen.data is None:
+        raise ConfigError(
+            "There is no data set to train on.", hint="steadyhand train DATA, or --config run.json"
+        )
+    training = TrainConfig(
+        num_steps=chosen.steps,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        checkpoint_every=max(1, chosen.steps // 10),
+        validation_every=max(1, chosen.steps // 10),
+        warmup_steps=min(100, chosen.steps // 10),
+    )
+    return TrainRun(
+        data=chosen.data,
+        policy=_policy(chosen, chosen.data),
+        training=training,
+        validation_fraction=chosen.validation_fraction,
+        control_dt=chosen.control_dt,
+        seed=chosen.seed,
+    )
+
+
+def _policy(chosen: Arguments, data: Path) -> "PolicyConfig":
+    from steadyhand.recipes.choices import policy_config
+    from steadyhand.recipes.train import chosen_features, open_any
+
+    dataset = open_any(data, control_dt=chosen.control_dt)
+    return policy_config(
+        chosen_features(dataset, chosen.observation),
+        dataset.action,
+        encoder=chosen.encoder,
+        head=chosen.head,
+        n_obs_steps=chosen.n_obs_steps,
+        horizon=chosen.horizon,
+        n_action_steps=chosen.n_action_steps,
+    )

@@ -1,0 +1,179 @@
+"""From journal to LeRobotDataset v3.0: new files beside the earlier ones, all at once or not at all."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.dataset import Dataset
+from steadyhand.data.episode import Episode
+from steadyhand.data.formats.files import read_json_file
+from steadyhand.data.formats.layout import INFO
+from steadyhand.data.formats.lerobot_v3 import TASKS_PATH
+from steadyhand.data.formats.lerobot_v3_writer import (
+    EpisodeWriter,
+    info_json,
+    stats_json,
+    tasks_table,
+)
+from steadyhand.data.formats.schema import describe
+from steadyhand.data.formats.sidecar import FOLDER, SidecarRow, ending_of, sidecar_table
+from steadyhand.data.formats.video import VideoCodec, has_encoder
+from steadyhand.data.journal import JOURNAL_PATH, MAGIC, JournalReader
+from steadyhand.data.spec import StoreSpec
+from steadyhand.data.staging import Stage, write_json_indented
+from steadyhand.data.stats import array_stats, histogram_stats
+
+HISTOGRAMS_PATH = f"{FOLDER}/image_histograms.json"
+_STATS_PATH = "meta/stats.json"
+_SIDECAR_BLOCK = 1000
+
+
+def video_codec() -> VideoCodec:
+    """Return AV1 as LeRobot does, or H.264 where PyAV was built without it."""
+    return "av1" if has_encoder("av1") else "h264"
+
+
+def features_of(spec: StoreSpec) -> dict[str, dict[str, Any]]:
+    """Return "features" of the info.json of a store."""
+    return describe(
+        spec.observation,
+        spec.action,
+        image_format=spec.image_format,
+        fps=spec.fps,
+        codec=video_codec(),
+    )
+
+
+def write_empty_info(root: Path, spec: StoreSpec) -> None:
+    """Write the info.json of a store without episodes."""
+    path = root / INFO
+    path.parent.mkdir(parents=True, exist_ok=True)
+    info = info_json(
+        features_of(spec),
+        fps=spec.fps,
+        robot_type=spec.robot_type,
+        num_episodes=0,
+        num_frames=0,
+        num_tasks=0,
+    )
+    write_json_indented(path, info)
+
+
+def compact(root: Path, spec: StoreSpec, dataset: Dataset, journal: JournalReader) -> int:
+    """Move the finished episodes of the journal into new files; the caller holds the writer lock.
+
+    Episodes that are still open move to the new journal.
+
+    Returns:
+        Number of episodes moved.
+    """
+    if not len(journal):
+        return 0
+    stage = Stage(root)
+    features = features_of(spec)
+    writer = EpisodeWriter(
+        root,
+        stage.path,
+        features=features,
+        fps=spec.fps,
+        codec=video_codec(),
+        first_episode=len(dataset.stored),
+        first_index=sum(dataset.stored.lengths),
+        tasks=list(dataset.layout.tasks),
+    )
+    try:
+        _write_episodes(writer, journal, spec, stage, first=len(dataset.stored))
+        writer.close()
+        _write_metadata(root, spec, dataset, writer, stage)
+        _write_journal(stage.path(JOURNAL_PATH), journal)
+    except BaseException:
+        writer.discard()
+        stage.discard()
+        raise
+    stage.commit()
+    return len(journal)
+
+
+def _write_episodes(
+    writer: EpisodeWriter, episodes: Iterable[Episode], spec: StoreSpec, stage: Stage, *, first: int
+) -> None:
+    sidecar: pq.ParquetWriter | None = None
+    block: list[SidecarRow] = []
+
+    def flush() -> None:
+        nonlocal sidecar, block
+        if not block:
+            return
+        table = sidecar_table(block, first=writer.next_episode - len(block), observation=spec.observation)
+        if sidecar is None:
+            sidecar = pq.ParquetWriter(stage.path(f"{FOLDER}/episodes-{first:08d}.parquet"), table.schema)
+        sidecar.write_table(table)
+        block = []
+
+    for episode in episodes:
+        writer.add(episode)
+        block.append(ending_of(episode))
+        if len(block) == _SIDECAR_BLOCK:
+            flush()
+    flush()
+    if sidecar is not None:
+        sidecar.close()
+
+
+def _write_metadata(
+    root: Path, spec: StoreSpec, dataset: Dataset, writer: EpisodeWriter, stage: Stage
+) -> None:
+    pq.write_table(tasks_table(writer.tasks), stage.path(TASKS_PATH))
+    histograms = _merged_histograms(root, writer.histograms)
+    write_json_indented(
+        stage.path(HISTOGRAMS_PATH),
+        {name: {"frames": n, "counts": counts.tolist()} for name, (counts, n) in histograms.items()},
+    )
+    values = {
+        name: array_stats(np.concatenate([*_earlier(dataset, name), *parts]))
+        for name, parts in writer.values.items()
+    }
+    images = {name: histogram_stats(counts, num_frames=n) for name, (counts, n) in histograms.items()}
+    write_json_indented(stage.path(_STATS_PATH), stats_json(values, images))
+    info = info_json(
+        features_of(spec),
+        fps=spec.fps,
+        robot_type=spec.robot_type,
+        num_episodes=writer.next_episode,
+        num_frames=writer.next_index,
+        num_tasks=len(writer.tasks),
+    )
+    write_json_indented(stage.path(INFO), info)
+
+
+def _earlier(dataset: Dataset, name: str) -> list[np.ndarray]:
+    if not len(dataset.stored):
+        return []
+    return [dataset.column(name)]
+
+
+def _merged_histograms(
+    root: Path, new: Mapping[str, tuple[np.ndarray, int]]
+) -> dict[str, tuple[np.ndarray, int]]:
+    path = root / HISTOGRAMS_PATH
+    merged = dict(new)
+    before = read_json_file(path) if path.exists() else {}
+    try:
+        for name, entry in before.items():
+            counts, frames = merged[name]
+            merged[name] = (counts + np.array(entry["counts"], dtype=np.int64), frames + int(entry["frames"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is damaged.", got=error, hint="restore it from a copy") from error
+    return merged
+
+
+def _write_journal(path: Path, journal: JournalReader) -> None:
+    with path.open("wb") as file:
+        file.write(MAGIC)
+        for entry in journal.open.values():
+            for offset in entry.records:
+                file.write(journal.record(offset))

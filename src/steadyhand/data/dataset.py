@@ -1,0 +1,306 @@
+"""One surface over data sets of every format and origin."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import ACTION, FeatureSpec
+from steadyhand.data.episode import Episode, Provenance
+from steadyhand.data.formats import lerobot_v3, lerobot_v21
+from steadyhand.data.formats.files import read_json_file
+from steadyhand.data.formats.layout import INFO, Layout
+from steadyhand.data.formats.schema import EXPERT_ACTION
+from steadyhand.data.frames import Frames
+from steadyhand.data.journal import JOURNAL_PATH, JournalReader
+from steadyhand.data.lock import LOCK_PATH, is_locked
+from steadyhand.data.spec import StoreSpec, load_spec
+from steadyhand.data.staging import finish
+from steadyhand.data.stored import StoredEpisodes
+
+_READERS = {lerobot_v3.VERSION: lerobot_v3.locate, lerobot_v21.VERSION: lerobot_v21.locate}
+
+
+def open_dataset(root: Path | str, *, cache_dir: Path | None = None) -> "Dataset":
+    """Open a data set for reading: LeRobot v3.0 or v2.1, or an episode store, journal included.
+
+    Only metadata is read now; steps and videos when they are asked for.
+
+    Args:
+        root: Folder that holds meta/info.json.
+        cache_dir: Where decoded images are kept; inside the data set if None.
+
+    Raises:
+        DataError: No data set there, an unknown version, or metadata that do not add up.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError("There is no such folder.", got=root, hint="check the path")
+    spec = load_spec(root)
+    if spec is None:
+        return Dataset(locate(root), cache_dir=cache_dir)
+    finish(root)
+    pending = None
+    if (root / JOURNAL_PATH).exists():
+        pending = JournalReader(root / JOURNAL_PATH, spec, live=is_locked(root / LOCK_PATH))
+    return Dataset(locate(root), spec=spec, pending=pending, cache_dir=cache_dir)
+
+
+def locate(root: Path) -> Layout:
+    """Read the metadata of a data set of any known version.
+
+    Raises:
+        DataError: No data set there, an unknown version, or metadata that do not add up.
+    """
+    if not (root / INFO).is_file():
+        raise DataError(
+            f"{root} is not a LeRobot data set.",
+            got="no meta/info.json",
+            hint="name the folder that holds meta/ and data/; for an npz file see data.formats.arrays",
+        )
+    info = read_json_file(root / INFO)
+    version = info.get("codebase_version") if isinstance(info, dict) else None
+    if not isinstance(version, str) or version not in _READERS:
+        raise DataError("This format version cannot be read.", got=version, available=_READERS)
+    return _READERS[version](root)
+
+
+class Dataset:
+    """Episodes in the files of a data set, and those still in the journal of a store, as one sequence.
+
+    Args:
+        layout: What the metadata says.
+        spec: The store's own spec, if it is a store.
+        pending: Episodes that are not compacted yet; they follow those of `layout`.
+        cache_dir: Where decoded images are kept; inside the data set if None.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        spec: StoreSpec | None = None,
+        pending: JournalReader | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        self.layout = layout
+        self.stored = StoredEpisodes(layout, spec)
+        self.observation: dict[str, FeatureSpec] = self.stored.observation
+        self.action: FeatureSpec = self.stored.action
+        self.env_id = "" if spec is None else spec.env_id
+        self._pending = pending
+        self._cache_dir = cache_dir
+
+    @property
+    def root(self) -> Path:
+        """Folder of the data set."""
+        return self.layout.root
+
+    @property
+    def fps(self) -> int:
+        """Steps a second."""
+        return self.layout.fps
+
+    @property
+    def control_dt(self) -> float:
+        """Time between steps [s]."""
+        return self.stored.control_dt
+
+    @property
+    def num_pending(self) -> int:
+        """Number of episodes in the journal."""
+        return 0 if self._pending is None else len(self._pending)
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes, branches included."""
+        return len(self.stored) + self.num_pending
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " E"]:
+        """Number of steps of each episode."""
+        pending = [] if self._pending is None else self._pending.lengths
+        return np.array([*self.stored.lengths, *pending], dtype=np.int64)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of steps."""
+        return int(self.lengths.sum())
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Text of each task, once each."""
+        pending = [] if self._pending is None else self._pending.tasks
+        return tuple(dict.fromkeys([*self.layout.tasks, *pending]))
+
+    @property
+    def branch(self) -> Int64[np.ndarray, "E 2"]:
+        """(parent episode, step) of branch episodes, (-1, -1) for all others."""
+        marks = [ending.branch for ending in self.stored.endings]
+        rows = [(-1, -1) if mark is None else (mark.parent, mark.step) for mark in marks]
+        rows += [] if self._pending is None else self._pending.branches
+        return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+    @property
+    def provenances(self) -> list[Provenance]:
+        """Where each episode came from."""
+        stored = [ending.provenance for ending in self.stored.endings]
+        return stored + ([] if self._pending is None else self._pending.provenances)
+
+    @property
+    def task_of_episode(self) -> list[str]:
+        """Text of the task of each episode."""
+        stored = [ref.tasks[0] if ref.tasks else "" for ref in self.layout.episodes]
+        return stored + ([] if self._pending is None else self._pending.tasks)
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes at the end of the journal that are no whole record."""
+        return 0 if self._pending is None else self._pending.dropped
+
+    def __len__(self) -> int:
+        return self.num_episodes
+
+    def episode(self, index: int, *, observation: Sequence[str] | None = None) -> Episode:
+        """Return one episode, images decoded; a branch keeps its parent's number in the data set.
+
+        Args:
+            index: Which one, from 0.
+            observation: Features to read; all of them if None. Journaled episodes come with all of them.
+
+        Raises:
+            DataError: No such episode or feature, or missing or damaged files.
+        """
+        names = self._names(observation)
+        index = int(self._chosen([index])[0])
+        if self._pending is not None and index >= len(self.stored):
+            return self._pending[index - len(self.stored)]
+        return self.stored.episode(index, names)
+
+    def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
+        """Return episodes, all of them if `indices` is None."""
+        return [self.episode(int(index)) for index in self._chosen(indices)]
+
+    def image(self, key: str, episode: int, step: int) -> UInt8[np.ndarray, "h w c"]:
+        """Return one image without reading the rest of its episode.
+
+        Raises:
+            DataError: No such camera, episode or step, or a missing or damaged file.
+        """
+        if key not in self.observation or self.observation[key].kind != "image":
+            cameras = [name for name, spec in self.observation.items() if spec.kind == "image"]
+            raise DataError("There is no such camera.", got=key, available=cameras)
+        episode = int(self._chosen([episode])[0])
+        length = int(self.lengths[episode])
+        if not 0 <= step < length:
+            raise DataError(f"Episode {episode} has no such step.", got=step, expected=f"0 to {length - 1}")
+        if self._pending is not None and episode >= len(self.stored):
+            return self._pending[episode - len(self.stored)].observation[key][step]
+        return self.stored.images(key, episode, np.array([step]))[0]
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the compacted episodes, (N, *shape), as it is stored.
+
+        Raises:
+            DataError: No such column, or it holds images or text.
+        """
+        return self.stored.column(name)
+
+    def frames(
+        self,
+        observation: Sequence[str] | None = None,
+        *,
+        episodes: Sequence[int] | np.ndarray | None = None,
+    ) -> Frames:
+        """Lay episodes end to end in memory; images come memory mapped from a cache.
+
+        Args:
+            observation: Features to read; all of them if None. Cameras that are not named are never opened.
+            episodes: Which episodes, rising; all of them if None. A branch needs its parent.
+
+        Raises:
+            DataError: Unknown names, missing or damaged files, or a branch without its parent.
+        """
+        names = self._names(observation)
+        chosen = self._chosen(episodes)
+        if not len(chosen):
+            raise DataError("There are no episodes.", got=0, hint=f"record some into {self.root}")
+        if (np.diff(chosen) < 1).any():
+            raise DataError("Episodes must be named once each, in rising order.", got=chosen[:10].tolist())
+        is_stored = chosen < len(self.stored)
+        refs = [self.layout.episodes[index] for index in chosen[is_stored]]
+        cameras = [name for name in names if self.observation[name].kind == "image"]
+        parts = self.stored.columns(refs, [name for name in names if name not in cameras])
+        pending = [] if self._pending is None else self._pending
+        extra = [_columns(pending[int(index) - len(self.stored)]) for index in chosen[~is_stored]]
+        observed: dict[str, np.ndarray] = {}
+        for name in names:
+            if name in cameras and refs:
+                images = self.stored.cached(name, refs, self._cache_dir)
+                observed[name] = _joined([images, *(part[name] for part in extra)])
+            else:
+                observed[name] = _joined([part[name] for part in [*parts, *extra]])
+        rest = {
+            name: _joined([part[name] for part in [*parts, *extra]])
+            for name in (ACTION, EXPERT_ACTION, "weight", "expert_action_valid")
+        }
+        return Frames(
+            observation_spec={name: self.observation[name] for name in names},
+            action_spec=self.action,
+            control_dt=self.control_dt,
+            observation=observed,
+            action=rest[ACTION],
+            expert_action=rest[EXPERT_ACTION],
+            weight=(rest["weight"] * rest["expert_action_valid"]).astype(np.float32),
+            episode_ends=np.cumsum(self.lengths[chosen]).astype(np.int64),
+            branch=self._branches(chosen),
+        )
+
+    def _names(self, observation: Sequence[str] | None) -> list[str]:
+        names = list(self.observation) if observation is None else list(dict.fromkeys(observation))
+        for name in names:
+            if name not in self.observation:
+                raise DataError(
+                    "The data set has no such observation.", got=name, available=sorted(self.observation)
+                )
+        return names
+
+    def _chosen(self, episodes: Sequence[int] | np.ndarray | None) -> Int64[np.ndarray, " K"]:
+        chosen = np.arange(self.num_episodes) if episodes is None else np.asarray(episodes).reshape(-1)
+        chosen = chosen.astype(np.int64)
+        bad = chosen[(chosen < 0) | (chosen >= self.num_episodes)]
+        if len(bad):
+            expected = f"0 to {self.num_episodes - 1}" if self.num_episodes else "none: the data set is empty"
+            raise DataError("There is no such episode.", got=int(bad[0]), expected=expected)
+        return chosen
+
+    def _branches(self, chosen: np.ndarray) -> Int64[np.ndarray, "K 2"]:
+        branch = self.branch[chosen]
+        place = np.full(self.num_episodes, -1, dtype=np.int64)
+        place[chosen] = np.arange(len(chosen))
+        marked = np.flatnonzero(branch[:, 0] >= 0)
+        branch[marked, 0] = place[branch[marked, 0]]
+        orphans = marked[branch[marked, 0] < 0]
+        if len(orphans):
+            raise DataError(
+                "A branch episode was chosen without its parent.",
+                got=f"episode {int(chosen[orphans[0]])}",
+                hint="choose whole families: split_episodes(..., branch=dataset.branch)",
+            )
+        return branch
+
+
+def _columns(episode: Episode) -> dict[str, np.ndarray]:
+    return {
+        **episode.observation,
+        ACTION: episode.action,
+        EXPERT_ACTION: episode.expert_action,
+        "weight": episode.weight,
+        "expert_action_valid": episode.expert_action_valid,
+    }
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

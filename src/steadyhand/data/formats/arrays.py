@@ -1,0 +1,250 @@
+"""Flat arrays, and npz files of them: the plainest way to bring one's own data.
+
+An npz file holds, for N steps of E episodes laid end to end:
+
+    action            (N, A) numbers, or (N,) integers for a discrete action
+    observation       (N, D), read as observation.state; or any number of observation.<name> (N, ...)
+    episode_ends      (E,) exclusive cumulative ends; the last is N
+    reward            (N,) optional
+    terminated        (E,) bool, optional: the task ended by its own rules; otherwise it was cut
+    success           (E,) bool, optional
+
+Observations may have N + E rows instead: then each episode's last row is what was seen after its last action.
+The short names of the `imitation` library (obs, acts, rews, terminal, and `indices` of split points) are
+understood too. Arrays of uint8 with a shape of (height, width, 1 or 3) are images.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int64, Shaped
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import ACTION, STATE, FeatureSpec, discrete_spec, image_spec
+from steadyhand.data.episode import Episode, Provenance, demonstration
+from steadyhand.data.formats.files import check_feature_name, missing
+from steadyhand.data.frames import Frames
+
+_SHORT_NAMES = {"obs": "observation", "acts": ACTION, "rews": "reward", "terminal": "terminated"}
+_OPTIONAL = ("reward", "terminated", "success")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayDataset:
+    """Episodes in memory with their specs.
+
+    Attributes:
+        observation: Feature name -> spec.
+        action: Spec of the action.
+        control_dt: Time between steps [s].
+        all_episodes: The episodes.
+    """
+
+    observation: dict[str, FeatureSpec]
+    action: FeatureSpec
+    control_dt: float
+    all_episodes: tuple[Episode, ...]
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.all_episodes)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of steps."""
+        return sum(len(episode) for episode in self.all_episodes)
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " E"]:
+        """Number of steps of each episode."""
+        return np.array([len(episode) for episode in self.all_episodes], dtype=np.int64)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Text of each task, once each."""
+        return tuple(dict.fromkeys(episode.task for episode in self.all_episodes))
+
+    def episode(self, index: int) -> Episode:
+        """Return one episode."""
+        return self.all_episodes[index]
+
+    def frames(self, observation: Sequence[str] | None = None) -> Frames:
+        """Lay all episodes end to end with the named observation features, all if None."""
+        names = list(self.observation) if observation is None else observation
+        unknown = [name for name in names if name not in self.observation]
+        if unknown:
+            raise DataError("The arrays hold no such observation.", got=unknown, available=self.observation)
+        return Frames.from_episodes(
+            self.all_episodes,
+            observation_spec={name: self.observation[name] for name in names},
+            action_spec=self.action,
+        )
+
+
+def open_npz(path: Path | str, *, control_dt: float, task: str = "") -> ArrayDataset:
+    """Read an npz file of flat arrays.
+
+    Args:
+        path: The file; never unpickled.
+        control_dt: Time between steps [s]; the file does not know it.
+        task: Text of the task.
+
+    Raises:
+        DataError: Missing or damaged file, missing arrays, or arrays that do not fit one another.
+    """
+    path = Path(path)
+    arrays = _load(path)
+    observation = {
+        (STATE if name == "observation" else name): value
+        for name, value in arrays.items()
+        if name == "observation" or name.startswith("observation.")
+    }
+    if ACTION not in arrays or not observation or not arrays.keys() & {"episode_ends", "indices"}:
+        raise DataError(
+            f"{path} lacks arrays.",
+            got=sorted(arrays),
+            expected="observation (or observation.<name>), action, episode_ends",
+            hint="rename the arrays; the layout is described in docs/data.md",
+        )
+    action = arrays[ACTION]
+    ends = arrays["episode_ends"] if "episode_ends" in arrays else np.append(arrays["indices"], len(action))
+    return episodes_from_arrays(
+        observation,
+        action,
+        ends,
+        control_dt=control_dt,
+        task=task,
+        source=path.stem,
+        **{name: arrays[name] for name in _OPTIONAL if name in arrays},
+    )
+
+
+def episodes_from_arrays(
+    observation: Mapping[str, Shaped[np.ndarray, "M ..."]],
+    action: Shaped[np.ndarray, "N ..."],
+    episode_ends: Shaped[np.ndarray, " E"],
+    *,
+    control_dt: float,
+    reward: Shaped[np.ndarray, " N"] | None = None,
+    terminated: Bool[np.ndarray, " E"] | None = None,
+    success: Bool[np.ndarray, " E"] | None = None,
+    task: str = "",
+    source: str = "arrays",
+) -> ArrayDataset:
+    """Cut flat arrays into episodes.
+
+    Args:
+        observation: Feature name -> (N, ...) or (N + E, ...), the latter with a final row for each episode.
+        action: (N, A), or (N,) integers for a discrete action.
+        episode_ends: (E,) exclusive cumulative ends; the last is N.
+        control_dt: Time between steps [s].
+        reward: (N,).
+        terminated: (E,) the task ended by its own rules; the others count as cut.
+        success: (E,).
+        task: Text of the task.
+        source: Where the data came from.
+
+    Raises:
+        DataError: Lengths that do not fit, NaN, or unusable dtypes.
+    """
+    ends = _checked_ends(episode_ends, len(action))
+    num_episodes, num_steps = len(ends), len(action)
+    for name, value, size in (("reward", reward, num_steps), ("terminated", terminated, num_episodes)):
+        _check_length(name, value, size)
+    _check_length("success", success, num_episodes)
+    actions, action_spec = _action(action)
+    columns: dict[str, np.ndarray] = {}
+    specs: dict[str, FeatureSpec] = {}
+    for name, value in observation.items():
+        check_feature_name(name)
+        columns[name], specs[name] = _feature(name, value)
+        if len(value) not in (num_steps, num_steps + num_episodes):
+            raise DataError(
+                f"{name} has the wrong number of rows.",
+                got=len(value),
+                expected=f"{num_steps}, or {num_steps + num_episodes} with a last one for each episode",
+            )
+    with_final = {name: len(value) != num_steps for name, value in columns.items()}
+    episodes: list[Episode] = []
+    for number, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        seen: dict[str, np.ndarray] = {}
+        final: dict[str, np.ndarray] = {}
+        for name, value in columns.items():
+            shift = number if with_final[name] else 0
+            seen[name] = value[first + shift : end + shift]
+            if with_final[name]:
+                final[name] = value[end + shift]
+        is_terminated = bool(terminated[number]) if terminated is not None else False
+        episodes.append(
+            demonstration(
+                seen,
+                actions[first:end],
+                control_dt=control_dt,
+                reward=None if reward is None else reward[first:end],
+                final_observation=final if all(with_final.values()) else None,
+                terminated=is_terminated,
+                truncated=not is_terminated,
+                success=None if success is None else bool(success[number]),
+                task=task,
+                provenance=Provenance(source=source),
+            )
+        )
+    return ArrayDataset(
+        observation=specs, action=action_spec, control_dt=control_dt, all_episodes=tuple(episodes)
+    )
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if isinstance(file, np.ndarray):
+                raise DataError(f"{path} holds one array, not several.", expected="an npz file")
+            return {_SHORT_NAMES.get(str(name), str(name)): file[str(name)] for name in file.files}
+    except FileNotFoundError as error:
+        raise missing(path) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        hint = "save plain number arrays, no objects" if "pickle" in str(error) else "restore it from a copy"
+        raise DataError(f"{path} cannot be read as npz.", got=error, hint=hint) from error
+
+
+def _checked_ends(ends: np.ndarray, num_steps: int) -> list[int]:
+    if ends.ndim != 1 or ends.dtype.kind not in "iu" or not len(ends):
+        raise DataError("episode_ends must be integers of shape (E,).", got=f"{ends.dtype} {ends.shape}")
+    if (np.diff(ends.astype(np.int64), prepend=0) < 1).any() or ends[-1] != num_steps:
+        raise DataError(
+            "Episode ends do not add up.",
+            got=ends[-5:].tolist(),
+            expected=f"rising, the last one {num_steps}",
+            hint="episode_ends are exclusive and cumulative, not lengths",
+        )
+    return [int(end) for end in ends]
+
+
+def _check_length(name: str, value: np.ndarray | None, size: int) -> None:
+    if value is not None and value.shape != (size,):
+        raise DataError(f"{name} has the wrong shape.", got=value.shape, expected=(size,))
+
+
+def _action(action: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:
+    if action.dtype.kind in "iu" and (action.ndim == 1 or action.shape[1:] == (1,)):
+        if len(action) and action.min() < 0:
+            raise DataError("A discrete action is negative.", got=int(action.min()), expected=">= 0")
+        values = action.reshape(-1, 1).astype(np.int64)
+        return values, discrete_spec(int(values.max()) + 1)
+    column = action[:, None] if action.ndim == 1 else action
+    if column.ndim != 2:
+        raise DataError("The action must have the shape (N, A).", got=action.shape)
+    return _feature(ACTION, column)
+
+
+def _feature(name: str, value: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:
+    column = value[:, None] if value.ndim == 1 else value
+    if column.dtype == np.uint8 and column.ndim == 4 and column.shape[3] in (1, 3):
+        return column, image_spec(*column.shape[1:])
+    if column.dtype.kind not in "fiub":
+        raise DataError(f"{name} does not hold numbers.", got=column.dtype)
+    return column.astype(np.float32), FeatureSpec(shape=column.shape[1:])

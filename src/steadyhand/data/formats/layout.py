@@ -1,0 +1,136 @@
+"""Where the steps of each episode lie on disk: the one thing in which format versions differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.formats.files import read_json_file
+from steadyhand.data.formats.schema import DEFAULT_FEATURES, Feature, parse_features
+
+INFO = "meta/info.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoRef:
+    """Part of a video file: frame t of the episode is shown at start + t / fps."""
+
+    path: Path
+    start: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpisodeRef:
+    """Rows of a parquet file that make one episode."""
+
+    index: int
+    length: int
+    tasks: tuple[str, ...]
+    data_path: Path
+    first_row: int
+    videos: Mapping[str, VideoRef] = field(default_factory=dict[str, VideoRef])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A data set as its metadata describes it; no step has been read yet.
+
+    Attributes:
+        root: Folder of the data set.
+        version: "v2.1" or "v3.0".
+        fps: Steps a second.
+        robot_type: Which robot, if the file says so.
+        features: All columns and cameras.
+        tasks: Text of each task, by task_index.
+        episodes: In order of episode index.
+    """
+
+    root: Path
+    version: str
+    fps: int
+    robot_type: str | None
+    features: Mapping[str, Feature]
+    tasks: tuple[str, ...]
+    episodes: tuple[EpisodeRef, ...]
+
+    @property
+    def cameras(self) -> list[str]:
+        """Names of the image features."""
+        return [name for name, feature in self.features.items() if feature.is_image]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """The checked part of info.json that both versions share."""
+
+    raw: Mapping[str, Any]
+    fps: int
+    features: Mapping[str, Feature]
+    total_episodes: int
+    total_frames: int
+    robot_type: str | None
+    chunks_size: int
+
+
+def read_info(root: Path) -> Info:
+    """Return the checked content of meta/info.json.
+
+    Raises:
+        DataError: Missing keys, wrong types, or features that cannot be.
+    """
+    path = root / INFO
+    raw = read_json_file(path)
+    if not isinstance(raw, dict):
+        raise DataError(f"{path} does not hold an object.", got=type(raw).__name__)
+    absent = {"codebase_version", "fps", "features"} - set(raw)
+    if absent:
+        raise DataError(f"{path} lacks keys.", got=sorted(absent), expected="codebase_version, fps, features")
+    fps = raw["fps"]
+    if isinstance(fps, float) and fps.is_integer():
+        fps = int(fps)
+    if not isinstance(fps, int) or isinstance(fps, bool) or fps < 1:
+        raise DataError(f"fps in {path} is not a positive integer.", got=raw["fps"])
+    features = parse_features(raw["features"])
+    for name, dtype in DEFAULT_FEATURES.items():
+        if name in features and features[name].dtype != dtype:
+            raise DataError(
+                f"{name} in {path} has the wrong dtype.", got=features[name].dtype, expected=dtype
+            )
+    robot_type = raw.get("robot_type")
+    return Info(
+        raw=raw,
+        fps=fps,
+        features=features,
+        total_episodes=_count(raw, "total_episodes", path),
+        total_frames=_count(raw, "total_frames", path),
+        robot_type=robot_type if isinstance(robot_type, str) else None,
+        chunks_size=max(_count(raw, "chunks_size", path, default=1000), 1),
+    )
+
+
+def _count(raw: Mapping[str, Any], key: str, path: Path, default: int = 0) -> int:
+    value = raw.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise DataError(f"{key} in {path} is not a count.", got=value, expected="an integer >= 0")
+    return value
+
+
+def check_totals(info: Info, lengths: list[int], path: Path) -> None:
+    """Raise DataError unless the episode lengths agree with each other and with info.json."""
+    if any(length < 1 for length in lengths):
+        number = next(i for i, length in enumerate(lengths) if length < 1)
+        raise DataError(f"Episode {number} in {path} has no steps.", got=lengths[number], expected=">= 1")
+    if "total_episodes" in info.raw and info.total_episodes != len(lengths):
+        raise DataError(
+            f"{path} and info.json differ in the number of episodes.",
+            got=len(lengths),
+            expected=f"total_episodes = {info.total_episodes}",
+            hint="the copy is incomplete, or the recording was cut",
+        )
+    if "total_frames" in info.raw and info.total_frames != sum(lengths):
+        raise DataError(
+            f"Episode lengths in {path} do not add up to the steps of info.json.",
+            got=sum(lengths),
+            expected=f"total_frames = {info.total_frames}",
+        )

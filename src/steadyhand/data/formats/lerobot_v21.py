@@ -1,0 +1,82 @@
+"""LeRobotDataset v2.1: one parquet file and one video a camera for each episode, metadata in JSON lines."""
+
+from pathlib import Path
+from typing import Any
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.formats.files import check_template, fill, read_json_lines
+from steadyhand.data.formats.layout import EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
+
+VERSION = "v2.1"
+DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+
+
+def locate(root: Path) -> Layout:
+    """Read the metadata of a v2.1 folder.
+
+    Raises:
+        DataError: Missing or damaged metadata, or episodes that do not add up.
+    """
+    info = read_info(root)
+    path = root / "meta/episodes.jsonl"
+    rows = read_json_lines(path)
+    for row in rows:
+        if not all(isinstance(row.get(key), int) for key in ("episode_index", "length")):
+            raise DataError(f"An episode in {path} lacks entries.", got=row, expected="episode_index, length")
+    rows.sort(key=lambda row: row["episode_index"])
+    numbers = [row["episode_index"] for row in rows]
+    if numbers != list(range(len(rows))):
+        gap = next(i for i, number in enumerate(numbers) if number != i)
+        raise DataError(f"{path} does not number its episodes from 0.", got=numbers[gap], expected=gap)
+    check_totals(info, [row["length"] for row in rows], path)
+    return Layout(
+        root=root,
+        version=VERSION,
+        fps=info.fps,
+        robot_type=info.robot_type,
+        features=info.features,
+        tasks=_tasks(root / "meta/tasks.jsonl"),
+        episodes=tuple(_refs(root, info, rows)),
+    )
+
+
+def _tasks(path: Path) -> tuple[str, ...]:
+    tasks: dict[int, str] = {}
+    for row in read_json_lines(path):
+        if not isinstance(row.get("task_index"), int) or not isinstance(row.get("task"), str):
+            raise DataError(f"A task in {path} lacks entries.", got=row, expected="task_index, task")
+        tasks[row["task_index"]] = row["task"]
+    if sorted(tasks) != list(range(len(tasks))):
+        raise DataError(f"{path} does not number its tasks from 0.", got=sorted(tasks)[:10])
+    return tuple(tasks[number] for number in sorted(tasks))
+
+
+def _refs(root: Path, info: Info, rows: list[dict[str, Any]]) -> list[EpisodeRef]:
+    fields = ("episode_chunk", "episode_index")
+    data_template = check_template(info.raw.get("data_path", DATA_PATH), fields=fields, key="data_path")
+    cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
+    video_template = VIDEO_PATH
+    if cameras:
+        video_template = check_template(
+            info.raw.get("video_path") or VIDEO_PATH, fields=(*fields, "video_key"), key="video_path"
+        )
+    refs: list[EpisodeRef] = []
+    for row in rows:
+        number = row["episode_index"]
+        place = {"episode_chunk": number // info.chunks_size, "episode_index": number}
+        tasks = row.get("tasks")
+        refs.append(
+            EpisodeRef(
+                index=number,
+                length=row["length"],
+                tasks=tuple(str(text) for text in tasks) if isinstance(tasks, list) else (),
+                data_path=fill(root, data_template, place),
+                first_row=0,
+                videos={
+                    key: VideoRef(path=fill(root, video_template, {**place, "video_key": key}), start=0.0)
+                    for key in cameras
+                },
+            )
+        )
+    return refs

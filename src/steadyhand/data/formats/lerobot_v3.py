@@ -1,0 +1,136 @@
+"""LeRobotDataset v3.0: many episodes a file, metadata in parquet."""
+
+from pathlib import Path
+from typing import Any
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.formats.arrow import ArrowTable
+from steadyhand.data.formats.files import ParquetSource, check_template, fill, missing
+from steadyhand.data.formats.layout import EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
+
+VERSION = "v3.0"
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+TASKS_PATH = "meta/tasks.parquet"
+
+_COLUMNS = [
+    "episode_index",
+    "tasks",
+    "length",
+    "data/chunk_index",
+    "data/file_index",
+    "dataset_from_index",
+    "dataset_to_index",
+]
+
+
+def locate(root: Path) -> Layout:
+    """Read the metadata of a v3.0 folder.
+
+    Raises:
+        DataError: Missing or damaged metadata, or episodes that do not add up.
+    """
+    info = read_info(root)
+    cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
+    rows = _episode_rows(root, cameras)
+    rows.sort(key=lambda row: row["episode_index"])
+    _check_rows(rows, root)
+    check_totals(info, [row["length"] for row in rows], root / "meta/episodes")
+    return Layout(
+        root=root,
+        version=VERSION,
+        fps=info.fps,
+        robot_type=info.robot_type,
+        features=info.features,
+        tasks=read_tasks(root) if rows else (),
+        episodes=_refs(root, info, rows, cameras),
+    )
+
+
+def read_tasks(root: Path) -> tuple[str, ...]:
+    """Return the task texts in the order of their task_index.
+
+    Raises:
+        DataError: Missing or malformed tasks.parquet.
+    """
+    path = root / TASKS_PATH
+    source = ParquetSource(path)
+    column = "task" if "task" in source.columns else "__index_level_0__"
+    table = source.read([column, "task_index"])
+    pairs = zip(_values(table, "task_index"), _values(table, column), strict=True)
+    tasks = dict(sorted((number, text) for number, text in pairs if isinstance(number, int)))
+    if list(tasks) != list(range(len(tasks))) or not all(isinstance(text, str) for text in tasks.values()):
+        raise DataError(f"{path} does not number its tasks from 0.", got=list(tasks)[:10])
+    return tuple(tasks.values())
+
+
+def _values(table: ArrowTable, column: str) -> list[Any]:
+    return table.column(column).to_pylist()
+
+
+def _episode_rows(root: Path, cameras: list[str]) -> list[dict[str, Any]]:
+    folder = root / "meta/episodes"
+    files = sorted(folder.glob("*/*.parquet"))
+    columns = list(_COLUMNS)
+    for key in cameras:
+        columns += [f"videos/{key}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
+    rows: list[dict[str, Any]] = []
+    for path in files:
+        rows += ParquetSource(path).read(columns).to_pylist()
+    if not files and read_info(root).total_episodes:
+        raise missing(folder / "chunk-000/file-000.parquet")
+    for row in rows:
+        absent = [name for name, value in row.items() if value is None]
+        wrong = [n for n, v in row.items() if n != "tasks" and not isinstance(v, int | float)]
+        if absent or wrong or not isinstance(row["tasks"], list):
+            raise DataError(f"An episode in {folder} lacks entries.", got=absent or wrong or "tasks")
+    return rows
+
+
+def _check_rows(rows: list[dict[str, Any]], root: Path) -> None:
+    end = 0
+    for number, row in enumerate(rows):
+        found = (row["episode_index"], row["dataset_from_index"], row["dataset_to_index"])
+        expected = (number, end, end + row["length"])
+        if found != expected:
+            raise DataError(
+                f"Episodes in {root / 'meta/episodes'} do not follow one another.",
+                got="episode {}: steps {} to {}".format(*found),
+                expected="episode {}: steps {} to {}".format(*expected),
+                hint="the metadata was cut or edited by hand",
+            )
+        end += row["length"]
+
+
+def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]) -> tuple[EpisodeRef, ...]:
+    fields = ("chunk_index", "file_index")
+    data_template = check_template(info.raw.get("data_path", DATA_PATH), fields=fields, key="data_path")
+    video_template = VIDEO_PATH
+    if cameras:
+        video_template = check_template(
+            info.raw.get("video_path") or VIDEO_PATH, fields=(*fields, "video_key"), key="video_path"
+        )
+    used: dict[Path, int] = {}
+    refs: list[EpisodeRef] = []
+    for row in rows:
+        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        path = fill(root, data_template, place)
+        videos: dict[str, VideoRef] = {}
+        for key in cameras:
+            place = {name: row[f"videos/{key}/{name}"] for name in fields}
+            video = fill(root, video_template, {**place, "video_key": key})
+            videos[key] = VideoRef(path=video, start=float(row[f"videos/{key}/from_timestamp"]))
+        first = used.get(path, 0)
+        refs.append(
+            EpisodeRef(
+                index=row["episode_index"],
+                length=row["length"],
+                tasks=tuple(row["tasks"]),
+                data_path=path,
+                first_row=first,
+                videos=videos,
+            )
+        )
+        used[path] = first + row["length"]
+    return tuple(refs)

@@ -1,0 +1,233 @@
+"""Features as LeRobot describes them, and the feature specs that the rest of the house uses."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import ACTION, FeatureSpec, discrete_spec, image_spec
+from steadyhand.data.formats.files import check_feature_name
+
+DEFAULT_FEATURES: dict[str, str] = {
+    "timestamp": "float32",
+    "frame_index": "int64",
+    "episode_index": "int64",
+    "index": "int64",
+    "task_index": "int64",
+}
+"""What every LeRobot data set has, in its order."""
+
+STEP_FEATURES: dict[str, str] = {
+    "expert_action_valid": "bool",
+    "actor": "uint8",
+    "intervention": "bool",
+    "weight": "float32",
+    "next.reward": "float32",
+    "next.done": "bool",
+    "next.success": "bool",
+    "next.truncated": "bool",
+}
+"""Our scalar columns; `expert_action` comes before them and looks like `action`."""
+
+EXPERT_ACTION = "expert_action"
+_MAX_AXES = 5
+_MAX_CLASSES = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One entry of "features" in info.json.
+
+    Attributes:
+        dtype: A NumPy dtype name, "string", "image" or "video".
+        shape: Shape of one step.
+        names: One name for each value, if the file gives exactly that many.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a camera."""
+        return self.dtype in ("image", "video")
+
+
+def parse_features(data: object) -> dict[str, Feature]:
+    """Return the features of an info.json.
+
+    Raises:
+        DataError: Names, dtypes or shapes that no LeRobot data set has.
+    """
+    if not isinstance(data, dict) or not data:
+        raise DataError('"features" in info.json is not an object with features.', got=repr(data)[:80])
+    return {str(name): _parse_feature(str(name), entry) for name, entry in data.items()}
+
+
+def _parse_feature(name: str, entry: object) -> Feature:
+    check_feature_name(name)
+    if not isinstance(entry, dict) or "dtype" not in entry or "shape" not in entry:
+        raise DataError(
+            f"Feature {name!r} in info.json is incomplete.",
+            got=repr(entry)[:80],
+            expected='an object with "dtype" and "shape"',
+        )
+    dtype, shape = entry["dtype"], entry["shape"]
+    sizes_ok = (
+        isinstance(shape, list)
+        and 1 <= len(shape) <= _MAX_AXES
+        and all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in shape)
+    )
+    if not sizes_ok:
+        raise DataError(f"Feature {name!r} has a shape that is no list of sizes.", got=shape)
+    if dtype not in ("string", "image", "video"):
+        try:
+            known = np.dtype(dtype).kind in "fiub"
+        except TypeError:
+            known = False
+        if not known:
+            raise DataError(
+                f"Feature {name!r} has an unknown dtype.",
+                got=dtype,
+                available=["float32", "float64", "int64", "bool", "string", "image", "video", "..."],
+            )
+    if dtype in ("image", "video") and len(shape) != 3:
+        raise DataError(
+            f"Camera {name!r} has a wrong shape.", got=shape, expected="[height, width, channels]"
+        )
+    sizes = tuple(shape)
+    if dtype in ("image", "video") and sizes[0] in (1, 3) and sizes[2] not in (1, 3):
+        sizes = (sizes[1], sizes[2], sizes[0])
+    return Feature(dtype=dtype, shape=sizes, names=_names(entry.get("names"), sizes))
+
+
+def _names(names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+    """Flatten the three ways in which names are written: a list, a list in a list, a dict of lists."""
+
+    def leaves(value: object) -> Iterable[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            for item in value:
+                yield from leaves(item)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from leaves(item) if isinstance(item, list) else (str(key),)
+
+    flat = tuple(leaves(names))
+    return flat if len(flat) == math.prod(shape) else None
+
+
+def observation_specs(features: Mapping[str, Feature]) -> dict[str, FeatureSpec]:
+    """Return the specs of everything that a policy may see; text is left out.
+
+    Deviation: numbers that are not float32 in the file are read as float32.
+    """
+    return {
+        name: image_spec(*feature.shape)
+        if feature.is_image
+        else FeatureSpec(shape=feature.shape, names=feature.names)
+        for name, feature in features.items()
+        if (name == "observation" or name.startswith("observation.")) and feature.dtype != "string"
+    }
+
+
+def action_spec(features: Mapping[str, Feature], *, num_classes: int | None) -> FeatureSpec:
+    """Return the spec of the action; one integer is a discrete action with `num_classes` values.
+
+    Raises:
+        DataError: There is no action, or it is no vector of numbers.
+    """
+    feature = features.get(ACTION)
+    if feature is None:
+        raise DataError("The data set has no action.", got="no feature 'action'", available=sorted(features))
+    if feature.dtype in ("string", "image", "video") or len(feature.shape) != 1:
+        raise DataError(
+            "The action is not a vector of numbers.", got=f"{feature.dtype} {feature.shape}", expected="(A,)"
+        )
+    if is_discrete(feature) and num_classes is not None and 0 < num_classes <= _MAX_CLASSES:
+        return discrete_spec(num_classes)
+    return FeatureSpec(shape=feature.shape, names=feature.names)
+
+
+def is_discrete(feature: Feature) -> bool:
+    """Whether an action feature is one choice: a single integer."""
+    return np.dtype(feature.dtype).kind in "iu" and feature.shape == (1,)
+
+
+def describe(
+    observation: Mapping[str, FeatureSpec],
+    action: FeatureSpec,
+    *,
+    image_format: str,
+    fps: int,
+    codec: str,
+) -> dict[str, dict[str, Any]]:
+    """Return "features" of the info.json of a data set that we write, in column order."""
+    features: dict[str, dict[str, Any]] = {ACTION: _vector(action)}
+    for name, spec in observation.items():
+        if spec.kind == "image":
+            features[name] = _camera(spec, image_format=image_format, fps=fps, codec=codec)
+        else:
+            features[name] = _vector(spec)
+    features[EXPERT_ACTION] = _vector(action)
+    for name, dtype in (STEP_FEATURES | DEFAULT_FEATURES).items():
+        features[name] = {"dtype": dtype, "shape": [1], "names": None}
+    return features
+
+
+def _vector(spec: FeatureSpec) -> dict[str, Any]:
+    names = None if spec.names is None else list(spec.names)
+    return {"dtype": spec.dtype, "shape": list(spec.shape), "names": names}
+
+
+def _camera(spec: FeatureSpec, *, image_format: str, fps: int, codec: str) -> dict[str, Any]:
+    height, width, channels = spec.shape
+    shape = [height, width, channels if image_format == "png" else 3]
+    camera: dict[str, Any] = {
+        "dtype": "image" if image_format == "png" else "video",
+        "shape": shape,
+        "names": ["height", "width", "channels"],
+    }
+    if image_format == "mp4":
+        camera["info"] = {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": codec,
+            "video.pix_fmt": "yuv420p",
+            "video.fps": fps,
+            "video.channels": 3,
+            "has_audio": False,
+            "video.g": 2,
+            "video.crf": 30,
+            "video.preset": 12 if codec == "av1" else None,
+            "video.fast_decode": 0,
+            "video.video_backend": "pyav",
+            "video.extra_options": {},
+            "is_depth_map": False,
+        }
+    return camera
+
+
+def huggingface_metadata(features: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return the value of the schema metadata key "huggingface" for a data file."""
+    described: dict[str, Any] = {}
+    for name, feature in features.items():
+        dtype, shape = feature["dtype"], list(feature["shape"])
+        if dtype == "video":
+            continue
+        value = {"dtype": dtype, "_type": "Value"}
+        if dtype == "image":
+            described[name] = {"_type": "Image"}
+        elif shape == [1]:
+            described[name] = value
+        elif len(shape) == 1:
+            described[name] = {"feature": value, "length": shape[0], "_type": "List"}
+        else:
+            described[name] = {"shape": shape, "dtype": dtype, "_type": f"Array{len(shape)}D"}
+    return json.dumps({"info": {"features": described}}).encode()

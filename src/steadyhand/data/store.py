@@ -1,0 +1,396 @@
+"""A folder that episodes are recorded into, a LeRobotDataset v3.0 once it is compacted."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from steadyhand.core.codec import to_data
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.data import staging
+from steadyhand.data.compaction import compact, write_empty_info
+from steadyhand.data.dataset import Dataset, locate, open_dataset
+from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.formats.layout import INFO
+from steadyhand.data.frames import Frames
+from steadyhand.data.journal import (
+    JOURNAL_PATH,
+    MAGIC,
+    JournalReader,
+    JournalWriter,
+    encode,
+    outcome_header,
+)
+from steadyhand.data.lock import LOCK_PATH, WriterLock
+from steadyhand.data.spec import ImageFormat, StoreSpec, load_spec, pack_observation, put, save_spec
+
+Flag = bool | np.bool_ | np.ndarray
+Number = int | float | np.number | np.ndarray
+
+
+class _Recording:
+    """The open end of a journal, and what must be remembered to check what comes next."""
+
+    def __init__(self, root: Path, spec: StoreSpec) -> None:
+        self.lock = WriterLock(root / LOCK_PATH)
+        try:
+            staging.apply(root)
+            layout = locate(root)
+            journal = JournalReader(root / JOURNAL_PATH, spec, live=True)
+            self.writer = JournalWriter(root / JOURNAL_PATH, end=journal.end)
+            dataset = Dataset(layout, spec=spec)
+        except BaseException:
+            self.lock.release()
+            raise
+        self.next_number = journal.next_number
+        self.keys: dict[int, int] = {}
+        self.open_lengths: dict[int, int] = {}
+        for number, entry in journal.open.items():
+            header = {"kind": "end" if entry.length else "abort", "episode": number}
+            self.writer.append(encode(header | _interrupted(entry.header)))
+        interrupted = [entry.length for entry in journal.open.values() if entry.length]
+        self.lengths = [*dataset.stored.lengths, *journal.lengths, *interrupted]
+        self.is_branch = [ending.branch is not None for ending in dataset.stored.endings]
+        self.is_branch += [parent >= 0 for parent, _ in journal.branches] + [False] * len(interrupted)
+
+
+def _interrupted(begin: dict[str, Any]) -> dict[str, Any]:
+    source = begin.get("provenance", to_data(Provenance()))
+    return {
+        "terminated": False,
+        "truncated": True,
+        "success": None,
+        "task": begin.get("task", ""),
+        "provenance": {**source, "outcome": "interrupted"},
+        "branch": None,
+    }
+
+
+class EpisodeStore:
+    """Records episodes, whole or step by step and several at once, and reads them back.
+
+    Recording appends to a journal at constant cost. A killed process loses no step that `record` has
+    returned from: an unfinished episode is kept, truncated, with outcome "interrupted". `compact` turns the
+    journal into files that LeRobot opens. One store at a time may record into a folder; readers need no
+    lock.
+
+    Use `create` or `open`; a store is a context manager.
+    """
+
+    def __init__(self, root: Path, spec: StoreSpec) -> None:
+        self.root = root
+        self.spec = spec
+        self._step = np.zeros((), dtype=spec.step_dtype())
+        self._final = np.zeros((), dtype=spec.observation_dtype())
+        self._recording: _Recording | None = None
+
+    @classmethod
+    def create(
+        cls,
+        root: Path | str,
+        *,
+        observation: Mapping[str, FeatureSpec],
+        action: FeatureSpec,
+        control_dt: float,
+        robot_type: str | None = None,
+        image_format: ImageFormat = "png",
+        env_id: str = "",
+    ) -> "EpisodeStore":
+        """Make a new, empty store.
+
+        Args:
+            root: Folder; it must not hold a data set yet.
+            observation: Feature name -> spec; names begin with "observation.".
+            action: Spec of the action.
+            control_dt: Time between steps [s]; 1 / control_dt must be an integer.
+            robot_type: Robot that is recorded.
+            image_format: "png" is lossless; "mp4" is small, and lossy.
+            env_id: Env that is recorded.
+
+        Raises:
+            DataError: A data set is there already, or the specs cannot be stored.
+        """
+        root = Path(root)
+        if (root / INFO).exists():
+            raise DataError(
+                "There is a data set already.", got=root, hint="open it, or choose another folder"
+            )
+        spec = StoreSpec(
+            observation=dict(observation),
+            action=action,
+            control_dt=control_dt,
+            image_format=image_format,
+            env_id=env_id,
+            robot_type=robot_type,
+        )
+        journal = root / JOURNAL_PATH
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        journal.write_bytes(MAGIC)
+        save_spec(root, spec)
+        write_empty_info(root, spec)
+        return cls(root, spec)
+
+    @classmethod
+    def open(cls, root: Path | str) -> "EpisodeStore":
+        """Open a store to read it or to record more.
+
+        Raises:
+            DataError: The folder holds no store, or a damaged one.
+        """
+        root = Path(root)
+        spec = load_spec(root)
+        if spec is None:
+            raise DataError(
+                f"{root} is not an episode store.",
+                got="no meta/steadyhand/store.json",
+                hint="open_dataset reads data sets of other origin; create makes a store",
+            )
+        return cls(root, spec)
+
+    def __enter__(self) -> "EpisodeStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._recording.lengths) if self._recording else self.dataset().num_episodes
+
+    def begin(self, key: int, *, task: str = "", provenance: Provenance | None = None) -> None:
+        """Open an episode; several may be open under different keys.
+
+        Args:
+            key: Names the episode until it ends, such as the env row.
+            task: Kept if the episode is interrupted.
+            provenance: Kept if the episode is interrupted.
+
+        Raises:
+            DataError: An episode is open under this key.
+        """
+        recording = self._record_mode()
+        if key in recording.keys:
+            raise DataError("An episode is open under this key.", got=key, hint="call end or discard first")
+        header: dict[str, Any] = {"kind": "begin", "episode": recording.next_number, "task": task}
+        if provenance is not None:
+            header["provenance"] = to_data(provenance)
+        recording.writer.append(encode(header))
+        recording.keys[key] = recording.next_number
+        recording.open_lengths[key] = 0
+        recording.next_number += 1
+
+    def record(
+        self,
+        key: int,
+        *,
+        observation: Mapping[str, np.ndarray],
+        action: np.ndarray,
+        expert_action: np.ndarray,
+        expert_action_valid: Flag,
+        actor: Number,
+        intervention: Flag,
+        weight: Number,
+        reward: Number,
+    ) -> None:
+        """Append one step to the episode that is open under `key`.
+
+        Args:
+            key: As in `begin`.
+            observation: Feature name -> (*feature shape), what was seen before the action.
+            action: (A,) what was executed.
+            expert_action: (A,) what the expert intended; repeats `action` where no expert was asked.
+            expert_action_valid: Whether an expert was asked.
+            actor: An `Actor`.
+            intervention: Whether someone had taken over from the policy.
+            weight: Training weight.
+            reward: Reward of the step.
+
+        Raises:
+            DataError: No open episode, wrong shapes or dtypes, NaN, or an invalid label unlike the action.
+        """
+        recording, number = self._opened(key)
+        step = self._step
+        pack_observation(self.spec, observation, step["observation"])
+        put(step, "action", action, name="action")
+        put(step, "expert_action", expert_action, name="expert_action")
+        if not expert_action_valid and not np.array_equal(action, expert_action):
+            raise DataError("expert_action must repeat action where expert_action_valid is False.")
+        if not (np.isfinite(weight) and np.isfinite(reward)):
+            raise DataError("weight and reward must be finite.", got=f"{weight}, {reward}")
+        step["expert_action_valid"] = expert_action_valid
+        step["actor"] = actor
+        step["intervention"] = intervention
+        step["weight"] = weight
+        step["reward"] = reward
+        recording.writer.append(encode({"kind": "step", "episode": number}, step.tobytes()))
+        recording.open_lengths[key] += 1
+
+    def end(
+        self,
+        key: int,
+        *,
+        final_observation: Mapping[str, np.ndarray] | None = None,
+        terminated: bool,
+        truncated: bool,
+        success: bool | None = None,
+        task: str = "",
+        provenance: Provenance | None = None,
+        branch: Branch | None = None,
+    ) -> None:
+        """Complete the episode that is open under `key`; it becomes episode `len(store) - 1`.
+
+        Raises:
+            DataError: No open episode, no steps, or a final observation or branch that does not fit.
+        """
+        recording, number = self._opened(key)
+        length = recording.open_lengths[key]
+        if not length:
+            raise DataError("An episode has no steps.", hint="call discard instead of end")
+        self._check_branch(recording, branch, length)
+        final = self._packed_final(final_observation)
+        header = {
+            "kind": "end",
+            "episode": number,
+            "terminated": bool(terminated),
+            "truncated": bool(truncated),
+            "success": None if success is None else bool(success),
+            "task": task,
+            "provenance": to_data(provenance or Provenance()),
+            "branch": None if branch is None else [branch.parent, branch.step],
+        }
+        recording.writer.append(encode(header, final))
+        self._forget(recording, key)
+        self._ended(recording, length, branch)
+
+    def discard(self, key: int) -> None:
+        """Drop the episode that is open under `key`, such as a botched demonstration."""
+        recording, number = self._opened(key)
+        recording.writer.append(encode({"kind": "abort", "episode": number}))
+        self._forget(recording, key)
+
+    def append(self, episode: Episode) -> None:
+        """Record a whole episode; a branch names its parent by its number in this store.
+
+        Raises:
+            DataError: It does not fit the store.
+        """
+        recording = self._record_mode()
+        if abs(episode.control_dt - self.spec.control_dt) > 1e-6 * self.spec.control_dt:
+            raise DataError(
+                "The episode has another control_dt than the store [s].",
+                got=episode.control_dt,
+                expected=self.spec.control_dt,
+            )
+        self._check_branch(recording, episode.branch, len(episode))
+        steps = np.zeros(len(episode), dtype=self.spec.step_dtype())
+        pack_observation(self.spec, episode.observation, steps["observation"])
+        for name in ("action", "expert_action", "expert_action_valid", "actor", "intervention"):
+            put(steps, name, getattr(episode, name), name=name)
+        put(steps, "weight", episode.weight, name="weight")
+        put(steps, "reward", episode.reward, name="reward")
+        final = self._packed_final(episode.final_observation)
+        header = {"kind": "episode", "episode": recording.next_number, "final": bool(final)}
+        recording.writer.append(encode(header | outcome_header(episode), steps.tobytes() + final))
+        recording.next_number += 1
+        self._ended(recording, len(episode), episode.branch)
+
+    def flush(self) -> None:
+        """Force what was recorded to disk."""
+        if self._recording is not None:
+            self._recording.writer.sync()
+
+    def close(self) -> None:
+        """Stop recording; episodes that are still open count as interrupted."""
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.writer.close()
+            recording.lock.release()
+
+    def compact(self) -> int:
+        """Turn the journal into files of the v3.0 layout; earlier files are not touched.
+
+        Either everything moves or, if the process dies, nothing does. Episodes that are open stay open.
+
+        Returns:
+            Number of episodes moved.
+        """
+        recording = self._record_mode()
+        recording.writer.sync()
+        journal = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True)
+        dataset = Dataset(locate(self.root), spec=self.spec)
+        moved = compact(self.root, self.spec, dataset, journal)
+        if moved:
+            recording.writer.close()
+            end = (self.root / JOURNAL_PATH).stat().st_size
+            recording.writer = JournalWriter(self.root / JOURNAL_PATH, end=end)
+        return moved
+
+    def dataset(self) -> Dataset:
+        """Return everything recorded so far, journal included, as `open_dataset` does."""
+        if self._recording is None:
+            return open_dataset(self.root)
+        pending = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True)
+        return Dataset(locate(self.root), spec=self.spec, pending=pending)
+
+    def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
+        """Return episodes, all of them if `indices` is None."""
+        return self.dataset().episodes(indices)
+
+    def frames(self, observation: Sequence[str] | None = None) -> Frames:
+        """Lay all episodes end to end; see `Dataset.frames`."""
+        return self.dataset().frames(observation)
+
+    def _record_mode(self) -> _Recording:
+        if self._recording is None:
+            self._recording = _Recording(self.root, self.spec)
+        return self._recording
+
+    def _opened(self, key: int) -> tuple[_Recording, int]:
+        recording = self._record_mode()
+        if key not in recording.keys:
+            raise DataError(
+                "No episode is open under this key.",
+                got=key,
+                available=recording.keys,
+                hint="call begin first",
+            )
+        return recording, recording.keys[key]
+
+    def _packed_final(self, observation: Mapping[str, np.ndarray] | None) -> bytes:
+        if observation is None:
+            return b""
+        pack_observation(self.spec, observation, self._final)
+        return self._final.tobytes()
+
+    def _check_branch(self, recording: _Recording, branch: Branch | None, length: int) -> None:
+        if branch is None:
+            return
+        parent = branch.parent
+        if length != 1:
+            raise DataError("A branch episode is one step long.", got=length, expected=1)
+        if not 0 <= parent < len(recording.lengths) or recording.is_branch[parent]:
+            raise DataError(
+                "A branch points at a parent that is not in the store or is itself a branch.",
+                got=parent,
+                expected=f"0 to {len(recording.lengths) - 1}, appended before its branches",
+            )
+        if not 0 <= branch.step < recording.lengths[parent]:
+            raise DataError(
+                f"A branch points past the end of episode {parent}.",
+                got=branch.step,
+                expected=f"0 to {recording.lengths[parent] - 1}",
+            )
+
+    @staticmethod
+    def _forget(recording: _Recording, key: int) -> None:
+        del recording.keys[key]
+        del recording.open_lengths[key]
+
+    @staticmethod
+    def _ended(recording: _Recording, length: int, branch: Branch | None) -> None:
+        recording.lengths.append(length)
+        recording.is_branch.append(branch is not None)

@@ -1,0 +1,193 @@
+"""Any Gymnasium env as a `BatchEnv`: copies stepped in a plain loop, with the capabilities they have."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped, UInt8
+
+from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.core.seeding import derive
+from steadyhand.core.specs import EnvSpec
+from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
+from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.envs.spaces import ActionCodec, observation_leaves
+
+SEED_BLOCK = 2**29
+FAMILIES: tuple[Family, ...] = ("train", "validation", "test")
+
+AnyEnv = gymnasium.Env[Any, Any]
+
+
+class GymnasiumEnv(BatchEnv):
+    """N copies of a Gymnasium env.
+
+    Success is what the env's info calls "is_success" or "success"; an env that says neither succeeds as
+    `GymnasiumConfig.terminated_is_success` declares. Families are disjoint blocks of reset seeds.
+
+    Args:
+        config: Which env.
+        num_rows: Number of copies.
+        factory: Makes one copy, for envs that no Gymnasium id describes; None asks `gymnasium.make`.
+
+    Raises:
+        ConfigError: Gymnasium does not know the id, or the env refuses the keyword arguments.
+        SpecError: Spaces, control_dt or time limit that cannot be translated.
+    """
+
+    def __init__(
+        self, config: GymnasiumConfig, *, num_rows: int, factory: Callable[[], AnyEnv] | None = None
+    ) -> None:
+        if num_rows < 1:
+            raise SpecError("An env needs at least one row.", got=num_rows, expected=">= 1")
+        self.config = config
+        self.num_rows = num_rows
+        make = factory or self._make
+        self._envs = [make()]
+        self._leaves = observation_leaves(self._envs[0].observation_space)
+        self._codec = ActionCodec(self._envs[0].action_space)
+        self.spec = EnvSpec(
+            env_id=config.env_id,
+            observation={leaf.name: leaf.spec for leaf in self._leaves},
+            action=self._codec.spec,
+            control_dt=self._control_dt(),
+            max_episode_steps=self._time_limit(),
+        )
+        self._envs += [make() for _ in range(num_rows - 1)]
+        self._seen = {
+            leaf.name: np.zeros((num_rows, *leaf.spec.shape), dtype=leaf.spec.dtype) for leaf in self._leaves
+        }
+        self._ended = np.ones(num_rows, dtype=bool)
+        self._steps = np.zeros(num_rows, dtype=np.int64)
+
+    def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
+        """Return `count` reset seeds of a family; a longer list begins with the shorter one."""
+        if family not in FAMILIES:
+            raise SpecError("There is no such family.", got=family, available=FAMILIES)
+        base = FAMILIES.index(family) * SEED_BLOCK
+        seeds = (base + derive(seed, family, index) % SEED_BLOCK for index in range(count))
+        return tuple(Start(family=family, seed=number) for number in seeds)
+
+    def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
+        """Reset each of `rows` with the seed and options of its start."""
+        if len(starts) != len(rows):
+            raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
+        for start, row in zip(starts, rows.tolist(), strict=True):
+            options = dict(start.options) if start.options else None
+            observation, _ = self._envs[row].reset(seed=start.seed, options=options)
+            self._keep(row, observation)
+        self._ended[rows] = False
+        self._steps[rows] = 0
+
+    def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
+        """Advance `rows` by control_dt.
+
+        Raises:
+            SpecError: A row has ended, or the actions have the wrong shape.
+        """
+        if actions.shape != (len(rows), *self.spec.action.shape):
+            raise SpecError(
+                "Actions have the wrong shape.",
+                got=actions.shape,
+                expected=(len(rows), *self.spec.action.shape),
+            )
+        if self._ended[rows].any():
+            raise SpecError(
+                "A row that has ended was stepped.",
+                got=f"row {rows[self._ended[rows]][0]}",
+                hint="reset it first",
+            )
+        reward = np.zeros(len(rows), dtype=np.float32)
+        terminated, truncated, success = (np.zeros(len(rows), dtype=bool) for _ in range(3))
+        self._steps[rows] += 1
+        for place, row in enumerate(rows.tolist()):
+            action = self._codec.decode(actions[place])
+            observation, gain, stop, cut, info = self._envs[row].step(action)
+            cut = bool(cut) or (self._steps[row] >= self.spec.max_episode_steps and not stop)
+            self._keep(row, observation)
+            reward[place], terminated[place], truncated[place] = gain, stop, cut
+            success[place] = (stop or cut) and self._succeeded(bool(stop), info)
+        self._ended[rows] = terminated | truncated
+        return StepResult(reward=reward, terminated=terminated, truncated=truncated, success=success)
+
+    def observe(
+        self,
+        rows: Int64[np.ndarray, " B"],
+        *,
+        view_offset: Mapping[str, Float32[np.ndarray, " B"]] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return what each row's env said last; see `BatchEnv.observe`."""
+        if view_offset is not None:
+            raise self._lacks("displaced sensors (view_offset)")
+        return {name: values[rows] for name, values in self._seen.items()}
+
+    def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
+        """Return the env's own picture, resized to the nearest pixel.
+
+        Raises:
+            CapabilityError: The env was not made with render_mode="rgb_array".
+        """
+        if self._envs[row].render_mode != "rgb_array":
+            raise CapabilityError(
+                f"{self.spec.env_id} was made without pictures.",
+                got=f"render_mode={self._envs[row].render_mode!r}",
+                hint='make it with render_mode="rgb_array"',
+            )
+        picture = np.asarray(self._envs[row].render())
+        lines = np.arange(height) * picture.shape[0] // height
+        columns = np.arange(width) * picture.shape[1] // width
+        return np.ascontiguousarray(picture[lines][:, columns, :3], dtype=np.uint8)
+
+    def close(self) -> None:
+        """Close every copy."""
+        for env in self._envs:
+            env.close()
+
+    def _make(self) -> AnyEnv:
+        config = self.config
+        try:
+            return gymnasium.make(
+                config.env_id,
+                max_episode_steps=config.max_episode_steps,
+                disable_env_checker=True,
+                **config.kwargs,
+            )
+        except (gymnasium.error.Error, ImportError, TypeError) as error:
+            raise ConfigError(
+                f"Gymnasium cannot make {config.env_id}.",
+                got=str(error),
+                hint="check the id, its keyword arguments, and that its package is installed",
+            ) from error
+
+    def _keep(self, row: int, observation: Any) -> None:
+        for leaf in self._leaves:
+            self._seen[leaf.name][row] = leaf.read(observation)
+
+    def _succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool:  # noqa: FBT001  positional twin of info
+        for key in ("is_success", "success"):
+            if key in info:
+                return bool(info[key])
+        return terminated == self.config.terminated_is_success
+
+    def _control_dt(self) -> float:
+        if self.config.control_dt is not None:
+            return self.config.control_dt
+        dt = getattr(self._envs[0].unwrapped, "dt", None)
+        if isinstance(dt, float | int) and dt > 0:
+            return float(dt)
+        rate = self._envs[0].metadata.get("render_fps")
+        if rate:
+            return 1.0 / float(rate)
+        raise SpecError(
+            f"{self.config.env_id} does not tell its time between two actions.",
+            expected='an attribute dt [s] or metadata["render_fps"]',
+            hint="set control_dt in GymnasiumConfig",
+        )
+
+    def _time_limit(self) -> int:
+        spec = self._envs[0].spec
+        limit = self.config.max_episode_steps or (spec.max_episode_steps if spec else None)
+        if limit is None:
+            raise SpecError(f"{self.config.env_id} has no time limit.", hint="set max_episode_steps")
+        return limit

@@ -1,0 +1,155 @@
+"""Our envs as Gymnasium envs; importing this module registers them.
+
+After `import steadyhand.envs.gym`, `gymnasium.make("steadyhand/Car-v0")` and
+`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)` work; the id "steadyhand.envs.gym:steadyhand/Car-v0" needs
+no import. Nothing else in steadyhand imports it, so that Gymnasium is loaded only where it is used.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from jaxtyping import UInt8
+
+from steadyhand.core.errors import SpecError
+from steadyhand.envs.base import BatchEnv, Family, Start
+from steadyhand.envs.catalogue import env_config
+from steadyhand.envs.spaces import feature_space, observation_space, pack
+
+FPS = 20
+
+gymnasium.register(
+    id="steadyhand/Car-v0",
+    entry_point="steadyhand.envs.gym:CarGym",
+    vector_entry_point="steadyhand.envs.gym:CarVector",
+)
+
+
+class CarGym(gymnasium.Env[Any, np.ndarray]):
+    """One car; an observation of several senses is a Dict by feature name.
+
+    Args:
+        render_mode: None or "rgb_array".
+        family: Tracks to start on.
+        options: Fields of `CarConfig`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012  as declared above
+
+    def __init__(self, render_mode: str | None = None, family: Family = "train", **options: Any) -> None:
+        self.render_mode = _check_mode(render_mode)
+        self.batch = env_config("car", **options).build(1)
+        self.family: Family = family
+        self.observation_space = observation_space(self.batch.spec)
+        self.action_space = feature_space(self.batch.spec.action)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start anew; `options` are those of the env's `Start`."""
+        super().reset(seed=seed)
+        start = _draw(self.batch, self.family, self.np_random, options)
+        self.batch.reset([start], _ALONE)
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step; the last step's info holds "is_success"."""
+        result = self.batch.step(np.asarray(action, dtype=np.float32)[None], _ALONE)
+        terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
+        info = {"is_success": bool(result.success[0])} if terminated or truncated else {}
+        return self._observe(), float(result.reward[0]), terminated, truncated, info
+
+    def render(self) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Return a picture if the render mode asks for one."""
+        return self.batch.render(0) if self.render_mode else None
+
+    def _observe(self) -> Any:
+        return pack({name: value[0] for name, value in self.batch.observe(_ALONE).items()})
+
+
+class CarVector(VectorEnv[Any, np.ndarray, np.ndarray]):
+    """Many cars stepped as one batch; a car that has ended is reset by the step after.
+
+    Args:
+        num_envs: Number of cars.
+        render_mode: None or "rgb_array".
+        family: Tracks to start on.
+        options: Fields of `CarConfig`.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  as declared above
+        "render_modes": ["rgb_array"],
+        "render_fps": FPS,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self, num_envs: int = 1, render_mode: str | None = None, family: Family = "train", **options: Any
+    ) -> None:
+        self.render_mode = _check_mode(render_mode)
+        self.batch = env_config("car", **options).build(num_envs)
+        self.family: Family = family
+        self.num_envs = num_envs
+        self.single_observation_space = observation_space(self.batch.spec)
+        self.single_action_space = feature_space(self.batch.spec.action)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rows = np.arange(num_envs)
+        self._ended = np.zeros(num_envs, dtype=bool)
+        self._streams: list[np.random.Generator] = []
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start every car anew; car i takes seed + i, or the i-th of a list."""
+        seeds = seed if isinstance(seed, list) else [None if seed is None else seed + k for k in self._rows]
+        if len(seeds) != self.num_envs:
+            raise SpecError("Each env needs one seed.", got=len(seeds), expected=self.num_envs)
+        if not self._streams or any(number is not None for number in seeds):
+            self._streams = [np.random.default_rng(number) for number in seeds]
+        self._restart(self._rows, options)
+        self._ended[:] = False
+        return pack(self.batch.observe(self._rows)), {}
+
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance the cars that drive, and reset those that had ended (reward 0)."""
+        alive, over = self._rows[~self._ended], self._rows[self._ended]
+        reward = np.zeros(self.num_envs)
+        terminated, truncated, success = (np.zeros(self.num_envs, dtype=bool) for _ in range(3))
+        if len(alive):
+            result = self.batch.step(np.asarray(actions, dtype=np.float32)[alive], alive)
+            reward[alive], success[alive] = result.reward, result.success
+            terminated[alive], truncated[alive] = result.terminated, result.truncated
+        if len(over):
+            self._restart(over, None)
+        self._ended = terminated | truncated
+        info = {"is_success": success, "_is_success": self._ended.copy()} if self._ended.any() else {}
+        return pack(self.batch.observe(self._rows)), reward, terminated, truncated, info
+
+    def render(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...] | None:
+        """Return one picture a car if the render mode asks for them."""
+        return tuple(self.batch.render(row) for row in range(self.num_envs)) if self.render_mode else None
+
+    def _restart(self, rows: np.ndarray, options: dict[str, Any] | None) -> None:
+        starts = [_draw(self.batch, self.family, self._streams[row], options) for row in rows]
+        self.batch.reset(starts, rows)
+
+
+_ALONE = np.zeros(1, dtype=np.int64)
+
+
+def _draw(
+    batch: BatchEnv, family: Family, random: np.random.Generator, options: dict[str, Any] | None
+) -> Start:
+    start = batch.starts(family, 1, seed=int(random.integers(2**31)))[0]
+    if not options:
+        return start
+    return Start(family=family, seed=start.seed, options={**start.options, **options})
+
+
+def _check_mode(render_mode: str | None) -> str | None:
+    if render_mode not in (None, "rgb_array"):
+        raise SpecError("There is no such render mode.", got=render_mode, available=(None, "rgb_array"))
+    return render_mode

@@ -1,0 +1,49 @@
+"""Config of an env that Gymnasium makes."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from steadyhand.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from steadyhand.envs.adapter import GymnasiumEnv
+
+
+@dataclass(frozen=True, kw_only=True)
+class GymnasiumConfig:
+    """Any env that `gymnasium.make` knows.
+
+    Attributes:
+        env_id: Gymnasium id, such as "Pendulum-v1".
+        max_episode_steps: Steps after which an episode is truncated; None takes the registered limit.
+        control_dt: Time between two actions [s]; None asks the env for its `dt`, then for "render_fps".
+        terminated_is_success: Read where the env does not report success in its info: False means that
+            lasting until the time limit is success (CartPole), True that ending early is (MountainCar).
+        kwargs: Keyword arguments of the env: JSON scalars only.
+    """
+
+    env_id: str
+    max_episode_steps: int | None = None
+    control_dt: float | None = None
+    terminated_is_success: bool = False
+    kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise ConfigError("max_episode_steps must be positive.", got=self.max_episode_steps)
+        if self.control_dt is not None and not self.control_dt > 0:
+            raise ConfigError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
+        for name, value in self.kwargs.items():
+            if not isinstance(value, str | int | float | bool | None):
+                raise ConfigError(
+                    f"The env option {name!r} cannot be written as JSON.",
+                    got=type(value).__name__,
+                    expected="str, int, float, bool or None",
+                    hint="build the env yourself and give GymnasiumEnv a factory",
+                )
+
+    def build(self, num_rows: int) -> "GymnasiumEnv":
+        """Return the env with `num_rows` copies."""
+        from steadyhand.envs.adapter import GymnasiumEnv
+
+        return GymnasiumEnv(self, num_rows=num_rows)

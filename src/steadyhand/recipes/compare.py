@@ -1,0 +1,240 @@
+"""Run controllers from the same starts and make the report that compares them."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from steadyhand.analysis.occupancy import occupancy_maps
+from steadyhand.analysis.page import Video
+from steadyhand.analysis.report import make_report, write_report
+from steadyhand.analysis.results import (
+    Fact,
+    Kind,
+    OccupancyMaps,
+    PolicyResult,
+    Report,
+    Rounds,
+    Wording,
+    summarise,
+)
+from steadyhand.core.errors import CapabilityError
+from steadyhand.core.protocol import Controller
+from steadyhand.data.formats.video import write_mp4
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.envs.car.env import Car
+from steadyhand.recipes.folder import versions
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.teach import Taught
+from steadyhand.rollout.evaluate import Evaluation, evaluate
+from steadyhand.rollout.film import Film
+
+CAR_WORDING = Wording(
+    outcome="kept {k} of {n} cars on the road",
+    surviving="Still on the road",
+    error="distance from the centre line",
+    error_unit="m",
+)
+FILM_SECONDS = 15.0
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One controller in a comparison, and what it cost to make.
+
+    Attributes:
+        name: Name for tables and plots.
+        controller: Who drives.
+        kind: "expert" or "policy".
+        labels: Expert labels it was trained on.
+        updates: Gradient updates.
+        train_wall_s: Time of collecting and training [s].
+        note: A remark for the table.
+    """
+
+    name: str
+    controller: Controller
+    kind: Kind = "policy"
+    labels: int | None = None
+    updates: int | None = None
+    train_wall_s: float | None = None
+    note: str = ""
+
+
+def contestant(taught: Taught, learner: PolicyLearner, env: BatchEnv) -> Contestant:
+    """Return a taught policy as a contestant."""
+    return Contestant(
+        name=taught.name,
+        controller=learner.controller(taught.folder, num_rows=env.num_rows),
+        labels=taught.labels,
+        updates=taught.updates,
+        train_wall_s=taught.wall_s,
+        note=taught.note,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A contestant's episodes, their summary, and its films as MP4."""
+
+    evaluation: Evaluation
+    result: PolicyResult
+    films: tuple[Video, ...]
+
+
+def compete(
+    env: BatchEnv,
+    contestants: Sequence[Contestant],
+    starts: Sequence[Start],
+    *,
+    seed: int,
+    num_films: int = 1,
+    on_step: Callable[[str], Tick] | None = None,
+) -> list[Outcome]:
+    """Run every contestant from every start.
+
+    Args:
+        env: The env; its rows run in parallel.
+        contestants: The expert first, then the baseline.
+        starts: The same for all.
+        seed: Of the controllers' random streams.
+        num_films: The first starts of as many groups of the list are filmed, if the env renders.
+        on_step: Given a name, returns what is called with (ended, all) after each step.
+    """
+    filmed = filmed_starts(starts, num_films) if can_render(env) else []
+    outcomes: list[Outcome] = []
+    for contestant in contestants:
+        film = Film(env, filmed, max_steps=max(1, round(FILM_SECONDS / env.spec.control_dt)))
+        began = time.perf_counter()
+        evaluation = evaluate(
+            env,
+            contestant.controller,
+            starts,
+            name=contestant.name,
+            seed=seed,
+            listeners=[film] if filmed else [],
+            on_step=None if on_step is None else on_step(contestant.name),
+        )
+        wall = time.perf_counter() - began
+        outcomes.append(
+            Outcome(
+                evaluation=evaluation,
+                result=_summary(contestant, evaluation, wall, seed),
+                films=tuple(_video(film, index, contestant.name, env) for index in filmed),
+            )
+        )
+    return outcomes
+
+
+def filmed_starts(starts: Sequence[Start], num_films: int) -> list[int]:
+    """Return the first start of each track, or of each env where there are no tracks, up to `num_films`."""
+    seen: dict[float, int] = {}
+    for index, start in enumerate(starts):
+        seen.setdefault(start.options.get("track", float(index)), index)
+    return list(seen.values())[:num_films]
+
+
+def can_render(env: BatchEnv) -> bool:
+    """Whether the env draws pictures of its rows."""
+    try:
+        env.reset(env.starts("test", 1), np.array([0]))
+        env.render(0, width=64, height=48)
+    except CapabilityError:
+        return False
+    return True
+
+
+def occupancy(env: BatchEnv, evaluations: Sequence[Evaluation], *, expert: str) -> OccupancyMaps | None:
+    """Return where each controller drove, on the first start's track; None if the env has no positions."""
+    first = evaluations[0]
+    if first.positions is None:
+        return None
+    track = first.starts[0].options.get("track")
+    paths = {
+        one.name: [
+            path
+            for path, start in zip(one.positions, one.starts, strict=True)
+            if start.options.get("track") == track
+        ]
+        for one in evaluations
+        if one.positions is not None
+    }
+    outline = list(env.track_outline(first.starts[0])) if isinstance(env, Car) else []
+    return occupancy_maps(expert, paths, outline=outline)
+
+
+def report_of(
+    env: BatchEnv,
+    outcomes: Sequence[Outcome],
+    *,
+    title: str,
+    setting: Sequence[Fact],
+    seed: int,
+    wall_s: float,
+    rounds: Rounds | None = None,
+    maps: OccupancyMaps | None = None,
+    regime: Sequence[Fact] = (),
+    caveats: Sequence[str] = (),
+) -> Report:
+    """Return the report of a comparison."""
+    return make_report(
+        title=title,
+        command="steadyhand " + " ".join(sys.argv[1:]),
+        env=env.spec.env_id,
+        setting=setting,
+        seed=seed,
+        results=[outcome.result for outcome in outcomes],
+        rounds=rounds,
+        occupancy=maps,
+        regime=regime,
+        caveats=caveats,
+        versions=versions(),
+        wall_s=wall_s,
+        wording=CAR_WORDING if isinstance(env, Car) else None,
+    )
+
+
+def publish(report: Report, outcomes: Sequence[Outcome], folder: Path) -> Path:
+    """Write report.html, report.json and the films; return the path of the page."""
+    for outcome in outcomes:
+        for video in outcome.films:
+            path = folder / "videos" / f"{video.group}-{outcome.result.name}.mp4".replace(" ", "-").lower()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(video.mp4)
+    by_group = sorted(
+        (video for outcome in outcomes for video in outcome.films), key=lambda video: video.group
+    )
+    return write_report(report, folder, videos=by_group)
+
+
+def _summary(contestant: Contestant, evaluation: Evaluation, wall: float, seed: int) -> PolicyResult:
+    return summarise(
+        contestant.name,
+        kind=contestant.kind,
+        success=evaluation.success,
+        returns=evaluation.returns,
+        lengths=evaluation.lengths,
+        first_failure=evaluation.first_failure,
+        control_dt=evaluation.control_dt,
+        error=evaluation.error,
+        labels_used=contestant.labels,
+        updates=contestant.updates,
+        train_wall_s=contestant.train_wall_s,
+        rollout_wall_s=wall,
+        note=contestant.note,
+        seed=seed,
+    )
+
+
+def _video(film: Film, index: int, name: str, env: BatchEnv) -> Video:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        write_mp4(path, film.reel(index), fps=round(1.0 / env.spec.control_dt), codec="h264")
+        data = path.read_bytes()
+    return Video(name=name, mp4=data, group=f"start {index + 1}", caption=name)

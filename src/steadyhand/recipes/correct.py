@@ -1,0 +1,114 @@
+"""Teach a policy with one remedy, against cloning at the same labels: the run behind `steadyhand correct`."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+from steadyhand.analysis.results import Fact, Report, Rounds
+from steadyhand.core.seeding import derive
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.compare import (
+    Contestant,
+    Tick,
+    compete,
+    contestant,
+    occupancy,
+    publish,
+    report_of,
+)
+from steadyhand.recipes.experts import build_expert
+from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.runs import CorrectRun, NoiseConfig
+from steadyhand.recipes.teach import School, Taught
+
+MAX_ROWS = 64
+
+
+def correct(
+    run: CorrectRun,
+    folder: Path,
+    *,
+    on_stage: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[str], Tick] | None = None,
+) -> tuple[Report, Path]:
+    """Teach, compare on test starts, and write the report; an interrupted run in `folder` is continued.
+
+    Returns:
+        The report, and the path of report.html. The policy is left in `folder`/policy.
+    """
+    start_run(run, folder, resume=True)
+    began = time.perf_counter()
+    env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
+    expert = build_expert(run.expert, env)
+    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
+    school = School(
+        env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
+    )
+    labels, episodes = budget(run.method)
+    taught: list[Taught] = []
+    if run.clone:
+        on_stage(f"Cloning: {labels} labels")
+        taught.append(school.clone(num_labels=labels, num_episodes=episodes, family=run.method.family))
+    rounds = None
+    match run.method:
+        case DaggerConfig():
+            on_stage(f"DAgger: {run.method.rounds} rounds of {run.method.labels_per_round} labels")
+            corrected = school.dagger(run.method)
+        case NoiseConfig():
+            on_stage(f"Noise injection: {labels} clean labels")
+            corrected = school.noise(run.method)
+        case _:
+            assert_never(run.method)
+    taught.append(corrected)
+    if corrected.rounds is not None and isinstance(run.method, DaggerConfig):
+        rounds = Rounds(
+            name=corrected.name,
+            records=corrected.rounds.rounds,
+            returned=corrected.rounds.best,
+            validation_starts=run.method.validation_starts,
+        )
+    shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
+    on_stage(f"Driving: {run.evaluation_starts} test starts each")
+    starts = env.starts("test", run.evaluation_starts, seed=0)
+    field_of = [Contestant(name="expert", controller=expert, kind="expert")]
+    field_of += [contestant(one, learner, env) for one in taught]
+    outcomes = compete(env, field_of, starts, seed=derive(run.seed, "test"), on_step=on_step)
+    report = report_of(
+        env,
+        outcomes,
+        title=f"{env.spec.env_id}: {corrected.name}",
+        setting=(
+            Fact(name="Env", value=env.spec.env_id),
+            Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
+            Fact(name="Budget", value=f"{labels} expert labels for each method"),
+            Fact(
+                name="Learner",
+                value=f"{type(run.policy.encoder).__name__} + {type(run.policy.head).__name__}",
+            ),
+        ),
+        seed=run.seed,
+        wall_s=time.perf_counter() - began,
+        rounds=rounds,
+        maps=occupancy(env, [outcome.evaluation for outcome in outcomes], expert="expert"),
+    )
+    return report, publish(report, outcomes, folder)
+
+
+def describe(policy: PolicyConfig) -> str:
+    """Return what a policy is made of, in words."""
+    return f"{type(policy.encoder).__name__} + {type(policy.head).__name__}"
+
+
+def budget(method: DaggerConfig | NoiseConfig) -> tuple[int, int]:
+    """Return (labels, episodes) that a clone is given beside a method."""
+    match method:
+        case DaggerConfig():
+            return method.rounds * method.labels_per_round, method.episodes_per_round
+        case NoiseConfig():
+            return method.num_labels, method.num_episodes
+        case _:
+            assert_never(method)

@@ -1,0 +1,86 @@
+"""Run policies from the same starts and compare them: the run behind `steadyhand eval`."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from steadyhand.analysis.results import Fact, Report
+from steadyhand.core.codec import save
+from steadyhand.core.errors import ArtifactError, ConfigError
+from steadyhand.policies.artifact import load_policy
+from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
+from steadyhand.recipes.experts import build_expert
+from steadyhand.recipes.runs import EvalRun
+from steadyhand.rollout.executors import RecedingHorizon
+
+MAX_ROWS = 64
+
+
+def policy_folder(path: Path) -> Path:
+    """Return the folder of a policy, given it or the run folder around it.
+
+    Raises:
+        ArtifactError: There is no policy in either.
+    """
+    for candidate in (path, path / "policy"):
+        if (candidate / "policy.json").is_file():
+            return candidate
+    raise ArtifactError(
+        f"There is no policy in {path}.",
+        got="neither policy.json nor policy/policy.json",
+        hint="give the folder that `steadyhand train --out` wrote",
+    )
+
+
+def evaluate_policies(
+    run: EvalRun, folder: Path, *, on_step: Callable[[str], Tick] | None = None
+) -> tuple[Report, Path]:
+    """Run every policy from every start; return the report and the path of report.html.
+
+    Raises:
+        ConfigError: There is nothing to run, or no start.
+        ArtifactError: A folder holds no policy.
+    """
+    if run.num_starts < 1 or not (run.policies or run.expert):
+        raise ConfigError(
+            "There is nothing to evaluate.", got=f"{len(run.policies)} policies, {run.num_starts} starts"
+        )
+    began = time.perf_counter()
+    env = run.env.build(min(run.num_starts, MAX_ROWS))
+    contestants: list[Contestant] = []
+    if run.expert is not None:
+        expert = build_expert(run.expert, env)
+        contestants.append(Contestant(name="expert", controller=expert, kind="expert"))
+    for path in run.policies:
+        policy = load_policy(policy_folder(path))
+        controller = RecedingHorizon(policy, num_rows=env.num_rows, deterministic=run.deterministic)
+        contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
+    save(folder / "run.json", run)
+    starts = env.starts(run.family, run.num_starts, seed=run.seed)
+    outcomes = compete(env, contestants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
+    evaluations = [outcome.evaluation for outcome in outcomes]
+    report = report_of(
+        env,
+        outcomes,
+        title=f"{env.spec.env_id}: {len(run.policies)} policies from {run.num_starts} starts",
+        setting=(
+            Fact(name="Env", value=env.spec.env_id),
+            Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
+            Fact(name="Answers", value="modes" if run.deterministic else "samples"),
+        ),
+        seed=run.seed,
+        wall_s=time.perf_counter() - began,
+        maps=occupancy(env, evaluations, expert="expert") if run.expert is not None else None,
+    )
+    return report, publish(report, outcomes, folder)
+
+
+def _name(path: Path, among: tuple[Path, ...]) -> str:
+    """Return the shortest end of a path that tells the policies apart."""
+    parts = path.parts[:-1] if path.name == "policy" else path.parts
+    for count in range(1, len(parts) + 1):
+        name = "/".join(parts[-count:])
+        others = [other for other in among if other != path]
+        if not any("/".join(other.parts).removesuffix("/policy").endswith(name) for other in others):
+            return name
+    return str(path)

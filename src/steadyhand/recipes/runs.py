@@ -1,0 +1,139 @@
+"""Every kind of run as one frozen value: one value is one run.json, and running it again reproduces it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.noise import ActionNoise, OrnsteinUhlenbeck
+from steadyhand.envs.base import Family
+from steadyhand.envs.car.config import CarConfig
+from steadyhand.envs.catalogue import EnvConfig
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experts import ExpertConfig, PurePursuitExpert
+from steadyhand.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRun:
+    """Train a policy on a data set.
+
+    Attributes:
+        data: Folder of the data set, or a .npz file.
+        policy: The policy.
+        training: The training loop.
+        validation_fraction: Share of episodes held out.
+        control_dt: Time between steps [s]; only for a .npz file, which does not know it.
+        seed: Of the split and of the initial parameters.
+    """
+
+    data: Path
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    validation_fraction: float = 0.1
+    control_dt: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.validation_fraction < 1.0:
+            raise ConfigError(
+                "validation_fraction is a share of the episodes.",
+                got=self.validation_fraction,
+                expected="[0, 1)",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordRun:
+    """Let an expert drive and store what it does.
+
+    Attributes:
+        env: The env.
+        expert: Who drives and labels.
+        num_episodes: Episodes to record.
+        num_labels: If set, stop at exactly this many labels, spread evenly over the episodes.
+        noise: If set, the executed action is disturbed while the label stays clean.
+        clean_fraction: Share of episodes that are left undisturbed.
+        family: Family of the starts.
+        video: Store pictures as MP4 instead of PNG.
+        seed: Of starts and noise.
+    """
+
+    env: EnvConfig = field(default_factory=CarConfig)
+    expert: ExpertConfig = field(default_factory=PurePursuitExpert)
+    num_episodes: int = 4
+    num_labels: int | None = None
+    noise: ActionNoise | None = None
+    clean_fraction: float = 0.5
+    family: Family = "train"
+    video: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    """Clean-label noise injection.
+
+    Attributes:
+        num_labels: Labels to collect.
+        num_episodes: Starts over which they are spread evenly.
+        noise: Disturbance of the executed action.
+        clean_fraction: Share of episodes that are left undisturbed.
+        family: Family of the starts.
+    """
+
+    num_labels: int = 1000
+    num_episodes: int = 4
+    noise: ActionNoise = field(default_factory=OrnsteinUhlenbeck)
+    clean_fraction: float = 0.5
+    family: Family = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectRun:
+    """Teach a policy from scratch with a remedy for compounding error, against cloning at the same labels.
+
+    Attributes:
+        env: The env.
+        expert: Who labels.
+        policy: The policy.
+        training: Training of each iterate.
+        method: What is done against compounding error.
+        evaluation_starts: Test starts of the final comparison.
+        clone: Also train a clone on as many labels, for the comparison.
+        seed: Of everything.
+    """
+
+    env: EnvConfig = field(default_factory=CarConfig)
+    expert: ExpertConfig = field(default_factory=PurePursuitExpert)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    method: DaggerConfig | NoiseConfig = field(default_factory=DaggerConfig)
+    evaluation_starts: int = 64
+    clone: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRun:
+    """Run policies from the same starts and compare them.
+
+    Attributes:
+        policies: Folders of policies, the baseline first.
+        env: The env.
+        expert: Also run this expert, as the ceiling.
+        num_starts: Number of starts.
+        family: Family of the starts.
+        num_videos: Starts to film.
+        deterministic: Ask for the policies' modes rather than samples.
+        seed: Of starts and samples.
+    """
+
+    policies: tuple[Path, ...] = ()
+    env: EnvConfig = field(default_factory=CarConfig)
+    expert: ExpertConfig | None = None
+    num_starts: int = 64
+    family: Family = "test"
+    num_videos: int = 1
+    deterministic: bool = True
+    seed: int = 0

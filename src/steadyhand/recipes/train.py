@@ -1,0 +1,126 @@
+"""Train a policy on a data set: the run behind `steadyhand train`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from steadyhand.analysis.offline import OfflineError, offline_errors
+from steadyhand.core.errors import DataError
+from steadyhand.core.seeding import derive
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.dataset import Dataset, open_dataset
+from steadyhand.data.formats.arrays import ArrayDataset, open_npz
+from steadyhand.data.frames import Frames
+from steadyhand.data.stats import split_episodes
+from steadyhand.policies.artifact import save_policy
+from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicySpec
+from steadyhand.recipes.choices import default_features
+from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.runs import TrainRun
+from steadyhand.training.loop import FitResult, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome:
+    """What a training run left behind.
+
+    Attributes:
+        folder: The run folder; the policy is in its `policy` folder.
+        policy: The trained policy.
+        fit: Losses, steps and time.
+        num_train: Episodes trained on.
+        num_validation: Episodes held out.
+        errors: Error on held-out episodes beside trivial answers; empty for discrete actions or no hold-out.
+    """
+
+    folder: Path
+    policy: Policy
+    fit: FitResult
+    num_train: int
+    num_validation: int
+    errors: tuple[OfflineError, ...]
+
+
+def open_any(path: Path, *, control_dt: float) -> Dataset | ArrayDataset:
+    """Open a data set folder, or a .npz file of flat arrays, which does not know its `control_dt` [s]."""
+    return open_npz(path, control_dt=control_dt) if path.suffix == ".npz" else open_dataset(path)
+
+
+def chosen_features(
+    dataset: Dataset | ArrayDataset, observation: Sequence[str] = ()
+) -> dict[str, FeatureSpec]:
+    """Return the named observation features, or what `default_features` says if none are named.
+
+    Raises:
+        DataError: A feature is not there.
+    """
+    for name in observation:
+        if name not in dataset.observation:
+            raise DataError("The data set has no such feature.", got=name, available=dataset.observation)
+    names = tuple(observation) or default_features(dataset.observation)
+    return {name: dataset.observation[name] for name in names}
+
+
+def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool = False) -> TrainOutcome:
+    """Train, and leave run.json, metrics.jsonl, checkpoints and the policy in `folder`.
+
+    Args:
+        run: What to train on what, and how.
+        folder: The run folder.
+        resume: Continue an interrupted run of the same settings.
+        progress: Show a progress bar.
+
+    Raises:
+        ConfigError: `folder` holds a run already and `resume` is False, or holds another run.
+        DataError: The data set is malformed, or too small to hold an episode out.
+    """
+    start_run(run, folder, resume=resume)
+    dataset = open_any(run.data, control_dt=run.control_dt)
+    frames = dataset.frames(tuple(chosen_features(dataset, run.policy.observation)))
+    train_episodes, held_out = _split(frames, run)
+    policy = Policy.build(run.policy, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
+    steps = frames.steps_of(train_episodes)
+    source = WindowSource(frames, policy.window, steps=steps, features=policy.features)
+    policy.fit_statistics(frames, source.steps)
+    validation = None
+    held_out_steps = frames.steps_of(held_out)
+    if len(held_out_steps) and (frames.weight[held_out_steps] > 0).any():
+        validation = WindowSource(frames, policy.window, steps=held_out_steps, features=policy.features)
+    result = fit(
+        policy,
+        source,
+        config=replace(run.training, seed=derive(run.seed, "training") % 2**31),
+        validation=validation,
+        folder=folder / "training",
+        resume=resume,
+        progress=progress,
+    )
+    save_policy(policy, folder / "policy")
+    errors: list[OfflineError] = []
+    if validation is not None and frames.action_spec.kind != "discrete":
+        errors = offline_errors(policy, frames, validation.steps)
+    return TrainOutcome(
+        folder=folder,
+        policy=policy,
+        fit=result,
+        num_train=len(train_episodes),
+        num_validation=len(held_out),
+        errors=tuple(errors),
+    )
+
+
+def _split(frames: Frames, run: TrainRun) -> tuple[np.ndarray, np.ndarray]:
+    everything = np.arange(frames.num_episodes)
+    if run.validation_fraction == 0.0:
+        return everything, everything[:0]
+    if frames.num_episodes < 2:
+        raise DataError(
+            "One episode cannot be split into training and validation.",
+            got=f"{frames.num_episodes} episode, validation_fraction = {run.validation_fraction}",
+            hint="record more episodes, or set validation_fraction to 0",
+        )
+    return split_episodes(frames.num_episodes, run.validation_fraction, run.seed, branch=frames.branch)

@@ -1,0 +1,247 @@
+"""The laws that every policy obeys, whatever its encoder and head."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.core.seeding import RowStreams
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.frames import Frames
+from steadyhand.policies.artifact import load_policy, save_policy, tensors_of
+from steadyhand.policies.batch import Batch, WindowSource
+from steadyhand.policies.encoders.config import EncoderConfig
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.testing.exemptions import NO_GRADIENT
+from steadyhand.testing.toy import (
+    CONTINUOUS_ACTION,
+    DISCRETE_ACTION,
+    IMAGE_OBSERVATION,
+    VECTOR_OBSERVATION,
+    toy_frames,
+)
+from steadyhand.training.config import TrainConfig
+from steadyhand.training.loop import fit
+
+_TOLERANCE = 1e-5
+"""Rows of a batch differ from the same rows alone by float32 rounding in the matrix product."""
+_WINDOWS = 8
+
+
+def check_head(head: HeadConfig, *, num_steps: int = 400) -> None:
+    """Check a head on a small state encoder, with chunks, padding and the memorising of 8 windows."""
+    encoder = StateMLP(hidden=(64, 64))
+    check_policy(PolicyConfig(encoder=encoder, head=head, n_obs_steps=2, horizon=4, n_action_steps=2))
+    check_memorises(PolicyConfig(encoder=encoder, head=head, horizon=4), num_steps=num_steps)
+
+
+def check_encoder(encoder: EncoderConfig, *, num_steps: int = 400) -> None:
+    """Check an encoder under the regression head, with a history, padding and the memorising of 8 windows."""
+    config = PolicyConfig(encoder=encoder, n_obs_steps=2, horizon=2)
+    check_policy(config)
+    check_memorises(config, num_steps=num_steps)
+
+
+def check_policy(config: PolicyConfig) -> None:
+    """Check every law but memorising.
+
+    Raises:
+        AssertionError: A law is broken; the message says which.
+    """
+    frames = _frames(config)
+    _missing_statistics_raise(config, frames)
+    policy, batch = _ready(config, frames)
+    _shapes(policy, batch)
+    _every_parameter_gets_a_gradient(policy, batch)
+    _same_noise_same_bits(policy, batch)
+    _survives_saving(policy, batch)
+    _padded_values_do_not_matter(policy, batch)
+    _halves_add_up(policy, batch)
+    _rows_are_independent(policy, batch)
+    _order_does_not_matter(policy, batch)
+
+
+def check_memorises(config: PolicyConfig, *, num_steps: int) -> None:
+    """Check that 8 windows are learnt to 5 % of the action's standard deviation, discrete ones exactly."""
+    frames = _frames(config)
+    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    steps = np.arange(_WINDOWS)
+    policy.fit_statistics(frames, steps)
+    source = WindowSource(frames, policy.window, steps=steps)
+    fit(
+        policy,
+        source,
+        config=TrainConfig(num_steps=num_steps, batch_size=_WINDOWS, learning_rate=3e-3, warmup_steps=10),
+    )
+    batch = source.batch(steps)
+    learnt = policy.predict_chunk(batch.observation, batch.obs_is_pad)
+    wanted = batch.actions[:, -config.chunk_start :]
+    valid = ~batch.action_is_pad[:, -config.chunk_start :]
+    if frames.action_spec.num_classes is not None:
+        assert torch.equal(learnt[valid], wanted[valid]), "memorises 8 windows: a class is wrong"
+        return
+    error = (learnt - wanted)[valid].square().mean(0).sqrt() / wanted[valid].std(0)
+    assert bool((error < 0.05).all()), f"memorises 8 windows: error / std = {error.tolist()}"
+
+
+def _frames(config: PolicyConfig) -> Frames:
+    observation: dict[str, FeatureSpec] = {**VECTOR_OBSERVATION, **IMAGE_OBSERVATION}
+    readable = config.encoder.readable(observation)
+    action = DISCRETE_ACTION if isinstance(config.head, Categorical) else CONTINUOUS_ACTION
+    return toy_frames({name: observation[name] for name in readable}, action)
+
+
+def _ready(config: PolicyConfig, frames: Frames) -> tuple[Policy, Batch]:
+    """Return a policy with statistics, and a batch whose first and last windows are padded."""
+    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=1)
+    policy.fit_statistics(frames)
+    batch = WindowSource(frames, policy.window).batch(np.array([0, 3, 6, 7, 12, 20]))
+    weight = batch.weight * torch.linspace(0.5, 2.0, len(batch))[:, None]
+    return policy, replace(batch, weight=weight)
+
+
+def _missing_statistics_raise(config: PolicyConfig, frames: Frames) -> None:
+    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    if not policy.normaliser:
+        return
+    batch = WindowSource(frames, policy.window).batch(np.arange(2))
+    try:
+        policy.predict_chunk(batch.observation, batch.obs_is_pad)
+    except CapabilityError:
+        return
+    raise AssertionError("missing statistics raise: a policy without statistics predicted")
+
+
+def _shapes(policy: Policy, batch: Batch) -> None:
+    noise, config = GeneratorNoise.seeded(0), policy.config
+    context = policy.encode(batch.observation, batch.obs_is_pad, None)
+    expected = (len(batch), policy.encoder.spec.num_tokens, policy.encoder.spec.width)
+    assert context.tokens.shape == expected, f"shapes: tokens {tuple(context.tokens.shape)}, not {expected}"
+    rows = policy.loss_rows(batch, noise)
+    for value in (rows.numerator, rows.denominator, *rows.metrics.values()):
+        assert value.shape == (len(batch),), f"shapes: a loss of shape {tuple(value.shape)}"
+        assert bool(torch.isfinite(value).all()), "shapes: the loss is not finite"
+    action = policy.spec.action
+    expected = (len(batch), config.num_future_steps, action.size)
+    for chosen in (None, noise):
+        chunk = policy.predict_chunk(batch.observation, batch.obs_is_pad, noise=chosen)
+        assert chunk.shape == expected, f"shapes: a chunk of {tuple(chunk.shape)}, not {expected}"
+        assert str(chunk.dtype) == f"torch.{action.dtype}", f"shapes: a chunk of {chunk.dtype}"
+    if policy.head.likelihood != "none":
+        assert policy.log_prob(batch).shape == (len(batch),), "shapes: log_prob"
+
+
+def _every_parameter_gets_a_gradient(policy: Policy, batch: Batch) -> None:
+    gradients = _gradients(policy, batch)
+    for name, gradient in gradients.items():
+        part, _, rest = name.partition(".")
+        key = f"{type(getattr(policy, part)).__name__}.{rest}"
+        assert key in NO_GRADIENT or bool(gradient.any()), f"every parameter gets a gradient: not {name}"
+
+
+def _same_noise_same_bits(policy: Policy, batch: Batch) -> None:
+    one, two = (policy.loss_rows(batch, GeneratorNoise.seeded(3)).numerator for _ in range(2))
+    assert torch.equal(one, two), "same noise, same bits: the loss differs"
+    one, two = (_sample(policy, batch, seed=3) for _ in range(2))
+    assert torch.equal(one, two), "same noise, same bits: the sample differs"
+
+
+def _survives_saving(policy: Policy, batch: Batch) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        save_policy(policy, Path(name) / "policy")
+        loaded = load_policy(Path(name) / "policy")
+    before, after = tensors_of(policy), tensors_of(loaded)
+    assert before.keys() == after.keys(), "survives saving: other tensors"
+    assert all(torch.equal(before[key], after[key]) for key in before), "survives saving: other bits"
+    assert loaded.config == policy.config, "survives saving: another config"
+    assert loaded.spec == policy.spec, "survives saving: another spec"
+    same = torch.equal(_sample(policy, batch, seed=5), _sample(loaded, batch, seed=5))
+    assert same, "survives saving: another chunk"
+
+
+def _padded_values_do_not_matter(policy: Policy, batch: Batch) -> None:
+    garbage = replace(
+        batch,
+        observation={name: _spoilt(value, batch.obs_is_pad) for name, value in batch.observation.items()},
+        actions=_spoilt(batch.actions, batch.action_is_pad),
+        weight=batch.weight + 7.0 * batch.action_is_pad,
+    )
+    if policy.config.horizon > 1:
+        assert not torch.equal(garbage.actions, batch.actions), "the check itself found no padding to spoil"
+    one, two = (policy.loss_rows(b, GeneratorNoise.seeded(3)) for b in (batch, garbage))
+    assert torch.equal(one.numerator, two.numerator), "padded values do not matter: the loss changed"
+    assert torch.equal(one.denominator, two.denominator), "padded values do not matter: the weight changed"
+    clean, spoilt = _gradients(policy, batch), _gradients(policy, garbage)
+    for name in clean:
+        assert torch.equal(clean[name], spoilt[name]), f"padded values do not matter: gradient of {name}"
+    chunks = [policy.predict_chunk(b.observation, b.obs_is_pad) for b in (batch, garbage)]
+    assert torch.equal(*chunks), "padded values do not matter: the chunk changed"
+
+
+def _halves_add_up(policy: Policy, batch: Batch) -> None:
+    half = len(batch) // 2
+    parts = [batch.rows(torch.arange(half)), batch.rows(torch.arange(half, len(batch)))]
+    whole = policy.loss_rows(batch, NoNoise())
+    halves = [policy.loss_rows(part, NoNoise()) for part in parts]
+    for name in ("numerator", "denominator"):
+        joined = torch.cat([getattr(rows, name) for rows in halves])
+        _close(getattr(whole, name), joined, f"halves add up: {name}")
+
+
+def _rows_are_independent(policy: Policy, batch: Batch) -> None:
+    together = policy.predict_chunk(
+        batch.observation, batch.obs_is_pad, noise=RowNoise(RowStreams.from_seed(9, len(batch)))
+    )
+    for row in range(len(batch)):
+        streams = RowStreams.from_seed(9, len(batch)).take(np.array([row]))
+        alone = batch.rows(torch.tensor([row]))
+        chunk = policy.predict_chunk(alone.observation, alone.obs_is_pad, noise=RowNoise(streams))
+        _close(together[row], chunk[0], f"rows are independent: row {row}")
+
+
+def _order_does_not_matter(policy: Policy, batch: Batch) -> None:
+    order = torch.arange(len(batch)).flip(0)
+    turned = batch.rows(order)
+    rows, turned_rows = policy.loss_rows(batch, NoNoise()), policy.loss_rows(turned, NoNoise())
+    _close(rows.numerator[order], turned_rows.numerator, "order does not matter: loss")
+    chunk = policy.predict_chunk(batch.observation, batch.obs_is_pad)
+    turned_chunk = policy.predict_chunk(turned.observation, turned.obs_is_pad)
+    _close(chunk[order], turned_chunk, "order does not matter: chunk")
+
+
+def _gradients(policy: Policy, batch: Batch) -> dict[str, Tensor]:
+    policy.zero_grad(set_to_none=True)
+    policy.loss_rows(batch, GeneratorNoise.seeded(4)).mean().backward()
+    found = {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for name, parameter in policy.named_parameters()
+        if parameter.requires_grad
+    }
+    policy.zero_grad(set_to_none=True)
+    return found
+
+
+def _sample(policy: Policy, batch: Batch, *, seed: int) -> Tensor:
+    noise = GeneratorNoise.seeded(seed)
+    return policy.predict_chunk(batch.observation, batch.obs_is_pad, noise=noise)
+
+
+def _spoilt(value: Tensor, is_pad: Tensor) -> Tensor:
+    mask = is_pad.view(*is_pad.shape, *[1] * (value.ndim - 2))
+    wrong = value.flip(0).flip(1) if not value.is_floating_point() else value.new_full((), 1e6)
+    return torch.where(mask, wrong, value)
+
+
+def _close(one: Tensor, two: Tensor, law: str) -> None:
+    difference = (one - two).abs().max().item()
+    size = max(1.0, one.abs().max().item())
+    assert difference <= _TOLERANCE * size, f"{law}: differs by {difference}"

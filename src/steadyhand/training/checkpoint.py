@@ -1,0 +1,178 @@
+"""The state of a training run on disk, complete enough to continue bit for bit.
+
+    state/step-00001000/
+        weights.safetensors     the module as the optimiser sees it
+        optimizer.safetensors   both moments and the step of every parameter
+        average.safetensors     the moving average, where there is one
+        state.json              step, config, a fingerprint of the data
+
+There is no random state to keep: the order of the data and the noise of a step are functions of (seed, step).
+"""
+
+import os
+import re
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from steadyhand.core.codec import read_json, to_data, write_json
+from steadyhand.core.errors import ArtifactError, ConfigError
+from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of
+from steadyhand.training.config import TrainConfig
+from steadyhand.training.optim import Ema
+
+VERSION = 1
+_KEPT = 2
+_NAME = re.compile(r"step-(\d+)")
+_FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "log_every"}
+"""Settings that change no number of the run."""
+
+
+class Checkpoints:
+    """Writes and reads the states of one run; the last two are kept.
+
+    Args:
+        folder: The run's folder; states lie in `folder/state`.
+        module: What is trained.
+        optimizer: Its optimiser.
+        ema: Its moving average, if any.
+        config: How it is trained.
+        fingerprint: Identifies the training data; a run continues only on the same.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        ema: Ema | None,
+        config: TrainConfig,
+        fingerprint: str,
+    ) -> None:
+        self._folder = folder / "state"
+        self._module = module
+        self._optimizer = optimizer
+        self._ema = ema
+        self._config = config
+        self._fingerprint = fingerprint
+
+    def save(self, step: int) -> Path:
+        """Write the state after `step` gradient steps under a temporary name, then rename."""
+        folder = self._folder / f"step-{step:08d}"
+        temporary = self._folder / f".{folder.name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_file(tensors_of(self._module), temporary / "weights.safetensors")
+        save_file(self._moments(), temporary / "optimizer.safetensors")
+        if self._ema is not None:
+            average = {name: value.cpu().contiguous() for name, value in self._ema.state().items()}
+            save_file(average, temporary / "average.safetensors")
+        state = {
+            "version": VERSION,
+            "step": step,
+            "config": to_data(self._config),
+            "data": self._fingerprint,
+        }
+        write_json(temporary / "state.json", state)
+        for path in temporary.iterdir():
+            _flush(path)
+        replace_folder(temporary, folder)
+        for _, old in _states(self._folder)[:-_KEPT]:
+            shutil.rmtree(old)
+        return folder
+
+    def restore(self) -> int:
+        """Load the last state into module, optimiser and average; return its step, 0 if there is none.
+
+        Raises:
+            ConfigError: It was written with other settings or on other data.
+            ArtifactError: A file is missing, corrupt or does not fit.
+        """
+        states = _states(self._folder)
+        if not states:
+            return 0
+        step, folder = states[-1]
+        self._check(read_json(folder / "state.json"), folder)
+        load_tensors(self._module, read_tensors(folder / "weights.safetensors"), source=folder)
+        self._load_moments(read_tensors(folder / "optimizer.safetensors"), folder)
+        if self._ema is not None:
+            average = read_tensors(folder / "average.safetensors")
+            for name, value in self._ema.state().items():
+                value.copy_(average[name])
+        return step
+
+    def clear(self) -> int:
+        """Remove every state, as a fresh run does first, and return step 0."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return 0
+
+    @staticmethod
+    def exist(folder: Path) -> bool:
+        """Return whether a run in `folder` left a state."""
+        return bool(_states(folder / "state"))
+
+    def _check(self, state: dict[str, Any], folder: Path) -> None:
+        if state.get("version") != VERSION:
+            raise ArtifactError(f"{folder} has another version.", got=state.get("version"), expected=VERSION)
+        now, then = to_data(self._config), state["config"]
+        for name in (field.name for field in fields(self._config)):
+            if name not in _FREE_TO_CHANGE and _plain(now[name]) != _plain(then.get(name)):
+                raise ConfigError(
+                    f"The run in {folder.parent} was started with another {name}.",
+                    got=now[name],
+                    expected=then.get(name),
+                    hint="resume with the same settings, or start afresh with resume=False",
+                )
+        if state["data"] != self._fingerprint:
+            raise ConfigError(
+                f"The run in {folder.parent} was started on other training data.",
+                got=self._fingerprint,
+                expected=state["data"],
+                hint="resume on the same data, or start afresh with resume=False",
+            )
+
+    def _moments(self) -> dict[str, Tensor]:
+        state = self._optimizer.state_dict()["state"]
+        return {f"{index}.{name}": value for index, entry in state.items() for name, value in entry.items()}
+
+    def _load_moments(self, tensors: dict[str, Tensor], folder: Path) -> None:
+        whole = self._optimizer.state_dict()
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            index, _, name = key.partition(".")
+            entries.setdefault(int(index), {})[name] = value
+        num_parameters = sum(len(group["params"]) for group in whole["param_groups"])
+        if set(entries) - set(range(num_parameters)):
+            raise ArtifactError(
+                f"The optimiser in {folder} has other parameters.",
+                got=len(entries),
+                expected=num_parameters,
+            )
+        self._optimizer.load_state_dict({**whole, "state": entries})
+
+
+def _states(folder: Path) -> list[tuple[int, Path]]:
+    """Return (step, folder) of every finished state, in order; unfinished ones have other names."""
+    if not folder.is_dir():
+        return []
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _flush(path: Path) -> None:
+    """Make sure that a file is on the disk before its folder gets its final name."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""How to train, as frozen values."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from steadyhand.core.errors import ConfigError
+
+Schedule = Literal["cosine", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmaConfig:
+    """An exponential moving average of the weights with a decay that grows (Diffusion Policy's rule).
+
+    decay(k) = 1 - (1 + k / inv_gamma) ** -power, kept below `max_decay`, k = steps so far.
+
+    Attributes:
+        power: 3/4 suits training runs of 10^5 steps and more.
+        inv_gamma: Steps until the decay begins to grow.
+        max_decay: Upper bound.
+    """
+
+    power: float = 0.75
+    inv_gamma: float = 1.0
+    max_decay: float = 0.9999
+
+    def decay(self, step: int) -> float:
+        """Return the decay of update number `step`, counted from 0."""
+        return min(1.0 - (1.0 + step / self.inv_gamma) ** -self.power, self.max_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run of the training loop.
+
+    Attributes:
+        num_steps: Gradient steps.
+        batch_size: Windows in a batch. Batches run across the ends of epochs: no window is left out.
+        learning_rate: Of AdamW, after the warm-up.
+        weight_decay: Of AdamW.
+        betas: Of AdamW.
+        schedule: "cosine" falls to zero at `num_steps`.
+        warmup_steps: Steps of linear rise before it.
+        ema: Average of the weights, which is then what the trained model holds; None trains without.
+        clip_norm: Largest norm of the gradient; None does not clip.
+        validation_every: Steps between validations and evaluations, also done at the end; 0 means only there.
+        checkpoint_every: Steps between checkpoints, also made at the end; 0 means only there.
+        log_every: Steps between lines in metrics.jsonl.
+        seed: Of the order of the data and of the noise.
+        num_threads: Threads of torch.
+    """
+
+    num_steps: int = 10_000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Schedule = "cosine"
+    warmup_steps: int = 100
+    ema: EmaConfig | None = None
+    clip_norm: float | None = None
+    validation_every: int = 0
+    checkpoint_every: int = 0
+    log_every: int = 100
+    seed: int = 0
+    num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "log_every", "num_threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
+        if not self.learning_rate > 0:
+            raise ConfigError("learning_rate must be positive.", got=self.learning_rate)

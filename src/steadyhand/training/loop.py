@@ -1,0 +1,250 @@
+"""The training loop: one for policies, dynamics models, critics and whatever else has a loss for each row."""
+
+import math
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from steadyhand.core.errors import SteadyhandError
+from steadyhand.data.sampler import Sampler
+from steadyhand.policies.trainable import Trainable
+from steadyhand.training.checkpoint import Checkpoints
+from steadyhand.training.config import TrainConfig
+from steadyhand.training.metrics import Bar, Line, Metrics
+from steadyhand.training.optim import Ema, adamw, learning_rate
+from steadyhand.training.prepare import prepare
+from steadyhand.training.source import Source, StepNoise, device_of
+from steadyhand.training.threads import use_threads
+
+BatchT = TypeVar("BatchT")
+Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
+"""(module, gradient steps so far) -> figures, such as the success rate of rollouts."""
+
+
+class DivergedError(SteadyhandError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What came of a run.
+
+    Attributes:
+        steps: Gradient steps, those before a resume included.
+        train_loss: Mean training loss over the last line of the history.
+        validation_loss: Loss on the validation source at the end, of the averaged weights if there are any.
+        wall_time_s: Time that this call took [s].
+        history: The lines of metrics.jsonl.
+    """
+
+    steps: int
+    train_loss: float
+    validation_loss: float | None
+    wall_time_s: float
+    history: tuple[Line, ...]
+
+
+def fit(
+    trainable: Trainable[BatchT],
+    train: Source[BatchT],
+    *,
+    config: TrainConfig,
+    validation: Source[BatchT] | None = None,
+    folder: Path | None = None,
+    evaluate: Evaluate | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> FitResult:
+    """Train in place; afterwards the module holds the averaged weights, if `config.ema` asks for them.
+
+    The same arguments give the same weights, bit for bit on a CPU, also across a kill and a resume.
+
+    Args:
+        trainable: What is trained, on the device of its source; a policy needs `fit_statistics` first.
+        train: The training data; only `train.steps` are drawn.
+        config: How.
+        validation: Held-out data, whose loss is taken at each validation.
+        folder: Where metrics.jsonl and the checkpoints go; None keeps nothing.
+        evaluate: Called at each validation with the module in evaluation mode; its figures are logged.
+        resume: Continue from the last checkpoint in `folder`, if there is one.
+        progress: Show a progress bar.
+
+    Raises:
+        DivergedError: The loss became NaN or infinite; it names the step and the last good checkpoint.
+        ConfigError: `resume` finds a run with other settings or on other data.
+        CapabilityError: A policy has no statistics.
+    """
+    began = time.perf_counter()
+    with use_threads(config.num_threads):
+        if not (resume and folder is not None and Checkpoints.exist(folder)):
+            prepare(trainable, train, config)
+        loop = _Loop(trainable, train, config, folder=folder, validation=validation, evaluate=evaluate)
+        lines = loop.run(resume=resume, progress=progress)
+    last = lines[-1]
+    return FitResult(
+        steps=config.num_steps,
+        train_loss=last["loss"],
+        validation_loss=last.get("validation_loss"),
+        wall_time_s=time.perf_counter() - began,
+        history=tuple(lines),
+    )
+
+
+class _Loop(Generic[BatchT]):
+    """One run."""
+
+    def __init__(
+        self,
+        trainable: Trainable[BatchT],
+        train: Source[BatchT],
+        config: TrainConfig,
+        *,
+        folder: Path | None,
+        validation: Source[BatchT] | None,
+        evaluate: Evaluate | None,
+    ) -> None:
+        self._trainable = trainable
+        self._train = train
+        self._config = config
+        self._folder = folder
+        self._validation = validation
+        self._evaluate = evaluate
+        self._sampler = Sampler(train.steps, batch_size=config.batch_size, seed=config.seed)
+        self._noise = StepNoise(config.seed, "noise", device=device_of(trainable))
+        self._optimizer = adamw(trainable, config)
+        self._parameters = [p for p in trainable.parameters() if p.requires_grad]
+        self._ema = None if config.ema is None else Ema(trainable, config.ema)
+        self._checkpoints = None if folder is None else self._make_checkpoints(folder)
+        self._losses: list[Tensor] = []
+        self._norm = torch.zeros(())
+        self._saved: Path | None = None
+
+    def run(self, *, resume: bool, progress: bool) -> list[Line]:
+        """Train to the end and return the lines of the history."""
+        config, start = self._config, 0
+        if self._checkpoints is not None:
+            start = self._checkpoints.restore() if resume else self._checkpoints.clear()
+        path = None if self._folder is None else self._folder / "metrics.jsonl"
+        metrics = Metrics(path, resume_at=start)
+        clock, since = time.perf_counter(), start
+        self._trainable.train()
+        with Bar(total=config.num_steps, done=start, is_on=progress) as bar:
+            for done in range(start + 1, config.num_steps + 1):
+                self._step(done - 1)
+                if not self._is_due(done):
+                    continue
+                loss = self._mean_loss(done)
+                rate = (done - since) / (time.perf_counter() - clock)
+                metrics.add(self._line(done, loss=loss, rate=rate))
+                bar.show(done, loss=loss, rate=rate)
+                if self._checkpoints is not None and self._on_beat(done, config.checkpoint_every):
+                    self._saved = self._checkpoints.save(done)
+                clock, since = time.perf_counter(), done
+        if self._ema is not None:
+            self._ema.swap()
+        self._trainable.eval()
+        return metrics.lines
+
+    def _step(self, step: int) -> None:
+        """Take gradient step `step`, counted from 0, without waiting for the device."""
+        config = self._config
+        batch = self._train.batch(self._sampler.batch_indices(step))
+        loss = self._trainable.loss_rows(batch, self._noise.at(step)).mean()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if config.clip_norm is not None:
+            self._norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        self._optimizer.step()
+        if self._ema is not None:
+            self._ema.update(step)
+        self._losses.append(loss.detach())
+
+    def _on_beat(self, done: int, every: int) -> bool:
+        return done == self._config.num_steps or (every > 0 and done % every == 0)
+
+    def _is_due(self, done: int) -> bool:
+        """Return whether to write a line: also at validations and checkpoints, so a resume repeats it."""
+        config = self._config
+        return any(
+            self._on_beat(done, every)
+            for every in (config.log_every, config.validation_every, config.checkpoint_every)
+        )
+
+    def _mean_loss(self, done: int) -> float:
+        losses = torch.stack(self._losses).tolist()
+        self._losses.clear()
+        for index, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"The loss of gradient step {done - len(losses) + index + 1} is not finite.",
+                    got=loss,
+                    expected="a finite number",
+                    hint=f"lower learning_rate or set clip_norm; last good state: {self._saved or 'none'}",
+                )
+        return sum(losses) / len(losses)
+
+    def _line(self, done: int, *, loss: float, rate: float) -> Line:
+        config = self._config
+        norm = self._norm
+        if config.clip_norm is None:
+            norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        line: Line = {
+            "step": done,
+            "loss": loss,
+            "learning_rate": learning_rate(config, done - 1),
+            "grad_norm": norm.item(),
+            "steps_per_s": rate,
+            "samples": done * config.batch_size,
+        }
+        if self._on_beat(done, config.validation_every):
+            line |= self._validate(done)
+        return line
+
+    def _validate(self, done: int) -> Line:
+        figures: Line = {}
+        self._trainable.eval()
+        if self._ema is not None:
+            self._ema.swap()
+        try:
+            if self._validation is not None:
+                figures["validation_loss"] = self._validation_loss(self._validation)
+            if self._evaluate is not None:
+                figures |= self._evaluate(self._trainable, done)
+        finally:
+            if self._ema is not None:
+                self._ema.swap()
+            self._trainable.train()
+        return figures
+
+    @torch.no_grad()
+    def _validation_loss(self, source: Source[BatchT]) -> float:
+        """Return the weighted mean loss over all of `source`, with the same noise at every validation."""
+        config = self._config
+        noise = StepNoise(config.seed, "validation", device=device_of(self._trainable))
+        numerator, denominator = 0.0, 0.0
+        for first in range(0, len(source.steps), config.batch_size):
+            batch = source.batch(source.steps[first : first + config.batch_size])
+            rows = self._trainable.loss_rows(batch, noise.at(first))
+            numerator += rows.numerator.sum().item()
+            denominator += rows.denominator.sum().item()
+        return numerator / denominator
+
+    def _make_checkpoints(self, folder: Path) -> Checkpoints:
+        steps = np.ascontiguousarray(self._train.steps)
+        return Checkpoints(
+            folder,
+            module=self._trainable,
+            optimizer=self._optimizer,
+            ema=self._ema,
+            config=self._config,
+            fingerprint=f"{len(steps)} steps, crc32 {zlib.crc32(steps.tobytes()):08x}",
+        )

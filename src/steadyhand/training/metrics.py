@@ -1,0 +1,69 @@
+"""What a run says about itself: metrics.jsonl and a progress bar."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Line = dict[str, float | int]
+
+
+class Metrics:
+    """Collects lines of figures and appends them to a file, if there is one.
+
+    Args:
+        path: JSON lines; None keeps them in memory only.
+        resume_at: Keep lines up to this step, drop later ones (of a run that died after its last checkpoint).
+    """
+
+    def __init__(self, path: Path | None, *, resume_at: int) -> None:
+        self.lines: list[Line] = []
+        self._path = path
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if resume_at and path.exists():
+            self.lines = [line for line in _complete(path) if line["step"] <= resume_at]
+        path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+
+    def add(self, line: Mapping[str, float | int]) -> None:
+        """Append one line."""
+        self.lines.append(dict(line))
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def _complete(path: Path) -> list[Line]:
+    """Return the lines of a file whose last one may have been cut short by a kill."""
+    lines = path.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+class Bar:
+    """A progress bar with loss, rate and time left; nothing if switched off."""
+
+    def __init__(self, *, total: int, done: int, is_on: bool) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}  {task.fields[text]}"),
+            TimeRemainingColumn(),
+            disable=not is_on,
+        )
+        self._task: TaskID = self._progress.add_task("training", total=total, completed=done, text="")
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, step: int, *, loss: float, rate: float) -> None:
+        """Draw the bar at `step`."""
+        self._progress.update(self._task, completed=step, text=f"loss {loss:.4g}  {rate:.0f} steps/s")

@@ -1,0 +1,51 @@
+"""What the loop draws from: batches by step, random numbers by step."""
+
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import nn
+
+from steadyhand.core.seeding import derive
+from steadyhand.policies.noise import GeneratorNoise, Noise
+
+Batch_co = TypeVar("Batch_co", covariant=True)
+_STRIDE = 0x9E3779B97F4A7C15
+_MASK = (1 << 63) - 1
+
+
+@runtime_checkable
+class Source(Protocol[Batch_co]):
+    """Training data: which steps may be drawn, and the batch around some of them."""
+
+    steps: np.ndarray
+
+    def batch(self, steps: Int64[np.ndarray, " B"]) -> Batch_co:
+        """Return the batch around `steps`."""
+        ...
+
+
+class StepNoise:
+    """Noise that is a pure function of (seed, step), so that a resumed run has no random state to restore.
+
+    Args:
+        seed: Of all of it.
+        name: What it is for; different names are independent.
+        device: Where the draws are wanted.
+    """
+
+    def __init__(self, seed: int, name: str, *, device: torch.device) -> None:
+        self._base = derive(seed, name)
+        self._generator = torch.Generator(device=device)
+        self._noise = GeneratorNoise(self._generator)
+
+    def at(self, step: int) -> Noise:
+        """Return the noise of a step; it ends that of the step before."""
+        self._generator.manual_seed((self._base + step * _STRIDE) & _MASK)
+        return self._noise
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module's parameters are."""
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))

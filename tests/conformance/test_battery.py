@@ -1,0 +1,104 @@
+"""The battery itself: each law catches a policy that breaks it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Loss, Target
+from steadyhand.policies.encoders.state import StateMLP, StateMLPEncoder
+from steadyhand.policies.heads.regression import Regression, RegressionHead
+from steadyhand.policies.noise import Noise
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.testing import check_head, check_policy
+
+CONFIG = PolicyConfig(encoder=StateMLP(hidden=(8,)), n_obs_steps=2, horizon=3)
+
+
+def break_loss(monkeypatch: pytest.MonkeyPatch, change: Callable[[Tensor, Target], Tensor]) -> None:
+    whole = RegressionHead.loss
+
+    def broken(self: RegressionHead, context: Context, target: Target, noise: Noise) -> Loss:
+        return Loss(value=change(whole(self, context, target, noise).value, target))
+
+    monkeypatch.setattr(RegressionHead, "loss", broken)
+
+
+def break_encoder(monkeypatch: pytest.MonkeyPatch, change: Callable[[Tensor], Tensor]) -> None:
+    whole = StateMLPEncoder.forward
+
+    def broken(self: Encoder, *inputs: object) -> Context:
+        return Context(tokens=change(whole(self, *inputs).tokens))  # pyright: ignore
+
+    monkeypatch.setattr(StateMLPEncoder, "forward", broken)
+
+
+def test_it_passes_what_is_whole() -> None:
+    check_policy(CONFIG)
+
+
+def test_it_catches_a_dead_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Regression.build
+
+    def with_dead(self: Regression, context: ContextSpec, chunk: ChunkSpec) -> RegressionHead:
+        head = build(self, context, chunk)
+        head.dead = nn.Parameter(torch.zeros(2))
+        return head
+
+    monkeypatch.setattr(Regression, "build", with_dead)
+    with pytest.raises(AssertionError, match=r"gradient: not head\.dead"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_global_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_loss(monkeypatch, lambda value, target: value * torch.rand(()))
+    with pytest.raises(AssertionError, match="same noise, same bits"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_rows_that_see_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_encoder(monkeypatch, lambda tokens: tokens - tokens.mean(0, keepdim=True))
+    with pytest.raises(AssertionError, match=r"halves add up|rows are independent"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_rows_that_depend_on_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_encoder(monkeypatch, lambda tokens: tokens * torch.arange(len(tokens))[:, None, None])
+    with pytest.raises(AssertionError, match=r"halves add up|rows are independent|order"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_a_policy_that_reads_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steadyhand.policies.policy.copy_pad", lambda value, is_pad: value)
+    with pytest.raises(AssertionError, match="padded values"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_a_loss_of_the_wrong_shape_or_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_loss(monkeypatch, lambda value, target: value / 0.0)
+    with pytest.raises(AssertionError, match="not finite"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_state_that_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Policy.build.__func__  # pyright: ignore
+
+    def with_hidden(cls: type[Policy], config: PolicyConfig, spec: object, *, seed: int = 0) -> Policy:
+        policy = build(cls, config, spec, seed=seed)
+        hidden = torch.full((), float(seed))
+        forward = policy.encoder.forward
+        policy.encoder.forward = lambda *inputs: Context(tokens=forward(*inputs).tokens + hidden)
+        return policy
+
+    monkeypatch.setattr(Policy, "build", classmethod(with_hidden))
+    with pytest.raises(AssertionError, match="survives saving"):
+        check_policy(CONFIG)
+
+
+def test_it_catches_a_head_that_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_loss(monkeypatch, lambda value, target: value * 1e-12)
+    monkeypatch.setattr("steadyhand.testing.conformance.check_policy", lambda config: None)
+    with pytest.raises(AssertionError, match="memorises"):
+        check_head(Regression(), num_steps=5)

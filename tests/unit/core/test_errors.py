@@ -1,0 +1,41 @@
+"""Errors say what, got, expected, available and what to do."""
+
+import pytest
+
+from steadyhand.core import errors
+from steadyhand.core.errors import SteadyhandError
+
+
+def test_every_part_is_on_its_own_line():
+    error = SteadyhandError("It broke.", got=3, expected="4", available=["a", "b"], hint="mend it")
+    assert str(error).splitlines() == [
+        "It broke.",
+        "  got:       3",
+        "  expected:  4",
+        "  available: a, b",
+        "  do this:   mend it",
+    ]
+    assert error.what == "It broke."
+
+
+def test_parts_that_are_not_given_are_left_out():
+    assert str(SteadyhandError("It broke.")) == "It broke."
+    assert str(SteadyhandError("It broke.", got=0)) == "It broke.\n  got:       0"
+
+
+def test_nothing_available_is_said():
+    assert "available: (none)" in str(SteadyhandError("No.", available=[]))
+
+
+def test_a_near_miss_is_suggested_unless_there_is_a_hint():
+    assert "did you mean 'dagger'?" in str(SteadyhandError("No.", got="dager", available=["dart", "dagger"]))
+    assert "did you mean" not in str(SteadyhandError("No.", got="dager", available=["dagger"], hint="x"))
+    assert "did you mean" not in str(SteadyhandError("No.", got="zzz", available=["dagger"]))
+
+
+@pytest.mark.parametrize(
+    "name", ["SpecError", "ConfigError", "DataError", "CapabilityError", "ArtifactError"]
+)
+def test_one_base_catches_them_all(name):
+    with pytest.raises(SteadyhandError, match="wrong"):
+        raise getattr(errors, name)("wrong", available=iter(["x"]))

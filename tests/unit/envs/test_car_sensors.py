@@ -1,0 +1,157 @@
+"""Lidar and camera against slow, exact oracles."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from steadyhand.core.errors import SpecError
+from steadyhand.envs.car import Camera, Car, CarConfig, Lidar
+from steadyhand.envs.car.retina import GREY_SKY
+from steadyhand.envs.car.track import load_track
+
+SENSES = ("state", "lidar", "retina")
+
+
+def placed(num_rows, *, seed=0, **options):
+    config = CarConfig(start_lateral_std=0.1, start_heading_std=0.1, **options)
+    env = Car(config, num_rows=num_rows)
+    rows = np.arange(num_rows)
+    env.reset(env.starts("train", num_rows, seed=seed), rows)
+    return env, rows
+
+
+def cast(env, pose, edges):
+    """Ranges by intersecting every beam with every segment of the road's edges."""
+    lidar = env.config.lidar
+    x, y, heading = pose.astype(float)
+    origin = np.array([x + lidar.mount_forward * np.cos(heading), y + lidar.mount_forward * np.sin(heading)])
+    half = 0.5 * lidar.field_of_view
+    angle = heading + np.linspace(-half, half, lidar.num_beams)
+    start = np.concatenate([edge[:-1] for edge in edges]) - origin
+    along = np.concatenate([np.diff(edge, axis=0) for edge in edges])
+    ux, uy = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    det = ux * along[:, 1] - uy * along[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (start[:, 0] * along[:, 1] - start[:, 1] * along[:, 0]) / det
+        share = (start[:, 0] * uy - start[:, 1] * ux) / det
+    hit = (share >= 0) & (share <= 1) & (t >= 0)
+    return np.minimum(np.where(hit, t, np.inf).min(axis=1), lidar.max_range)
+
+
+@pytest.mark.parametrize("road_width", [0.5, 0.6, 1.0])
+def test_lidar_equals_exact_ray_casting(road_width):
+    env, rows = placed(64, observation=("lidar",), road_width=road_width)
+    seen = env.observe(rows)["observation.environment_state"]
+    pose = env.privileged(rows)["privileged.pose"]
+    number = env.state(rows)["track"]
+
+    def exact(width):
+        return np.stack([cast(env, pose[row], edges(int(number[row]), width)) for row in rows])
+
+    error = np.abs(seen - exact(road_width))
+    assert np.percentile(error, 99) <= 0.005
+    # A beam that grazes an edge may pass or hit: then it must agree with a road 4 mm wider or narrower.
+    assert (seen >= exact(road_width - 0.004) - 0.005).all()
+    assert (seen <= exact(road_width + 0.004) + 0.005).all()
+    assert seen.max() > 2.0
+
+
+@cache
+def edges(number, road_width):
+    track = load_track(number)
+    s = np.linspace(0.0, track.length, 4000)
+    return [track.at(s, side * 0.5 * road_width) for side in (1, -1)]
+
+
+def test_lidar_is_zero_off_the_road_and_capped():
+    env, rows = placed(4, observation=("lidar",), lidar=Lidar(max_range=0.5, num_beams=7))
+    assert env.observe(rows)["observation.environment_state"].max() == np.float32(0.5)
+    away = {"lateral": np.full(4, 0.5, dtype=np.float32)}
+    assert (env.observe(rows, view_offset=away)["observation.environment_state"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "camera", [Camera(), Camera(height=9, width=20, channels=3, pitch=0.9, view_range=2.0)]
+)
+def test_camera_equals_a_pixel_by_pixel_oracle(camera):
+    env, rows = placed(5, observation=("retina",), camera=camera)
+    seen = env.observe(rows)["observation.images.front"]
+    pose = env.privileged(rows)["privileged.pose"].astype(float)
+    focal = camera.width / 2 / np.tan(camera.field_of_view / 2)
+    wrong = 0
+    for row in rows:
+        raster = env.atlas.texture(int(env.state(np.array([row]))["track"][0]))
+        x, y, heading = pose[row]
+        for i in range(camera.height):
+            for j in range(camera.width):
+                down = (i + 0.5 - camera.height / 2) / focal
+                right = (j + 0.5 - camera.width / 2) / focal
+                fall = np.sin(camera.pitch) + np.cos(camera.pitch) * down
+                ahead = (np.cos(camera.pitch) - np.sin(camera.pitch) * down) / fall * camera.mount_height
+                left = -right / fall * camera.mount_height
+                if fall <= 0 or np.hypot(ahead, left) > camera.view_range:
+                    expected = [GREY_SKY] if camera.channels == 1 else [176, 196, 214]
+                else:
+                    ahead += camera.mount_forward
+                    gx = x + ahead * np.cos(heading) - left * np.sin(heading)
+                    gy = y + ahead * np.sin(heading) + left * np.cos(heading)
+                    cell = raster.cells[
+                        round((gy - raster.origin[1]) / raster.cell),
+                        round((gx - raster.origin[0]) / raster.cell),
+                    ]
+                    expected = [cell >> shift & 255 for shift in (0, 8, 16)[: camera.channels]]
+                wrong += list(seen[row, i, j]) != expected
+    # float32 rounds a few rays into the neighbouring cell
+    assert wrong <= 0.005 * seen[..., 0].size
+
+
+def test_sky_is_constant():
+    env, rows = placed(3, observation=("retina",))
+    assert (env.observe(rows)["observation.images.front"][:, :4] == GREY_SKY).all()
+
+
+def test_a_displaced_view_is_what_a_displaced_car_sees():
+    env, rows = placed(6, observation=SENSES)
+    offset = {
+        "lateral": np.array([0.1, -0.1, 0.05, 0.0, 0.12, -0.12], dtype=np.float32),
+        "heading": np.array([0.1, -0.2, 0.0, 0.3, 0.0, 0.1], dtype=np.float32),
+    }
+    shifted = env.observe(rows, view_offset=offset)
+    state = env.state(rows)
+    x, y, heading = state["values"].T[:3]
+    moved = x - offset["lateral"] * np.sin(heading), y + offset["lateral"] * np.cos(heading)
+    twin = Car(env.config, num_rows=6)
+    values = state["values"].copy()
+    values[:, 0], values[:, 1], values[:, 2] = *moved, heading + offset["heading"]
+    twin.restore({**state, "values": values}, rows)
+    there = twin.observe(rows)
+    np.testing.assert_array_equal(shifted["observation.images.front"], there["observation.images.front"])
+    name = "observation.environment_state"
+    np.testing.assert_array_equal(shifted[name], there[name])
+    # On the centre line and along the road, the offsets are the state's first two entries.
+    centred = Car(CarConfig(observation=("state",), start_lateral_std=0.0, start_heading_std=0.0), num_rows=6)
+    centred.reset(centred.starts("test", 6), rows)
+    told = centred.observe(rows, view_offset=offset)["observation.state"]
+    np.testing.assert_allclose(told[:, 0], offset["lateral"], atol=1e-4)
+    np.testing.assert_allclose(told[:, 1], offset["heading"], atol=1e-4)
+
+
+def test_view_offsets_are_checked():
+    env, rows = placed(2, observation=("retina",))
+    with pytest.raises(SpecError, match="view offset"):
+        env.observe(rows, view_offset={"pitch": np.zeros(2, dtype=np.float32)})
+    with pytest.raises(SpecError, match="too far"):
+        env.observe(rows, view_offset={"lateral": np.full(2, 0.6, dtype=np.float32)})
+
+
+def test_state_previews_the_curvature_ahead():
+    env, rows = placed(8, observation=("state",))
+    told = env.observe(rows)["observation.state"]
+    names = env.spec.observation["observation.state"].names
+    snapshot = env.state(rows)
+    for row in rows:
+        track = load_track(int(snapshot["track"][row]))
+        s = snapshot["values"][row, 5] + 0.9
+        nearest = round(float(s) / track.spacing) % len(track.table)
+        assert told[row, names.index("curvature_90cm")] == track.table[nearest, 3]

@@ -1,0 +1,128 @@
+"""Heads against torch.distributions and against what the theory says they converge to."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.core.seeding import RowStreams
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Target
+from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.regression import Error, Regression
+from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise, scoped
+
+B, H, A, C = 5, 3, 2, 4
+CONTINUOUS = ChunkSpec(horizon=H, action_dim=A)
+DISCRETE = ChunkSpec(horizon=H, action_dim=1, num_classes=4)
+
+
+def context(rows: int = B) -> Context:
+    return Context.single(torch.linspace(-1, 1, rows * C).view(rows, C))
+
+
+def target(actions: Tensor, pads: int = 0) -> Target:
+    is_pad = torch.zeros(actions.shape[:2], dtype=torch.bool)
+    is_pad[0, actions.shape[1] - pads :] = True
+    return Target(actions=actions, is_pad=is_pad, weight=(~is_pad).float())
+
+
+@pytest.mark.parametrize("std", ["state", "global", "fixed"])
+def test_gaussian_density_is_that_of_torch(std: str) -> None:
+    with scoped(0):
+        head = Gaussian(std=std, init_std=0.4).build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)  # pyright: ignore
+    wanted = target(torch.linspace(-1, 1, B * H * A).view(B, H, A), pads=2)
+    mean, scale = head.distribution(context())
+    reference = torch.distributions.Normal(mean, scale.expand_as(mean)).log_prob(wanted.actions).sum(-1)
+    torch.testing.assert_close(-head.loss(context(), wanted, NoNoise()).value, reference)
+    torch.testing.assert_close(head.log_prob(context(), wanted), (reference * wanted.weight).sum(1))
+
+
+def test_gaussian_starts_at_init_std_and_stays_above_min_std() -> None:
+    head = Gaussian(std="global", init_std=0.3, min_std=0.2).build(
+        ContextSpec(num_tokens=1, width=C), CONTINUOUS
+    )
+    assert head.distribution(context())[1].unique().tolist() == [pytest.approx(0.3)]
+    torch.nn.init.constant_(head.raw_std, -50.0)
+    assert head.distribution(context())[1].min().item() == pytest.approx(0.2)
+    with pytest.raises(ConfigError, match="min_std"):
+        Gaussian(init_std=0.01, min_std=0.01)
+
+
+def test_gaussian_samples_have_its_moments() -> None:
+    with scoped(1):
+        head = Gaussian(init_std=0.5).build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)
+    one = Context.single(torch.ones(1, C))
+    drawn = head.sample(one.rows(20_000), GeneratorNoise.seeded(0)).detach()
+    mean, std = (value.detach()[0] for value in head.distribution(one))
+    torch.testing.assert_close(drawn.mean(0), mean, atol=5 * 0.5 / 20_000**0.5, rtol=0)
+    torch.testing.assert_close(drawn.std(0), std, atol=0, rtol=0.03)
+    assert torch.equal(head.mode(one)[0], mean)
+
+
+def test_categorical_density_mode_and_loss_agree_with_softmax() -> None:
+    with scoped(2):
+        head = Categorical(hidden=(8,)).build(ContextSpec(num_tokens=1, width=C), DISCRETE)
+    wanted = target(torch.arange(B * H).view(B, H, 1) % 4, pads=1)
+    log_prob = head.logits(context()).log_softmax(-1)
+    chosen = torch.stack([log_prob[b, h, wanted.actions[b, h, 0]] for b in range(B) for h in range(H)]).view(
+        B, H
+    )
+    torch.testing.assert_close(-head.loss(context(), wanted, NoNoise()).value, chosen)
+    torch.testing.assert_close(head.log_prob(context(), wanted), (chosen * wanted.weight).sum(1))
+    assert torch.equal(head.mode(context())[..., 0], log_prob.argmax(-1))
+
+
+def test_categorical_samples_by_its_probabilities_from_row_streams() -> None:
+    with scoped(3):
+        head = Categorical().build(ContextSpec(num_tokens=1, width=C), DISCRETE)
+    one, count = Context.single(torch.ones(1, C)), 20_000
+    streams = RowStreams(np.arange(count, dtype=np.uint64))
+    drawn = head.sample(one.rows(count), RowNoise(streams))[..., 0]
+    share = torch.nn.functional.one_hot(drawn, 4).float().mean(0)
+    torch.testing.assert_close(share, head.logits(one)[0].softmax(-1).detach(), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(("error", "answer"), [("mse", 3.0), ("l1", 1.0)])
+def test_regression_finds_the_mean_or_the_median(error: Error, answer: float) -> None:
+    """Demonstrations 0, 1, 8 at one state: mean 3, median 1."""
+    head = Regression(error=error).build(
+        ContextSpec(num_tokens=1, width=1), ChunkSpec(horizon=1, action_dim=1)
+    )
+    same = Context.single(torch.ones(3, 1))
+    wanted = target(torch.tensor([0.0, 1.0, 8.0]).view(3, 1, 1))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    for step in range(1500):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 1500)
+        optimizer.zero_grad()
+        head.loss(same, wanted, NoNoise()).value.mean().backward()
+        optimizer.step()
+    assert head.mode(same)[0, 0, 0].item() == pytest.approx(answer, abs=0.02)
+
+
+def test_heads_refuse_actions_of_the_other_sort() -> None:
+    size = ContextSpec(num_tokens=1, width=C)
+    for config in (Regression(), Gaussian()):
+        with pytest.raises(SpecError, match="continuous"):
+            config.build(size, DISCRETE)
+    with pytest.raises(SpecError, match="discrete"):
+        Categorical().build(size, CONTINUOUS)
+
+
+def test_a_head_without_likelihood_says_so() -> None:
+    head: Head = Regression().build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)
+    with pytest.raises(CapabilityError, match="no likelihood"):
+        head.log_prob(context(), target(torch.zeros(B, H, A)))
+
+
+def test_absent_tokens_are_zeroed_in_a_flat_context() -> None:
+    tokens = torch.ones(2, 3, 2)
+    is_pad = torch.tensor([[False, True, False], [False, False, True]])
+    flat = Context(tokens=tokens, is_pad=is_pad).flat()
+    assert flat.tolist() == [[1, 1, 0, 0, 1, 1], [1, 1, 1, 1, 0, 0]]
+    assert not Context(tokens=tokens).padding().any()
+    assert (
+        Context(tokens=tokens, is_pad=is_pad).rows(2).padding().tolist()
+        == is_pad.repeat_interleave(2, 0).tolist()
+    )
