@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.data.episode import Branch, Episode, Provenance
 
@@ -106,7 +105,15 @@ def assert_same(found: Episode, wanted: Episode, *, image_tolerance: int = 0) ->
         assert found.observation[name].dtype == value.dtype
         gap = np.abs(found.observation[name].astype(float) - value.astype(float)).max()
         assert gap <= (image_tolerance if value.dtype == np.uint8 else 0), name
-    for name in ("action", "expert_action", "expert_action_valid", "actor", "intervention", "weight", "reward"):
+    for name in (
+        "action",
+        "expert_action",
+        "expert_action_valid",
+        "actor",
+        "intervention",
+        "weight",
+        "reward",
+    ):
         assert getattr(found, name).dtype == getattr(wanted, name).dtype
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
     if wanted.final_observation is None:

@@ -4,7 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steadyhand.core.protocol import Actor, Controller, Decision
+from steadyhand.core.seeding import RowStreams
 from steadyhand.envs.car import Car, CarConfig
+from steadyhand.experts.pure_pursuit import PurePursuit
+from steadyhand.rollout.session import run
 
 CONFIG = CarConfig(observation=("state", "lidar", "retina"), start_lateral_std=0.08, num_tracks=3)
 COUNT = 9
@@ -87,3 +91,42 @@ def test_stepping_some_rows_leaves_the_others():
     still = np.array([0, 1, 3, 4, 6, 7, 8])
     assert all(np.array_equal(before[name][still], after[name][still]) for name in before)
     assert not np.array_equal(before["values"][2], after["values"][2])
+
+
+def replayed_labels(start, actions):
+    """Labels that the expert gives when a start is driven alone with the recorded actions."""
+    env, expert, row = Car(CONFIG, num_rows=1), PurePursuit(CONFIG), np.array([0])
+    env.reset([start], row)
+    labels = []
+    for action in actions:
+        labels.append(expert.act({}, env.privileged(row), row, RowStreams.from_seed(0, 1)).label[0])
+        env.step(action[None], row)
+    return np.array(labels)
+
+
+class Wobble(Controller):
+    """Executes something else than the expert's label, so that a shifted label shows."""
+
+    def __init__(self):
+        self.expert = PurePursuit(CONFIG)
+
+    def act(self, observation, privileged, rows, generator):
+        label = self.expert.act(observation, privileged, rows, generator).label
+        noise = 0.6 * generator.normal(1).astype(np.float32)
+        return Decision.by(Actor.NOISE, np.clip(label + noise, -1, 1), label=label)
+
+
+def test_labels_belong_to_the_step_they_are_stored_at_across_resets():
+    recorded = {index: [] for index in range(COUNT)}
+
+    def listen(event):
+        for place, index in enumerate(event.start_index.tolist()):
+            assert event.time[place] == len(recorded[index])
+            recorded[index].append((event.decision.action[place], event.decision.label[place]))
+
+    run(Car(CONFIG, num_rows=4), Wobble(), STARTS, seed=3, max_steps=15, listeners=[listen])
+    for index, start in enumerate(STARTS):
+        actions, labels = (np.array(column) for column in zip(*recorded[index], strict=True))
+        np.testing.assert_array_equal(labels, replayed_labels(start, actions))
+        assert len(labels) == 15
+        assert np.abs(labels[1:] - labels[:-1]).max() > 0.01

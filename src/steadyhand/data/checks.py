@@ -84,7 +84,7 @@ def _journal_problems(dataset: Dataset) -> Iterator[Problem]:
             code="journal-cut",
             severity="warning",
             where="meta/steadyhand/journal.bin",
-            what=f"the last {dataset.dropped_bytes} bytes are an unfinished or damaged record and are not read",
+            what=f"the last {dataset.dropped_bytes} bytes are a cut or damaged record and are not read",
             hint="nothing, if the recording was killed; the step that was being written is lost",
         )
 

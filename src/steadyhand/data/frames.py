@@ -157,7 +157,12 @@ class Windower:
 
     A branch step stands in for step `step` of its parent: at offset 0 the branch itself is read, before and
     after it the parent.
+
+    Once as many windows were asked for as there are steps, all of them are kept in a table, unless it would
+    be large: looking a window up is four times faster than working it out.
     """
+
+    _LARGEST_TABLE = 2**24  # entries: 128 MiB of indices
 
     def __init__(self, frames: Frames, spec: WindowSpec) -> None:
         self.spec = spec
@@ -183,9 +188,26 @@ class Windower:
         anchor = np.arange(len(frames))
         self._anchor = np.where(is_branch[episode], (starts[host] + branch[:, 1])[episode], anchor)
         self._has_branches = bool(is_branch.any())
+        self._num_steps = len(frames)
+        self._num_served = 0
+        self._table: Windows | None = None
 
     def __call__(self, steps: Int64[np.ndarray, " B"]) -> Windows:
         """Return the windows around `steps`."""
+        if self._table is None:
+            self._num_served += len(steps)
+            entries = self._num_steps * (len(self.spec.obs_offsets) + len(self.spec.action_offsets))
+            if self._num_served < self._num_steps or entries > self._LARGEST_TABLE:
+                return self._work_out(steps)
+            self._table = self._work_out(np.arange(self._num_steps))
+        return Windows(
+            obs_index=self._table.obs_index.take(steps, axis=0),
+            obs_is_pad=self._table.obs_is_pad.take(steps, axis=0),
+            action_index=self._table.action_index.take(steps, axis=0),
+            action_is_pad=self._table.action_is_pad.take(steps, axis=0),
+        )
+
+    def _work_out(self, steps: np.ndarray) -> Windows:
         obs_index, obs_is_pad = self._cut(steps, self.spec.obs_offsets)
         action_index, action_is_pad = self._cut(steps, self.spec.action_offsets)
         return Windows(

@@ -48,6 +48,7 @@ class JournalWriter:
         os.ftruncate(self._handle, end)
         os.lseek(self._handle, end, os.SEEK_SET)
         self._timer: threading.Timer | None = None
+        self._mutex = threading.Lock()
 
     def append(self, record: bytes) -> None:
         """Write one record."""
@@ -61,20 +62,20 @@ class JournalWriter:
 
     def sync(self) -> None:
         """Force everything to disk."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        os.fsync(self._handle)
+        with self._mutex:
+            timer, self._timer = self._timer, None
+            if timer is not None:
+                timer.cancel()
+            if self._handle >= 0:
+                os.fsync(self._handle)
 
     def close(self) -> None:
         """Force everything to disk and close."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-            if timer is not threading.current_thread():
-                timer.join()
-        os.fsync(self._handle)
-        os.close(self._handle)
+        self.sync()
+        with self._mutex:
+            if self._handle >= 0:
+                os.close(self._handle)
+            self._handle = -1
 
 
 @dataclass(slots=True)

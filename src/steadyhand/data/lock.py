@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
@@ -18,6 +19,7 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_ATTEMPTS, _PAUSE = 3, 0.01  # readers hold the lock for an instant, to see whether a writer does
 LOCK_PATH = "meta/steadyhand/lock"
 
 
@@ -31,15 +33,19 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _try_lock(self._handle)
-        except OSError as error:
-            os.close(self._handle)
-            raise DataError(
-                "Someone else is recording into this store.",
-                got=f"{path} is locked",
-                hint="close the other store or wait until it is done; reading needs no lock",
-            ) from error
+        for attempt in range(_ATTEMPTS):
+            try:
+                _try_lock(self._handle)
+                return
+            except OSError as error:
+                if attempt + 1 == _ATTEMPTS:
+                    os.close(self._handle)
+                    raise DataError(
+                        "Someone else is recording into this store.",
+                        got=f"{path} is locked",
+                        hint="close the other store or wait until it is done; reading needs no lock",
+                    ) from error
+                time.sleep(_PAUSE)
 
     def release(self) -> None:
         """Let the next writer in."""

@@ -1,8 +1,8 @@
 """Our envs as Gymnasium envs; importing this module registers them.
 
-After `import steadyhand.envs.gym`, `gymnasium.make("steadyhand/Car-v0")` and
-`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)` work; the id "steadyhand.envs.gym:steadyhand/Car-v0" needs
-no import. Nothing else in steadyhand imports it, so that Gymnasium is loaded only where it is used.
+After `import steadyhand.envs.gym` these work: `gymnasium.make("steadyhand/Car-v0")` and
+`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`. The id "steadyhand.envs.gym:steadyhand/Car-v0" needs
+no import. Nothing else in steadyhand imports this module: Gymnasium is loaded only where it is used.
 """
 
 from typing import Any

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from toy_episodes import ACTION_SPEC, CAMERAS, episode
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
@@ -19,6 +18,7 @@ from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.video import write_mp4
 from steadyhand.data.info import summarise
 from steadyhand.data.store import EpisodeStore
+from toy_episodes import ACTION_SPEC, CAMERAS, episode
 
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
@@ -44,7 +44,11 @@ def v21(root: Path, *, length: int = 6) -> Path:
     features = {
         "observation.state": {"dtype": "float64", "shape": [2], "names": {"motors": ["a", "b"]}},
         "action": {"dtype": "float64", "shape": [2], "names": None},
-        "observation.images.top": {"dtype": "video", "shape": [32, 48, 3], "names": ["height", "width", "channel"]},
+        "observation.images.top": {
+            "dtype": "video",
+            "shape": [32, 48, 3],
+            "names": ["height", "width", "channel"],
+        },
         "episode_index": {"dtype": "int64", "shape": [1], "names": None},
     }
     info = {
@@ -150,7 +154,9 @@ DAMAGES: dict[str, Damage] = {
     "feature that is no column": edit_feature("observation.x", {"dtype": "float32", "shape": [2]}),
     "feature name climbs": edit_feature("../observation.x", {"dtype": "video", "shape": [8, 8, 3]}),
     "feature name is a path": edit_feature("observation/x", {"dtype": "float32", "shape": [2]}),
-    "data path climbs": edit_info(data_path="../d/data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"),
+    "data path climbs": edit_info(
+        data_path="../d/data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+    ),
     "data path is absolute": edit_info(data_path="/etc/passwd"),
     "data path reads attributes": edit_info(data_path="{chunk_index.__class__}"),
     "data path has other fields": edit_info(data_path="data/{secret}.parquet"),
@@ -239,17 +245,18 @@ def test_v21_round_trip(tmp_path: Path) -> None:
 V21_DAMAGES: dict[str, Damage] = {
     "episodes is no JSON": lambda root: (root / "meta/episodes.jsonl").write_text("{\n"),
     "episodes is a list": lambda root: (root / "meta/episodes.jsonl").write_text("[1]\n"),
-    "episode without length": lambda root: (root / "meta/episodes.jsonl").write_text('{"episode_index": 0}\n'),
+    "episode without length": lambda root: (root / "meta/episodes.jsonl").write_text(
+        '{"episode_index": 0}\n'
+    ),
     "episode left out": lambda root: (root / "meta/episodes.jsonl").write_text(
         '{"episode_index": 0, "length": 6}\n{"episode_index": 2, "length": 6}\n'
     ),
     "no episodes": lambda root: (root / "meta/episodes.jsonl").unlink(),
     "no tasks": lambda root: (root / "meta/tasks.jsonl").unlink(),
     "episode short": edit_table("data/chunk-001/episode_000001.parquet", lambda table: table.slice(0, 3)),
-    "video short": lambda root: write_short(
-        root / "videos/chunk-001/observation.images.top/episode_000001.mp4", 3, (32, 48)
-    )
-    and None,
+    "video short": lambda root: (
+        write_short(root / "videos/chunk-001/observation.images.top/episode_000001.mp4", 3, (32, 48)) and None
+    ),
 }
 
 
@@ -270,7 +277,10 @@ def test_damaged_store_files_are_data_errors(tmp_path: Path) -> None:
     }.items():
         root = tmp_path / name
         with EpisodeStore.create(
-            root, observation={"observation.state": FeatureSpec(shape=(1,))}, action=ACTION_SPEC, control_dt=0.1
+            root,
+            observation={"observation.state": FeatureSpec(shape=(1,))},
+            action=ACTION_SPEC,
+            control_dt=0.1,
         ) as store:
             store.append(
                 demonstration(

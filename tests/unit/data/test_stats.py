@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from toy_episodes import ACTION_SPEC, CAMERAS, episode
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.frames import Frames
@@ -19,9 +18,14 @@ from steadyhand.data.stats import (
     sample_indices,
     split_episodes,
 )
+from toy_episodes import ACTION_SPEC, CAMERAS, episode
 
 
-@given(arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.floats(-1e3, 1e3, width=32)))
+@given(
+    arrays(
+        np.float32, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.floats(-1e3, 1e3, width=32)
+    )
+)
 def test_array_stats_equal_numpy(values: np.ndarray) -> None:
     stats = array_stats(values)
     wide = values.astype(np.float64)
@@ -33,7 +37,11 @@ def test_array_stats_equal_numpy(values: np.ndarray) -> None:
     np.testing.assert_array_equal(stats.max, wide.max(0))
 
 
-@given(arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 3]))))
+@given(
+    arrays(
+        np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 3]))
+    )
+)
 def test_histogram_stats_equal_numpy_on_the_pixels(images: np.ndarray) -> None:
     stats = histogram_stats(histogram(images), num_frames=len(images))
     pixels = images.reshape(-1, images.shape[-1]) / 255.0

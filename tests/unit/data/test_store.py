@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of, episode, record_steps
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
@@ -19,6 +18,7 @@ from steadyhand.data import staging
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.store import EpisodeStore
+from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of, episode, record_steps
 
 
 def new_store(root: Path, observation=OBSERVATION, **options) -> EpisodeStore:
@@ -53,7 +53,9 @@ def test_episodes_come_back_from_journal_and_files(tmp_path: Path, image_format:
     for number, one in enumerate(wanted):
         assert_same(dataset.episode(number), one, image_tolerance=tolerance)
         image = dataset.image("observation.images.grey", number, 2)
-        np.testing.assert_array_equal(image, dataset.episode(number).observation["observation.images.grey"][2])
+        np.testing.assert_array_equal(
+            image, dataset.episode(number).observation["observation.images.grey"][2]
+        )
 
 
 def test_specs_survive_bounds_units_and_discrete_actions(tmp_path: Path) -> None:
@@ -274,6 +276,40 @@ def test_compaction_that_dies_loses_and_doubles_nothing(
     assert final.lengths.tolist() == [3, 4, 5, 6, 7]
     assert final.column("index").tolist() == [[i] for i in range(25)]
     assert not (tmp_path / staging.STAGE_PATH).exists()
+
+
+COMPACTOR = """
+import sys
+from pathlib import Path
+from steadyhand.data.store import EpisodeStore
+store = EpisodeStore.open(Path({root!r}))
+print("go", flush=True)
+store.compact()
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_sigkill_during_compaction_keeps_everything_once(tmp_path: Path, delay: float) -> None:
+    wanted = [episode(seed, length=4) for seed in range(12)]
+    with new_store(tmp_path) as store:
+        for one in wanted:
+            store.append(one)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMPACTOR.format(root=str(tmp_path))], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with EpisodeStore.open(tmp_path) as store:
+        store.append(wanted[0])
+        store.compact()
+    dataset = open_dataset(tmp_path)
+    assert dataset.num_episodes == 13
+    for number, one in enumerate([*wanted, wanted[0]]):
+        assert_same(dataset.episode(number), one)
 
 
 def test_compaction_never_rewrites_earlier_data_files(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from toy_episodes import smooth_image
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.png import decode_png, encode_png
 from steadyhand.data.formats.video import VideoReader, decode_frames, has_encoder, write_mp4
+from toy_episodes import smooth_image
 
 
 def sequential(path: Path) -> np.ndarray:

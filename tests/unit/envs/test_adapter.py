@@ -1,5 +1,7 @@
 """Gymnasium envs as batched envs, against stepping them directly."""
 
+from dataclasses import dataclass
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.envs import EnvConfig, make
 from steadyhand.envs.adapter import GymnasiumEnv
+from steadyhand.envs.car import CarConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
 
@@ -201,10 +204,17 @@ def test_unknown_names_are_met_with_suggestions():
         GymnasiumConfig(env_id="X", kwargs={"reward": print})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    env: EnvConfig
+
+
 def test_configs_are_a_closed_union_in_json():
     config = GymnasiumConfig(env_id="Pendulum-v1", kwargs={"g": 9.81, "render_mode": None})
-    data = to_data(config, EnvConfig)
-    assert data["type"] == "GymnasiumConfig"
-    assert from_data(data, EnvConfig) == config
+    data = to_data(Holder(env=config))
+    assert data["env"]["type"] == "GymnasiumConfig"
+    assert from_data(data, Holder).env == config
+    car = CarConfig(speed=2.0)
+    assert from_data(to_data(Holder(env=car)), Holder).env == car
     with pytest.raises(ConfigError, match="CarConfig"):
-        from_data({"type": "Boat"}, EnvConfig)
+        from_data({"env": {"type": "Boat"}}, Holder)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Int64
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, STATE, FeatureSpec, discrete_spec, image_spec
@@ -124,14 +124,14 @@ def open_npz(path: Path | str, *, control_dt: float, task: str = "") -> ArrayDat
 
 
 def episodes_from_arrays(
-    observation: Mapping[str, Shaped[np.ndarray, "M ..."]],
-    action: Shaped[np.ndarray, "N ..."],
-    episode_ends: Shaped[np.ndarray, " E"],
+    observation: Mapping[str, np.ndarray],
+    action: np.ndarray,
+    episode_ends: np.ndarray,
     *,
     control_dt: float,
-    reward: Shaped[np.ndarray, " N"] | None = None,
-    terminated: Bool[np.ndarray, " E"] | None = None,
-    success: Bool[np.ndarray, " E"] | None = None,
+    reward: np.ndarray | None = None,
+    terminated: np.ndarray | None = None,
+    success: np.ndarray | None = None,
     task: str = "",
     source: str = "arrays",
 ) -> ArrayDataset:
@@ -157,27 +157,14 @@ def episodes_from_arrays(
         _check_length(name, value, size)
     _check_length("success", success, num_episodes)
     actions, action_spec = _action(action)
-    columns: dict[str, np.ndarray] = {}
-    specs: dict[str, FeatureSpec] = {}
     for name, value in observation.items():
-        check_feature_name(name)
-        columns[name], specs[name] = _feature(name, value)
-        if len(value) not in (num_steps, num_steps + num_episodes):
-            raise DataError(
-                f"{name} has the wrong number of rows.",
-                got=len(value),
-                expected=f"{num_steps}, or {num_steps + num_episodes} with a last one for each episode",
-            )
-    with_final = {name: len(value) != num_steps for name, value in columns.items()}
+        _check_rows(name, value, num_steps, num_episodes)
+    features = {name: _feature(name, value) for name, value in observation.items()}
+    columns = {name: column for name, (column, _) in features.items()}
+    specs = {name: spec for name, (_, spec) in features.items()}
     episodes: list[Episode] = []
     for number, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        seen: dict[str, np.ndarray] = {}
-        final: dict[str, np.ndarray] = {}
-        for name, value in columns.items():
-            shift = number if with_final[name] else 0
-            seen[name] = value[first + shift : end + shift]
-            if with_final[name]:
-                final[name] = value[end + shift]
+        seen, final = _cut(columns, num_steps, slice(first, end), number)
         is_terminated = bool(terminated[number]) if terminated is not None else False
         episodes.append(
             demonstration(
@@ -185,7 +172,7 @@ def episodes_from_arrays(
                 actions[first:end],
                 control_dt=control_dt,
                 reward=None if reward is None else reward[first:end],
-                final_observation=final if all(with_final.values()) else None,
+                final_observation=final,
                 terminated=is_terminated,
                 truncated=not is_terminated,
                 success=None if success is None else bool(success[number]),
@@ -198,12 +185,27 @@ def episodes_from_arrays(
     )
 
 
+def _cut(
+    columns: Mapping[str, np.ndarray], num_steps: int, steps: slice, number: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """Return the observations of episode `number`, and the final one if every feature has a row for it."""
+    seen: dict[str, np.ndarray] = {}
+    final: dict[str, np.ndarray] = {}
+    for name, column in columns.items():
+        shift = number if len(column) != num_steps else 0
+        seen[name] = column[steps.start + shift : steps.stop + shift]
+        if len(column) != num_steps:
+            final[name] = column[steps.stop + shift]
+    return seen, final if len(final) == len(columns) else None
+
+
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if isinstance(arrays, np.ndarray):
                 raise DataError(f"{path} holds one array, not several.", expected="an npz file")
-            return {_SHORT_NAMES.get(str(name), str(name)): file[str(name)] for name in file.files}
+            return {_SHORT_NAMES.get(str(name), str(name)): arrays[str(name)] for name in arrays.files}
     except FileNotFoundError as error:
         raise missing(path) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -227,6 +229,16 @@ def _checked_ends(ends: np.ndarray, num_steps: int) -> list[int]:
 def _check_length(name: str, value: np.ndarray | None, size: int) -> None:
     if value is not None and value.shape != (size,):
         raise DataError(f"{name} has the wrong shape.", got=value.shape, expected=(size,))
+
+
+def _check_rows(name: str, value: np.ndarray, num_steps: int, num_episodes: int) -> None:
+    check_feature_name(name)
+    if len(value) not in (num_steps, num_steps + num_episodes):
+        raise DataError(
+            f"{name} has the wrong number of rows.",
+            got=len(value),
+            expected=f"{num_steps}, or {num_steps + num_episodes} with a last one for each episode",
+        )
 
 
 def _action(action: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:

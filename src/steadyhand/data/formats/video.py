@@ -12,6 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import Float64, Int64, UInt8
 
@@ -75,6 +76,7 @@ class VideoReader:
             self.close()
             raise _damaged(path, "no frame that can be decoded")
         self._time_base = time_base
+        self._reformatter = VideoReformatter()  # one for all frames: setting it up costs more than its work
         self.height, self.width = self._stream.height, self._stream.width
 
     def __len__(self) -> int:
@@ -158,7 +160,7 @@ class VideoReader:
                 reached = max(reached, int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, key)
                 if frame.pts != self._pts[wanted[filled]]:
                     continue
-                out[filled] = frame.to_ndarray(format="rgb24")
+                out[filled] = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
                 filled += 1
                 if filled == len(wanted):
                     break

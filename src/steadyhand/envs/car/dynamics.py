@@ -77,16 +77,20 @@ def advance(
 
     first, middle, last = omega[:-1:2], omega[1::2], omega[2::2]
     turn = (first + 4.0 * middle + last) * (h / 6.0)
-    after = heading + xp.cumsum(turn, axis=0)
-    before = after - turn
+    # A loop adds in order whatever the batch size, where sum may not: no row depends on the others.
+    headings = [heading]
+    for k in range(substeps):
+        headings.append(headings[k] + turn[k])
+    before = xp.stack(headings[:-1])
     # The slope of the pose does not depend on x and y, so its four stages are known from the headings.
     stages = xp.stack([before, before + (0.5 * h) * first, before + (0.5 * h) * middle, before + h * middle])
     v0, v1, v2 = v[:-1:2] * (h / 6.0), v[1::2] * (h / 3.0), v[2::2] * (h / 6.0)
     c, s = xp.cos(stages), xp.sin(stages)
-    # cumsum adds in order whatever the batch size, where sum may not: a row must not depend on the others.
-    x = x + xp.cumsum(v0 * c[0] + v1 * (c[1] + c[2]) + v2 * c[3], axis=0)[-1]
-    y = y + xp.cumsum(v0 * s[0] + v1 * (s[1] + s[2]) + v2 * s[3], axis=0)[-1]
-    return x, y, wrap(after[-1], xp), delta[-1], v[-1]
+    east = v0 * c[0] + v1 * (c[1] + c[2]) + v2 * c[3]
+    north = v0 * s[0] + v1 * (s[1] + s[2]) + v2 * s[3]
+    for k in range(substeps):
+        x, y = x + east[k], y + north[k]
+    return x, y, wrap(headings[-1], xp), delta[-1], v[-1]
 
 
 def wrap(angle: Any, xp: Any) -> Any:

@@ -25,6 +25,8 @@ MAX_VIEW_OFFSET = 0.5
 
 TRAIL_STEPS = 40
 
+_OPTIONS = frozenset(("track", "s", "lateral", "heading"))
+
 Selection = slice | Int64[np.ndarray, " B"]
 
 
@@ -112,13 +114,11 @@ class Car(BatchEnv):
         """Put each of `rows` at its start, at the target speed, the wheels turned as the bend asks."""
         if len(starts) != len(rows):
             raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
-        options = [self._complete(start) for start in starts]
-        tracks = [int(option["track"]) for option in options]
-        self._enter(tracks, rows)
-        s, lateral, heading = (
-            np.array([option[name] for option in options], dtype=np.float32)
-            for name in ("s", "lateral", "heading")
-        )
+        if not starts:
+            return
+        tracks, *places = zip(*(self._complete(start) for start in starts), strict=True)
+        self._enter([int(number) for number in tracks], rows)
+        s, lateral, heading = np.array(places, dtype=np.float32)
         lane = self._lane(rows)
         s = np.mod(s, lane.length)
         near = lane.samples(s)
@@ -281,7 +281,7 @@ class Car(BatchEnv):
         self, start: Start | int
     ) -> tuple[Float32[np.ndarray, "P 2"], Float32[np.ndarray, "P 2"]]:
         """Return the left and the right edge of the road of a start, or of a row's track, closed [m]."""
-        number = self._track[start] if isinstance(start, int) else self._complete(start)["track"]
+        number = self._track[start] if isinstance(start, int) else self._complete(start)[0]
         track = load_track(int(number))
         s = np.linspace(0.0, track.length, len(track.table) // 2 + 1)
         half = 0.5 * self.config.road_width
@@ -348,20 +348,21 @@ class Car(BatchEnv):
         columns = [pose.road.lateral, pose.road.heading_error, v[3], v[4]]
         return np.concatenate([np.stack(columns, axis=1), ahead[..., CURVATURE]], axis=1)
 
-    def _complete(self, start: Start) -> dict[str, float]:
-        unknown = set(start.options) - {"track", "s", "lateral", "heading"}
-        if unknown:
+    def _complete(self, start: Start) -> tuple[float, float, float, float]:
+        """Return track, s, lateral and heading of a start, defaults filled in."""
+        options = start.options
+        if not _OPTIONS.issuperset(options):
             raise SpecError(
                 "The car's start has no such option.",
-                got=sorted(unknown)[0],
-                available=("track", "s", "lateral", "heading"),
+                got=sorted(set(options) - _OPTIONS)[0],
+                available=sorted(_OPTIONS),
             )
-        options = {"s": 0.0, "lateral": 0.0, "heading": 0.0, **start.options}
-        options.setdefault("track", float(track_number(start.family, 0)))
-        if abs(options["lateral"]) >= 0.5 * self.config.road_width:
+        lateral = options.get("lateral", 0.0)
+        if abs(lateral) >= 0.5 * self.config.road_width:
             raise SpecError(
                 "A start lies off the road.",
-                got=f"lateral {options['lateral']} m",
+                got=f"lateral {lateral} m",
                 expected=f"within {0.5 * self.config.road_width} m",
             )
-        return options
+        track = options["track"] if "track" in options else float(track_number(start.family, 0))
+        return track, options.get("s", 0.0), lateral, options.get("heading", 0.0)

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from steadyhand.envs.car.atlas import FlatRasters
 from steadyhand.envs.car.config import Lidar
-from steadyhand.envs.car.surface import BEND, NORMAL_X, NORMAL_Y, OFFSET
+from steadyhand.envs.car.surface import BEND_LEFT, BEND_RIGHT, NORMAL_X, NORMAL_Y, OFFSET
 
-CHUNK = 128
+CHUNK = 256
 LONGEST_STEP = 1.0
 """So that the bound on the bend holds along the whole step [m]."""
 
@@ -162,7 +162,7 @@ class LidarScanner:
         index += column
         index += rays.offset
         cell = field.cells.take(index, axis=0, mode="clip")
-        normal_x, normal_y, bend = cell[..., NORMAL_X], cell[..., NORMAL_Y], cell[..., BEND]
+        normal_x, normal_y = cell[..., NORMAL_X], cell[..., NORMAL_Y]
         x -= column
         x -= np.float32(0.5)
         y -= line
@@ -174,10 +174,9 @@ class LidarScanner:
         rate = normal_x * rays.step_x
         rate += normal_y * rays.step_y
         half = np.float32(self._half_road / field.cell)
-        bend = bend + bend
-        step = _safe_step(half - lateral, rate, bend)
+        step = _safe_step(half - lateral, rate, cell[..., BEND_LEFT])
         np.negative(rate, out=rate)
-        np.minimum(step, _safe_step(half + lateral, rate, bend), out=step)
+        np.minimum(step, _safe_step(half + lateral, rate, cell[..., BEND_RIGHT]), out=step)
         going = step > np.float32(SETTLED / field.cell)
         np.minimum(step, np.float32(LONGEST_STEP / field.cell), out=step)
         np.add(rays.t, step, out=rays.t)

@@ -1,0 +1,107 @@
+"""Flat arrays against plain slicing, and the rollouts of the `imitation` library."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import discrete_spec
+from steadyhand.data.formats.arrays import episodes_from_arrays, open_npz
+
+
+@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5), with_final=st.booleans())
+def test_cutting_equals_slicing(lengths: list[int], *, with_final: bool) -> None:
+    rng = np.random.default_rng(0)
+    steps = sum(lengths)
+    rows = steps + len(lengths) * with_final
+    observation = rng.normal(size=(rows, 3))
+    action = rng.normal(size=(steps, 2)).astype(np.float32)
+    data = episodes_from_arrays(
+        {"observation.state": observation}, action, np.cumsum(lengths), control_dt=0.1
+    )
+    assert data.lengths.tolist() == lengths
+    first = row = 0
+    for one, length in zip(data.all_episodes, lengths, strict=True):
+        np.testing.assert_array_equal(one.action, action[first : first + length])
+        expected = observation[row : row + length].astype(np.float32)
+        np.testing.assert_array_equal(one.observation["observation.state"], expected)
+        if with_final:
+            assert one.final_observation is not None
+            last = observation[row + length].astype(np.float32)
+            np.testing.assert_array_equal(one.final_observation["observation.state"], last)
+        else:
+            assert one.final_observation is None
+        first, row = first + length, row + length + with_final
+    assert len(data.frames()) == steps
+
+
+def test_npz_with_every_array(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "observation.state": rng.normal(size=(5, 2)),
+        "observation.images.top": rng.integers(0, 256, (5, 4, 6, 3), dtype=np.uint8),
+        "action": np.array([0, 2, 1, 0, 0]),
+        "reward": np.arange(5.0),
+        "terminated": np.array([True, False]),
+        "success": np.array([True, False]),
+        "episode_ends": np.array([2, 5]),
+    }
+    np.savez(tmp_path / "own.npz", **arrays)
+    data = open_npz(tmp_path / "own.npz", control_dt=0.05, task="stack")
+    assert data.action == discrete_spec(3)
+    assert data.observation["observation.images.top"].kind == "image"
+    first, second = data.all_episodes
+    assert (first.terminated, first.success, second.truncated) == (True, True, True)
+    assert second.reward.tolist() == [2, 3, 4]
+    assert data.tasks == ("stack",)
+    assert first.provenance.source == "own"
+    assert data.frames(("observation.state",)).action[:, 0].tolist() == [0, 2, 1, 0, 0]
+
+
+def test_rollouts_of_imitation(shared_data: Path) -> None:
+    folder = shared_data / "imitation-rollouts"
+    cartpole = open_npz(folder / "cartpole.npz", control_dt=0.02)
+    assert (cartpole.num_episodes, cartpole.num_frames) == (57, 26_964)
+    assert cartpole.action == discrete_spec(2)
+    with np.load(folder / "cartpole.npz", allow_pickle=False) as raw:
+        second_start = int(raw["indices"][0]) + 1
+        first_row = raw["obs"][second_start]
+        np.testing.assert_array_equal(cartpole.episode(1).observation["observation.state"][0], first_row)
+    pendulum = open_npz(folder / "pendulum.npz", control_dt=0.05)
+    assert pendulum.lengths.tolist() == [200] * 56
+    for one in pendulum.all_episodes:
+        norm = np.linalg.norm(one.observation["observation.state"][:, :2], axis=1)  # cosine and sine
+        np.testing.assert_allclose(norm, 1, atol=1e-5)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    good = {
+        "observation": np.zeros((6, 2)),
+        "action": np.zeros((6, 1)),
+        "episode_ends": np.array([2, 6]),
+    }
+    for change in (
+        {"observation": np.zeros((7, 2))},
+        {"observation": np.full((6, 2), np.nan)},
+        {"observation": np.array(["a"] * 6)},
+        {"episode_ends": np.array([2, 4])},
+        {"episode_ends": np.array([4, 2, 6])},
+        {"episode_ends": np.array([2.0, 6.0])},
+        {"reward": np.zeros(5)},
+        {"terminated": np.zeros(3, dtype=bool)},
+        {"action": np.array([0, 1, -1, 0, 0, 0])},
+        {"observation": np.array([{}] * 6, dtype=object)},
+    ):
+        np.savez(tmp_path / "bad.npz", **(good | change))
+        with pytest.raises(DataError):
+            open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    np.savez(tmp_path / "bad.npz", action=good["action"])
+    with pytest.raises(DataError, match="lacks arrays"):
+        open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    for path in (tmp_path / "bad.npz", tmp_path / "absent.npz"):
+        with pytest.raises(DataError):
+            open_npz(path, control_dt=0.1)
