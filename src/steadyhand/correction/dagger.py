@@ -82,6 +82,16 @@ class DaggerConfig:
                 got=f"{self.labels_per_round} labels, {self.episodes_per_round} episodes",
             )
 
+    @property
+    def num_labels(self) -> int:
+        """Labels asked in all rounds."""
+        return self.rounds * self.labels_per_round
+
+    @property
+    def num_episodes(self) -> int:
+        """Planned episodes in all rounds."""
+        return self.rounds * self.episodes_per_round
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.film import Film
+from steadyhand.rollout.session import run
 
 CAR_WORDING = Wording(
     outcome="kept {k} of {n} cars on the road",
@@ -102,40 +104,60 @@ def compete(
         contestants: The expert first, then the baseline.
         starts: The same for all.
         seed: Of the controllers' random streams.
-        num_films: The first starts of as many groups of the list are filmed, if the env renders.
+        num_films: How many starts to film, if the env renders; see `worth_filming`.
         on_step: Given a name, returns what is called with (ended, all) after each step.
     """
-    filmed = filmed_starts(starts, num_films) if can_render(env) else []
-    outcomes: list[Outcome] = []
+    evaluations: list[Evaluation] = []
+    walls: list[float] = []
     for contestant in contestants:
-        film = Film(env, filmed, max_steps=max(1, round(FILM_SECONDS / env.spec.control_dt)))
         began = time.perf_counter()
+        tick = None if on_step is None else on_step(contestant.name)
         evaluation = evaluate(
-            env,
-            contestant.controller,
-            starts,
-            name=contestant.name,
-            seed=seed,
-            listeners=[film] if filmed else [],
-            on_step=None if on_step is None else on_step(contestant.name),
+            env, contestant.controller, starts, name=contestant.name, seed=seed, on_step=tick
         )
-        wall = time.perf_counter() - began
-        outcomes.append(
-            Outcome(
-                evaluation=evaluation,
-                result=_summary(contestant, evaluation, wall, seed),
-                films=tuple(_video(film, index, contestant.name, env) for index in filmed),
-            )
+        evaluations.append(evaluation)
+        walls.append(time.perf_counter() - began)
+    filmed: list[int] = []
+    if num_films and can_render(env):
+        filmed = worth_filming(contestants, evaluations, num_films)
+    return [
+        Outcome(
+            evaluation=evaluation,
+            result=_summary(contestant, evaluation, wall, seed),
+            films=_films(env, contestant, starts, filmed, seed) if filmed else (),
         )
-    return outcomes
+        for contestant, evaluation, wall in zip(contestants, evaluations, walls, strict=True)
+    ]
 
 
-def filmed_starts(starts: Sequence[Start], num_films: int) -> list[int]:
-    """Return the first start of each track, or of each env where there are no tracks, up to `num_films`."""
-    seen: dict[float, int] = {}
-    for index, start in enumerate(starts):
-        seen.setdefault(start.options.get("track", float(index)), index)
-    return list(seen.values())[:num_films]
+def worth_filming(
+    contestants: Sequence[Contestant], evaluations: Sequence[Evaluation], num_films: int
+) -> list[int]:
+    """Return the first starts from which the first policy soon failed, then the first starts of all."""
+    policies = [e for c, e in zip(contestants, evaluations, strict=True) if c.kind == "policy"]
+    baseline = policies[0] if policies else evaluations[0]
+    failed = np.flatnonzero(baseline.first_failure < FILM_SECONDS - 2.0).tolist()
+    order = [*failed, *(index for index in range(len(baseline.starts)) if index not in failed)]
+    return sorted(order[:num_films])
+
+
+def _films(
+    env: BatchEnv, contestant: Contestant, starts: Sequence[Start], filmed: Sequence[int], seed: int
+) -> tuple[Video, ...]:
+    """Drive once more from the chosen starts, before the camera."""
+    num_steps = round(FILM_SECONDS / env.spec.control_dt)
+    stride = max(1, round(0.1 / env.spec.control_dt))
+    film = Film(env, range(len(filmed)), max_steps=num_steps, stride=stride, width=480, height=360)
+    chosen = [starts[index] for index in filmed]
+    run(env, contestant.controller, chosen, seed=seed, max_steps=num_steps, listeners=[film])
+    fps = max(1, round(1.0 / (stride * env.spec.control_dt)))
+    videos: list[Video] = []
+    with TemporaryDirectory() as folder:
+        for number, index in enumerate(filmed):
+            path = Path(folder) / f"{number}.mp4"
+            write_mp4(path, film.reel(number), fps=fps, codec="h264")
+            videos.append(Video(name=contestant.name, mp4=path.read_bytes(), group=f"start {index + 1}"))
+    return tuple(videos)
 
 
 def can_render(env: BatchEnv) -> bool:
@@ -228,13 +250,3 @@ def _summary(contestant: Contestant, evaluation: Evaluation, wall: float, seed: 
         note=contestant.note,
         seed=seed,
     )
-
-
-def _video(film: Film, index: int, name: str, env: BatchEnv) -> Video:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        write_mp4(path, film.reel(index), fps=round(1.0 / env.spec.control_dt), codec="h264")
-        data = path.read_bytes()
-    return Video(name=name, mp4=data, group=f"start {index + 1}", caption=name)

@@ -107,7 +107,7 @@ def budget(method: DaggerConfig | NoiseConfig) -> tuple[int, int]:
     """Return (labels, episodes) that a clone is given beside a method."""
     match method:
         case DaggerConfig():
-            return method.rounds * method.labels_per_round, method.episodes_per_round
+            return method.num_labels, method.num_episodes
         case NoiseConfig():
             return method.num_labels, method.num_episodes
         case _:

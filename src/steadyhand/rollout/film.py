@@ -12,12 +12,13 @@ Frame = np.ndarray
 
 
 class Film:
-    """Films chosen starts, one picture for each control step, until their episode or the film ends.
+    """Films chosen starts until their episode or the film ends.
 
     Args:
         env: The env of the session; it must be able to render.
         start_indices: Which of the session's starts to film.
         max_steps: Steps to film of each.
+        stride: Steps from one picture to the next.
         width: Width of a picture [pixels].
         height: Height of a picture [pixels].
 
@@ -31,11 +32,13 @@ class Film:
         start_indices: Sequence[int],
         *,
         max_steps: int,
+        stride: int = 1,
         width: int = 480,
         height: int = 360,
     ) -> None:
         self._env = env
-        self._max_steps = max_steps
+        self._num_frames = -(-max_steps // stride)
+        self._stride = stride
         self._size = (width, height)
         self.frames: dict[int, list[Frame]] = {index: [] for index in start_indices}
 
@@ -44,10 +47,11 @@ class Film:
         width, height = self._size
         for position, index in enumerate(event.start_index.tolist()):
             reel = self.frames.get(index)
-            if reel is not None and len(reel) < self._max_steps:
+            is_due = event.time[position] % self._stride == 0 or event.ended[position]
+            if reel is not None and is_due and len(reel) < self._num_frames:
                 reel.append(self._env.render(int(event.rows[position]), width=width, height=height))
 
     def reel(self, start_index: int) -> list[Frame]:
-        """Return the pictures of one start, the last one held to `max_steps`."""
+        """Return the pictures of one start, the last one held to the film's length."""
         reel = self.frames[start_index]
-        return reel + reel[-1:] * (self._max_steps - len(reel))
+        return reel + reel[-1:] * (self._num_frames - len(reel))

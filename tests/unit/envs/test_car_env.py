@@ -28,7 +28,8 @@ def test_starts_are_prefix_stable_deterministic_and_disjoint():
         for family in ("train", "validation", "test")
     }
     assert sorted(tracks.values(), key=min) == [{0}, {1}, {2}]
-    assert len({start.options["track"] for start in long}) == env.config.num_tracks
+    for family, expected in (("train", 8), ("validation", 16), ("test", 16)):
+        assert len({start.options["track"] for start in env.starts(family, 40)}) == expected
 
 
 def test_reset_puts_the_car_where_the_start_says():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from steadyhand.envs.car.atlas import Lane
 from steadyhand.envs.car.config import TIGHTEST_BEND
 from steadyhand.envs.car.spline import PeriodicSpline
-from steadyhand.envs.car.surface import FIELD_CELL, OFFSET, road_field, texture_raster
+from steadyhand.envs.car.surface import FIELD_CELL, OFFSET, blurred, road_field, texture_raster
 from steadyhand.envs.car.track import (
     CURVATURE,
     FAMILIES,
@@ -140,3 +140,19 @@ def test_grey_is_the_luma_of_the_colours():
     grey = texture_raster(NUMBERS[1], 0.6, 1.0, 1).cells.astype(float)
     colour = texture_raster(NUMBERS[1], 0.6, 1.0, 3).cells.view(np.uint8).reshape(*grey.shape, 4)
     assert np.abs(colour[..., :3] @ [0.299, 0.587, 0.114] - grey).max() <= 1.0
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.5, 4.0])
+def test_blur_keeps_the_light_and_spreads_it_by_its_deviation(sigma):
+    """Boxes of odd width w = 2 r + 1 have variance (w^2 - 1) / 12 each, and three of them add up."""
+    plane = np.zeros((61, 81), dtype=np.float32)
+    plane[30, 40] = 100.0
+    spread = blurred(plane, sigma)
+    assert spread.sum() == pytest.approx(100.0, rel=1e-4)
+    offsets = np.arange(61) - 30
+    deviation = np.sqrt((spread.sum(axis=1) * offsets**2).sum() / 100.0)
+    reach = round((np.sqrt(4 * sigma**2 + 1) - 1) / 2)
+    assert deviation == pytest.approx(np.sqrt(3 * ((2 * reach + 1) ** 2 - 1) / 12), rel=1e-3)
+    assert abs(deviation - sigma) < 0.55
+    even = np.full((20, 30), 77.0, dtype=np.float32)
+    assert np.allclose(blurred(even, sigma), 77.0, atol=1e-3)

@@ -92,7 +92,7 @@ class Atlas:
         """Return the texture of one track."""
         camera = self._config.camera
         margin = camera.view_range + camera.mount_forward + self._config.road_width + 0.8
-        return texture_raster(number, self._config.road_width, margin, camera.channels)
+        return texture_raster(number, self._config.road_width, margin, camera.channels, camera.blur)
 
 
 @dataclass(frozen=True, eq=False)

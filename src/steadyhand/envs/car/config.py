@@ -56,6 +56,8 @@ class Camera:
         mount_height: Height above the ground [m].
         pitch: How far it looks down [rad].
         view_range: Farthest ground that is drawn [m]; beyond it, and above the horizon, all is constant.
+        blur: Spread of the ground that a pixel gathers light from, as a standard deviation [m]. A pixel of a
+            small retina covers centimetres; a point sample of the paint would flicker instead.
     """
 
     height: int = 30
@@ -66,6 +68,7 @@ class Camera:
     mount_height: float = 0.25
     pitch: float = math.radians(30.0)
     view_range: float = 3.0
+    blur: float = 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,9 @@ class CarConfig:
             speed from 0 to `max_speed`.
         speed: Target speed [m/s], also the speed at the start.
         road_width: Edge to edge [m]. The episode fails when the middle of the rear axle leaves the road.
-        num_tracks: Tracks in each family.
+        num_tracks: Tracks to learn on.
+        num_held_out_tracks: Tracks in each of the validation and test families: more of them, since cars on
+            one track succeed or fail together.
         start_lateral_std: Spread of starts across the road [m]; 0 starts on the centre line.
         start_heading_std: Spread of starts in heading [rad]; 0 starts along the road.
         min_progress: Share of speed * time that must be covered to succeed.
@@ -113,7 +118,8 @@ class CarConfig:
     action: Literal["steering", "steering_speed"] = "steering"
     speed: float = 2.5
     road_width: float = 0.6
-    num_tracks: int = 4
+    num_tracks: int = 8
+    num_held_out_tracks: int = 16
     start_lateral_std: float = 0.02
     start_heading_std: float = 0.02
     min_progress: float = 0.8
@@ -141,8 +147,10 @@ class CarConfig:
         self._require("start_lateral_std", self.start_lateral_std, 0.0, self.road_width / 4, "m")
         self._require("start_heading_std", self.start_heading_std, 0.0, 0.5, "rad")
         self._require("num_tracks", self.num_tracks, 1, 1000, "tracks")
+        self._require("num_held_out_tracks", self.num_held_out_tracks, 1, 1000, "tracks")
         self._require("control_dt", self.control_dt, 0.001, 0.2, "s")
         self._require("camera.view_range", self.camera.view_range, 0.5, 10.0, "m")
+        self._require("camera.blur", self.camera.blur, 0.0, 0.2, "m")
         self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
         self._require("lidar.iterations", self.lidar.iterations, 2, 1000, "iterations")
 

@@ -93,10 +93,12 @@ class Car(BatchEnv):
         With both start spreads of the config at 0 they lie on the centre line, along the road.
         """
         starts: list[Start] = []
-        first = derive(seed, "car", family) % self.config.num_tracks
+        config = self.config
+        num_tracks = config.num_tracks if family == "train" else config.num_held_out_tracks
+        first = derive(seed, "car", family) % num_tracks
         for index in range(count):
             random = generator(seed, "car", family, index)
-            number = track_number(family, (first + index) % self.config.num_tracks)
+            number = track_number(family, (first + index) % num_tracks)
             share, lateral, heading = random.random(), *random.standard_normal(2)
             limit = 0.4 * self.config.road_width
             options = {

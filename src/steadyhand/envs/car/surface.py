@@ -149,12 +149,23 @@ def _tightest(curvature: np.ndarray, reach: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def texture_raster(number: int, road_width: float, margin: float, channels: Literal[1, 3]) -> Raster:
-    """Return the ground as the camera sees it: uint8 grey, or uint32 RGBA with red lowest."""
+def texture_raster(
+    number: int, road_width: float, margin: float, channels: Literal[1, 3], blur: float = 0.0
+) -> Raster:
+    """Return the ground as the camera sees it: uint8 grey, or uint32 RGBA with red lowest.
+
+    Args:
+        number: The track.
+        road_width: Edge to edge [m].
+        margin: Ground beyond the centre line on every side [m].
+        channels: 1 for grey, 3 for colour.
+        blur: Standard deviation of the light that a point gathers [m].
+    """
     track = load_track(number)
     road = road_coordinates(track, cell=TEXTURE_CELL, band=0.5 * road_width + 0.05, margin=margin)
     materials = _COLOURS if channels == 3 else _COLOURS @ LUMA[:, None]
     planes = _paint(track, road, road_width, materials, cell=TEXTURE_CELL, roughness=1.0)
+    planes = [blurred(plane.reshape(road.shape), blur / TEXTURE_CELL).ravel() for plane in planes]
     cells = np.rint(planes[0]).astype(np.uint8) if channels == 1 else _rgba(planes)
     return Raster(cells.reshape(road.shape), road.origin, TEXTURE_CELL)
 
@@ -208,6 +219,35 @@ def _paint(
         plane[here] = value
         planes.append(np.clip(plane, 0.0, 255.0, out=plane))
     return planes
+
+
+def blurred(plane: Float32[np.ndarray, "rows columns"], sigma: float) -> Float32[np.ndarray, "rows columns"]:
+    """Return the plane under three box filters, which together come close to a Gaussian.
+
+    Wells (1986), "Efficient synthesis of Gaussian filters by cascaded uniform filters": n boxes of width w have
+    the variance n (w^2 - 1) / 12. Beyond the rim the plane goes on as on the rim.
+
+    Args:
+        plane: Values.
+        sigma: Standard deviation [cells]; the width is rounded to the next odd number of cells.
+    """
+    reach = round((np.sqrt(4.0 * sigma**2 + 1.0) - 1.0) / 2.0)
+    if reach == 0:
+        return plane
+    width = 2 * reach + 1
+    # Single precision carries running sums of a few thousand cells once their mean is taken off.
+    mean = plane.mean()
+    plane = plane - mean
+    for _ in range(3):
+        for axis in (0, 1):
+            rows = [(reach + 1, reach), (0, 0)] if axis == 0 else [(0, 0), (reach + 1, reach)]
+            total = np.cumsum(np.pad(plane, rows, mode="edge"), axis=axis, dtype=np.float32)
+            if axis == 0:
+                plane = total[width:] - total[:-width]
+            else:
+                plane = total[:, width:] - total[:, :-width]
+            plane *= np.float32(1.0 / width)
+    return plane + mean
 
 
 def _rgba(planes: list[np.ndarray]) -> Shaped[np.ndarray, " cells"]:
