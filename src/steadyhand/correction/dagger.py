@@ -56,6 +56,8 @@ class DaggerConfig:
         episodes_per_round: Starts over which a round's labels are spread evenly.
         beta: Share of expert control by round.
         mixture: Draw who drives at every "step", or once for each "trajectory".
+        query_every: While the policy drives, ask the expert at every so many steps: the same labels then come
+            from drives that are as many times longer, closer to where the policy really goes.
         training: "refit" starts each iterate from fresh parameters; "fine_tune" from the last iterate's.
         family: Family of starts on which data is collected.
         validation_starts: Number of validation starts by which the returned iterate is chosen.
@@ -66,6 +68,7 @@ class DaggerConfig:
     episodes_per_round: int = 4
     beta: BetaSchedule = field(default_factory=FirstRoundOnly)
     mixture: Granularity = "step"
+    query_every: int = 1
     training: Literal["refit", "fine_tune"] = "refit"
     family: Family = "train"
     validation_starts: int = 32
@@ -76,6 +79,8 @@ class DaggerConfig:
                 "Rounds, labels and episodes must be positive.",
                 got=f"{self.rounds}, {self.labels_per_round}, {self.episodes_per_round}",
             )
+        if self.query_every < 1:
+            raise ConfigError("query_every counts steps.", got=self.query_every, expected=">= 1")
         if self.labels_per_round < self.episodes_per_round:
             raise ConfigError(
                 "There are fewer labels than episodes in a round.",
@@ -249,15 +254,19 @@ class _Run:
             if number == 1:
                 self._fit(self.initial, 0)
             policy = self.learner.controller(self.folder_of(number - 1), num_rows=self.env.num_rows)
+        stretch = 1 if policy is None else config.query_every
+        mixture = Mixture(
+            policy, self.expert, beta=beta, granularity=config.mixture, query_every=config.query_every
+        )
         return collect(
             self.env,
-            Mixture(policy, self.expert, beta=beta, granularity=config.mixture),
+            mixture,
             round_starts(self.env, config, round=number, seed=self.seed),
             source="demonstration" if policy is None else "correction",
             seed=derive(self.seed, "collect", number),
             num_labels=config.labels_per_round,
             num_rows=config.episodes_per_round,
-            max_steps=-(-config.labels_per_round // config.episodes_per_round),
+            max_steps=stretch * -(-config.labels_per_round // config.episodes_per_round),
             round=number,
         )
 

@@ -79,13 +79,21 @@ class Mixture(Controller):
 
     Args:
         policy: The learner; may be None when beta is 1.
-        expert: Asked at every step; its answer is the label whoever drives.
+        expert: Its answer is the label, whoever drives.
         beta: Probability that the expert drives.
         granularity: Draw who drives at every "step" (as in the paper) or once for each "trajectory".
+        query_every: Ask the expert at every so many steps of an episode while the policy drives; a budget of
+            labels then reaches farther along it. Steps between have no valid label. The paper: 1.
     """
 
     def __init__(
-        self, policy: Controller | None, expert: Controller, *, beta: float, granularity: Granularity = "step"
+        self,
+        policy: Controller | None,
+        expert: Controller,
+        *,
+        beta: float,
+        granularity: Granularity = "step",
+        query_every: int = 1,
     ) -> None:
         if not 0.0 <= beta <= 1.0:
             raise ConfigError("beta is a probability.", got=beta, expected="0 to 1")
@@ -93,7 +101,11 @@ class Mixture(Controller):
             raise ConfigError("Without a policy the expert must always drive.", got=beta, expected="beta = 1")
         self._policy, self._expert = policy, expert
         self._beta, self._granularity = beta, granularity
+        if query_every < 1:
+            raise ConfigError("query_every counts steps.", got=query_every, expected=">= 1")
+        self._query_every = query_every
         self._by_expert = np.zeros(0, dtype=np.int8)
+        self._time = np.zeros(0, dtype=np.int64)
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget who drives in `rows`."""
@@ -102,6 +114,8 @@ class Mixture(Controller):
                 controller.begin(rows)
         self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
         self._by_expert[rows] = _UNDRAWN
+        self._time = grown(self._time, rows, fill=0)
+        self._time[rows] = 0
 
     def act(
         self,
@@ -110,20 +124,40 @@ class Mixture(Controller):
         rows: Int64[np.ndarray, " B"],
         generator: RowStreams,
     ) -> Decision:
-        """Ask both, execute one, label with the expert's."""
-        asked = self._expert.act(observation, privileged, rows, generator.fork("expert"))
+        """Ask both, execute one, label with the expert's answer."""
         if self._policy is None:
-            return asked
+            return self._expert.act(observation, privileged, rows, generator.fork("expert"))
         answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
         by_expert = self._who(rows, generator)
-        choose = by_expert.reshape(-1, *[1] * (asked.action.ndim - 1))
+        asked = by_expert | self._due(rows)
+        action, label = answer.action.copy(), answer.action.copy()
+        actor, valid = answer.actor.copy(), np.zeros(len(rows), dtype=bool)
+        if asked.any():
+            some = np.flatnonzero(asked)
+            reply = self._expert.act(
+                {name: value[some] for name, value in observation.items()},
+                {name: value[some] for name, value in privileged.items()},
+                rows[some],
+                generator.fork("expert").take(some),
+            )
+            label[some], valid[some] = reply.label, reply.label_valid
+            drives = by_expert[some]
+            action[some[drives]] = reply.action[drives]
+            actor[some[drives]] = reply.actor[drives]
+            label[~valid] = action[~valid]
         return Decision(
-            action=np.where(choose, asked.action, answer.action),
-            label=asked.label,
-            label_valid=asked.label_valid,
-            actor=np.where(by_expert, asked.actor, answer.actor).astype(np.uint8),
+            action=action,
+            label=label,
+            label_valid=valid,
+            actor=actor,
             intervention=np.zeros(len(rows), dtype=bool),
         )
+
+    def _due(self, rows: np.ndarray) -> np.ndarray:
+        self._time = grown(self._time, rows, fill=0)
+        due = self._time[rows] % self._query_every == 0
+        self._time[rows] += 1
+        return due
 
     def _who(self, rows: np.ndarray, generator: RowStreams) -> np.ndarray:
         coin = generator.fork("mixture").uniform() < self._beta
@@ -137,9 +171,9 @@ class Mixture(Controller):
     def state(self) -> dict[str, np.ndarray]:
         """Return who drives, and the memory of both controllers."""
         parts = merge_states(policy=self._policy, expert=self._expert)
-        return {"by_expert": self._by_expert.copy(), **parts}
+        return {"by_expert": self._by_expert.copy(), "time": self._time.copy(), **parts}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
-        self._by_expert = state["by_expert"].copy()
+        self._by_expert, self._time = state["by_expert"].copy(), state["time"].copy()
         split_state(state, policy=self._policy, expert=self._expert)

@@ -62,7 +62,9 @@ class TourRun:
         default_factory=lambda: TrainConfig(num_steps=3000, batch_size=64, learning_rate=1e-3)
     )
     dagger: DaggerConfig = field(
-        default_factory=lambda: DaggerConfig(rounds=10, labels_per_round=100, episodes_per_round=4)
+        default_factory=lambda: DaggerConfig(
+            rounds=10, labels_per_round=100, episodes_per_round=4, query_every=10
+        )
     )
     noise_episodes: int = 4
     clean_fraction: float = 0.5

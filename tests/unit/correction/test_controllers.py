@@ -136,3 +136,35 @@ def test_experts_count_their_queries_and_a_budget_that_cannot_be_met_is_named():
     assert expert.num_queries >= 50
     with pytest.raises(ConfigError, match="80 labels from 4 starts"):
         collect(env, expert, env.starts("train", 4), source="demonstration", seed=0, num_labels=500)
+
+
+def test_a_sparse_query_asks_every_third_step_and_leaves_the_rest_without_a_label():
+    expert, rows = Halving(), np.arange(5)
+    mixture = Mixture(Still(), expert, beta=0.0, query_every=3)
+    streams = RowStreams.from_seed(0, 5)
+    mixture.begin(rows)
+    seen = {STATE: np.full((5, 1), 0.8, np.float32)}
+    valid = []
+    for step in range(7):
+        if step == 4:
+            mixture.begin(np.array([2]))
+        decision = mixture.act(seen, {}, rows, streams)
+        streams.advance()
+        valid.append(decision.label_valid)
+        asked = decision.label_valid
+        assert np.allclose(decision.label[asked], -0.4)
+        assert np.array_equal(decision.label[~asked], decision.action[~asked])
+    assert np.array_equal(np.array(valid)[:, 0], [True, False, False, True, False, False, True])
+    assert np.array_equal(np.array(valid)[:, 2], [True, False, False, True, True, False, False])
+    assert expert.num_queries == int(np.sum(valid))
+
+
+def test_the_expert_labels_what_it_drives_between_queries():
+    mixture = Mixture(Still(), Halving(), beta=0.4, query_every=1000)
+    mixture.begin(ROWS)
+    streams = RowStreams.from_seed(0, len(ROWS))
+    mixture.act(SEEN, {}, ROWS, streams)
+    streams.advance()
+    decision = mixture.act(SEEN, {}, ROWS, streams)
+    assert np.array_equal(decision.label_valid, decision.actor == Actor.EXPERT)
+    assert 0.3 < decision.label_valid.mean() < 0.5
