@@ -10,7 +10,9 @@ from steadyhand.envs.car import Car, CarConfig
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.rollout.session import run
 
-CONFIG = CarConfig(observation=("state", "lidar", "retina"), start_lateral_std=0.08, num_tracks=3, num_held_out_tracks=3)
+CONFIG = CarConfig(
+    observation=("state", "lidar", "retina"), start_lateral_std=0.08, num_tracks=3, num_held_out_tracks=3
+)
 COUNT = 9
 STEPS = 12
 STARTS = Car(CONFIG, num_rows=1).starts("train", COUNT, seed=1)

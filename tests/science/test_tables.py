@@ -26,7 +26,11 @@ def test_the_tables_of_the_first_loop_are_those_of_its_cells():
 
 def test_every_headline_cell_belongs_to_the_settings_of_the_tour():
     page = load("first_loop")
-    cells = [page.Cell(learner="MLP on pixels", factor=1, method=m, seed=s) for m in page.METHODS for s in page.SEEDS]
+    cells = [
+        page.Cell(learner="MLP on pixels", factor=1, method=m, seed=s)
+        for m in page.METHODS
+        for s in page.SEEDS
+    ]
     stale = [cell.path.name for cell in cells if not cell.is_done()]
     assert not stale, "the tour's settings changed; run: python benchmarks/first_loop.py run"
 

@@ -7,7 +7,6 @@ command is already a good guess. A policy that does not beat these guesses has l
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import DataError
@@ -42,8 +41,8 @@ def offline_errors(
     """Compare the policy's mode with trivial answers on the windows around `steps`.
 
     The answers: "repeat last command" (the action of the step before, for the whole chunk), "copy the state"
-    (only where the state has as many entries as the action) and "mean action". The first step of each episode has
-    no last command and is left out for all.
+    (only where the state has as many entries as the action) and "mean action". The first step of each episode
+    has no last command and is left out for all.
 
     Raises:
         DataError: The action is discrete, or no window is left.
@@ -75,10 +74,9 @@ def offline_errors(
 def _predict(policy: Policy, source: WindowSource, steps: np.ndarray) -> np.ndarray:
     policy.eval()
     chunks: list[np.ndarray] = []
-    with torch.inference_mode():
-        for begin in range(0, len(steps), BATCH):
-            batch = source.batch(steps[begin : begin + BATCH])
-            chunks.append(policy.predict_chunk(batch.observation, batch.obs_is_pad).cpu().numpy())
+    for begin in range(0, len(steps), BATCH):
+        batch = source.batch(steps[begin : begin + BATCH])
+        chunks.append(policy.predict_chunk(batch.observation, batch.obs_is_pad).cpu().numpy())
     return np.concatenate(chunks)
 
 

@@ -27,7 +27,8 @@ def verdict(results: Sequence[PolicyResult], comparisons: Sequence[Comparison], 
         sentences += [f"{expert.name} {_outcome(expert, wording)}." for expert in experts]
     if comparisons:
         sentences.append(evidence(_leader(comparisons)))
-    return " ".join(sentences)
+    text = " ".join(sentences)
+    return text[:1].upper() + text[1:]
 
 
 def evidence(comparison: Comparison) -> str:

@@ -8,11 +8,12 @@ import json
 import os
 import types
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import cattrs
+from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.v import format_exception
 
 from steadyhand.core.errors import ConfigError
@@ -47,6 +48,16 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _strict(kind))
+
+    def structure_literal(kind: Any) -> Callable[[Any, Any], Any]:
+        def structure(value: Any, _: Any) -> Any:
+            if value not in get_args(kind):
+                raise TypeError(f"got {value!r}, available: {', '.join(map(str, get_args(kind)))}")
+            return value
+
+        return structure
+
+    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, structure_literal)
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
 
@@ -84,6 +95,9 @@ _CONVERTER = _converter()
 def _explain(error: BaseException, kind: Any) -> str:
     if isinstance(error, TypeError | ValueError) and str(error).startswith("got "):
         return str(error)
+    if isinstance(error, ForbiddenExtraKeysError) and is_dataclass(error.cl):
+        unknown, known = sorted(error.extra_fields), [field.name for field in fields(error.cl)]
+        return f"unknown field {', '.join(unknown)}, available: {', '.join(known)}"
     return format_exception(error, kind)
 
 

@@ -34,6 +34,9 @@ class GaussianNoise:
 
     sigma: float = 0.3
 
+    def __post_init__(self) -> None:
+        _check_sigma(self.sigma)
+
     @property
     def memory(self) -> float:
         """Correlation between one step's noise and the next."""
@@ -55,6 +58,7 @@ class OrnsteinUhlenbeck:
     theta: float = 0.15
 
     def __post_init__(self) -> None:
+        _check_sigma(self.sigma)
         if not 0.0 < self.theta <= 1.0:
             raise ConfigError("theta is the share forgotten at each step.", got=self.theta, expected="(0, 1]")
 
@@ -62,6 +66,11 @@ class OrnsteinUhlenbeck:
     def memory(self) -> float:
         """Correlation between one step's noise and the next."""
         return 1.0 - self.theta
+
+
+def _check_sigma(sigma: float) -> None:
+    if not 0.0 <= sigma < np.inf:
+        raise ConfigError("sigma is a standard deviation.", got=sigma, expected=">= 0 and finite")
 
 
 ActionNoise = GaussianNoise | OrnsteinUhlenbeck

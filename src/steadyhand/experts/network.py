@@ -75,8 +75,15 @@ class ModuleExpert(CallableExpert):
 
     def __init__(self, module: nn.Module, *, action: FeatureSpec, feature: str = STATE) -> None:
         def ask(value: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                return module(torch.from_numpy(np.ascontiguousarray(value))).numpy()
+            try:
+                with torch.no_grad():
+                    return module(torch.from_numpy(np.ascontiguousarray(value))).numpy()
+            except (RuntimeError, ValueError) as error:
+                raise SpecError(
+                    f"The expert network cannot read {feature}.",
+                    got=f"{value.dtype} {value.shape}: {error}",
+                    hint="check that it was trained for this env and this feature",
+                ) from error
 
         super().__init__(ask, action=action, feature=feature)
 

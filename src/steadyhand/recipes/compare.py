@@ -155,7 +155,7 @@ def _films(
     with TemporaryDirectory() as folder:
         for number, index in enumerate(filmed):
             path = Path(folder) / f"{number}.mp4"
-            write_mp4(path, film.reel(number), fps=fps, codec="h264")
+            write_mp4(path, film.reel(number), fps=fps, codec="h264", crf=28, gop=50)
             videos.append(Video(name=contestant.name, mp4=path.read_bytes(), group=f"start {index + 1}"))
     return tuple(videos)
 

@@ -84,7 +84,7 @@ class PolicyLearner:
         policy = load_policy(folder / "policy").eval()
         source = WindowSource(self.frames(episodes), policy.window)
         numerator = denominator = 0.0
-        with torch.inference_mode():
+        with torch.no_grad():
             for first in range(0, len(source.steps), EVALUATION_BATCH):
                 batch = source.batch(source.steps[first : first + EVALUATION_BATCH])
                 rows = policy.loss_rows(batch, GeneratorNoise.seeded(0))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.collect import collect
@@ -23,7 +24,7 @@ class Taught:
     Attributes:
         name: Name for tables and plots.
         folder: Holds `policy`.
-        labels: Expert labels it was trained on.
+        labels: Expert labels that were asked for it, those of rounds after the returned one included.
         updates: Gradient updates of this policy; earlier iterates not counted.
         wall_s: Time of collecting and training [s].
         rounds: Rounds of DAgger, otherwise None.
@@ -103,9 +104,9 @@ class School:
         return Taught(
             name="DAgger",
             folder=result.best_folder,
-            labels=result.rounds[result.best - 1].total_labels,
+            labels=result.queries,
             updates=self.updates,
-            wall_s=time.perf_counter() - began,
+            wall_s=self._wall("dagger", began),
             rounds=result,
             note=f"round {result.best} of {config.rounds}, chosen on validation starts",
         )
@@ -137,5 +138,12 @@ class School:
             folder=here,
             labels=sum(episode.num_labels for episode in episodes),
             updates=self.updates,
-            wall_s=time.perf_counter() - began,
+            wall_s=self._wall(key, began),
         )
+
+    def _wall(self, key: str, began: float) -> float:
+        """Return the time that a method took, kept from the first time that it came to its end [s]."""
+        path = self.folder / key / "wall.json"
+        if not path.is_file():
+            write_json(path, {"wall_s": time.perf_counter() - began})
+        return float(read_json(path)["wall_s"])

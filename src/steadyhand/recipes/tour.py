@@ -51,7 +51,7 @@ class TourRun:
         clean_fraction: Share of undisturbed drives in noise injection.
         num_starts: Test starts.
         num_films: Starts to film: the first from which cloning failed soon.
-        seed: Of everything.
+        seed: Of everything; the default is the seed whose cloning is the median of seeds 0 to 4.
     """
 
     env: CarConfig = field(default_factory=CarConfig)
@@ -70,7 +70,7 @@ class TourRun:
     clean_fraction: float = 0.5
     num_starts: int = 64
     num_films: int = 2
-    seed: int = 0
+    seed: int = 3
 
     @property
     def num_labels(self) -> int:
@@ -123,7 +123,7 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
     report = report_of(
         env,
         outcomes,
-        title="A cloned car drifts; a corrected one stays on the road",
+        title="The first loop: clone a car, watch it drift, correct it",
         setting=setting(run),
         seed=run.seed,
         wall_s=time.perf_counter() - began,

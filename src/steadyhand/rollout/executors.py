@@ -9,7 +9,6 @@ executed              a    a    a               n_action_steps = 3, then a new c
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from jaxtyping import Int64
 
 from steadyhand.core.errors import SpecError
@@ -129,6 +128,5 @@ class RecedingHorizon(Controller):
         window = {name: past[rows] for name, past in self._history.items()}
         age = np.arange(self._n_obs_steps)[::-1]
         is_pad = age >= self._seen[rows][:, None]
-        with torch.inference_mode():
-            chunk = self.policy.predict_chunk(window, is_pad, noise=noise)
+        chunk = self.policy.predict_chunk(window, is_pad, noise=noise)
         return chunk[:, : self._n_action_steps].cpu().numpy()

@@ -224,8 +224,8 @@ def _paint(
 def blurred(plane: Float32[np.ndarray, "rows columns"], sigma: float) -> Float32[np.ndarray, "rows columns"]:
     """Return the plane under three box filters, which together come close to a Gaussian.
 
-    Wells (1986), "Efficient synthesis of Gaussian filters by cascaded uniform filters": n boxes of width w have
-    the variance n (w^2 - 1) / 12. Beyond the rim the plane goes on as on the rim.
+    Wells (1986), "Efficient synthesis of Gaussian filters by cascaded uniform filters": n boxes of width w
+    have the variance n (w^2 - 1) / 12. Beyond the rim the plane goes on as on the rim.
 
     Args:
         plane: Values.

@@ -15,7 +15,6 @@ from steadyhand.envs.car.spline import PeriodicSpline
 FAMILY_BLOCK = 1_000_000
 FAMILY_FIRST: dict[Family, int] = {"train": 0, "validation": 1_000_000, "test": 2_500_000}
 """First track of each family; the test family was replaced once, see docs/decisions/0003-demo.md."""
-FAMILIES: tuple[Family, ...] = ("train", "validation", "test")
 
 SPACING = 0.02
 SEPARATION = MAX_ROAD_WIDTH + 0.3
