@@ -1,15 +1,15 @@
 """Pure pursuit: steer along the arc that meets the path one look-ahead distance away."""
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from steadyhand.core.errors import CapabilityError, SpecError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation
-from steadyhand.core.seeding import RowStreams
+from steadyhand.core.protocol import Observation
 from steadyhand.envs.car import CarConfig
+from steadyhand.experts.base import Expert
 
 
-class PurePursuit(Controller):
+class PurePursuit(Expert):
     """Follows the centre line of the car env from privileged features alone.
 
     Coulter, "Implementation of the Pure Pursuit Path Tracking Algorithm", CMU-RI-TR-92-01: the arc through
@@ -20,9 +20,6 @@ class PurePursuit(Controller):
         config: The car that is driven; it tells wheelbase, steering limit and what an action is.
         lookahead: Look-ahead distance at rest [m].
         lookahead_time: How much the distance grows with speed [s].
-
-    Attributes:
-        num_queries: Number of labels given so far, over all rows.
     """
 
     def __init__(
@@ -34,24 +31,18 @@ class PurePursuit(Controller):
                 got=(lookahead, lookahead_time),
                 expected="> 0 [m], >= 0 [s]",
             )
+        super().__init__()
         self.config = config or CarConfig()
         self.lookahead = lookahead
         self.lookahead_time = lookahead_time
-        self.num_queries = 0
 
-    def act(
-        self,
-        observation: Observation,
-        privileged: Observation,
-        rows: Int64[np.ndarray, " B"],
-        generator: RowStreams,
-    ) -> Decision:
-        """Label every row; see `Controller.act`.
+    def action(self, observation: Observation, privileged: Observation) -> Float32[np.ndarray, "B A"]:
+        """Steer every row; see `Expert.action`.
 
         Raises:
             CapabilityError: The env shows no path to experts.
         """
-        del observation, generator
+        del observation
         if "privileged.path" not in privileged or "privileged.speed" not in privileged:
             raise CapabilityError(
                 "Pure pursuit needs the path ahead and the speed.",
@@ -59,9 +50,7 @@ class PurePursuit(Controller):
                 expected="privileged.path and privileged.speed",
                 hint="use it with the env 'car'",
             )
-        self.num_queries += len(rows)
-        action = self._action(privileged["privileged.path"], privileged["privileged.speed"][:, 0])
-        return Decision.by(Actor.EXPERT, action, label=action)
+        return self._action(privileged["privileged.path"], privileged["privileged.speed"][:, 0])
 
     def _action(
         self, path: Float32[np.ndarray, "B P 2"], speed: Float32[np.ndarray, " B"]
