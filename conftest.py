@@ -1,4 +1,4 @@
-"""Runs the documentation: every python block of README.md and docs/, and the command line in its shell blocks."""
+"""Runs the documentation: the python blocks of README.md and docs/, and what their shell blocks ask for."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 ROOT = Path(__file__).parent
 
 
-class Understood(BaseException):  # noqa: N818  no error: the flags were read, and nothing is run
+class Understood(BaseException):
     """Raised in place of running a verb."""
 
 

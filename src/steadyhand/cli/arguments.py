@@ -11,8 +11,22 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 
 T = TypeVar("T")
+
 Overrides = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATH=VALUE")]
 """Fields of run.json to change; may be given several times."""
+
+EnvName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
+"""An env, as the argument that needs no flag."""
+
+
+def listed(metavar: str, *, default: str) -> Any:
+    """Return how the help shows a flag that takes several values, and what no value means."""
+    return tyro.conf.arg(metavar=f"{metavar} [{metavar} ...]", help_behavior_hint=f"(default: {default})")
+
+
+def optional(metavar: str, *, default: str) -> Any:
+    """Return how the help shows a flag that may be left out."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 def parse(kind: type[T], arguments: list[str], *, verb: str) -> T:
@@ -22,6 +36,8 @@ def parse(kind: type[T], arguments: list[str], *, verb: str) -> T:
 
 def with_overrides(run: T, overrides: Sequence[str]) -> T:
     """Return `run` with fields replaced by "path.to.field=value" texts; values are JSON, or plain text.
+
+    Setting the "type" of a part gives it that type's defaults; what follows may change them.
 
     Raises:
         ConfigError: No such field, or a value of the wrong type.
@@ -35,24 +51,33 @@ def with_overrides(run: T, overrides: Sequence[str]) -> T:
             raise ConfigError(
                 "--set needs path=value.", got=text, expected="such as training.learning_rate=3e-4"
             )
-        _put(data, path.split("."), _value(value), text)
+        _put(data, path.split("."), _value(value))
     return from_data(data, type(run), source="--set " + " ".join(overrides))
 
 
-def _put(data: Any, path: list[str], value: Any, text: str) -> None:
-    for key in path[:-1]:
-        if not isinstance(data, dict) or key not in data:
-            raise ConfigError("--set names a field that is not there.", got=text, available=_keys(data))
+def _put(data: Any, path: list[str], value: Any) -> None:
+    *parents, last = path
+    for depth, key in enumerate(parents):
+        if key not in data:
+            raise _no_field(path[: depth + 1], data)
         data = data[key]
-    if not isinstance(data, dict):
-        raise ConfigError("--set names a field that is not there.", got=text, available=_keys(data))
-    if path[-1] not in data and "type" not in data:
-        raise ConfigError("--set names a field that is not there.", got=path[-1], available=_keys(data))
-    data[path[-1]] = value
+        if not isinstance(data, dict):
+            raise ConfigError(
+                "--set goes into a field that has no fields of its own.",
+                got=".".join(path),
+                expected=f"{'.'.join(path[: depth + 1])}=VALUE",
+            )
+    if last == "type" and "type" in data:
+        data.clear()
+    elif last not in data and "type" not in data:
+        raise _no_field(path, data)
+    data[last] = value
 
 
-def _keys(data: Any) -> list[str]:
-    return list(data) if isinstance(data, dict) else []
+def _no_field(path: list[str], data: dict[str, Any]) -> ConfigError:
+    *parents, last = path
+    where = f"{'.'.join(parents)} has" if parents else "The run has"
+    return ConfigError(f"{where} no such field to --set.", got=last, available=data)
 
 
 def _value(text: str) -> Any:

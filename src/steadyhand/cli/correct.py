@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, parse, with_overrides
 
 if TYPE_CHECKING:
     from steadyhand.recipes.runs import CorrectRun
@@ -17,13 +15,13 @@ if TYPE_CHECKING:
 class Shared:
     """Arguments of both methods."""
 
-    env: tyro.conf.Positional[str]
+    env: EnvName
     """`car`, or a Gymnasium id such as Walker2d-v5."""
     out: Path = Path("runs/correct")
     """Folder of the run; the policy is written to its `policy` folder."""
     expert: str = "pure-pursuit"
     """Who labels: `pure-pursuit` (car), a file of weights, or the folder of a policy."""
-    observation: tuple[str, ...] = ()
+    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
     """For the car: any of state, lidar, retina."""
     encoder: Literal["auto", "StateMLP", "FlatImage", "SmallConv"] = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
@@ -35,12 +33,12 @@ class Shared:
     """Windows in a batch."""
     starts: int = 64
     """Test starts of the final comparison."""
-    clone: bool = True
-    """Also train a plain clone on as many labels, as the baseline of the report."""
+    no_clone: bool = False
+    """Leave out the plain clone on as many labels, the baseline of the report."""
     seed: int = 0
     """Seed of everything random."""
     set: Overrides = ()
-    """Change any field of run.json, as path=value; for example method.beta.type=Exponential."""
+    """Change any field of run.json, as path=value; for example training.learning_rate=3e-4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +56,8 @@ class DaggerArguments(Shared):
     """Starts over which a round's labels are spread."""
     training: Literal["refit", "fine_tune"] = "refit"
     """Train each iterate from fresh weights, or from the last iterate's."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; for example method.beta.type=Exponential."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +104,15 @@ def main(arguments: list[str]) -> int:
 def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
     from steadyhand.correction.dagger import DaggerConfig
     from steadyhand.correction.noise import OrnsteinUhlenbeck
-    from steadyhand.envs.catalogue import env_config
-    from steadyhand.recipes.choices import policy_config
+    from steadyhand.recipes.choices import env_from_text, policy_config
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.runs import CorrectRun, NoiseConfig
     from steadyhand.training.config import TrainConfig
 
-    env = env_config(chosen.env, **({"observation": chosen.observation} if chosen.observation else {}))
-    spec = env.build(1).spec
+    env = env_from_text(chosen.env, observation=chosen.observation)
+    one = env.build(1)
+    spec = one.spec
+    one.close()
     match chosen:
         case DaggerArguments():
             method = DaggerConfig(
@@ -139,6 +140,6 @@ def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
         ),
         method=method,
         evaluation_starts=chosen.starts,
-        clone=chosen.clone,
+        clone=not chosen.no_clone,
         seed=chosen.seed,
     )

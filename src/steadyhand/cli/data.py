@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import parse
 
+Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class InfoArguments:
     """Describe a data set: episodes, steps, features, cameras, tasks, who recorded it."""
 
-    data: tyro.conf.Positional[Path]
+    data: Folder
     """Folder of the data set: LeRobot v3.0 or v2.1, or a recording of ours."""
 
 
@@ -25,16 +27,28 @@ class CheckArguments:
     Leaves with status 1 if there are errors; warnings alone leave with 0.
     """
 
-    data: tyro.conf.Positional[Path]
+    data: Folder
     """Folder of the data set."""
     depth: Literal["quick", "full"] = "full"
     """quick opens every file once; full also decodes every picture."""
 
 
-USAGE = """usage: steadyhand data info|check DATA
+@dataclass(frozen=True, kw_only=True)
+class CompactArguments:
+    """Make files that LeRobot opens of what a killed recording left in its journal.
 
-  info   describe a data set: episodes, steps, features, cameras, tasks
-  check  look for everything that is wrong with it, and say what to do
+    Nothing needs it to be read here: training and evaluation read journals as they are.
+    """
+
+    data: Folder
+    """Folder of the recording."""
+
+
+USAGE = """usage: steadyhand data info|check|compact DATA
+
+  info     describe a data set: episodes, steps, features, cameras, tasks
+  check    look for everything that is wrong with it, and say what to do
+  compact  make files that LeRobot opens of what a killed recording left
 
 `steadyhand data check --help` explains an action."""
 
@@ -46,27 +60,33 @@ def main(arguments: list[str]) -> int:
             return _info(parse(InfoArguments, arguments[1:], verb="data info"))
         case ["check"]:
             return _check(parse(CheckArguments, arguments[1:], verb="data check"))
+        case ["compact"]:
+            return _compact(parse(CompactArguments, arguments[1:], verb="data compact"))
         case [] | ["-h"] | ["--help"]:
             terminal.say(USAGE)
             return 0
         case _:
             from steadyhand.core.errors import ConfigError
 
-            raise ConfigError("There is no such action.", got=arguments[0], available=("info", "check"))
+            raise ConfigError(
+                "There is no such action.", got=arguments[0], available=("info", "check", "compact")
+            )
 
 
 def _info(chosen: InfoArguments) -> int:
     from steadyhand.data.dataset import open_dataset
     from steadyhand.data.info import summarise
 
+    _require_folder(chosen.data)
     found = summarise(open_dataset(chosen.data))
     least, median, most = found.length
+    spread = f"{least} steps" if least == most else f"{least} to {most} steps, median {median:g}"
     made_by = ", ".join(text for text in (found.robot_type, found.env_id) if text) or "unknown"
     terminal.heading(found.root)
     facts = [
         ("format", f"LeRobot {found.version}, {found.size_bytes / 1e6:.1f} MB"),
         ("recorded on", made_by),
-        ("episodes", f"{found.num_episodes}, of {least} to {most} steps, median {median:g}"),
+        ("episodes", f"{found.num_episodes}, of {spread}"),
         ("steps", f"{found.num_frames} at {1 / found.control_dt:g} Hz: {_duration(found.duration_s)}"),
         ("sources", _counted(found.sources)),
         ("outcomes", _counted(found.outcomes)),
@@ -79,7 +99,7 @@ def _info(chosen: InfoArguments) -> int:
     rows = [["action", str(list(found.action.shape)), found.action.dtype, found.action.kind]]
     rows += [[name, str(list(s.shape)), s.dtype, s.kind] for name, s in found.observation.items()]
     terminal.say()
-    terminal.table(["feature", "shape", "dtype", "kind"], rows)
+    terminal.table(["feature", "shape", "dtype", "kind"], rows, left=4)
     for camera in found.cameras:
         missing = found.num_episodes - camera.available
         note = f", {missing} episodes lack their file" if missing else ""
@@ -92,6 +112,7 @@ def _info(chosen: InfoArguments) -> int:
 def _check(chosen: CheckArguments) -> int:
     from steadyhand.data.checks import check
 
+    _require_folder(chosen.data)
     report = check(chosen.data, depth=chosen.depth)
     for problem in report.problems:
         terminal.say(f"{problem.severity:<8} {problem.code}: {problem.where}")
@@ -99,8 +120,33 @@ def _check(chosen: CheckArguments) -> int:
         if problem.hint:
             terminal.say(f"         do this: {problem.hint}")
     counts = {kind: sum(p.severity == kind for p in report.problems) for kind in ("error", "warning", "note")}
-    terminal.say(f"{chosen.data}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()))
+    found = [terminal.counted(n, kind) for kind, n in counts.items() if n]
+    terminal.say(f"{chosen.data}: {', '.join(found) or 'nothing is wrong'}")
     return 0 if report.ok else 1
+
+
+def _compact(chosen: CompactArguments) -> int:
+    from steadyhand.data.store import EpisodeStore
+
+    _require_folder(chosen.data)
+    with EpisodeStore.open(chosen.data) as store:
+        moved = store.compact()
+    terminal.say(f"{chosen.data}: {terminal.counted(moved, 'episode')} moved into LeRobot's files")
+    return 0
+
+
+def _require_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    from steadyhand.core.errors import DataError
+
+    if path.is_file():
+        raise DataError(
+            "A data set is a folder.",
+            got=f"{path}, a file",
+            hint="name the folder that holds meta/ and data/; `steadyhand train` reads .npz files",
+        )
+    raise DataError("There is no such folder.", got=path, hint="check the path")
 
 
 def _duration(seconds: float) -> str:

@@ -1,18 +1,19 @@
 """`steadyhand envs`: what there is to drive."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import parse
+from steadyhand.cli.arguments import optional, parse
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
     """List the built-in envs, or describe one: what it shows, what it takes, how long an episode is."""
 
-    env: tyro.conf.Positional[str] = ""
+    env: Annotated[tyro.conf.Positional[str], optional("ENV", default="list them")] = ""
     """Name of an env, or any Gymnasium id."""
 
 
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> int:
     from steadyhand.envs.catalogue import BUILT_IN
 
     if not chosen.env:
-        terminal.table(["env", "what it is"], [[entry.env_id, entry.summary] for entry in BUILT_IN])
+        terminal.table(["env", "what it is"], [[entry.env_id, entry.summary] for entry in BUILT_IN], left=2)
         terminal.say(
             "\nAny Gymnasium id works as well, such as CartPole-v1. `steadyhand envs NAME` describes one."
         )
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     rows = [["action", *_row(spec.action)]]
     rows += [[name, *_row(feature)] for name, feature in spec.observation.items()]
     rows += [[f"{name} (experts only)", *_row(feature)] for name, feature in spec.privileged.items()]
-    terminal.table(["feature", "shape", "dtype", "kind"], rows)
+    terminal.table(["feature", "shape", "dtype", "kind"], rows, left=4)
     env.close()
     return 0
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import Overrides, is_terminal, listed, parse, with_overrides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +18,15 @@ class Arguments:
     videos, and report.json.
     """
 
-    policies: tyro.conf.Positional[tuple[Path, ...]]
+    policies: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="POLICY", help_behavior_hint="")
+    ] = ()
     """Folders of policies, or run folders of `steadyhand train` and `correct`."""
-    env: str
+    env: Annotated[str, tyro.conf.arg(metavar="ENV")]
     """`car`, or a Gymnasium id such as CartPole-v1."""
     out: Path = Path("runs/eval")
-    """Folder of the report."""
-    observation: tuple[str, ...] = ()
+    """Folder of the report; one evaluation each, which the same command repeats."""
+    observation: Annotated[tuple[str, ...], listed("SENSE", default="what the policies read")] = ()
     """For the car: any of state, lidar, retina."""
     expert: str = "auto"
     """Also run this expert: `pure-pursuit`, weights or a policy; auto takes the car's; none takes none."""
@@ -45,9 +47,10 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="eval")
-    from steadyhand.envs.catalogue import env_config
+    from steadyhand.recipes.choices import env_from_text
     from steadyhand.recipes.evaluate import evaluate_policies
     from steadyhand.recipes.experts import PurePursuitExpert, expert_from_text
+    from steadyhand.recipes.policies import needed_features
     from steadyhand.recipes.runs import EvalRun
 
     expert = None
@@ -55,10 +58,12 @@ def main(arguments: list[str]) -> int:
         expert = PurePursuitExpert() if chosen.env == "car" else None
     elif chosen.expert != "none":
         expert = expert_from_text(chosen.expert)
-    options = {"observation": chosen.observation} if chosen.observation else {}
+    observation = chosen.observation
+    if chosen.env == "car":
+        observation = observation or needed_features(chosen.policies)
     run = EvalRun(
         policies=chosen.policies,
-        env=env_config(chosen.env, **options),
+        env=env_from_text(chosen.env, observation=observation),
         expert=expert,
         num_starts=chosen.starts,
         family=chosen.family,

@@ -11,8 +11,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "record": ("record", "let an expert drive and store the episodes"),
     "train": ("train", "train a policy on a data set"),
     "eval": ("evaluate", "run policies from the same starts and compare them"),
-    "correct": ("correct", "correct a policy: dagger | noise"),
-    "data": ("data", "look at a data set: info | check"),
+    "correct": ("correct", "teach with a remedy for compounding error: dagger | noise"),
+    "data": ("data", "look at a data set: info | check | compact"),
 }
 
 EXAMPLES = """
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SteadyhandError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; what was finished is kept\n")
         return 130

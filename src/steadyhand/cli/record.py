@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import tyro
+from typing import Annotated, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, optional, parse, with_overrides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +15,7 @@ class Arguments:
     Recording can be stopped at any time: what was driven is kept, up to the last second.
     """
 
-    env: tyro.conf.Positional[str]
+    env: EnvName
     """`car`, or a Gymnasium id such as CartPole-v1."""
     out: Path
     """Folder of the data set; it must not hold one yet."""
@@ -25,9 +23,9 @@ class Arguments:
     """`pure-pursuit` (car), a .npz or .safetensors file of weights, or the folder of a policy."""
     episodes: int = 4
     """Episodes to record."""
-    labels: int | None = None
+    labels: Annotated[int | None, optional("INT", default="no limit")] = None
     """Stop at exactly this many labels, spread evenly over the episodes."""
-    observation: tuple[str, ...] = ()
+    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
     """For the car: any of state, lidar, retina."""
     noise: float = 0.0
     """Disturb the executed action by this much (Ornstein-Uhlenbeck); labels stay clean."""
@@ -45,13 +43,13 @@ def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="record")
     from steadyhand.correction.noise import OrnsteinUhlenbeck
-    from steadyhand.envs.catalogue import env_config
+    from steadyhand.recipes.choices import env_from_text
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.record import record
     from steadyhand.recipes.runs import RecordRun
 
     run = RecordRun(
-        env=env_config(chosen.env, **({"observation": chosen.observation} if chosen.observation else {})),
+        env=env_from_text(chosen.env, observation=chosen.observation),
         expert=expert_from_text(chosen.expert),
         num_episodes=chosen.episodes,
         num_labels=chosen.labels,
@@ -64,8 +62,8 @@ def main(arguments: list[str]) -> int:
         summary = record(with_overrides(run, chosen.set), chosen.out, on_step=bar(str(chosen.out)))
     judged = f", {summary.num_success} of {summary.num_judged} succeeded" if summary.num_judged else ""
     terminal.say(
-        f"{chosen.out}: {summary.num_episodes} episodes, {summary.num_steps} steps, "
-        f"{summary.num_labels} labels{judged}"
+        f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "
+        f"{terminal.counted(summary.num_steps, 'step')}, {summary.num_labels} labels{judged}"
     )
     terminal.say(f"next: steadyhand train {chosen.out} --out runs/clone")
     return 0

@@ -30,6 +30,11 @@ def heading(text: str) -> None:
     console.print(f"\n[bold]{text}[/bold]")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 episode" or "3 episodes"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """Print a table; the first `left` columns are left aligned, the others right."""
     has_header = any(headers)

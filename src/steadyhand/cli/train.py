@@ -1,13 +1,13 @@
 """`steadyhand train`: train a policy on a data set."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import Overrides, is_terminal, listed, optional, parse, with_overrides
 
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
@@ -23,12 +23,14 @@ class Arguments:
     that need no learning, such as repeating the last command.
     """
 
-    data: tyro.conf.Positional[Path | None] = None
+    data: Annotated[tyro.conf.Positional[Path | None], optional("DATA", default="that of --config")] = None
     """Folder of the data set, or a .npz file; not needed with --config."""
     out: Path = Path("runs/train")
     """Folder of the run; the policy is written to its `policy` folder."""
-    observation: tuple[str, ...] = ()
-    """Features to see; all vectors if left out, or all pictures if there are no vectors."""
+    observation: Annotated[
+        tuple[str, ...], listed("FEATURE", default="all vectors, or all pictures if there are none")
+    ] = ()
+    """Features to see, such as observation.state, or state for short."""
     encoder: Literal["auto", "StateMLP", "FlatImage", "SmallConv"] = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
     head: Literal["auto", "Regression", "Gaussian", "Categorical"] = "auto"
@@ -51,10 +53,10 @@ class Arguments:
     """Time between steps [s]; only for a .npz file, which does not know it."""
     seed: int = 0
     """Seed of the split, the initial weights and the order of the data."""
-    config: Path | None = None
-    """Take everything from this run.json instead; only --out and --set still count."""
+    config: Annotated[Path | None, optional("RUN.JSON", default="none")] = None
+    """Take everything from this file instead; then change it with --set."""
     set: Overrides = ()
-    """Change any field of run.json, as path=value; for example policy.head.loss=l1."""
+    """Change any field of run.json, as path=value; for example policy.head.error=l1."""
     resume: bool = False
     """Continue an interrupted run."""
 
@@ -69,7 +71,7 @@ def main(arguments: list[str]) -> int:
     fit = outcome.fit
     held_out = "" if fit.validation_loss is None else f", held-out loss {fit.validation_loss:.4g}"
     terminal.say(
-        f"{fit.steps} steps in {fit.wall_time_s:.1f} s on {outcome.num_train} episodes: "
+        f"{fit.steps} steps in {fit.wall_time_s:.1f} s on {terminal.counted(outcome.num_train, 'episode')}: "
         f"loss {fit.train_loss:.4g}{held_out}"
     )
     if outcome.errors:
@@ -83,7 +85,9 @@ def main(arguments: list[str]) -> int:
             ]
             for one in outcome.errors
         ]
-        terminal.say(f"\nmean absolute error on {outcome.num_validation} held-out episodes:")
+        terminal.say(
+            f"\nmean absolute error on {terminal.counted(outcome.num_validation, 'held-out episode')}:"
+        )
         terminal.table(["", "action units", "of one std", "first step", "last step"], rows)
     terminal.say(f"\npolicy: {outcome.folder / 'policy'}")
     return 0
@@ -96,6 +100,15 @@ def _run(chosen: Arguments) -> "TrainRun":
     from steadyhand.training.config import TrainConfig
 
     if chosen.config is not None:
+        both = ("data", "out", "config", "set", "resume")
+        flags = [one for one in fields(chosen) if one.name not in both]
+        doubled = [one.name for one in flags if getattr(chosen, one.name) != one.default]
+        if doubled:
+            raise ConfigError(
+                "With --config the run is described by that file, not by flags.",
+                got=", ".join(f"--{name.replace('_', '-')}" for name in doubled),
+                hint="change it with --set, such as --set training.num_steps=500",
+            )
         run = load(chosen.config, TrainRun)
         return run if chosen.data is None else replace(run, data=chosen.data)
     if chosen.data is None:

@@ -77,7 +77,7 @@ def _journal_problems(dataset: Dataset) -> Iterator[Problem]:
             severity="note",
             where="meta/steadyhand/journal.bin",
             what=f"{dataset.num_pending} episodes are only in the journal, where LeRobot does not look",
-            hint="compact the store",
+            hint="steadyhand data compact FOLDER",
         )
     if dataset.dropped_bytes:
         yield Problem(

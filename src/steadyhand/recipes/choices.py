@@ -1,9 +1,13 @@
 """Policies by the short names of the command line."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
-from steadyhand.core.specs import FeatureSpec
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import IMAGES, FeatureSpec
+from steadyhand.envs.car.config import CarConfig, Sense
+from steadyhand.envs.car.spec import car_spec
+from steadyhand.envs.catalogue import EnvConfig, env_config
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
 from steadyhand.policies.encoders.state import StateMLP
@@ -15,6 +19,47 @@ from steadyhand.policies.spec import PolicyConfig
 
 EncoderName = Literal["auto", "StateMLP", "FlatImage", "SmallConv"]
 HeadName = Literal["auto", "Regression", "Gaussian", "Categorical"]
+
+
+def env_from_text(text: str, *, observation: Sequence[str] = ()) -> EnvConfig:
+    """Read an env from the command line.
+
+    Args:
+        text: "car" or a Gymnasium id.
+        observation: What it shows, for an env with a choice: senses of the car ("lidar"), or the features
+            that they fill ("observation.environment_state"); empty takes the env's default.
+
+    Raises:
+        ConfigError: There is no such env or sense, or the env has no choice.
+    """
+    if not observation:
+        return env_config(text)
+    if text != "car":
+        raise ConfigError(
+            "Only the car has a choice of what it shows.",
+            got=f"--observation {' '.join(observation)} for {text}",
+            hint="leave --observation out",
+        )
+    sense_of: dict[str, Sense] = {}
+    for sense in get_args(Sense):
+        for name in (sense, *car_spec(CarConfig(observation=(sense,))).observation):
+            sense_of[name] = sense
+    for name in observation:
+        if name not in sense_of:
+            raise ConfigError("The car has no such sense.", got=name, available=get_args(Sense))
+    return CarConfig(observation=tuple(dict.fromkeys(sense_of[name] for name in observation)))
+
+
+def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:
+    """Return the feature that `name` stands for: "state" for "observation.state", "front" for a camera.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for candidate in (name, f"observation.{name}", f"{IMAGES}{name}"):
+        if candidate in features:
+            return candidate
+    raise ConfigError("There is no such feature.", got=name, available=features)
 
 
 def default_features(spec: Mapping[str, FeatureSpec]) -> tuple[str, ...]:

@@ -39,8 +39,11 @@ def correct(
 
     Returns:
         The report, and the path of report.html. The policy is left in `folder`/policy.
+
+    Raises:
+        SteadyhandError: Env, expert, policy and method do not fit together (nothing is written then), or
+            `folder` holds another run.
     """
-    start_run(run, folder, resume=True)
     began = time.perf_counter()
     env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
     expert = build_expert(run.expert, env)
@@ -49,6 +52,9 @@ def correct(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
     labels, episodes = budget(run.method)
+    if isinstance(run.method, NoiseConfig):
+        school.disturbed(run.method)
+    start_run(run, folder, resume=True)
     taught: list[Taught] = []
     if run.clone:
         on_stage(f"Cloning: {labels} labels")
@@ -85,10 +91,7 @@ def correct(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
             Fact(name="Budget", value=f"{labels} expert labels for each method"),
-            Fact(
-                name="Learner",
-                value=f"{type(run.policy.encoder).__name__} + {type(run.policy.head).__name__}",
-            ),
+            Fact(name="Learner", value=describe(run.policy)),
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,

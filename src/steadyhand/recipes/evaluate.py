@@ -5,31 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from steadyhand.analysis.results import Fact, Report
-from steadyhand.core.codec import save
-from steadyhand.core.errors import ArtifactError, ConfigError
-from steadyhand.policies.artifact import load_policy
+from steadyhand.core.errors import ConfigError
 from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
 from steadyhand.recipes.experts import build_expert
+from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.executors import RecedingHorizon
 
 MAX_ROWS = 64
-
-
-def policy_folder(path: Path) -> Path:
-    """Return the folder of a policy, given it or the run folder around it.
-
-    Raises:
-        ArtifactError: There is no policy in either.
-    """
-    for candidate in (path, path / "policy"):
-        if (candidate / "policy.json").is_file():
-            return candidate
-    raise ArtifactError(
-        f"There is no policy in {path}.",
-        got="neither policy.json nor policy/policy.json",
-        hint="give the folder that `steadyhand train --out` wrote",
-    )
 
 
 def evaluate_policies(
@@ -38,12 +22,17 @@ def evaluate_policies(
     """Run every policy from every start; return the report and the path of report.html.
 
     Raises:
-        ConfigError: There is nothing to run, or no start.
+        ConfigError: There is nobody to run, no start, or `folder` holds another run.
         ArtifactError: A folder holds no policy.
+        SpecError: A policy does not fit the env.
     """
-    if run.num_starts < 1 or not (run.policies or run.expert):
+    if run.num_starts < 1:
+        raise ConfigError("A comparison needs at least one start.", got=run.num_starts, expected=">= 1")
+    if not (run.policies or run.expert):
         raise ConfigError(
-            "There is nothing to evaluate.", got=f"{len(run.policies)} policies, {run.num_starts} starts"
+            "There is nobody to evaluate.",
+            got="no policy and no expert",
+            hint="steadyhand eval POLICY --env ENV",
         )
     began = time.perf_counter()
     env = run.env.build(min(run.num_starts, MAX_ROWS))
@@ -52,17 +41,17 @@ def evaluate_policies(
         expert = build_expert(run.expert, env)
         contestants.append(Contestant(name="expert", controller=expert, kind="expert"))
     for path in run.policies:
-        policy = load_policy(policy_folder(path))
+        policy = open_policy(path, env.spec)
         controller = RecedingHorizon(policy, num_rows=env.num_rows, deterministic=run.deterministic)
         contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
-    save(folder / "run.json", run)
+    start_run(run, folder, resume=True)
     starts = env.starts(run.family, run.num_starts, seed=run.seed)
     outcomes = compete(env, contestants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
     evaluations = [outcome.evaluation for outcome in outcomes]
     report = report_of(
         env,
         outcomes,
-        title=f"{env.spec.env_id}: {len(run.policies)} policies from {run.num_starts} starts",
+        title=f"{env.spec.env_id}: {_counted(len(run.policies))} from {run.num_starts} starts",
         setting=(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
@@ -73,6 +62,10 @@ def evaluate_policies(
         maps=occupancy(env, evaluations, expert="expert") if run.expert is not None else None,
     )
     return report, publish(report, outcomes, folder)
+
+
+def _counted(number: int) -> str:
+    return {0: "the expert", 1: "one policy"}.get(number, f"{number} policies")
 
 
 def _name(path: Path, among: tuple[Path, ...]) -> str:

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+import numpy as np
+
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.specs import EnvSpec
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.env import Car
+from steadyhand.experts.base import Expert
 from steadyhand.experts.network import WeightsExpert
 from steadyhand.experts.pure_pursuit import PurePursuit
-from steadyhand.policies.artifact import load_policy
+from steadyhand.recipes.policies import open_policy
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.labelled import Labelled
 
@@ -45,6 +49,7 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
 
     Raises:
         CapabilityError: The expert does not know this env.
+        SpecError: A network does not fit the env.
     """
     match config:
         case PurePursuitExpert():
@@ -52,17 +57,28 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
                 raise CapabilityError(
                     "Pure pursuit drives the car and nothing else.",
                     got=env.spec.env_id,
-                    hint="give a file of weights or a policy folder as the expert",
+                    hint="name another with --expert: a file of weights, or the folder of a policy",
                 )
             return PurePursuit(env.config, lookahead=config.lookahead)
         case WeightsExpert():
-            return config.build(env.spec.action)
+            expert = config.build(env.spec.action)
+            _try(expert, env.spec)
+            return expert
         case PolicyExpert():
             return Labelled(
-                RecedingHorizon(load_policy(config.path), num_rows=env.num_rows, n_action_steps=1)
+                RecedingHorizon(open_policy(config.path, env.spec), num_rows=env.num_rows, n_action_steps=1)
             )
         case _:
             assert_never(config)
+
+
+def _try(expert: Expert, spec: EnvSpec) -> None:
+    """Ask about a made-up observation, which counts as no query: what does not fit fails before a run."""
+    made_up = {
+        name: np.zeros((1, *feature.shape), dtype=feature.dtype)
+        for name, feature in {**spec.observation, **spec.privileged}.items()
+    }
+    expert.action(made_up, made_up)
 
 
 def expert_from_text(text: str) -> ExpertConfig:

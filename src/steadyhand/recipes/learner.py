@@ -43,6 +43,7 @@ class PolicyLearner:
         self._policy_spec = PolicySpec(
             observation=self._observation, action=spec.action, control_dt=spec.control_dt
         )
+        Policy.build(policy, self._policy_spec)  # what does not fit fails here, before any label is asked
         self._policy = policy
         self._training = training
         self._progress = progress

@@ -69,6 +69,16 @@ class RecordRun:
     video: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.num_episodes < 1:
+            raise ConfigError("Record at least one episode.", got=self.num_episodes, expected=">= 1")
+        if self.num_labels is not None and self.num_labels < self.num_episodes:
+            raise ConfigError(
+                "There are fewer labels than episodes.",
+                got=f"{self.num_labels} labels, {self.num_episodes} episodes",
+                hint="ask for more labels, or for fewer episodes",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
@@ -87,6 +97,13 @@ class NoiseConfig:
     noise: ActionNoise = field(default_factory=OrnsteinUhlenbeck)
     clean_fraction: float = 0.5
     family: Family = "train"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_episodes <= self.num_labels:
+            raise ConfigError(
+                "Noise injection needs an episode, and a label for each.",
+                got=f"{self.num_episodes} episodes, {self.num_labels} labels",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +129,12 @@ class CorrectRun:
     evaluation_starts: int = 64
     clone: bool = True
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.evaluation_starts < 1:
+            raise ConfigError(
+                "A comparison needs at least one start.", got=self.evaluation_starts, expected=">= 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

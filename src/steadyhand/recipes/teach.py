@@ -68,18 +68,21 @@ class School:
 
     def noise(self, config: NoiseConfig) -> Taught:
         """Behaviour cloning of demonstrations whose executed actions were disturbed, with clean labels."""
-        disturbed = NoisyExecution(
+        return self._offline(
+            "noise injection",
+            self.disturbed(config),
+            num_labels=config.num_labels,
+            num_episodes=config.num_episodes,
+            family=config.family,
+        )
+
+    def disturbed(self, config: NoiseConfig) -> NoisyExecution:
+        """Return the expert with its execution disturbed; raises CapabilityError for discrete actions."""
+        return NoisyExecution(
             self.expert,
             noise=config.noise,
             action=self.env.spec.action,
             clean_fraction=config.clean_fraction,
-        )
-        return self._offline(
-            "noise injection",
-            disturbed,
-            num_labels=config.num_labels,
-            num_episodes=config.num_episodes,
-            family=config.family,
         )
 
     def dagger(

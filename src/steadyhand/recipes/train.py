@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyhand.analysis.offline import OfflineError, offline_errors
+from steadyhand.core.codec import to_data, write_json
 from steadyhand.core.errors import DataError
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import FeatureSpec
@@ -18,7 +19,7 @@ from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicySpec
-from steadyhand.recipes.choices import default_features
+from steadyhand.recipes.choices import default_features, full_name
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.runs import TrainRun
 from steadyhand.training.loop import FitResult, fit
@@ -44,6 +45,18 @@ class TrainOutcome:
     num_validation: int
     errors: tuple[OfflineError, ...]
 
+    def figures(self) -> dict[str, object]:
+        """Return every number as JSON data, as result.json in the run folder holds them."""
+        return {
+            "steps": self.fit.steps,
+            "train_loss": self.fit.train_loss,
+            "validation_loss": self.fit.validation_loss,
+            "wall_time_s": self.fit.wall_time_s,
+            "num_train_episodes": self.num_train,
+            "num_held_out_episodes": self.num_validation,
+            "held_out_errors": [to_data(error) for error in self.errors],
+        }
+
 
 def open_any(path: Path, *, control_dt: float) -> Dataset | ArrayDataset:
     """Open a data set folder, or a .npz file of flat arrays, which does not know its `control_dt` [s]."""
@@ -56,17 +69,15 @@ def chosen_features(
     """Return the named observation features, or what `default_features` says if none are named.
 
     Raises:
-        DataError: A feature is not there.
+        ConfigError: A feature is not there.
     """
-    for name in observation:
-        if name not in dataset.observation:
-            raise DataError("The data set has no such feature.", got=name, available=dataset.observation)
-    names = tuple(observation) or default_features(dataset.observation)
+    chosen = tuple(full_name(name, dataset.observation) for name in observation)
+    names = chosen or default_features(dataset.observation)
     return {name: dataset.observation[name] for name in names}
 
 
 def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool = False) -> TrainOutcome:
-    """Train, and leave run.json, metrics.jsonl, checkpoints and the policy in `folder`.
+    """Train, and leave run.json, result.json, checkpoints and the policy in `folder`.
 
     Args:
         run: What to train on what, and how.
@@ -75,10 +86,10 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
         progress: Show a progress bar.
 
     Raises:
-        ConfigError: `folder` holds a run already and `resume` is False, or holds another run.
+        ConfigError: `folder` holds a run already and `resume` is False, or holds another run; or policy and
+            data do not fit together (nothing is written then).
         DataError: The data set is malformed, or too small to hold an episode out.
     """
-    start_run(run, folder, resume=resume)
     dataset = open_any(run.data, control_dt=run.control_dt)
     frames = dataset.frames(tuple(chosen_features(dataset, run.policy.observation)))
     train_episodes, held_out = _split(frames, run)
@@ -90,6 +101,7 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
     held_out_steps = frames.steps_of(held_out)
     if len(held_out_steps) and (frames.weight[held_out_steps] > 0).any():
         validation = WindowSource(frames, policy.window, steps=held_out_steps, features=policy.features)
+    start_run(run, folder, resume=resume)
     result = fit(
         policy,
         source,
@@ -103,7 +115,7 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
     errors: list[OfflineError] = []
     if validation is not None and frames.action_spec.kind != "discrete":
         errors = offline_errors(policy, frames, validation.steps)
-    return TrainOutcome(
+    outcome = TrainOutcome(
         folder=folder,
         policy=policy,
         fit=result,
@@ -111,6 +123,8 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
         num_validation=len(held_out),
         errors=tuple(errors),
     )
+    write_json(folder / "result.json", outcome.figures())
+    return outcome
 
 
 def _split(frames: Frames, run: TrainRun) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,59 @@
+"""A controller of your own: the expert, answering late. How much delay does the car bear?
+
+    python examples/03_your_controller.py [--smoke]
+
+A controller needs one method, `act`; `begin`, `state` and `restore` if it remembers something. It may wrap
+any other: put a policy inside, or put this one inside DAgger's mixture, and nothing else changes.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from steadyhand.core.protocol import Controller, Decision, Observation, merge_states, split_state
+from steadyhand.core.seeding import RowStreams
+from steadyhand.envs import make
+from steadyhand.experts.pure_pursuit import PurePursuit
+from steadyhand.rollout.evaluate import evaluate
+
+
+class Delayed(Controller):
+    """Executes what `inner` decided `delay` steps ago, at first nothing; the label is what it means now."""
+
+    def __init__(self, inner: Controller, *, delay: int, num_rows: int, action_dim: int) -> None:
+        self._inner = inner
+        self._queue = np.zeros((num_rows, delay + 1, action_dim), dtype=np.float32)
+
+    def begin(self, rows: np.ndarray) -> None:  # noqa: D102
+        self._inner.begin(rows)
+        self._queue[rows] = 0.0
+
+    def act(  # noqa: D102
+        self, observation: Observation, privileged: Observation, rows: np.ndarray, generator: RowStreams
+    ) -> Decision:
+        decision = self._inner.act(observation, privileged, rows, generator.fork("inner"))
+        self._queue[rows] = np.concatenate([self._queue[rows, 1:], decision.action[:, None]], axis=1)
+        return replace(decision, action=self._queue[rows, 0])
+
+    def state(self) -> dict[str, np.ndarray]:  # noqa: D102
+        return {"queue": self._queue.copy(), **merge_states(inner=self._inner)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: D102
+        self._queue = state["queue"].copy()
+        split_state(state, inner=self._inner)
+
+
+def main(*, smoke: bool) -> None:
+    count, seconds = (4, 2) if smoke else (32, 20)
+    env = make("car", num_rows=count, observation=("state",), max_episode_steps=20 * seconds)
+    for lookahead in (0.6, 1.0):
+        for delay in (0, 2) if smoke else range(5):
+            driver = Delayed(PurePursuit(lookahead=lookahead), delay=delay, num_rows=count, action_dim=1)
+            kept = evaluate(env, driver, env.starts("test", count), name=f"delay {delay}").success.sum()
+            print(f"look-ahead {lookahead} m, {50 * delay:>3} ms late: {kept:>2} of {count} stay on the road")
+
+
+if __name__ == "__main__":
+    main(smoke="--smoke" in sys.argv)

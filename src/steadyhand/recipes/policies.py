@@ -1,0 +1,82 @@
+"""Policies from disk, checked against the env that they are to drive before anything runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from steadyhand.core.errors import ArtifactError, SpecError
+from steadyhand.core.specs import EnvSpec, FeatureSpec
+from steadyhand.policies.artifact import load_policy
+from steadyhand.policies.policy import Policy
+
+
+def policy_folder(path: Path) -> Path:
+    """Return the folder of a policy, given it or the run folder around it.
+
+    Raises:
+        ArtifactError: There is no policy in either.
+    """
+    for candidate in (path, path / "policy"):
+        if (candidate / "policy.json").is_file():
+            return candidate
+    raise ArtifactError(
+        f"There is no policy in {path}.",
+        got="neither policy.json nor policy/policy.json" if path.is_dir() else "no such folder",
+        hint="give the folder that `steadyhand train --out` wrote",
+    )
+
+
+def open_policy(path: Path, spec: EnvSpec) -> Policy:
+    """Load the policy of a policy folder or a run folder, and check that it can drive the env.
+
+    Raises:
+        ArtifactError: There is no policy, or a damaged one.
+        SpecError: It reads, does or expects something else than the env offers.
+    """
+    policy = load_policy(policy_folder(path))
+    made_for = policy.spec
+    missing = [name for name in made_for.observation if name not in spec.observation]
+    if missing:
+        hint = f"let the env show {', '.join(missing)}, with --observation if it has a choice"
+        raise SpecError(
+            f"The policy in {path} reads what {spec.env_id} does not show.",
+            got=", ".join(spec.observation),
+            expected=", ".join(made_for.observation),
+            hint=hint,
+        )
+    wanted = {**made_for.observation, "action": made_for.action}
+    for name, feature in wanted.items():
+        offered = _offered(name, spec)
+        if _kind(feature) != _kind(offered):
+            raise SpecError(
+                f"The policy in {path} was trained for another env than {spec.env_id}: {name} differs.",
+                got=_describe(offered),
+                expected=_describe(feature),
+                hint="evaluate it in the env that it was trained for",
+            )
+    if abs(made_for.control_dt - spec.control_dt) > 0.01 * spec.control_dt:
+        raise SpecError(
+            f"The policy in {path} was trained at another rate than {spec.env_id} runs at.",
+            got=f"control_dt = {spec.control_dt:g} s",
+            expected=f"control_dt = {made_for.control_dt:g} s",
+            hint="for a policy trained on a .npz file, train it with the env's --control-dt",
+        )
+    return policy
+
+
+def needed_features(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the features that the policies in these folders read, each once."""
+    names = (name for path in paths for name in load_policy(policy_folder(path)).features)
+    return tuple(dict.fromkeys(names))
+
+
+def _offered(name: str, spec: EnvSpec) -> FeatureSpec:
+    return spec.action if name == "action" else spec.observation[name]
+
+
+def _kind(feature: FeatureSpec) -> tuple[object, ...]:
+    return feature.shape, feature.kind, feature.num_classes
+
+
+def _describe(feature: FeatureSpec) -> str:
+    classes = "" if feature.num_classes is None else f", {feature.num_classes} values"
+    return f"{feature.kind} {list(feature.shape)}{classes}"
