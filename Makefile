@@ -31,7 +31,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/all.py
 
 clean:
 	rm -rf $(VENV) runs .ruff_cache .import_linter_cache .hypothesis

@@ -7,11 +7,11 @@ Runge-Kutta stages need; the lidar with gathering as many cells of its field, si
 up; the camera with gathering as many texture cells as it has pixels; a picture with copying one.
 """
 
-import json
 import time
 from collections.abc import Callable
 
 import numpy as np
+from lines import report
 
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs.car import Car, CarConfig
@@ -31,15 +31,34 @@ def best(task: Callable[[], object]) -> float:
     return min(times)
 
 
-def report(name: str, *, num_rows: int, count: int, seconds: float, floor: float) -> None:
-    line = {
-        "name": name,
-        "num_rows": num_rows,
-        "per_second": round(count / seconds),
-        "floor_per_second": round(count / floor),
-        "times_floor": round(seconds / floor, 2),
-    }
-    print(json.dumps(line), flush=True)
+TARGETS = {
+    ("loop", 256): 600_000,
+    ("loop", 1024): 1_000_000,
+    ("lidar", 256): 200_000,
+    ("lidar", 1024): 200_000,
+    ("retina", 256): 200_000,
+    ("retina", 1024): 200_000,
+}
+WORDS = {
+    "loop": ("car, no sensors", "car-steps / s", "sine and cosine for each Runge-Kutta stage"),
+    "loop with expert": ("car and pure pursuit", "car-steps / s", "the loop without an expert"),
+    "lidar": ("lidar, 60 beams", "scans / s", "gathering as many cells"),
+    "retina": ("retina, 30 x 32", "frames / s", "gathering as many texture cells"),
+    "render 640x480": ("render 640 x 480", "pictures / s", "copying the picture"),
+}
+
+
+def speed(name: str, *, num_rows: int, count: int, seconds: float, floor: float) -> None:
+    title, unit, floor_is = WORDS[name]
+    bound = TARGETS.get((name, num_rows))
+    report(
+        f"{title}, N = {num_rows}",
+        value=count / seconds,
+        unit=unit,
+        floor=count / floor,
+        floor_is=floor_is,
+        target="" if bound is None else f"value >= {bound}",
+    )
 
 
 def prepared(num_rows: int, sense: str) -> tuple[Car, np.ndarray]:
@@ -71,7 +90,7 @@ def loop(num_rows: int, *, steps: int = 100) -> None:
             np.sin(angles, out=out)
             np.cos(angles, out=out)
 
-    report("loop", num_rows=num_rows, count=steps * num_rows, seconds=best(task), floor=best(floor))
+    speed("loop", num_rows=num_rows, count=steps * num_rows, seconds=best(task), floor=best(floor))
 
 
 def expert_loop(num_rows: int, *, steps: int = 50) -> None:
@@ -92,7 +111,7 @@ def expert_loop(num_rows: int, *, steps: int = 50) -> None:
             for _ in range(steps // 10):
                 env.step(still, rows)
 
-    report(
+    speed(
         "loop with expert",
         num_rows=num_rows,
         count=steps * num_rows,
@@ -117,7 +136,7 @@ def sensor(sense: str, num_rows: int) -> None:
     def floor() -> None:
         np.take(cells, index, axis=0, out=gathered, mode="clip")
 
-    report(
+    speed(
         sense,
         num_rows=num_rows,
         count=num_rows,
@@ -130,7 +149,7 @@ def pictures() -> None:
     env, _ = prepared(1, "retina")
     picture = env.render(0)
     seconds = best(lambda: [env.render(0) for _ in range(10)])
-    report(
+    speed(
         "render 640x480",
         num_rows=1,
         count=10,

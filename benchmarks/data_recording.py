@@ -7,7 +7,6 @@ same step by step. The floor is writing the same bytes to a plain file. Prints J
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from lines import report
 
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.episode import Episode, demonstration
@@ -55,20 +55,21 @@ def main() -> None:
                     times.append(time.perf_counter() - begin)
                 recorded += 1
             costs[size] = statistics.median(times)
-            line = {
-                "name": "append an episode of 10 steps",
-                "episodes": size,
-                "microseconds": round(1e6 * costs[size], 1),
-                "times_first": round(costs[size] / costs[sizes[0]], 2),
-            }
-            print(json.dumps(line))
+            report(
+                f"append an episode of 10 steps to {size}",
+                value=1e6 * costs[size],
+                unit="us",
+                floor=1e6 * costs[sizes[0]],
+                floor_is="the same at 10 episodes",
+                target="ratio <= 1.5" if size > sizes[0] else "",
+            )
         store.close()
 
         begin = time.perf_counter()
         with EpisodeStore.open(Path(folder) / "data") as again:
             again.append(episode)
             opened = time.perf_counter() - begin
-        print(json.dumps({"name": "open for writing", "episodes": recorded, "seconds": round(opened, 3)}))
+        report(f"open {recorded} episodes for writing", value=opened, unit="s")
         steps(Path(folder), episode)
 
 
@@ -106,13 +107,9 @@ def steps(folder: Path, episode: Episode, *, count: int = 20_000) -> None:
         os.write(handle, data)
     floor = (time.perf_counter() - begin) / count
     os.close(handle)
-    line = {
-        "name": "record a step",
-        "microseconds": round(1e6 * ours, 1),
-        "microseconds_of_bare_write": round(1e6 * floor, 1),
-        "steps_per_second": round(1 / ours),
-    }
-    print(json.dumps(line))
+    report(
+        "record a step", value=1e6 * ours, unit="us", floor=1e6 * floor, floor_is="a bare write of the bytes"
+    )
 
 
 if __name__ == "__main__":

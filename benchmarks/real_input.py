@@ -198,9 +198,7 @@ def on_episodes(policy: Policy, frames: Frames, episodes: np.ndarray) -> dict[st
     whole = offline_errors(policy, frames, frames.steps_of(episodes))
     each = [offline_errors(policy, frames, frames.steps_of(np.array([one]))) for one in episodes]
     names = [one.name for one in whole if one.name != "mean action"]
-    by_episode = {
-        name: [next(e.mean for e in errors if e.name == name) for errors in each] for name in names
-    }
+    by_episode = {name: [next(e.mean for e in errors if e.name == name) for errors in each] for name in names}
     return {"episodes": episodes.tolist(), "errors": table(whole), "by_episode": by_episode}
 
 

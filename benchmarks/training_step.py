@@ -12,13 +12,13 @@ their order alternates; CPU time is compared, since another process may hold the
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from lines import report
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -29,13 +29,14 @@ from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.threads import use_threads
 from steadyhand.training.config import EmaConfig, TrainConfig
 from steadyhand.training.loop import fit
 from steadyhand.training.optim import Ema, adamw, learning_rate
-from steadyhand.training.threads import use_threads
 
 NUM_EPISODES, EPISODE_LENGTH, OBSERVED, ACTED, BATCH = 100, 1000, 17, 6, 256
 Work = Callable[[int], None]
+FLOORS = {"fixed": "the same step on one batch", "plain": "a hand-written loop"}
 
 
 def make_frames() -> Frames:
@@ -131,18 +132,16 @@ def compare(name: str, base: TrainConfig, frames: Frames, *, num_steps: int, num
         names = list(works) if pair % 2 == 0 else list(works)[::-1]
         rows.append({kind: num_steps / cpu_seconds(works[kind], num_steps) for kind in names})
     for floor in ("fixed", "plain"):
-        ratios = [row["fit"] / row[floor] for row in rows]
-        line = {
-            "benchmark": "training_step",
-            "setting": name,
-            "fit_steps_per_cpu_s": round(statistics.median(row["fit"] for row in rows), 1),
-            f"{floor}_steps_per_cpu_s": round(statistics.median(row[floor] for row in rows), 1),
-            "ratio": round(statistics.median(ratios), 3),
-            "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
-            "pairs": num_pairs,
-            "target": 0.93 if floor == "fixed" else None,
-        }
-        print(json.dumps(line), flush=True)
+        report(
+            f"training step, {name}",
+            value=statistics.median(row["fit"] for row in rows),
+            unit="steps / CPU s",
+            floor=statistics.median(row[floor] for row in rows),
+            floor_is=FLOORS[floor],
+            ratio=statistics.median(row["fit"] / row[floor] for row in rows),
+            target="ratio >= 0.93" if floor == "fixed" else "",
+            pairs=num_pairs,
+        )
 
 
 def main() -> None:

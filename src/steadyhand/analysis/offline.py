@@ -1,7 +1,9 @@
 """Error of a policy's chunks on held-out episodes, beside answers that need no learning.
 
 A loss says little by itself: a robot commanded at 30 Hz hardly moves between two steps, so repeating the last
-command is already a good guess. A policy that does not beat these guesses has learnt nothing.
+command is already a good guess, and one that is handed the expert's own last command, which no policy is.
+Beating it at the first step is hard; falling behind it over the whole chunk, or behind the mean action, is a
+warning.
 """
 
 from dataclasses import dataclass

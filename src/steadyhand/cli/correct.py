@@ -33,6 +33,8 @@ class Shared:
     """Windows in a batch."""
     starts: int = 64
     """Test starts of the final comparison."""
+    videos: int = 1
+    """Test starts to film."""
     no_clone: bool = False
     """Leave out the plain clone on as many labels, the baseline of the report."""
     seed: int = 0
@@ -141,5 +143,6 @@ def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
         method=method,
         evaluation_starts=chosen.starts,
         clone=not chosen.no_clone,
+        num_videos=chosen.videos,
         seed=chosen.seed,
     )

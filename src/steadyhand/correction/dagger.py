@@ -172,7 +172,8 @@ def dagger(
         config: Settings.
         folder: One folder for each round is kept here.
         seed: Seed of collection and training; each round derives its own.
-        initial: Demonstrations that count as labels before round 1.
+        initial: Demonstrations; they count as labels and stand for the schedule's first round, so that with
+            `FirstRoundOnly` the policy drives from round 1 on.
         on_round: Called after each round that was not already complete, with its validation rollouts.
 
     Raises:
@@ -241,8 +242,12 @@ class _Run:
         seed = derive(self.seed, "fit", number)
         self.learner.fit(episodes, folder=self.folder_of(number), seed=seed, warm_start=warm_start)
 
+    def _beta(self, number: int) -> float:
+        """Return the share of expert control; demonstrations stand for the schedule's first round."""
+        return self.config.beta.beta(number + 1 if self.initial else number)
+
     def _collect(self, number: int) -> list[Episode]:
-        config, beta = self.config, self.config.beta.beta(number)
+        config, beta = self.config, self._beta(number)
         policy = None
         if beta < 1.0:
             if number == 1 and not self.initial:
@@ -277,7 +282,7 @@ class _Run:
         return evaluate(self.env, controller, starts, name=f"round {number}", seed=seed)
 
     def _record(self, number: int, validation: Evaluation) -> RoundRecord:
-        here, beta = self.folder_of(number), self.config.beta.beta(number)
+        here, beta = self.folder_of(number), self._beta(number)
         online = None
         if beta < 1.0 and (number > 1 or self.initial):
             online = self.learner.loss(self.folder_of(number - 1), self.collected[-1])

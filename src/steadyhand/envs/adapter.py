@@ -1,5 +1,6 @@
 """Any Gymnasium env as a `BatchEnv`: copies stepped in a plain loop, with the capabilities they have."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -147,12 +148,15 @@ class GymnasiumEnv(BatchEnv):
     def _make(self) -> AnyEnv:
         config = self.config
         try:
-            return gymnasium.make(
-                config.env_id,
-                max_episode_steps=config.max_episode_steps,
-                disable_env_checker=True,
-                **config.kwargs,
-            )
+            with warnings.catch_warnings():
+                # An expert trained on an older version of an env needs that version: asking for it is right.
+                warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
+                return gymnasium.make(
+                    config.env_id,
+                    max_episode_steps=config.max_episode_steps,
+                    disable_env_checker=True,
+                    **config.kwargs,
+                )
         except (gymnasium.error.Error, ImportError, TypeError) as error:
             raise ConfigError(
                 f"Gymnasium cannot make {config.env_id}.",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,8 @@ class Policy(Trainable[Batch]):
     @property
     def device(self) -> torch.device:
         """Where the policy's tensors are."""
-        tensors = [*self.parameters(), *self.buffers()]
-        return tensors[0].device if tensors else torch.device("cpu")
+        first = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
 
     def fit_statistics(self, frames: Frames, steps: Int64[np.ndarray, " M"] | None = None) -> None:
         """Fit the normaliser to the windows around `steps`; give only training steps.

@@ -145,7 +145,7 @@ def _films(
     env: BatchEnv, contestant: Contestant, starts: Sequence[Start], filmed: Sequence[int], seed: int
 ) -> tuple[Video, ...]:
     """Drive once more from the chosen starts, before the camera."""
-    num_steps = round(FILM_SECONDS / env.spec.control_dt)
+    num_steps = min(round(FILM_SECONDS / env.spec.control_dt), env.spec.max_episode_steps)
     stride = max(1, round(0.1 / env.spec.control_dt))
     film = Film(env, range(len(filmed)), max_steps=num_steps, stride=stride, width=480, height=360)
     chosen = [starts[index] for index in filmed]

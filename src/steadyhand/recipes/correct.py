@@ -82,7 +82,9 @@ def correct(
     starts = env.starts("test", run.evaluation_starts, seed=0)
     field_of = [Contestant(name="expert", controller=expert, kind="expert")]
     field_of += [contestant(one, learner, env) for one in taught]
-    outcomes = compete(env, field_of, starts, seed=derive(run.seed, "test"), on_step=on_step)
+    outcomes = compete(
+        env, field_of, starts, seed=derive(run.seed, "test"), num_films=run.num_videos, on_step=on_step
+    )
     report = report_of(
         env,
         outcomes,

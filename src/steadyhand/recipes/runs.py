@@ -118,6 +118,7 @@ class CorrectRun:
         method: What is done against compounding error.
         evaluation_starts: Test starts of the final comparison.
         clone: Also train a clone on as many labels, for the comparison.
+        num_videos: Test starts to film.
         seed: Of everything.
     """
 
@@ -128,6 +129,7 @@ class CorrectRun:
     method: DaggerConfig | NoiseConfig = field(default_factory=DaggerConfig)
     evaluation_starts: int = 64
     clone: bool = True
+    num_videos: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision, Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.noise import RowNoise
 from steadyhand.policies.policy import Policy
+from steadyhand.policies.threads import use_threads
 
 
 class RecedingHorizon(Controller):
@@ -26,6 +27,7 @@ class RecedingHorizon(Controller):
         num_rows: Rows of the env that will be driven.
         n_action_steps: Executed steps of each chunk; the policy's own number if None.
         deterministic: Ask for the mode rather than a sample.
+        num_threads: Threads of torch while predicting; small nets are many times faster with one.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class RecedingHorizon(Controller):
         num_rows: int,
         n_action_steps: int | None = None,
         deterministic: bool = True,
+        num_threads: int = 1,
     ) -> None:
         config = policy.config
         self.policy = policy.eval()
         self.deterministic = deterministic
+        self._num_threads = num_threads
         self._n_obs_steps = config.n_obs_steps
         self._n_action_steps = config.n_action_steps if n_action_steps is None else n_action_steps
         if not 1 <= self._n_action_steps <= config.num_future_steps:
@@ -72,10 +76,11 @@ class RecedingHorizon(Controller):
         self._remember(observation, rows)
         due = self._used[rows] >= self._n_action_steps
         if due.any():
-            streams = generator.fork("policy")
             some = rows[due]
-            noise_streams = streams if due.all() else streams.take(np.flatnonzero(due))
-            noise = None if self.deterministic else RowNoise(noise_streams)
+            noise = None
+            if not self.deterministic:
+                streams = generator.fork("policy")
+                noise = RowNoise(streams if due.all() else streams.take(np.flatnonzero(due)))
             self._chunks[some] = self._predict(some, noise)
             self._used[some] = 0
         action = self._chunks[rows, self._used[rows]]
@@ -128,5 +133,6 @@ class RecedingHorizon(Controller):
         window = {name: past[rows] for name, past in self._history.items()}
         age = np.arange(self._n_obs_steps)[::-1]
         is_pad = age >= self._seen[rows][:, None]
-        chunk = self.policy.predict_chunk(window, is_pad, noise=noise)
+        with use_threads(self._num_threads):
+            chunk = self.policy.predict_chunk(window, is_pad, noise=noise)
         return chunk[:, : self._n_action_steps].cpu().numpy()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import SteadyhandError
 from steadyhand.data.sampler import Sampler
+from steadyhand.policies.threads import use_threads
 from steadyhand.policies.trainable import Trainable
 from steadyhand.training.checkpoint import Checkpoints
 from steadyhand.training.config import TrainConfig
@@ -21,7 +22,6 @@ from steadyhand.training.metrics import Bar, Line, Metrics
 from steadyhand.training.optim import Ema, adamw, learning_rate
 from steadyhand.training.prepare import prepare
 from steadyhand.training.source import Source, StepNoise, device_of
-from steadyhand.training.threads import use_threads
 
 BatchT = TypeVar("BatchT")
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]

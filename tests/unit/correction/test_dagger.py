@@ -153,15 +153,16 @@ def test_fine_tuning_starts_from_the_last_iterate_and_refitting_does_not(tmp_pat
         assert warm == expected
 
 
-def test_demonstrations_count_as_labels_and_let_the_policy_drive_in_round_one(tmp_path):
+def test_demonstrations_stand_for_the_first_round_and_count_as_labels(tmp_path):
     x = np.array([[0.5], [-0.25], [0.1]], dtype=np.float32)
     demo = demonstration({STATE: x}, -0.5 * x, control_dt=0.1)
-    config = DaggerConfig(
-        rounds=2, labels_per_round=10, episodes_per_round=1, validation_starts=2, beta=Exponential(p=0.0)
-    )
-    learner = Line()
-    result = dagger(PointEnv(2), Halving(), learner, config=config, folder=tmp_path, seed=0, initial=[demo])
+    config = DaggerConfig(rounds=2, labels_per_round=10, episodes_per_round=1, validation_starts=2)
+    expert, learner = Halving(), Line()
+    result = dagger(PointEnv(2), expert, learner, config=config, folder=tmp_path, seed=0, initial=[demo])
+    assert [record.beta for record in result.rounds] == [0.0, 0.0]
     assert [record.total_labels for record in result.rounds] == [13, 23]
+    assert all(record.online_loss is not None for record in result.rounds)
+    assert json.loads((tmp_path / "round-00" / "line.json").read_text())["n"] == 3
 
 
 def test_a_first_round_without_any_policy_is_refused(tmp_path):

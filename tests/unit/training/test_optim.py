@@ -9,9 +9,9 @@ from torch import nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.noise import scoped
+from steadyhand.policies.threads import use_threads
 from steadyhand.training.config import EmaConfig, TrainConfig
 from steadyhand.training.optim import Ema, adamw, learning_rate
-from steadyhand.training.threads import use_threads
 
 
 def test_warm_up_rises_linearly_and_cosine_falls_to_zero() -> None:

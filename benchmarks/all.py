@@ -1,0 +1,84 @@
+"""Run every benchmark and write the table of docs/results/speed.md.
+
+python benchmarks/all.py              run all on one core, about ten minutes; then write the table
+python benchmarks/all.py car rollout  run some; the lines of the others are kept
+python benchmarks/all.py --table      only write the table from docs/results/speed.jsonl
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "docs" / "results"
+LINES, PAGE = RESULTS / "speed.jsonl", RESULTS / "speed.md"
+NAMES = ("training_step", "data_windows", "data_recording", "car", "rollout", "startup")
+BEGIN, END = "<!-- speed -->", "<!-- end speed -->"
+Line = dict[str, Any]
+
+
+def run(name: str) -> list[Line]:
+    """Run one benchmark in an interpreter of its own, on one thread, and return its lines."""
+    command = [sys.executable, str(HERE / f"{name}.py")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    sys.stderr.write(done.stdout)
+    return [{"benchmark": name, **json.loads(line)} for line in done.stdout.splitlines()]
+
+
+def read() -> list[Line]:
+    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.is_file() else []
+
+
+def table(lines: list[Line]) -> str:
+    """Return the lines as Markdown, one row each."""
+    rows = ["| what | measured | floor | ratio | asked | met |", "| --- | --: | --: | --: | --- | --- |"]
+    for line in lines:
+        floor = "" if line["floor"] is None else f"{plain(line['floor'])} ({line['floor_is']})"
+        ratio = "" if line["ratio"] is None else f"{line['ratio']:.2f}"
+        met = {True: "yes", False: "**no**", None: ""}[line["met"]]
+        value = f"{plain(line['value'])} {line['unit']}"
+        rows.append(f"| {line['name']} | {value} | {floor} | {ratio} | {asked(line)} | {met} |")
+    return "\n".join(rows)
+
+
+def filled(page: str, lines: list[Line]) -> str:
+    """Return the page with its table made anew."""
+    before, rest = page.split(BEGIN, 1)
+    where = f"Python {platform.python_version()} on {platform.machine()}, one thread."
+    return f"{before}{BEGIN}\n{table(lines)}\n\n{where}\n{END}{rest.split(END, 1)[1]}"
+
+
+def asked(line: Line) -> str:
+    if not line["target"]:
+        return ""
+    figure, sign, bound = line["target"].split()
+    return f"{'ratio ' * (figure == 'ratio')}{sign} {plain(float(bound))}"
+
+
+def plain(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ") if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}; all if none")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    lines = read()
+    for name in () if arguments.table else arguments.names or NAMES:
+        lines = [line for line in lines if line["benchmark"] != name] + run(name)
+        lines.sort(key=lambda line: NAMES.index(line["benchmark"]))
+        LINES.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    PAGE.write_text(filled(PAGE.read_text(), lines))
+
+
+if __name__ == "__main__":
+    main()

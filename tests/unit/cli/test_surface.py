@@ -1,0 +1,129 @@
+"""What the command line looks like from outside: its flags, its manners, and how little it imports."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+COMMON = {"--help", "--set", "--seed", "--out"}
+CORRECT = COMMON | {
+    "--expert", "--observation", "--encoder", "--head", "--steps", "--batch-size", "--starts", "--videos",
+    "--no-clone",
+}  # fmt: skip
+FLAGS = {
+    "tour": COMMON | {"--overwrite", "--open"},
+    "envs": {"--help"},
+    "record": COMMON | {
+        "--expert", "--episodes", "--labels", "--observation", "--noise", "--family",
+        "--video",
+    },
+    "train": COMMON | {
+        "--observation", "--encoder", "--head", "--n-obs-steps", "--horizon", "--n-action-steps", "--steps",
+        "--batch-size", "--learning-rate", "--validation-fraction", "--control-dt", "--config", "--resume",
+    },
+    "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"},
+    "correct dagger": CORRECT | {"--rounds", "--labels-per-round", "--episodes-per-round", "--training"},
+    "correct noise": CORRECT | {"--labels", "--episodes", "--sigma", "--clean-fraction"},
+    "data info": {"--help"},
+    "data check": {"--help", "--depth"},
+    "data compact": {"--help"},
+}  # fmt: skip
+"""Every flag there is. Scripts depend on them: what is taken away or renamed belongs into the CHANGELOG."""
+
+
+@pytest.mark.parametrize("verb", FLAGS)
+def test_the_flags_of_a_verb_are_these(cli, verb):
+    said = cli(*verb.split(), "--help")
+    assert said.status == 0
+    shown = set(re.findall(r"^[│ ] (?:-h, )?(--[a-z][a-z-]*)", said.out, re.MULTILINE))
+    assert shown == FLAGS[verb]
+    assert "{None}" not in said.out, "a flag that may be left out shows its plain type"
+    assert "STR" not in re.findall(r"usage: .*", said.out)[0], "positional arguments have names"
+
+
+def test_the_overview_names_every_verb(cli):
+    said = cli("--help")
+    assert said.status == 0
+    for verb in {name.split()[0] for name in FLAGS}:
+        assert re.search(rf"^  {verb} ", said.out, re.MULTILINE)
+    assert cli().out == said.out
+    assert cli("data").out.count("\n") > 3
+    assert "dagger" in cli("correct").out
+
+
+def imported_by(*words: str) -> set[str]:
+    """Return the packages that a command imports, in a process of its own."""
+    code = (
+        "import json, sys; from steadyhand.cli.main import main; status = main(sys.argv[1:]); "
+        "print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules}))); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_help_imports_next_to_nothing():
+    heavy = {"torch", "numpy", "tyro", "rich", "pyarrow", "gymnasium", "matplotlib", "av"}
+    assert not imported_by("--help") & heavy
+    assert not imported_by("--version") & heavy
+
+
+def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
+    made = cli("record", "car", "--observation", "state", "--labels", "8", "--out", "demos")
+    assert made.status == 0
+    demos = str(tmp_path / "demos")
+    for words in (("data", "info", demos), ("data", "check", demos), ("envs",), ("train", "--help")):
+        assert "torch" not in imported_by(*words), words
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], "did you mean 'train'?"),
+        (["record", "car"], "--out"),
+        (["record", "cra", "--out", "x"], "did you mean 'car'?"),
+        (["record", "car", "--out", "x", "--speed", "3"], "--speed"),
+        (["record", "car", "--out", "x", "--labels", "many"], "--labels"),
+        (["record", "car", "--out", "x", "--labels", "2"], "fewer labels than episodes"),
+        (["record", "car", "--out", "x", "--episodes", "0"], "at least one episode"),
+        (["record", "car", "--out", "x", "--noise", "-1"], "standard deviation"),
+        (["record", "car", "--out", "x", "--observation", "sonar"], "available: state, lidar, retina"),
+        (["record", "car", "--out", "x", "--set", "env.road=1"], "available: observation, action, speed"),
+        (["record", "car", "--out", "x", "--set", "road=1"], "available: env, expert"),
+        (["record", "car", "--out", "x", "--set", "env.speed.x=1"], "env.speed=VALUE"),
+        (["record", "car", "--out", "x", "--set", "env.speed"], "path=value"),
+        (["record", "car", "--out", "x", "--set", "env.speed=fast"], "got 'fast', expected float"),
+        (["record", "car", "--out", "x", "--set", "env.action=fly"], "available: steering, steering_speed"),
+        (["record", "car", "--out", "x", "--expert", "me"], "FILE.safetensors, a policy folder"),
+        (["record", "car", "--out", "x", "--expert", "me.npz"], "no file of weights"),
+        (["record", "CartPole-v1", "--out", "x"], "--expert"),
+        (["record", "CartPole-v1", "--out", "x", "--observation", "state"], "leave --observation out"),
+        (["train"], "steadyhand train DATA"),
+        (["train", "nowhere"], "no such folder"),
+        (["train", "nowhere.npz"], "nowhere.npz"),
+        (["train", "--config", "nowhere.json"], "nowhere.json"),
+        (["eval"], "--env"),
+        (["eval", "nowhere", "--env", "car"], "no policy in nowhere"),
+        (["eval", "--env", "car", "--expert", "none"], "nobody to evaluate"),
+        (["eval", "--env", "car", "--starts", "0"], "at least one start"),
+        (["correct", "dager", "car"], "did you mean 'dagger'?"),
+        (["correct", "dagger"], "ENV"),
+        (["correct", "dagger", "car", "--rounds", "0"], "must be positive"),
+        (["correct", "dagger", "car", "--starts", "0"], "at least one start"),
+        (["correct", "noise", "car", "--labels", "2"], "a label for each"),
+        (["correct", "noise", "car", "--head", "Categorical"], "Regression or Gaussian"),
+        (["data", "look"], "available: info, check, compact"),
+        (["data", "info", "nowhere"], "no such folder"),
+        (["data", "check", "nowhere"], "no such folder"),
+        (["data", "compact", "nowhere"], "no such folder"),
+        (["envs", "nope:Nope-v0"], "Nope-v0"),
+    ],
+)  # fmt: skip
+def test_wrong_input_leaves_with_2_says_what_to_do_and_writes_nothing(cli, tmp_path, words, expected):
+    said = cli(*words)
+    assert said.status == 2
+    assert expected in said.err
+    assert not said.out
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,120 @@
+"""Short names of the command line, and policies checked against envs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from steadyhand.core.errors import ArtifactError, ConfigError, SpecError
+from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec, image_spec
+from steadyhand.envs.car.config import CarConfig
+from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.policies.artifact import save_policy
+from steadyhand.policies.encoders.image import SmallConv
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.recipes.choices import default_features, env_from_text, full_name, policy_config
+from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.policies import needed_features, open_policy
+from steadyhand.recipes.runs import TrainRun
+from steadyhand.testing import toy_frames
+
+VECTOR, CAMERA = FeatureSpec(shape=(3,)), image_spec(8, 8, 1)
+BOTH = {STATE: VECTOR, "observation.images.front": CAMERA}
+
+
+def test_an_env_is_named_with_its_senses_or_the_features_they_fill():
+    assert env_from_text("car") == CarConfig()
+    assert env_from_text("car", observation=("lidar", "state")).observation == ("lidar", "state")
+    named = env_from_text("car", observation=("observation.images.front", "observation.environment_state"))
+    assert named.observation == ("retina", "lidar")
+    assert env_from_text("car", observation=("state", "observation.state")).observation == ("state",)
+    assert env_from_text("CartPole-v1") == GymnasiumConfig(env_id="CartPole-v1")
+
+
+def test_features_have_short_names():
+    assert full_name("state", BOTH) == full_name(STATE, BOTH) == STATE
+    assert full_name("front", BOTH) == full_name("images.front", BOTH) == "observation.images.front"
+    with pytest.raises(ConfigError, match=r"available: observation.state, observation.images.front"):
+        full_name("rear", BOTH)
+
+
+def test_pictures_must_be_asked_for_beside_vectors():
+    assert default_features(BOTH) == (STATE,)
+    assert default_features({"observation.images.front": CAMERA}) == ("observation.images.front",)
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "encoder", "head"),
+    [
+        ({STATE: VECTOR}, VECTOR, StateMLP(), Regression()),
+        ({STATE: VECTOR}, discrete_spec(4), StateMLP(), Categorical()),
+        (BOTH, VECTOR, SmallConv(), Regression()),
+    ],
+)
+def test_auto_picks_what_fits(observation, action, encoder, head):
+    config = policy_config(observation, action)
+    assert (config.encoder, config.head) == (encoder, head)
+    assert config.observation == tuple(observation)
+
+
+ENV = EnvSpec(
+    env_id="toy",
+    observation={STATE: VECTOR, "observation.more": FeatureSpec(shape=(5,))},
+    privileged={},
+    action=FeatureSpec(shape=(2,)),
+    control_dt=0.1,
+    max_episode_steps=9,
+    task="",
+)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The run folder of an untrained policy that reads the state."""
+    frames = toy_frames({STATE: VECTOR}, ENV.action)
+    spec = PolicySpec(observation={STATE: VECTOR}, action=ENV.action, control_dt=0.1)
+    policy = Policy.build(PolicyConfig(), spec)
+    policy.fit_statistics(frames, np.arange(len(frames)))
+    save_policy(policy, tmp_path / "run" / "policy")
+    return tmp_path / "run"
+
+
+def test_a_policy_is_found_in_its_folder_and_in_the_run_around_it(saved, tmp_path):
+    assert open_policy(saved, ENV).features == open_policy(saved / "policy", ENV).features == (STATE,)
+    assert needed_features((saved, saved / "policy")) == (STATE,)
+    with pytest.raises(ArtifactError, match="no such folder"):
+        open_policy(tmp_path / "nowhere", ENV)
+    with pytest.raises(ArtifactError, match="neither"):
+        open_policy(tmp_path, ENV)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"observation": {"observation.more": VECTOR}}, "does not show"),
+        ({"observation": {STATE: FeatureSpec(shape=(4,))}}, "observation.state differs"),
+        ({"action": FeatureSpec(shape=(1,))}, "action differs"),
+        ({"action": discrete_spec(2)}, "action differs"),
+        ({"control_dt": 0.05}, "another rate"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_env_is_refused(saved, change, message):
+    with pytest.raises(SpecError, match=message):
+        open_policy(saved, replace(ENV, **change))
+
+
+def test_a_run_folder_takes_one_run(tmp_path):
+    run = TrainRun(data=tmp_path / "data")
+    start_run(run, tmp_path / "run", resume=False)
+    written = (tmp_path / "run" / "run.json").read_bytes()
+    start_run(run, tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match="--resume"):
+        start_run(run, tmp_path / "run", resume=False)
+    for resume in (True, False):
+        with pytest.raises(ConfigError, match="seed: 0 there, 7 asked for"):
+            start_run(replace(run, seed=7), tmp_path / "run", resume=resume)
+    assert (tmp_path / "run" / "run.json").read_bytes() == written
