@@ -62,6 +62,9 @@ class PointEnv(BatchEnv):
     def position(self, rows: np.ndarray) -> np.ndarray:
         return np.stack([self.x[rows], np.zeros(len(rows), dtype=np.float32)], axis=1)
 
+    def error(self, rows: np.ndarray) -> np.ndarray:
+        return np.abs(self.x[rows])
+
 
 class Halving(Expert):
     """Moves half way to the centre."""

@@ -114,8 +114,15 @@ def _check(chosen: CheckArguments) -> int:
 
     _require_folder(chosen.data)
     report = check(chosen.data, depth=chosen.depth)
+    places: dict[tuple[str, str, str], list[str]] = {}
     for problem in report.problems:
-        terminal.say(f"{problem.severity:<8} {problem.code}: {problem.where}")
+        places.setdefault((problem.code, problem.what, problem.hint), []).append(problem.where)
+    for problem in report.problems:
+        first, *others = places.pop((problem.code, problem.what, problem.hint), [""])
+        if not first:
+            continue
+        more = f" (and {len(others)} more, the last: {others[-1]})" if others else ""
+        terminal.say(f"{problem.severity:<8} {problem.code}: {first}{more}")
         terminal.say(f"         {problem.what}")
         if problem.hint:
             terminal.say(f"         do this: {problem.hint}")

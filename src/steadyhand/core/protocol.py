@@ -65,7 +65,13 @@ class Decision:
 
 
 class Controller(ABC):
-    """Chooses actions for rows of a batched env."""
+    """Chooses actions for rows of a batched env.
+
+    Attributes:
+        sees_privileged: Whether `act` reads what only experts may see; if not, it is given nothing.
+    """
+
+    sees_privileged: bool = True
 
     @abstractmethod
     def act(

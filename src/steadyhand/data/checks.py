@@ -66,7 +66,8 @@ _CAMERA_CODES = ("video-missing", "video-damaged", "image-damaged")
 def _from_error(code: str, where: str, error: DataError) -> Problem:
     lines = str(error).splitlines()
     hints = [line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("do this:")]
-    what = "; ".join(line.strip() for line in lines if not line.strip().startswith("do this:"))
+    told = [" ".join(line.split()).rstrip(".") for line in lines if not line.strip().startswith("do this:")]
+    what = "; ".join(told)
     return Problem(code=code, severity="error", where=where, what=what, hint=hints[0] if hints else "")
 
 

@@ -116,6 +116,11 @@ class BatchEnv(ABC):
         del rows
         raise self._lacks("a 2-D position")
 
+    def error(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
+        """Return how far each row is from doing its task as the expert would, such as metres off the line."""
+        del rows
+        raise self._lacks("an error of the task")
+
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""
 

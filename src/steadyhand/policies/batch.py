@@ -92,6 +92,9 @@ class WindowSource:
         self._observation = {name: _Column(frames.observation[name], self.device) for name in names}
         self._actions = _Column(frames.expert_action, self.device)
         self._weight = _Column(frames.weight, self.device)
+        self._one_weight = None
+        if (frames.weight == 1.0).all():
+            self._one_weight = torch.ones(1, 1, device=self.device)
         self._kind = None if kind is None else _Column(kind, self.device)
         self._windower = Windower(frames, window)
         self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
@@ -117,7 +120,9 @@ class WindowSource:
             obs_is_pad=obs_is_pad,
             actions=self._actions.take(acted),
             action_is_pad=is_pad,
-            weight=self._weight.take(acted),
+            weight=self._weight.take(acted)
+            if self._one_weight is None
+            else self._one_weight.expand(acted.shape),
             kind=None if self._kind is None else self._kind.take(acted),
         )
 
@@ -136,12 +141,13 @@ class _Column:
 
     def __init__(self, values: np.ndarray, device: torch.device) -> None:
         self._device = device
+        self._shape = values.shape[1:]
         self._array = None if values.flags.writeable else values
         self._tensor = torch.from_numpy(values).to(device) if values.flags.writeable else None
 
     def take(self, index: _Index) -> Tensor:
         """Return (B, T, ...): `index_select` is several times faster than indexing with brackets."""
         if self._tensor is not None:
-            return self._tensor.index_select(0, index.tensor).unflatten(0, index.shape)
+            return self._tensor.index_select(0, index.tensor).view(*index.shape, *self._shape)
         assert self._array is not None
-        return torch.from_numpy(self._array[index.array]).to(self._device).unflatten(0, index.shape)
+        return torch.from_numpy(self._array[index.array]).to(self._device).view(*index.shape, *self._shape)

@@ -26,7 +26,7 @@ class Evaluation:
         returns: (n,) sum of rewards.
         lengths: (n,) steps until the end.
         terminated: (n,) ended by the task's own rules rather than by time.
-        error: (n, T) |error| of the task at each step, NaN after the end; None if the env names no error.
+        error: (n, T) error of the task after each step, NaN after the end; None if the env names none.
         positions: One (t, 2) array for each episode [m]; None if the env has no position.
         control_dt: Time between steps [s].
     """
@@ -48,17 +48,13 @@ class Evaluation:
         return np.where(failed, self.lengths * self.control_dt, np.inf)
 
 
-ERROR_FEATURE = "privileged.lateral"
-"""Privileged feature whose absolute value is the task's error, where an env offers it."""
-
-
 class _Log:
     """Listener that fills the arrays of an `Evaluation`."""
 
     def __init__(self, env: BatchEnv, count: int, *, positions: bool) -> None:
         self._env = env
-        self._positions = positions and _has_position(env)
-        self._has_error = ERROR_FEATURE in env.spec.privileged
+        self._positions = positions and _offers(env.position)
+        self._has_error = _offers(env.error)
         horizon = env.spec.max_episode_steps
         self.error = np.full((count, horizon if self._has_error else 0), np.nan, dtype=np.float32)
         self.track = np.zeros((count, horizon if self._positions else 0, 2), dtype=np.float32)
@@ -72,7 +68,7 @@ class _Log:
         self.returns[index] += event.result.reward
         self.lengths[index] = time + 1
         if self._has_error:
-            self.error[index, time] = np.abs(event.privileged[ERROR_FEATURE][:, 0])
+            self.error[index, time] = self._env.error(event.rows)
         if self._positions:
             self.track[index, time] = self._env.position(event.rows)
         ended = event.ended
@@ -129,9 +125,9 @@ def evaluate(
     return log.result(name, tuple(starts))
 
 
-def _has_position(env: BatchEnv) -> bool:
+def _offers(capability: Callable[[np.ndarray], np.ndarray]) -> bool:
     try:
-        env.position(np.zeros(0, dtype=np.int64))
+        capability(np.zeros(0, dtype=np.int64))
     except CapabilityError:
         return False
     return True

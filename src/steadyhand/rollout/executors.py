@@ -30,6 +30,8 @@ class RecedingHorizon(Controller):
         num_threads: Threads of torch while predicting; small nets are many times faster with one.
     """
 
+    sees_privileged = False
+
     def __init__(
         self,
         policy: Policy,

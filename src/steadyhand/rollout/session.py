@@ -26,7 +26,7 @@ class StepEvent:
         start_index: (B,) position of each row's start in the session's list.
         time: (B,) number of steps since the row's reset, before this one.
         observation: Feature -> (B, ...), what the controller saw.
-        privileged: Feature -> (B, ...), what experts saw.
+        privileged: Feature -> (B, ...), what the controller saw beside it; empty if it looks at nothing.
         decision: What the controller decided.
         result: What the env returned.
         ended: (B,) whether the row's episode ended with this step, by the env or by the session's limit.
@@ -101,7 +101,7 @@ class Session:
         if len(rows) == 0:
             return None
         observation = self.env.observe(rows)
-        privileged = self.env.privileged(rows)
+        privileged = self.env.privileged(rows) if self.controller.sees_privileged else {}
         streams = self._streams.take(rows)
         decision = self.controller.act(observation, privileged, rows, streams)
         self._check(decision, len(rows))

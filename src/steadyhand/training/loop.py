@@ -157,7 +157,8 @@ class _Loop(Generic[BatchT]):
         config = self._config
         batch = self._train.batch(self._sampler.batch_indices(step))
         loss = self._trainable.loss_rows(batch, self._noise.at(step)).mean()
-        self._optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None  # what zero_grad does, without its bookkeeping: 3 % of a small step
         loss.backward()
         if config.clip_norm is not None:
             self._norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)

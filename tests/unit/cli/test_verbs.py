@@ -295,3 +295,15 @@ def test_correct_noise_on_pixels_and_again(cli):
         line for line in said.out.splitlines() if "%" in line
     ]
     assert cli(*words, "--out", "run", "--no-clone").status == 2
+
+
+def test_data_check_says_a_thing_that_is_wrong_in_many_places_once(cli):
+    assert cli("record", "car", "--labels", 8, "--video", "--out", "demos", *SMALL).status == 0
+    video = next(Path("demos/videos").rglob("*.mp4"))
+    video.write_bytes(video.read_bytes()[:100])
+    said = cli("data", "check", "demos")
+    assert said.status == 1
+    assert said.out.count("video-damaged") == 1
+    assert "and 3 more" in said.out
+    assert said.out.count("do this") == 1
+    assert "4 errors" in said.out

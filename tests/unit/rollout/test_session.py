@@ -93,6 +93,9 @@ def test_failure_time_and_success_are_those_of_the_closed_form():
     assert np.isnan(
         outcome.error[outcome.success.argmin(), outcome.lengths[outcome.success.argmin()] :]
     ).all()
+    first = int(outcome.success.argmin())
+    passed = x0[first] + 0.125 * np.arange(1, outcome.lengths[first] + 1)
+    assert np.allclose(outcome.error[first, : outcome.lengths[first]], np.abs(passed), atol=1e-5)
     assert outcome.positions is not None
     assert [len(path) for path in outcome.positions] == outcome.lengths.tolist()
 
