@@ -95,7 +95,7 @@ class RowStreams:
 
     def advance(self) -> None:
         """Move every stream on by one, so that the next `fork` differs (once for each control step)."""
-        self._bits(1)
+        self._advance(np.uint64(1))
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of keys and counters, enough to continue exactly."""

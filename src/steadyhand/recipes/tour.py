@@ -110,8 +110,8 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
     dagger = taught.methods[-1]
     rounds = None
     if dagger.rounds is not None:
+        watch.stage("Mapping where each of DAgger's iterates drives")
         for number, path in enumerate(dagger.rounds.folders, start=1):
-            watch.stage(f"Mapping where DAgger's iterate {number} drives")
             here = [start for start in starts if start.options.get("track") == starts[0].options.get("track")]
             controller = taught.learner.controller(path, num_rows=env.num_rows)
             evaluations.append(evaluate(env, controller, here, name=f"DAgger round {number}", seed=seed))
