@@ -139,12 +139,14 @@ class DaggerResult:
         best: Number of the returned round: highest validation success, then return, then the later one.
         folders: Folder of each iterate, in order.
         queries: Labels asked in all, initial demonstrations included.
+        validation_starts: Starts by which the returned round was chosen.
     """
 
     rounds: tuple[RoundRecord, ...]
     best: int
     folders: tuple[Path, ...]
     queries: int
+    validation_starts: int
 
     @property
     def best_folder(self) -> Path:
@@ -186,8 +188,13 @@ def dagger(
             on_round(run.records[-1], validation)
     best = max(run.records, key=lambda r: (r.validation_success, r.validation_return, r.round)).round
     folders = tuple(run.folder_of(number) for number in range(1, config.rounds + 1))
-    queries = run.records[-1].total_labels
-    return DaggerResult(rounds=tuple(run.records), best=best, folders=folders, queries=queries)
+    return DaggerResult(
+        rounds=tuple(run.records),
+        best=best,
+        folders=folders,
+        queries=run.records[-1].total_labels,
+        validation_starts=config.validation_starts,
+    )
 
 
 def round_starts(env: BatchEnv, config: DaggerConfig, *, round: int, seed: int) -> tuple[Start, ...]:

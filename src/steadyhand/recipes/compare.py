@@ -220,6 +220,18 @@ def report_of(
     )
 
 
+def rounds_of(taught: Taught) -> Rounds | None:
+    """Return the rounds of DAgger for the report; None for other methods."""
+    if taught.rounds is None:
+        return None
+    return Rounds(
+        name=taught.name,
+        records=taught.rounds.rounds,
+        returned=taught.rounds.best,
+        validation_starts=taught.rounds.validation_starts,
+    )
+
+
 def publish(report: Report, outcomes: Sequence[Outcome], folder: Path) -> Path:
     """Write report.html, report.json and the films; return the path of the page."""
     for outcome in outcomes:

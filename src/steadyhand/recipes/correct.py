@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from steadyhand.analysis.results import Fact, Report, Rounds
+from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.seeding import derive
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.policies.spec import PolicyConfig
@@ -18,6 +18,7 @@ from steadyhand.recipes.compare import (
     occupancy,
     publish,
     report_of,
+    rounds_of,
 )
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
@@ -51,32 +52,11 @@ def correct(
     school = School(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
-    labels, episodes = budget(run.method)
     if isinstance(run.method, NoiseConfig):
         school.disturbed(run.method)
     start_run(run, folder, resume=True)
-    taught: list[Taught] = []
-    if run.clone:
-        on_stage(f"Cloning: {labels} labels")
-        taught.append(school.clone(num_labels=labels, num_episodes=episodes, family=run.method.family))
-    rounds = None
-    match run.method:
-        case DaggerConfig():
-            on_stage(f"DAgger: {run.method.rounds} rounds of {run.method.labels_per_round} labels")
-            corrected = school.dagger(run.method)
-        case NoiseConfig():
-            on_stage(f"Noise injection: {labels} clean labels")
-            corrected = school.noise(run.method)
-        case _:
-            assert_never(run.method)
-    taught.append(corrected)
-    if corrected.rounds is not None and isinstance(run.method, DaggerConfig):
-        rounds = Rounds(
-            name=corrected.name,
-            records=corrected.rounds.rounds,
-            returned=corrected.rounds.best,
-            validation_starts=run.method.validation_starts,
-        )
+    taught = _teach(run, school, on_stage)
+    corrected = taught[-1]
     shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
@@ -92,12 +72,12 @@ def correct(
         setting=(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
-            Fact(name="Budget", value=f"{labels} expert labels for each method"),
+            Fact(name="Budget", value=f"{run.method.num_labels} expert labels for each method"),
             Fact(name="Learner", value=describe(run.policy)),
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,
-        rounds=rounds,
+        rounds=rounds_of(corrected),
         maps=occupancy(env, [outcome.evaluation for outcome in outcomes], expert="expert"),
     )
     return report, publish(report, outcomes, folder)
@@ -108,12 +88,20 @@ def describe(policy: PolicyConfig) -> str:
     return f"{type(policy.encoder).__name__} + {type(policy.head).__name__}"
 
 
-def budget(method: DaggerConfig | NoiseConfig) -> tuple[int, int]:
-    """Return (labels, episodes) that a clone is given beside a method."""
+def _teach(run: CorrectRun, school: School, on_stage: Callable[[str], None]) -> list[Taught]:
+    """Return the clone, if one is wanted, and then the corrected policy."""
+    method, taught = run.method, list[Taught]()
+    if run.clone:
+        on_stage(f"Cloning: {method.num_labels} labels")
+        taught.append(
+            school.clone(num_labels=method.num_labels, num_episodes=method.num_episodes, family=method.family)
+        )
     match method:
         case DaggerConfig():
-            return method.num_labels, method.num_episodes
+            on_stage(f"DAgger: {method.rounds} rounds of {method.labels_per_round} labels")
+            return [*taught, school.dagger(method)]
         case NoiseConfig():
-            return method.num_labels, method.num_episodes
+            on_stage(f"Noise injection: {method.num_labels} clean labels")
+            return [*taught, school.noise(method)]
         case _:
             assert_never(method)

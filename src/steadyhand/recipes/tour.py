@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, assert_never
 
-from steadyhand.analysis.results import Fact, Report, Rounds
+from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.dagger import DaggerConfig, RoundRecord
@@ -18,7 +18,16 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.compare import Contestant, Tick, compete, contestant, occupancy, publish, report_of
+from steadyhand.recipes.compare import (
+    Contestant,
+    Tick,
+    compete,
+    contestant,
+    occupancy,
+    publish,
+    report_of,
+    rounds_of,
+)
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
@@ -108,19 +117,12 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
     outcomes = compete(env, field_of, starts, seed=seed, num_films=run.num_films, on_step=watch.rollout)
     evaluations = [outcome.evaluation for outcome in outcomes]
     dagger = taught.methods[-1]
-    rounds = None
     if dagger.rounds is not None:
         watch.stage("Mapping where each of DAgger's iterates drives")
+        here = [start for start in starts if start.options.get("track") == starts[0].options.get("track")]
         for number, path in enumerate(dagger.rounds.folders, start=1):
-            here = [start for start in starts if start.options.get("track") == starts[0].options.get("track")]
             controller = taught.learner.controller(path, num_rows=env.num_rows)
             evaluations.append(evaluate(env, controller, here, name=f"DAgger round {number}", seed=seed))
-        rounds = Rounds(
-            name=dagger.name,
-            records=dagger.rounds.rounds,
-            returned=dagger.rounds.best,
-            validation_starts=run.dagger.validation_starts,
-        )
     report = report_of(
         env,
         outcomes,
@@ -128,7 +130,7 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
         setting=setting(run),
         seed=run.seed,
         wall_s=time.perf_counter() - began,
-        rounds=rounds,
+        rounds=rounds_of(dagger),
         maps=occupancy(env, evaluations, expert="expert"),
         regime=regime(),
         caveats=CAVEATS,

@@ -36,10 +36,11 @@ def test_a_feature_that_contradicts_itself_is_refused(fields):
 
 
 @given(st.lists(st.integers(0, 3), max_size=3))
-def test_leading_axes_are_free(leading):
-    VECTOR.check(np.zeros((*leading, 2), dtype=np.float32), name="action")
-    image_spec(3, 4, 1).check(np.zeros((*leading, 3, 4, 1), dtype=np.uint8), name="image")
-    discrete_spec(5).check(np.zeros((*leading, 1), dtype=np.int64), name="choice")
+def test_leading_axes_are_free_and_trailing_ones_are_not(leading):
+    for spec in (VECTOR, image_spec(3, 4, 1), discrete_spec(5)):
+        spec.check(np.zeros((*leading, *spec.shape), dtype=spec.dtype), name="value")
+        with pytest.raises(SpecError, match="wrong shape"):
+            spec.check(np.zeros((*leading, *spec.shape, 7), dtype=spec.dtype), name="value")
 
 
 @pytest.mark.parametrize(

@@ -265,3 +265,26 @@ def test_an_env_that_lacks_a_feature_is_told_so():
     )
     with pytest.raises(SpecError, match=r"add observation\.state"):
         executor.act({"observation.x": np.zeros((1, 2))}, {}, np.array([0]), RowStreams.from_seed(0, 1))
+
+
+def test_a_rollout_thinks_with_one_thread_and_gives_the_others_back():
+    """Small nets ran tens of times slower with two threads on a busy machine; a rollout must not forget."""
+    seen: list[int] = []
+
+    class Counting(Repeating):
+        def sample(self, context, noise, prefix=None):
+            seen.append(torch.get_num_threads())
+            return super().sample(context, noise, prefix)
+
+    policy = spelling_policy(Case(n_obs_steps=1, horizon=1, n_action_steps=1, chunk_start=0), head=Counting)
+    observation = {STATE: np.zeros((1, 2), dtype=np.float32)}
+    streams = RowStreams.from_seed(0, 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        RecedingHorizon(policy, num_rows=1).act(observation, {}, np.array([0]), streams)
+        RecedingHorizon(policy, num_rows=1, num_threads=2).act(observation, {}, np.array([0]), streams)
+        assert seen == [1, 2]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
