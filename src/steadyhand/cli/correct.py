@@ -56,6 +56,8 @@ class DaggerArguments(Shared):
     """Labels asked in each round."""
     episodes_per_round: int = 4
     """Starts over which a round's labels are spread."""
+    query_every: int = 1
+    """While the policy drives, ask the expert at every so many steps: fewer labels from longer drives."""
     training: Literal["refit", "fine_tune"] = "refit"
     """Train each iterate from fresh weights, or from the last iterate's."""
     set: Overrides = ()
@@ -121,6 +123,7 @@ def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
                 rounds=chosen.rounds,
                 labels_per_round=chosen.labels_per_round,
                 episodes_per_round=chosen.episodes_per_round,
+                query_every=chosen.query_every,
                 training=chosen.training,
             )
         case NoiseArguments():

@@ -24,7 +24,9 @@ FLAGS = {
         "--batch-size", "--learning-rate", "--validation-fraction", "--control-dt", "--config", "--resume",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"},
-    "correct dagger": CORRECT | {"--rounds", "--labels-per-round", "--episodes-per-round", "--training"},
+    "correct dagger": CORRECT | {
+        "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
+    },
     "correct noise": CORRECT | {"--labels", "--episodes", "--sigma", "--clean-fraction"},
     "data info": {"--help"},
     "data check": {"--help", "--depth"},
