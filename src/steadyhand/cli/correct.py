@@ -23,9 +23,9 @@ class Shared:
     """Who labels: `pure-pursuit` (car), a file of weights, or the folder of a policy."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
     """For the car: any of state, lidar, retina."""
-    encoder: Literal["auto", "StateMLP", "FlatImage", "SmallConv"] = "auto"
+    encoder: str = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
-    head: Literal["auto", "Regression", "Gaussian", "Categorical"] = "auto"
+    head: str = "auto"
     """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
     steps: int = 3000
     """Gradient steps of each fit."""

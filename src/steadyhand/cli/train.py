@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -31,9 +31,9 @@ class Arguments:
         tuple[str, ...], listed("FEATURE", default="all vectors, or all pictures if there are none")
     ] = ()
     """Features to see, such as observation.state, or state for short."""
-    encoder: Literal["auto", "StateMLP", "FlatImage", "SmallConv"] = "auto"
+    encoder: str = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
-    head: Literal["auto", "Regression", "Gaussian", "Categorical"] = "auto"
+    head: str = "auto"
     """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
     n_obs_steps: int = 1
     """Observed steps, the current one included."""

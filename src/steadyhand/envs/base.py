@@ -121,6 +121,20 @@ class BatchEnv(ABC):
         del rows
         raise self._lacks("an error of the task")
 
+    @property
+    def num_modes(self) -> int:
+        """Number of distinct ways in which the task can be done, such as routes round an obstacle."""
+        raise self._lacks("modes (several right ways)")
+
+    def mode(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        """Return the way that each row is on, 0 to `num_modes` - 1, and -1 while that is open.
+
+        At the end of an episode it is the way that was taken. It may change on the way there: a policy that
+        dithers between two ways shows as such changes.
+        """
+        del rows
+        raise self._lacks("modes (several right ways)")
+
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""
 

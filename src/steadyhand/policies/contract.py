@@ -29,10 +29,21 @@ EXPLICIT, GOOD, BAD = 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSpec:
-    """Size of a context, known before any data: flat heads need num_tokens * width when built."""
+    """Size of a context, known before any data: flat heads need num_tokens * width when built.
+
+    Attributes:
+        num_tokens: S.
+        width: C.
+        num_steps: Set where the tokens are one for each observed step, oldest first, and each says only what
+            was known at its step (recurrent and causal encoders): then S = O and heads may answer for every
+            step. None otherwise.
+        state_width: V of `Context.state`; 0 where the encoder reads no vectors.
+    """
 
     num_tokens: int
     width: int
+    num_steps: int | None = None
+    state_width: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +53,14 @@ class ChunkSpec:
     Attributes:
         horizon: H.
         action_dim: A.
+        start: First predicted step relative to the current one, 0 or negative.
         num_classes: Set for discrete actions, which are (B, H, 1) int64.
         is_bounded: Whether normalised actions lie in [-1, 1] (min_max): only then may a head clip or squash.
     """
 
     horizon: int
     action_dim: int
+    start: int = 0
     num_classes: int | None = None
     is_bounded: bool = False
 
@@ -62,17 +75,20 @@ class Context:
             where every token is there, which is most often and costs nothing.
         position: (S, P) coordinates of the tokens, or None if they have no order.
         groups: (name, first, last + 1) of tokens that belong together, such as one camera.
+        state: (B, V) the vector features of the current step, normalised, as they came in: what a head with
+            an encoder of its own (ACT's posterior) may read. None where there are none.
     """
 
     tokens: Float[Tensor, "B S C"]
     is_pad: Bool[Tensor, "B S"] | None = None
     position: Float[Tensor, "S P"] | None = None
     groups: tuple[tuple[str, int, int], ...] = ()
+    state: Float[Tensor, "B V"] | None = None
 
     @classmethod
-    def single(cls, vector: Float[Tensor, "B C"]) -> "Context":
+    def single(cls, vector: Float[Tensor, "B C"], *, state: Float[Tensor, "B V"] | None = None) -> "Context":
         """Return a context of one token that is always there."""
-        return cls(tokens=vector[:, None])
+        return cls(tokens=vector[:, None], state=state)
 
     def padding(self) -> Bool[Tensor, "B S"]:
         """Return `is_pad` as a tensor, for attention masks."""
@@ -93,6 +109,7 @@ class Context:
             is_pad=None if self.is_pad is None else self.is_pad.repeat_interleave(repeats, 0),
             position=self.position,
             groups=self.groups,
+            state=None if self.state is None else self.state.repeat_interleave(repeats, 0),
         )
 
 
@@ -182,6 +199,10 @@ class Head(nn.Module, ABC):
     """Whether `sample` honours a prefix."""
     judges: bool = False
     """Whether `loss` reads `Target.kind`; for all other heads the policy gives judged steps weight 0."""
+    draws: bool = False
+    """Whether the policy class drives with samples (diffusion, mixtures) rather than with its mode."""
+    closed_form: bool = False
+    """Whether `prepare` is all of the training: no gradient reaches the encoder, which stays as it began."""
     data_sized: tuple[str, ...] = ()
     """Names of buffers whose shape comes from the data (a bank of neighbours); loading resizes only these."""
 

@@ -79,6 +79,7 @@ class Policy(Trainable[Batch]):
         chunk = ChunkSpec(
             horizon=config.horizon,
             action_dim=spec.action.size,
+            start=config.chunk_start,
             num_classes=spec.action.num_classes,
             is_bounded=mode == "min_max",
         )
@@ -87,6 +88,8 @@ class Policy(Trainable[Batch]):
         with scoped(seed):
             encoder = config.encoder.build(spec.observation, n_obs_steps=config.n_obs_steps)
             head = config.head.build(encoder.spec, chunk)
+        if head.closed_form:
+            encoder.requires_grad_(requires_grad=False)
         return cls(config, spec, encoder, head)
 
     @property

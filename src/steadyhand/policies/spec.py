@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
@@ -37,6 +38,8 @@ class PolicyConfig:
         state_feature: What delta and relative actions are relative to.
         state_dims: State dimension for each action dimension, -1 for one that stays absolute; empty pairs
             them in order.
+        history: "sliding": a chunk is predicted from the last `n_obs_steps` steps. "reset": from the steps
+            since the history was last emptied, which is every `n_obs_steps` steps (robomimic's BC-RNN).
     """
 
     encoder: EncoderConfig = field(default_factory=StateMLP)
@@ -50,6 +53,7 @@ class PolicyConfig:
     action_representation: Representation = "absolute"
     state_feature: str = STATE
     state_dims: tuple[int, ...] = ()
+    history: Literal["sliding", "reset"] = "sliding"
 
     def __post_init__(self) -> None:
         if self.n_obs_steps < 1:

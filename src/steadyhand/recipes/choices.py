@@ -1,7 +1,7 @@
 """Policies by the short names of the command line."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import TypeVar, get_args
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import IMAGES, FeatureSpec
@@ -9,16 +9,12 @@ from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
 from steadyhand.envs.catalogue import EnvConfig, env_config
 from steadyhand.policies.encoders.config import EncoderConfig
-from steadyhand.policies.encoders.image import FlatImage, SmallConv
-from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.config import HeadConfig
-from steadyhand.policies.heads.gaussian import Gaussian
-from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
 
-EncoderName = Literal["auto", "StateMLP", "FlatImage", "SmallConv"]
-HeadName = Literal["auto", "Regression", "Gaussian", "Categorical"]
+T = TypeVar("T")
+ENCODERS: dict[str, type[EncoderConfig]] = {kind.__name__: kind for kind in get_args(EncoderConfig)}
+HEADS: dict[str, type[HeadConfig]] = {kind.__name__: kind for kind in get_args(HeadConfig)}
 
 
 def env_from_text(text: str, *, observation: Sequence[str] = ()) -> EnvConfig:
@@ -72,8 +68,8 @@ def policy_config(
     observation: Mapping[str, FeatureSpec],
     action: FeatureSpec,
     *,
-    encoder: EncoderName = "auto",
-    head: HeadName = "auto",
+    encoder: str = "auto",
+    head: str = "auto",
     n_obs_steps: int = 1,
     horizon: int = 1,
     n_action_steps: int = 1,
@@ -88,24 +84,25 @@ def policy_config(
         n_obs_steps: Observed steps.
         horizon: Predicted steps.
         n_action_steps: Executed steps of each prediction.
+
+    Raises:
+        ConfigError: There is no such encoder or head.
     """
-    encoders: dict[str, EncoderConfig] = {
-        "StateMLP": StateMLP(),
-        "FlatImage": FlatImage(),
-        "SmallConv": SmallConv(),
-    }
-    heads: dict[str, HeadConfig] = {
-        "Regression": Regression(),
-        "Gaussian": Gaussian(),
-        "Categorical": Categorical(),
-    }
     has_image = any(feature.kind == "image" for feature in observation.values())
     is_discrete = action.kind == "discrete"
     return PolicyConfig(
-        encoder=encoders[("SmallConv" if has_image else "StateMLP") if encoder == "auto" else encoder],
-        head=heads[("Categorical" if is_discrete else "Regression") if head == "auto" else head],
+        encoder=_named(
+            ENCODERS, ("SmallConv" if has_image else "StateMLP") if encoder == "auto" else encoder
+        ),
+        head=_named(HEADS, ("Categorical" if is_discrete else "Regression") if head == "auto" else head),
         observation=tuple(observation),
         n_obs_steps=n_obs_steps,
         horizon=horizon,
         n_action_steps=n_action_steps,
     )
+
+
+def _named(kinds: Mapping[str, type[T]], name: str) -> T:
+    if name not in kinds:
+        raise ConfigError("There is no such part of a policy.", got=name, available=["auto", *kinds])
+    return kinds[name]()

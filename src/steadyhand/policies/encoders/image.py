@@ -142,7 +142,9 @@ class SmallConvEncoder(Encoder):
         steps = torch.arange(n_obs_steps, dtype=torch.float32)
         position = torch.cartesian_prod(torch.arange(len(sources), dtype=torch.float32), steps)
         self.register_buffer("position", position, persistent=False)
-        self.spec = ContextSpec(num_tokens=len(sources) * n_obs_steps, width=config.width)
+        self.spec = ContextSpec(
+            num_tokens=len(sources) * n_obs_steps, width=config.width, state_width=self.vectors.width
+        )
 
     @staticmethod
     def _tower(config: SmallConv, spec: FeatureSpec) -> nn.Sequential:
@@ -164,9 +166,13 @@ class SmallConvEncoder(Encoder):
             if self._shift and noise is not None:
                 image = _shifted(image, self._shift, num_steps, noise)
             parts.append(tower(image).unflatten(0, (num_rows, num_steps)))
+        state = None
         if self.vectors.width:
-            parts.append(self.state(self.vectors(observation)))
-        return Context(tokens=torch.cat(parts, dim=1), position=self.position, groups=self.groups)
+            vectors = self.vectors(observation)
+            state = vectors[:, -1]
+            parts.append(self.state(vectors))
+        tokens = torch.cat(parts, dim=1)
+        return Context(tokens=tokens, position=self.position, groups=self.groups, state=state)
 
 
 def _shifted(

@@ -50,9 +50,10 @@ class StateMLPEncoder(Encoder):
             )
         sizes = (n_obs_steps * self.vectors.width, *config.hidden)
         self.trunk = mlp(sizes, activation=config.activation, activate_last=True)
-        self.spec = ContextSpec(num_tokens=1, width=sizes[-1])
+        self.spec = ContextSpec(num_tokens=1, width=sizes[-1], state_width=self.vectors.width)
 
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
         """Encode; steps before the episode's start repeat its first, which is what the MLP sees."""
         del is_pad, noise
-        return Context.single(self.trunk(self.vectors(observation).flatten(1)))
+        vectors = self.vectors(observation)
+        return Context.single(self.trunk(vectors.flatten(1)), state=vectors[:, -1])
