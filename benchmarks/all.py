@@ -3,6 +3,8 @@
 python benchmarks/all.py              run all on one core, about ten minutes; then write the table
 python benchmarks/all.py car rollout  run some; the lines of the others are kept
 python benchmarks/all.py --table      only write the table from docs/results/speed.jsonl
+
+policies_speed takes half an hour and wants other libraries (see there): it runs only when it is named.
 """
 
 import argparse
@@ -17,7 +19,8 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
 LINES, PAGE = RESULTS / "speed.jsonl", RESULTS / "speed.md"
-NAMES = ("training_step", "data_windows", "data_recording", "car", "rollout", "startup")
+SHORT = ("training_step", "data_windows", "data_recording", "car", "rollout", "startup")
+NAMES = (*SHORT, "policies_speed")
 BEGIN, END = "<!-- speed -->", "<!-- end speed -->"
 Line = dict[str, Any]
 
@@ -67,13 +70,13 @@ def plain(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}; all if none")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     lines = read()
-    for name in () if arguments.table else arguments.names or NAMES:
+    for name in () if arguments.table else arguments.names or SHORT:
         lines = [line for line in lines if line["benchmark"] != name] + run(name)
         lines.sort(key=lambda line: NAMES.index(line["benchmark"]))
         LINES.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -3,22 +3,19 @@
     python benchmarks/first_loop.py run [--only NAME]   compute the cells that are missing
     python benchmarks/first_loop.py table               write the tables into docs/results/first-loop.md
 
-A cell is one (learner, labels, method, seed): a JSON file that names everything it depends on. A cell
-whose settings have changed is computed again.
+A cell is one (learner, labels, method, seed); see grid.py.
 """
 
-import argparse
-import hashlib
-import json
 import tempfile
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grid
 import numpy as np
 
-from steadyhand.core.codec import read_json, to_data, write_json
 from steadyhand.core.statistics import clustered_mean, wilson
 from steadyhand.envs.base import BatchEnv
 from steadyhand.policies.encoders.image import SmallConv
@@ -30,9 +27,6 @@ from steadyhand.recipes.teach import School, Taught
 from steadyhand.recipes.tour import TourRun, lessons_of, with_labels
 from steadyhand.rollout.evaluate import evaluate
 
-ROOT = Path(__file__).parents[1]
-CELLS = ROOT / "docs" / "results" / "cells" / "first-loop"
-PAGE = ROOT / "docs" / "results" / "first-loop.md"
 SEEDS = range(5)
 LEARNERS = {
     "MLP on pixels": TourRun(),
@@ -56,40 +50,27 @@ WANTED = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One entry of the tables."""
+class Settings:
+    """What a cell depends on."""
 
-    learner: str
-    factor: int
     method: str
-    seed: int
-
-    @property
-    def run(self) -> TourRun:
-        """All settings."""
-        return with_labels(replace(LEARNERS[self.learner], seed=self.seed), self.factor)
-
-    @property
-    def key(self) -> str:
-        """Hash of everything that the result depends on, but for the code."""
-        text = json.dumps([self.method, to_data(self.run)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def path(self) -> Path:
-        """Where the result is kept."""
-        words = f"{self.learner} {self.method} {self.factor}x seed {self.seed}"
-        return CELLS / f"{words.replace(' ', '-').lower()}.json"
-
-    def is_done(self) -> bool:
-        """Whether the result is there and belongs to these settings."""
-        return self.path.is_file() and read_json(self.path)["key"] == self.key
+    run: TourRun
 
 
-def compute(cell: Cell) -> dict[str, Any]:
+def cell(learner: str, factor: int, method: str, seed: int) -> grid.Cell:
+    """Return one entry of the tables."""
+    settings = Settings(method=method, run=with_labels(replace(LEARNERS[learner], seed=seed), factor))
+    return grid.Cell(
+        experiment="first-loop",
+        name=f"{learner} {method} {factor}x seed {seed}",
+        settings=settings,
+        compute=partial(compute, settings),
+    )
+
+
+def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
-    run = cell.run
-    began = time.perf_counter()
+    run = settings.run
     env = run.env.build(run.num_starts)
     expert = build_expert(PurePursuitExpert(), env)
     learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
@@ -102,19 +83,9 @@ def compute(cell: Cell) -> dict[str, Any]:
             folder=Path(folder),
             seed=run.seed,
         )
-        taught = lessons_of(run, school, cell.method)
+        taught = lessons_of(run, school, settings.method)
         outcome = drive(env, learner, taught, run)
-    return {
-        "key": cell.key,
-        "learner": cell.learner,
-        "factor": cell.factor,
-        "method": cell.method,
-        "seed": cell.seed,
-        "labels": taught.labels,
-        "note": taught.note,
-        **outcome,
-        "wall_s": round(time.perf_counter() - began, 1),
-    }
+    return {"labels": taught.labels, "note": taught.note, **outcome}
 
 
 def drive(env: BatchEnv, learner: PolicyLearner, taught: Taught, run: TourRun) -> dict[str, Any]:
@@ -128,23 +99,18 @@ def drive(env: BatchEnv, learner: PolicyLearner, taught: Taught, run: TourRun) -
     }
 
 
-def wanted(only: str = "") -> list[Cell]:
+def cells() -> list[grid.Cell]:
     """Return all cells of the tables, the headline first, without repeats."""
     seen: dict[tuple[str, int, str], None] = dict.fromkeys(WANTED)
-    cells = [
-        Cell(learner=learner, factor=factor, method=method, seed=seed)
-        for learner, factor, method in seen
-        for seed in SEEDS
-    ]
-    return [cell for cell in cells if only in cell.path.name]
+    return [cell(*one, seed) for one in seen for seed in SEEDS]
 
 
 def successes(learner: str, factor: int, method: str) -> np.ndarray | None:
     """Return (seeds, starts) successes, or None if a cell is missing."""
-    cells = [Cell(learner=learner, factor=factor, method=method, seed=seed) for seed in SEEDS]
-    if not all(cell.is_done() for cell in cells):
+    results = [cell(learner, factor, method, seed).result() for seed in SEEDS]
+    if any(result is None for result in results):
         return None
-    return np.array([read_json(cell.path)["success"] for cell in cells], dtype=bool)
+    return np.array([result["success"] for result in results if result], dtype=bool)
 
 
 def headline() -> str:
@@ -195,36 +161,10 @@ def regimes() -> str:
 TABLES = {"headline": headline, "regimes": regimes}
 
 
-def fill(text: str) -> str:
-    """Return the page with its tables made anew from the cells."""
-    for name, make in TABLES.items():
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- end {name} -->"
-        before, rest = text.split(begin, 1)
-        text = before + begin + make() + end + rest.split(end, 1)[1]
-    return text
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("action", choices=("run", "table"))
-    parser.add_argument("--only", default="", help="part of a cell's file name")
-    chosen = parser.parse_args()
-    if chosen.action == "run":
-        for cell in wanted(chosen.only):
-            if not cell.is_done():
-                result = compute(cell)
-                write_json(cell.path, result)
-                kept = sum(result["success"])  # pyright: ignore[reportArgumentType]
-                print(
-                    f"{cell.path.stem}: {kept} of {len(result['success'])}, {result['wall_s']} s", flush=True
-                )  # pyright: ignore
-    else:
-        PAGE.write_text(fill(PAGE.read_text()))
-        print(PAGE)
+def describe(result: Mapping[str, Any]) -> str:
+    """Return a cell's outcome in a few words."""
+    return f"{sum(result['success'])} of {len(result['success'])}"
 
 
 if __name__ == "__main__":
-    main()
+    grid.main(cells(), page="first-loop.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -4,13 +4,32 @@ from typing import get_args
 
 import pytest
 
+from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
+from steadyhand.policies.encoders.pilotnet import PilotNet
+from steadyhand.policies.encoders.recurrent import Recurrent
+from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.act import Act
+from steadyhand.policies.heads.bins import Bins
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.policies.heads.diffusion import Diffusion
+from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.hill import GaussianHill
+from steadyhand.policies.heads.latent import Latent
+from steadyhand.policies.heads.linear import Linear
+from steadyhand.policies.heads.log_linear import LogLinear
+from steadyhand.policies.heads.mip import Mip
+from steadyhand.policies.heads.mixture import Mixture
+from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.tabular import Tabular
+from steadyhand.policies.heads.tokens import Tokens
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.testing import check_encoder, check_head, check_policy
 
@@ -18,6 +37,11 @@ ENCODERS: list[EncoderConfig] = [
     StateMLP(hidden=(16,)),
     FlatImage(hidden=(16,)),
     SmallConv(channels=(4, 8), width=16, shift=1),
+    PilotNet(convolutions=((4, 5, 2), (8, 3, 1)), hidden=(32, 10)),
+    ResNet18(channels=2, stem="small", num_keypoints=4, width=8, crop=(10, 12)),
+    ResNet18(channels=2, stem="small", norm="frozen_batch", pool="map", width=8),
+    Recurrent(hidden=16),
+    CausalTransformer(width=16, num_layers=1, num_heads=2),
 ]
 HEADS: list[HeadConfig] = [
     Regression(),
@@ -25,8 +49,41 @@ HEADS: list[HeadConfig] = [
     Gaussian(),
     Gaussian(std="global"),
     Gaussian(std="fixed", hidden=(16,)),
+    Gaussian(squash=True, init_std=0.5),
     Categorical(hidden=(16,)),
+    Mixture(num_modes=3),
+    Mixture(num_modes=3, joint=False, tanh_mean=True),
+    Bins(num_bins=32, dependence="independent", decode="uniform"),
+    Bins(num_bins=32, width=16),
+    Tokens(num_centres=4),
+    Tokens(num_centres=4, joint=False, hidden=(16,)),
+    Latent(encoder=(16,), decoder=(16,)),
+    Act(
+        width=16,
+        num_heads=2,
+        feedforward=32,
+        latent_dim=4,
+        num_posterior_layers=1,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        dropout=0.0,
+    ),
+    LogLinear(),
+    Linear(),
+    Tabular(),
+    Nearest(),
+    GaussianHill(),
+    GaussianHill(error="cross_entropy", hidden=(16,)),
+    Flow(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),
+    Flow(net=DenoisingTransformer(width=32, num_layers=2, num_heads=2, dropout=0.0)),
+    Diffusion(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),
+    Diffusion(net=DenoisingMLP(hidden=(128, 128), time_width=16), prediction="sample", spacing="linspace"),
+    Mip(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),
 ]
+
+
+NUM_STEPS: dict[type[HeadConfig], int] = {Flow: 1000, Diffusion: 1000, Mip: 1000}
+"""Training steps for memorising, where a head needs more than the battery's own."""
 
 
 def _name(config: object) -> str:
@@ -57,12 +114,20 @@ def test_every_pair_obeys_the_laws(
 
 @pytest.mark.parametrize("head", HEADS, ids=_name)
 def test_every_head_memorises(head: HeadConfig) -> None:
-    check_head(head)
+    check_head(head, num_steps=NUM_STEPS.get(type(head), 400))
 
 
 @pytest.mark.parametrize(
     "encoder",
-    [StateMLP(hidden=(64, 64)), FlatImage(hidden=(64,)), SmallConv(channels=(8, 16), width=64)],
+    [
+        StateMLP(hidden=(64, 64)),
+        FlatImage(hidden=(64,)),
+        SmallConv(channels=(8, 16), width=64),
+        PilotNet(convolutions=((8, 5, 2), (16, 3, 1)), hidden=(64, 32)),
+        ResNet18(channels=4, stem="small", num_keypoints=8, width=16),
+        Recurrent(hidden=32, num_layers=1),
+        CausalTransformer(width=32, num_layers=1, num_heads=2),
+    ],
     ids=lambda encoder: type(encoder).__name__,
 )
 def test_every_encoder_memorises(encoder: EncoderConfig) -> None:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from string import Template
 
-from steadyhand.analysis import sections
+from steadyhand.analysis import mode_section, scene, sections
 from steadyhand.analysis.charts import colours
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.results import Report
@@ -54,11 +54,13 @@ def render(report: Report, videos: Sequence[Video] = ()) -> str:
         _videos(report, videos),
         sections.outcome(report),
         sections.all_numbers(report),
+        mode_section.modes(report),
         sections.error(report),
         sections.rounds(report),
         sections.occupancy(report),
         sections.comparisons(report),
         sections.regime(report),
+        scene.section(report.scene),
         sections.method(report),
     )
     allowed = "style-src 'unsafe-inline'; img-src data:; media-src data:"

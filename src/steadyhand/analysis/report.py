@@ -12,6 +12,7 @@ from steadyhand.analysis.page import Video, render
 from steadyhand.analysis.results import (
     Comparison,
     Fact,
+    MeanTest,
     OccupancyMaps,
     PolicyResult,
     Report,
@@ -42,6 +43,7 @@ def make_report(
     versions: dict[str, str] | None = None,
     wall_s: float | None = None,
     wording: Wording | None = None,
+    mean_tests: Sequence[MeanTest] = (),
 ) -> Report:
     """Compare the policies on their common starts and return the whole report.
 
@@ -59,6 +61,7 @@ def make_report(
         versions: Package -> version.
         wall_s: Time of the whole run [s].
         wording: How the task is spoken of.
+        mean_tests: Mean against sample, for each policy that draws.
 
     Raises:
         DataError: No results, equal names, or results from different numbers of starts.
@@ -91,6 +94,7 @@ def make_report(
         versions=versions or {},
         wall_s=wall_s,
         wording=words,
+        mean_tests=tuple(mean_tests),
     )
 
 

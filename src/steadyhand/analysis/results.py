@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from steadyhand.analysis.multimodality import ModeSummary
+from steadyhand.analysis.scene import Scene
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
 from steadyhand.correction.dagger import RoundRecord
@@ -56,6 +58,7 @@ class PolicyResult:
         train_wall_s: Time of collecting and training [s].
         rollout_wall_s: Time of these n episodes [s].
         note: A remark for the table.
+        modes: Which ways of doing the task it took; None if the env does not know its ways.
     """
 
     name: str
@@ -74,6 +77,7 @@ class PolicyResult:
     train_wall_s: float | None = None
     rollout_wall_s: float | None = None
     note: str = ""
+    modes: ModeSummary | None = None
 
     @property
     def num_starts(self) -> int:
@@ -99,6 +103,25 @@ class Comparison:
     baseline: str
     success: PairedDifference
     returns: PairedDifference
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanTest:
+    """The mean-versus-sample test of one policy: success of the mean minus that of single samples.
+
+    Attributes:
+        name: The policy.
+        num_samples: Sampled chunks that were averaged.
+        mean_successes: Starts that the mean succeeded from.
+        sample_successes: Starts that single samples succeeded from.
+        success: The difference on the same starts.
+    """
+
+    name: str
+    num_samples: int
+    mean_successes: int
+    sample_successes: int
+    success: PairedDifference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +238,8 @@ class Report:
         versions: Package -> version.
         wall_s: Time of the whole run [s].
         wording: How the task is spoken of.
+        mean_tests: Mean against sample, for each policy that draws.
+        scene: A further scene, such as the fork of the tour.
     """
 
     title: str
@@ -232,6 +257,8 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict[str, str])
     wall_s: float | None = None
     wording: Wording = field(default_factory=Wording)
+    mean_tests: tuple[MeanTest, ...] = ()
+    scene: Scene | None = None
 
 
 def summarise(
@@ -249,6 +276,7 @@ def summarise(
     train_wall_s: float | None = None,
     rollout_wall_s: float | None = None,
     note: str = "",
+    modes: ModeSummary | None = None,
     seed: int = 0,
     num_bins: int = 120,
 ) -> PolicyResult:
@@ -268,6 +296,7 @@ def summarise(
         train_wall_s: Time of collecting and training [s].
         rollout_wall_s: Time of these n episodes [s].
         note: A remark for the table.
+        modes: Which ways it took; see `analysis.multimodality.summarise_modes`.
         seed: Seed of the bootstrap.
         num_bins: Most time bins of the error curve.
 
@@ -301,6 +330,7 @@ def summarise(
         train_wall_s=train_wall_s,
         rollout_wall_s=rollout_wall_s,
         note=note,
+        modes=modes,
     )
 
 

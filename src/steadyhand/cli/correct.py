@@ -1,11 +1,11 @@
 """`steadyhand correct dagger|noise`: teach a policy with a remedy for compounding error."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, parse, with_overrides
+from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, optional, parse, with_overrides
 
 if TYPE_CHECKING:
     from steadyhand.recipes.runs import CorrectRun
@@ -16,20 +16,25 @@ class Shared:
     """Arguments of both methods."""
 
     env: EnvName
-    """`car`, or a Gymnasium id such as Walker2d-v5."""
+    """`car`, `forks`, `avoiding`, or a Gymnasium id such as Walker2d-v5."""
     out: Path = Path("runs/correct")
     """Folder of the run; the policy is written to its `policy` folder."""
-    expert: str = "pure-pursuit"
-    """Who labels: `pure-pursuit` (car), a file of weights, or the folder of a policy."""
+    expert: str = "auto"
+    """Who labels: `pure-pursuit` (car), `scripted` (forks, avoiding), a file of weights, or the folder of a
+    policy; auto takes the one that comes along with the env."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, lidar, retina."""
+    """For the car: any of state, lidar, retina, camera."""
+    recipe: Annotated[str, optional("NAME", default="none")] = ""
+    """A published method, such as flow_unet or act, instead of encoder and head; see docs/recipes.md."""
+    size: Literal["small", "paper"] = "small"
+    """Of the recipe: for a laptop, or with the paper's constants."""
     encoder: str = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
     head: str = "auto"
     """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
-    steps: int = 3000
+    steps: Annotated[int | None, optional("INT", default="3000, or the recipe's")] = None
     """Gradient steps of each fit."""
-    batch_size: int = 64
+    batch_size: Annotated[int | None, optional("INT", default="64, or the recipe's")] = None
     """Windows in a batch."""
     starts: int = 64
     """Test starts of the final comparison."""
@@ -108,7 +113,7 @@ def main(arguments: list[str]) -> int:
 def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
     from steadyhand.correction.dagger import DaggerConfig
     from steadyhand.correction.noise import OrnsteinUhlenbeck
-    from steadyhand.recipes.choices import env_from_text, policy_config
+    from steadyhand.recipes.choices import Wish, env_from_text, learner_of
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.runs import CorrectRun, NoiseConfig
     from steadyhand.training.config import TrainConfig
@@ -133,16 +138,25 @@ def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
                 noise=OrnsteinUhlenbeck(sigma=chosen.sigma),
                 clean_fraction=chosen.clean_fraction,
             )
+    wish = Wish(
+        recipe=chosen.recipe,
+        size=chosen.size,
+        encoder=chosen.encoder,
+        head=chosen.head,
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
+    )
+    policy, training = learner_of(
+        wish,
+        observation=spec.observation,
+        action=spec.action,
+        default=TrainConfig(num_steps=3000, batch_size=64),
+    )
     return CorrectRun(
         env=env,
-        expert=expert_from_text(chosen.expert),
-        policy=policy_config(spec.observation, spec.action, encoder=chosen.encoder, head=chosen.head),
-        training=TrainConfig(
-            num_steps=chosen.steps,
-            batch_size=chosen.batch_size,
-            checkpoint_every=max(1, chosen.steps // 5),
-            warmup_steps=min(100, chosen.steps // 10),
-        ),
+        expert=expert_from_text(chosen.expert, env),
+        policy=policy,
+        training=replace(training, checkpoint_every=max(1, training.num_steps // 5)),
         method=method,
         evaluation_starts=chosen.starts,
         clone=not chosen.no_clone,

@@ -1,4 +1,4 @@
-"""`steadyhand data info|check`: look at a data set. Nothing here imports torch."""
+"""`steadyhand data info|check|compact|modes`: look at a data set. Nothing here imports torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import parse
+from steadyhand.cli.arguments import listed, parse
 
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 
@@ -44,11 +44,35 @@ class CompactArguments:
     """Folder of the recording."""
 
 
-USAGE = """usage: steadyhand data info|check|compact DATA
+@dataclass(frozen=True, kw_only=True)
+class ModesArguments:
+    """Ask whether the demonstrators went several ways from one state.
+
+    Around states drawn at random, the nearest states of other episodes are taken, and their actions are cut
+    into two clusters. A state counts where these explain more than two clusters of one lump would. Needs some
+    dozens of episodes; reads vectors, not pictures.
+    """
+
+    data: Folder
+    """Folder of the data set."""
+    features: Annotated[tuple[str, ...], listed("FEATURE", default="every vector")] = ()
+    """What makes a state."""
+    horizon: int = 8
+    """Steps of an action chunk."""
+    neighbours: int = 32
+    """Nearest states, each of another episode; a third of the episodes if those are few."""
+    states: int = 256
+    """States to look at."""
+    seed: int = 0
+    """Seed of the draws."""
+
+
+USAGE = """usage: steadyhand data info|check|compact|modes DATA
 
   info     describe a data set: episodes, steps, features, cameras, tasks
   check    look for everything that is wrong with it, and say what to do
   compact  make files that LeRobot opens of what a killed recording left
+  modes    ask whether it holds several ways of doing the task
 
 `steadyhand data check --help` explains an action."""
 
@@ -62,6 +86,8 @@ def main(arguments: list[str]) -> int:
             return _check(parse(CheckArguments, arguments[1:], verb="data check"))
         case ["compact"]:
             return _compact(parse(CompactArguments, arguments[1:], verb="data compact"))
+        case ["modes"]:
+            return _modes(parse(ModesArguments, arguments[1:], verb="data modes"))
         case [] | ["-h"] | ["--help"]:
             terminal.say(USAGE)
             return 0
@@ -69,7 +95,9 @@ def main(arguments: list[str]) -> int:
             from steadyhand.core.errors import ConfigError
 
             raise ConfigError(
-                "There is no such action.", got=arguments[0], available=("info", "check", "compact")
+                "There is no such action.",
+                got=arguments[0],
+                available=("info", "check", "compact", "modes"),
             )
 
 
@@ -139,6 +167,44 @@ def _compact(chosen: CompactArguments) -> int:
     with EpisodeStore.open(chosen.data) as store:
         moved = store.compact()
     terminal.say(f"{chosen.data}: {terminal.counted(moved, 'episode')} moved into LeRobot's files")
+    return 0
+
+
+def _modes(chosen: ModesArguments) -> int:
+    from steadyhand.analysis.data_modes import data_modes, vectors
+    from steadyhand.data.dataset import open_dataset
+
+    _require_folder(chosen.data)
+    dataset = open_dataset(chosen.data)
+    names = chosen.features or vectors(dataset.observation)
+    found = data_modes(
+        dataset.frames(names),
+        features=names,
+        horizon=chosen.horizon,
+        neighbours=chosen.neighbours,
+        num_states=chosen.states,
+        seed=chosen.seed,
+    )
+    total = found.num_states
+
+    def of(count: int) -> str:
+        return f"{count} of {total} ({100 * count / total:.1f} %)"
+
+    low, high = found.interval.low, found.interval.high
+    facts = [
+        (
+            "states with several ways",
+            f"{of(found.multimodal)}, 95 % interval {100 * low:.1f} to {100 * high:.1f} %",
+        ),
+        ("one lump, same covariance", of(found.unimodal_control)),
+        ("actions of random states", of(found.shuffled_control)),
+        ("neighbours", f"{found.neighbours}, within {found.radius:.2f} standard deviations a feature"),
+        ("actions that a state explains", f"{100 * found.explained:.0f} % of the variance"),
+    ]
+    terminal.heading(str(chosen.data))
+    terminal.table(["", ""], facts, left=2)
+    answer = "several ways" if found.is_multimodal else "no sign of several ways"
+    terminal.say(f"\n{answer}, from chunks of {terminal.counted(chosen.horizon, 'step')}")
     return 0
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, listed, parse, with_overrides
+from steadyhand.cli.arguments import Overrides, is_terminal, listed, optional, parse, with_overrides
+from steadyhand.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +24,31 @@ class Arguments:
     ] = ()
     """Folders of policies, or run folders of `steadyhand train` and `correct`."""
     env: Annotated[str, tyro.conf.arg(metavar="ENV")]
-    """`car`, or a Gymnasium id such as CartPole-v1."""
+    """`car`, `forks`, `avoiding`, or a Gymnasium id such as CartPole-v1."""
     out: Path = Path("runs/eval")
     """Folder of the report; one evaluation each, which the same command repeats."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="what the policies read")] = ()
-    """For the car: any of state, lidar, retina."""
+    """For the car: any of state, lidar, retina, camera."""
     expert: str = "auto"
-    """Also run this expert: `pure-pursuit`, weights or a policy; auto takes the car's; none takes none."""
+    """Also run this expert: `pure-pursuit`, `scripted`, weights or a policy; auto: the env's own; or none."""
     starts: int = 64
     """Number of starts."""
     family: Literal["train", "validation", "test"] = "test"
     """Family of the starts."""
     videos: int = 1
     """Starts to film."""
+    executor: Literal["receding", "ensemble", "realtime"] = "receding"
+    """Play chunks (receding), average over them (ensemble), or join them while playing (realtime)."""
+    n_action_steps: Annotated[int | None, optional("N", default="the policies' own")] = None
+    """Steps from one prediction to the next."""
+    delay: Annotated[int | None, optional("STEPS", default="0; realtime: 1")] = None
+    """Control steps that a prediction takes, simulated."""
     sample: bool = False
-    """Sample from the policies instead of asking for their mode."""
+    """Sample from the policies, whatever their class does."""
+    mode: bool = False
+    """Ask for the policies' modes, whatever their class does."""
+    mean_of: Annotated[int, optional("N", default="no such test")] = 0
+    """Also drive each policy that draws by the mean of N samples: it fails where the answers are several."""
     seed: int = 0
     """Seed of starts and samples."""
     set: Overrides = ()
@@ -49,26 +60,32 @@ def main(arguments: list[str]) -> int:
     chosen = parse(Arguments, arguments, verb="eval")
     from steadyhand.recipes.choices import env_from_text
     from steadyhand.recipes.evaluate import evaluate_policies
-    from steadyhand.recipes.experts import PurePursuitExpert, expert_from_text
+    from steadyhand.recipes.executors import executor_from_text
+    from steadyhand.recipes.experts import default_expert, expert_from_text
     from steadyhand.recipes.policies import needed_features
     from steadyhand.recipes.runs import EvalRun
 
-    expert = None
-    if chosen.expert == "auto":
-        expert = PurePursuitExpert() if chosen.env == "car" else None
-    elif chosen.expert != "none":
-        expert = expert_from_text(chosen.expert)
     observation = chosen.observation
     if chosen.env == "car":
         observation = observation or needed_features(chosen.policies)
+    env = env_from_text(chosen.env, observation=observation)
+    expert = None
+    if chosen.expert == "auto":
+        expert = default_expert(env)
+    elif chosen.expert != "none":
+        expert = expert_from_text(chosen.expert, env)
     run = EvalRun(
         policies=chosen.policies,
-        env=env_from_text(chosen.env, observation=observation),
+        env=env,
         expert=expert,
         num_starts=chosen.starts,
         family=chosen.family,
         num_videos=chosen.videos,
-        deterministic=not chosen.sample,
+        executor=executor_from_text(
+            chosen.executor, n_action_steps=chosen.n_action_steps, delay=chosen.delay
+        ),
+        deterministic=_deterministic(chosen),
+        mean_of=chosen.mean_of,
         seed=chosen.seed,
     )
     with terminal.progress("driving", enabled=is_terminal()) as bar:
@@ -76,3 +93,14 @@ def main(arguments: list[str]) -> int:
     terminal.results(report)
     terminal.say(f"\n{report.verdict}\n\nreport: {page.resolve()}")
     return 0
+
+
+def _deterministic(chosen: Arguments) -> bool | None:
+    """Return whether modes were asked for; None if nothing was."""
+    if chosen.sample and chosen.mode:
+        raise ConfigError(
+            "A policy answers with samples or with its mode.",
+            got="--sample and --mode",
+            hint="give one of them, or neither for what the policy's class does",
+        )
+    return chosen.mode if chosen.mode or chosen.sample else None

@@ -16,17 +16,18 @@ class Arguments:
     """
 
     env: EnvName
-    """`car`, or a Gymnasium id such as CartPole-v1."""
+    """`car`, `forks`, `avoiding`, or a Gymnasium id such as CartPole-v1."""
     out: Path
     """Folder of the data set; it must not hold one yet."""
-    expert: str = "pure-pursuit"
-    """`pure-pursuit` (car), a .npz or .safetensors file of weights, or the folder of a policy."""
+    expert: str = "auto"
+    """`pure-pursuit` (car), `scripted` (forks, avoiding), a .npz or .safetensors file of weights, or the
+    folder of a policy; auto takes the one that comes along with the env."""
     episodes: int = 4
     """Episodes to record."""
     labels: Annotated[int | None, optional("INT", default="no limit")] = None
     """Stop at exactly this many labels, spread evenly over the episodes."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, lidar, retina."""
+    """For the car: any of state, lidar, retina, camera."""
     noise: float = 0.0
     """Disturb the executed action by this much (Ornstein-Uhlenbeck); labels stay clean."""
     family: Literal["train", "validation", "test"] = "train"
@@ -48,9 +49,10 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.record import record
     from steadyhand.recipes.runs import RecordRun
 
+    env = env_from_text(chosen.env, observation=chosen.observation)
     run = RecordRun(
-        env=env_from_text(chosen.env, observation=chosen.observation),
-        expert=expert_from_text(chosen.expert),
+        env=env,
+        expert=expert_from_text(chosen.expert, env),
         num_episodes=chosen.episodes,
         num_labels=chosen.labels,
         noise=OrnsteinUhlenbeck(sigma=chosen.noise) if chosen.noise else None,

@@ -66,6 +66,37 @@ def results(report: "Report") -> None:
     headers = ["", "success", "95 % interval", "return", "half failed by", "labels", "training"]
     say()
     table(headers, rows)
+    _modes(report)
+
+
+def _modes(report: "Report") -> None:
+    """Print which ways were taken, where the env knows its ways, and the mean-versus-sample test."""
+    rows: list[list[str]] = []
+    for one in report.results:
+        if (modes := one.modes) is None:
+            continue
+        given, distance = modes.conditional_entropy, modes.distance
+        few = 0 < modes.num_modes <= 4
+        rows.append(
+            [
+                one.name,
+                " ".join(f"{100 * share:.0f}" for share in modes.shares) if few else "",
+                "-" if modes.entropy is None else f"{modes.entropy.value:.2f}",
+                "-" if given is None else f"{given.value.value:.2f}",
+                "-" if distance is None else f"{distance.value.value:.2f}",
+                f"{modes.covered}/{modes.available}",
+                f"{modes.valid}/{one.num_starts}",
+                "-" if modes.persistence is None else f"{modes.persistence.value:.2f}",
+            ]
+        )
+    if rows:
+        say()
+        table(["", "shares %", "entropy", "per start", "distance", "ways", "valid", "kept"], rows)
+    for test in report.mean_tests:
+        say(
+            f"\n{test.name}: a sample succeeded {test.sample_successes} times, "
+            f"the mean of {test.num_samples} samples {test.mean_successes} times"
+        )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -12,6 +12,7 @@ from steadyhand.cli.arguments import Overrides, is_terminal, listed, optional, p
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
     from steadyhand.recipes.runs import TrainRun
+    from steadyhand.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,10 @@ class Arguments:
         tuple[str, ...], listed("FEATURE", default="all vectors, or all pictures if there are none")
     ] = ()
     """Features to see, such as observation.state, or state for short."""
+    recipe: Annotated[str, optional("NAME", default="none")] = ""
+    """A published method, such as diffusion_unet or act, instead of encoder, head and horizon; see docs/recipes.md."""
+    size: Literal["small", "paper"] = "small"
+    """Of the recipe: for a laptop, or with the paper's constants."""
     encoder: str = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
     head: str = "auto"
@@ -41,11 +46,11 @@ class Arguments:
     """Predicted steps."""
     n_action_steps: int = 1
     """Executed steps of each prediction."""
-    steps: int = 10_000
+    steps: Annotated[int | None, optional("INT", default="10000, or the recipe's")] = None
     """Gradient steps."""
-    batch_size: int = 256
+    batch_size: Annotated[int | None, optional("INT", default="256, or the recipe's")] = None
     """Windows in a batch."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float | None, optional("FLOAT", default="0.001, or the recipe's")] = None
     """Of AdamW, after the warm-up."""
     validation_fraction: float = 0.1
     """Share of episodes held out."""
@@ -97,7 +102,6 @@ def _run(chosen: Arguments) -> "TrainRun":
     from steadyhand.core.codec import load
     from steadyhand.core.errors import ConfigError
     from steadyhand.recipes.runs import TrainRun
-    from steadyhand.training.config import TrainConfig
 
     if chosen.config is not None:
         both = ("data", "out", "config", "set", "resume")
@@ -115,35 +119,28 @@ def _run(chosen: Arguments) -> "TrainRun":
         raise ConfigError(
             "There is no data set to train on.", hint="steadyhand train DATA, or --config run.json"
         )
-    training = TrainConfig(
-        num_steps=chosen.steps,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
-        checkpoint_every=max(1, chosen.steps // 10),
-        validation_every=max(1, chosen.steps // 10),
-        warmup_steps=min(100, chosen.steps // 10),
-    )
+    policy, training = _learner(chosen, chosen.data)
+    beat = max(1, training.num_steps // 10)
     return TrainRun(
         data=chosen.data,
-        policy=_policy(chosen, chosen.data),
-        training=training,
+        policy=policy,
+        training=replace(training, checkpoint_every=beat, validation_every=beat),
         validation_fraction=chosen.validation_fraction,
         control_dt=chosen.control_dt,
         seed=chosen.seed,
     )
 
 
-def _policy(chosen: Arguments, data: Path) -> "PolicyConfig":
-    from steadyhand.recipes.choices import policy_config
+def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
+    from steadyhand.recipes.choices import Wish, learner_of
     from steadyhand.recipes.train import chosen_features, open_any
+    from steadyhand.training.config import TrainConfig
 
     dataset = open_any(data, control_dt=chosen.control_dt)
-    return policy_config(
-        chosen_features(dataset, chosen.observation),
-        dataset.action,
-        encoder=chosen.encoder,
-        head=chosen.head,
-        n_obs_steps=chosen.n_obs_steps,
-        horizon=chosen.horizon,
-        n_action_steps=chosen.n_action_steps,
+    wish = Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
+    return learner_of(
+        wish,
+        observation=chosen_features(dataset, chosen.observation),
+        action=dataset.action,
+        default=TrainConfig(),
     )

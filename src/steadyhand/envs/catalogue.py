@@ -6,11 +6,16 @@ from typing import Any
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
+from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
+from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
-EnvConfig = CarConfig | GymnasiumConfig
+BuiltInConfig = CarConfig | ForksConfig | AvoidingConfig
+"""Envs that come along."""
+
+EnvConfig = BuiltInConfig | GymnasiumConfig
 """Every kind of env; each has `build(num_rows)`."""
 
 
@@ -26,7 +31,7 @@ class Entry:
 
     env_id: str
     summary: str
-    config: type[CarConfig]
+    config: type[BuiltInConfig]
 
 
 BUILT_IN: tuple[Entry, ...] = (
@@ -35,6 +40,16 @@ BUILT_IN: tuple[Entry, ...] = (
         summary="a 1/10-scale race car on closed tracks: steer by camera, lidar or state",
         config=CarConfig,
     ),
+    Entry(
+        env_id="forks",
+        summary="a point that must pass a tree on the left or on the right: two modes",
+        config=ForksConfig,
+    ),
+    Entry(
+        env_id="avoiding",
+        summary="a finger between six cylinders, as in D3IL: 24 modes",
+        config=AvoidingConfig,
+    ),
 )
 
 
@@ -42,7 +57,8 @@ def make(env_id: str, *, num_rows: int, **options: Any) -> BatchEnv:
     """Build a batched env by name.
 
     Args:
-        env_id: A built-in env ("car") or any Gymnasium id ("CartPole-v1", "module:Name-v0").
+        env_id: A built-in env ("car", "forks", "avoiding") or any Gymnasium id ("CartPole-v1",
+            "module:Name-v0").
         num_rows: Number of copies.
         options: Fields of the built-in env's config. For a Gymnasium id `max_episode_steps`, and the
             keyword arguments that `gymnasium.make` passes to the env.
@@ -73,7 +89,7 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
     return GymnasiumConfig(env_id=env_id, max_episode_steps=limit, kwargs=options)
 
 
-def _configure(entry: Entry, options: dict[str, Any]) -> CarConfig:
+def _configure(entry: Entry, options: dict[str, Any]) -> BuiltInConfig:
     names = [field.name for field in fields(entry.config)]
     for name in options:
         if name not in names:

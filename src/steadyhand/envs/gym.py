@@ -1,8 +1,9 @@
 """Our envs as Gymnasium envs; importing this module registers them.
 
 After `import steadyhand.envs.gym` these work: `gymnasium.make("steadyhand/Car-v0")` and
-`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`. The id "steadyhand.envs.gym:steadyhand/Car-v0" needs
-no import. Nothing else in steadyhand imports this module: Gymnasium is loaded only where it is used.
+`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`, and likewise Forks-v0 and Avoiding-v0. The id
+"steadyhand.envs.gym:steadyhand/Car-v0" needs no import. Nothing else in steadyhand imports this module:
+Gymnasium is loaded only where it is used.
 """
 
 from typing import Any
@@ -18,29 +19,33 @@ from steadyhand.envs.base import BatchEnv, Family, Start
 from steadyhand.envs.catalogue import env_config
 from steadyhand.envs.spaces import feature_space, observation_space, pack
 
-FPS = 20
+for _name in ("Car", "Forks", "Avoiding"):
+    gymnasium.register(
+        id=f"steadyhand/{_name}-v0",
+        entry_point="steadyhand.envs.gym:OneGym",
+        vector_entry_point="steadyhand.envs.gym:ManyGym",
+        kwargs={"env_id": _name.lower()},
+    )
 
-gymnasium.register(
-    id="steadyhand/Car-v0",
-    entry_point="steadyhand.envs.gym:CarGym",
-    vector_entry_point="steadyhand.envs.gym:CarVector",
-)
 
-
-class CarGym(gymnasium.Env[Any, np.ndarray]):
-    """One car; an observation of several senses is a Dict by feature name.
+class OneGym(gymnasium.Env[Any, np.ndarray]):
+    """One copy of a built-in env; an observation of several features is a Dict by feature name.
 
     Args:
+        env_id: Which env.
         render_mode: None or "rgb_array".
-        family: Tracks to start on.
-        options: Fields of `CarConfig`.
+        family: Family of the starts.
+        options: Fields of the env's config.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012  as declared above
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  as declared above
 
-    def __init__(self, render_mode: str | None = None, family: Family = "train", **options: Any) -> None:
+    def __init__(
+        self, env_id: str = "car", render_mode: str | None = None, family: Family = "train", **options: Any
+    ) -> None:
         self.render_mode = _check_mode(render_mode)
-        self.batch = env_config("car", **options).build(1)
+        self.batch = env_config(env_id, **options).build(1)
+        self.metadata = {**self.metadata, "render_fps": _fps(self.batch)}
         self.family: Family = family
         self.observation_space = observation_space(self.batch.spec)
         self.action_space = feature_space(self.batch.spec.action)
@@ -69,27 +74,33 @@ class CarGym(gymnasium.Env[Any, np.ndarray]):
         return pack({name: value[0] for name, value in self.batch.observe(_ALONE).items()})
 
 
-class CarVector(VectorEnv[Any, np.ndarray, np.ndarray]):
-    """Many cars stepped as one batch; a car that has ended is reset by the step after.
+class ManyGym(VectorEnv[Any, np.ndarray, np.ndarray]):
+    """Many copies stepped as one batch; a copy that has ended is reset by the step after.
 
     Args:
-        num_envs: Number of cars.
+        num_envs: Number of copies.
+        env_id: Which env.
         render_mode: None or "rgb_array".
-        family: Tracks to start on.
-        options: Fields of `CarConfig`.
+        family: Family of the starts.
+        options: Fields of the env's config.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  as declared above
         "render_modes": ["rgb_array"],
-        "render_fps": FPS,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
     def __init__(
-        self, num_envs: int = 1, render_mode: str | None = None, family: Family = "train", **options: Any
+        self,
+        num_envs: int = 1,
+        env_id: str = "car",
+        render_mode: str | None = None,
+        family: Family = "train",
+        **options: Any,
     ) -> None:
         self.render_mode = _check_mode(render_mode)
-        self.batch = env_config("car", **options).build(num_envs)
+        self.batch = env_config(env_id, **options).build(num_envs)
+        self.metadata = {**self.metadata, "render_fps": _fps(self.batch)}
         self.family: Family = family
         self.num_envs = num_envs
         self.single_observation_space = observation_space(self.batch.spec)
@@ -103,7 +114,7 @@ class CarVector(VectorEnv[Any, np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start every car anew; car i takes seed + i, or the i-th of a list."""
+        """Start every copy anew; copy i takes seed + i, or the i-th of a list."""
         seeds = seed if isinstance(seed, list) else [None if seed is None else seed + k for k in self._rows]
         if len(seeds) != self.num_envs:
             raise SpecError("Each env needs one seed.", got=len(seeds), expected=self.num_envs)
@@ -114,7 +125,7 @@ class CarVector(VectorEnv[Any, np.ndarray, np.ndarray]):
         return pack(self.batch.observe(self._rows)), {}
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance the cars that drive, and reset those that had ended (reward 0)."""
+        """Advance the copies that run, and reset those that had ended (reward 0)."""
         alive, over = self._rows[~self._ended], self._rows[self._ended]
         reward = np.zeros(self.num_envs)
         terminated, truncated, success = (np.zeros(self.num_envs, dtype=bool) for _ in range(3))
@@ -129,7 +140,7 @@ class CarVector(VectorEnv[Any, np.ndarray, np.ndarray]):
         return pack(self.batch.observe(self._rows)), reward, terminated, truncated, info
 
     def render(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...] | None:
-        """Return one picture a car if the render mode asks for them."""
+        """Return one picture a copy if the render mode asks for them."""
         return tuple(self.batch.render(row) for row in range(self.num_envs)) if self.render_mode else None
 
     def _restart(self, rows: np.ndarray, options: dict[str, Any] | None) -> None:
@@ -147,6 +158,10 @@ def _draw(
     if not options:
         return start
     return Start(family=family, seed=start.seed, options={**start.options, **options})
+
+
+def _fps(batch: BatchEnv) -> int:
+    return round(1.0 / batch.spec.control_dt)
 
 
 def _check_mode(render_mode: str | None) -> str | None:

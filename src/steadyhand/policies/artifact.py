@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from steadyhand.core.codec import from_data, read_json, to_data, write_json
 from steadyhand.core.errors import ArtifactError, ConfigError
 from steadyhand.policies.contract import Head
+from steadyhand.policies.nets.pretrained import without_pretrained
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
@@ -74,7 +75,8 @@ def load_policy(folder: Path, *, device: torch.device | str = "cpu") -> Policy:
         spec = from_data(data["spec"], PolicySpec, source=str(folder / "policy.json"))
     except (ConfigError, KeyError) as error:
         raise ArtifactError(f"{folder / 'policy.json'} does not describe a policy.", got=error) from error
-    policy = Policy.build(config, spec)
+    with without_pretrained():
+        policy = Policy.build(config, spec)
     weights = read_tensors(folder / "weights.safetensors")
     statistics = read_tensors(folder / "stats.safetensors")
     load_tensors(policy, {**weights, **statistics}, source=folder)

@@ -1,6 +1,7 @@
 """Policies by the short names of the command line."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
 
 from steadyhand.core.errors import ConfigError
@@ -11,6 +12,8 @@ from steadyhand.envs.catalogue import EnvConfig, env_config
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.methods import Size, recipe
+from steadyhand.training.config import TrainConfig
 
 T = TypeVar("T")
 ENCODERS: dict[str, type[EncoderConfig]] = {kind.__name__: kind for kind in get_args(EncoderConfig)}
@@ -21,7 +24,7 @@ def env_from_text(text: str, *, observation: Sequence[str] = ()) -> EnvConfig:
     """Read an env from the command line.
 
     Args:
-        text: "car" or a Gymnasium id.
+        text: "car", "forks", "avoiding" or a Gymnasium id.
         observation: What it shows, for an env with a choice: senses of the car ("lidar"), or the features
             that they fill ("observation.environment_state"); empty takes the env's default.
 
@@ -64,42 +67,91 @@ def default_features(spec: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
     return vectors or tuple(spec)
 
 
-def policy_config(
-    observation: Mapping[str, FeatureSpec],
-    action: FeatureSpec,
-    *,
-    encoder: str = "auto",
-    head: str = "auto",
-    n_obs_steps: int = 1,
-    horizon: int = 1,
-    n_action_steps: int = 1,
-) -> PolicyConfig:
-    """Return a policy that reads all of `observation`.
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the command line says of a learner: a recipe, or parts by name; None where it says nothing.
 
-    Args:
-        observation: The features that it reads.
-        action: The action.
+    Attributes:
+        recipe: Name of a recipe; empty puts a policy together from the parts below.
+        size: Of the recipe.
         encoder: "auto" takes SmallConv where there are pictures, StateMLP otherwise.
         head: "auto" takes Categorical for discrete actions, Regression otherwise.
         n_obs_steps: Observed steps.
         horizon: Predicted steps.
         n_action_steps: Executed steps of each prediction.
+        steps: Gradient steps.
+        batch_size: Windows in a batch.
+        learning_rate: After the warm-up.
+    """
+
+    recipe: str = ""
+    size: Size = "small"
+    encoder: str = "auto"
+    head: str = "auto"
+    n_obs_steps: int = 1
+    horizon: int = 1
+    n_action_steps: int = 1
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+
+
+def learner_of(
+    wish: Wish, *, observation: Mapping[str, FeatureSpec], action: FeatureSpec, default: TrainConfig
+) -> tuple[PolicyConfig, TrainConfig]:
+    """Return policy and training for the command line.
+
+    Args:
+        wish: What was said.
+        observation: Features that the policy may read.
+        action: The action.
+        default: Training of a policy that is put together from parts.
 
     Raises:
-        ConfigError: There is no such encoder or head.
+        ConfigError: There is no such recipe or part, or a recipe is named beside parts.
+        SpecError: The recipe cannot read the observation.
     """
+    if wish.recipe:
+        _refuse_parts(wish)
+        method = recipe(wish.recipe, observation=observation, size=wish.size)
+        policy, training = method.policy, method.training
+    else:
+        policy, training = _assembled(wish, observation, action), default
+    chosen = {
+        "num_steps": wish.steps,
+        "batch_size": wish.batch_size,
+        "learning_rate": wish.learning_rate,
+    }
+    training = replace(training, **{name: value for name, value in chosen.items() if value is not None})
+    limit = training.num_steps // 10
+    return policy, replace(training, warmup_steps=min(training.warmup_steps, limit))
+
+
+def _assembled(wish: Wish, observation: Mapping[str, FeatureSpec], action: FeatureSpec) -> PolicyConfig:
     has_image = any(feature.kind == "image" for feature in observation.values())
     is_discrete = action.kind == "discrete"
+    encoder = ("SmallConv" if has_image else "StateMLP") if wish.encoder == "auto" else wish.encoder
+    head = ("Categorical" if is_discrete else "Regression") if wish.head == "auto" else wish.head
     return PolicyConfig(
-        encoder=_named(
-            ENCODERS, ("SmallConv" if has_image else "StateMLP") if encoder == "auto" else encoder
-        ),
-        head=_named(HEADS, ("Categorical" if is_discrete else "Regression") if head == "auto" else head),
+        encoder=_named(ENCODERS, encoder),
+        head=_named(HEADS, head),
         observation=tuple(observation),
-        n_obs_steps=n_obs_steps,
-        horizon=horizon,
-        n_action_steps=n_action_steps,
+        n_obs_steps=wish.n_obs_steps,
+        horizon=wish.horizon,
+        n_action_steps=wish.n_action_steps,
     )
+
+
+def _refuse_parts(wish: Wish) -> None:
+    names = ("encoder", "head", "n_obs_steps", "horizon", "n_action_steps")
+    plain = Wish()
+    given = [name for name in names if getattr(wish, name) != getattr(plain, name)]
+    if given:
+        raise ConfigError(
+            "A recipe says what the policy is made of.",
+            got=f"--recipe {wish.recipe} and {', '.join('--' + name.replace('_', '-') for name in given)}",
+            hint="change the recipe with --set, such as --set policy.horizon=32",
+        )
 
 
 def _named(kinds: Mapping[str, type[T]], name: str) -> T:

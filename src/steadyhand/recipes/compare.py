@@ -9,12 +9,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from steadyhand.analysis.multimodality import ModeSummary, Ways, summarise_modes
 from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
 from steadyhand.analysis.report import make_report, write_report
 from steadyhand.analysis.results import (
     Fact,
     Kind,
+    MeanTest,
     OccupancyMaps,
     PolicyResult,
     Report,
@@ -120,14 +122,29 @@ def compete(
     filmed: list[int] = []
     if num_films and can_render(env):
         filmed = worth_filming(contestants, evaluations, num_films)
+    experts = [e for c, e in zip(contestants, evaluations, strict=True) if c.kind == "expert"]
+    reference = ways_of(experts[0]) if experts else None
     return [
         Outcome(
             evaluation=evaluation,
-            result=_summary(contestant, evaluation, wall, seed),
+            result=_summary(contestant, evaluation, wall, seed, reference),
             films=_films(env, contestant, starts, filmed, seed) if filmed else (),
         )
         for contestant, evaluation, wall in zip(contestants, evaluations, walls, strict=True)
     ]
+
+
+def ways_of(evaluation: Evaluation) -> Ways | None:
+    """Return which way each episode took; None if the env does not know its ways."""
+    if evaluation.modes is None:
+        return None
+    return Ways(
+        modes=evaluation.modes,
+        success=evaluation.success,
+        group=evaluation.group,
+        track=evaluation.mode_track,
+        paths=evaluation.positions,
+    )
 
 
 def worth_filming(
@@ -201,6 +218,7 @@ def report_of(
     maps: OccupancyMaps | None = None,
     regime: Sequence[Fact] = (),
     caveats: Sequence[str] = (),
+    mean_tests: Sequence[MeanTest] = (),
 ) -> Report:
     """Return the report of a comparison."""
     return make_report(
@@ -217,6 +235,7 @@ def report_of(
         versions=versions(),
         wall_s=wall_s,
         wording=CAR_WORDING if isinstance(env, Car) else None,
+        mean_tests=mean_tests,
     )
 
 
@@ -245,7 +264,19 @@ def publish(report: Report, outcomes: Sequence[Outcome], folder: Path) -> Path:
     return write_report(report, folder, videos=by_group)
 
 
-def _summary(contestant: Contestant, evaluation: Evaluation, wall: float, seed: int) -> PolicyResult:
+def _modes(
+    contestant: Contestant, evaluation: Evaluation, seed: int, reference: Ways | None
+) -> ModeSummary | None:
+    ways = ways_of(evaluation)
+    if ways is None or evaluation.num_modes is None:
+        return None
+    other = None if contestant.kind == "expert" else reference
+    return summarise_modes(ways, num_modes=evaluation.num_modes, reference=other, seed=seed)
+
+
+def _summary(
+    contestant: Contestant, evaluation: Evaluation, wall: float, seed: int, reference: Ways | None
+) -> PolicyResult:
     return summarise(
         contestant.name,
         kind=contestant.kind,
@@ -260,5 +291,6 @@ def _summary(contestant: Contestant, evaluation: Evaluation, wall: float, seed: 
         train_wall_s=contestant.train_wall_s,
         rollout_wall_s=wall,
         note=contestant.note,
+        modes=_modes(contestant, evaluation, seed, reference),
         seed=seed,
     )

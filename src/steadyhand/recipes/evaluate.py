@@ -1,17 +1,19 @@
 """Run policies from the same starts and compare them: the run behind `steadyhand eval`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from steadyhand.analysis.results import Fact, Report
+from steadyhand.analysis.results import Fact, MeanTest, Report
 from steadyhand.core.errors import ConfigError
+from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors import PolicyExecutor
+from steadyhand.rollout.samples import mean_versus_sample
 
 MAX_ROWS = 64
 
@@ -42,12 +44,13 @@ def evaluate_policies(
         contestants.append(Contestant(name="expert", controller=expert, kind="expert"))
     for path in run.policies:
         policy = open_policy(path, env.spec)
-        controller = RecedingHorizon(policy, num_rows=env.num_rows, deterministic=run.deterministic)
+        controller = run.executor.build(policy, num_rows=env.num_rows, deterministic=run.deterministic)
         contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
     start_run(run, folder, resume=True)
     starts = env.starts(run.family, run.num_starts, seed=run.seed)
     outcomes = compete(env, contestants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
     evaluations = [outcome.evaluation for outcome in outcomes]
+    mean_tests = _mean_tests(env, contestants, starts, run, on_step=on_step) if run.mean_of else ()
     report = report_of(
         env,
         outcomes,
@@ -55,13 +58,55 @@ def evaluate_policies(
         setting=(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
-            Fact(name="Answers", value="modes" if run.deterministic else "samples"),
+            Fact(name="Execution", value=str(run.executor)),
+            Fact(name="Answers", value=_answers(contestants)),
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,
         maps=occupancy(env, evaluations, expert="expert") if run.expert is not None else None,
+        mean_tests=mean_tests,
     )
     return report, publish(report, outcomes, folder)
+
+
+def _mean_tests(
+    env: BatchEnv,
+    contestants: Sequence[Contestant],
+    starts: Sequence[Start],
+    run: EvalRun,
+    *,
+    on_step: Callable[[str], Tick] | None,
+) -> tuple[MeanTest, ...]:
+    """Run the mean-versus-sample test of every policy whose class draws; the others have one answer."""
+    tests: list[MeanTest] = []
+    for entry in contestants:
+        if not isinstance(entry.controller, PolicyExecutor) or not entry.controller.policy.head.draws:
+            continue
+        tick = None if on_step is None else on_step(f"{entry.name}, mean against sample")
+        policy = entry.controller.policy
+        found = mean_versus_sample(env, policy, starts, seed=run.seed, num_samples=run.mean_of, on_step=tick)
+        tests.append(
+            MeanTest(
+                name=entry.name,
+                num_samples=run.mean_of,
+                mean_successes=int(found.mean.success.sum()),
+                sample_successes=int(found.sample.success.sum()),
+                success=found.success,
+            )
+        )
+    return tuple(tests)
+
+
+def _answers(contestants: Sequence[Contestant]) -> str:
+    """Say whether modes or samples were driven with; each policy's own where they differ."""
+    kinds = {
+        entry.name: "modes" if entry.controller.deterministic else "samples"
+        for entry in contestants
+        if isinstance(entry.controller, PolicyExecutor)
+    }
+    if len(set(kinds.values())) <= 1:
+        return next(iter(kinds.values()), "none")
+    return ", ".join(f"{kind} of {name}" for name, kind in kinds.items())
 
 
 def _counted(number: int) -> str:

@@ -9,11 +9,18 @@ import numpy as np
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.specs import EnvSpec
+from steadyhand.envs.avoiding.config import AvoidingConfig
+from steadyhand.envs.avoiding.env import Avoiding
 from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.env import Car
+from steadyhand.envs.catalogue import EnvConfig
+from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.envs.forks.env import Forks
 from steadyhand.experts.base import Expert
 from steadyhand.experts.network import WeightsExpert
 from steadyhand.experts.pure_pursuit import PurePursuit
+from steadyhand.experts.scripted import AvoidingDemonstrator, ForksDemonstrator
 from steadyhand.recipes.policies import open_policy
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.labelled import Labelled
@@ -31,6 +38,30 @@ class PurePursuitExpert:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForksExpert:
+    """Passes the disc of the env forks on either side; see `experts.scripted`.
+
+    Attributes:
+        left_share: Share of episodes in which it passes on the left.
+        spread: Half width of the variation between episodes at the middle of the disc [m].
+    """
+
+    left_share: float = 0.5
+    spread: float = 0.06
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvoidingExpert:
+    """Takes all 24 routes of the env avoiding in turn; see `experts.scripted`.
+
+    Attributes:
+        spread: Half width of the variation between episodes in each gap [m].
+    """
+
+    spread: float = 0.012
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyExpert:
     """A saved policy as the expert.
 
@@ -41,7 +72,7 @@ class PolicyExpert:
     path: Path
 
 
-ExpertConfig = PurePursuitExpert | WeightsExpert | PolicyExpert
+ExpertConfig = PurePursuitExpert | ForksExpert | AvoidingExpert | WeightsExpert | PolicyExpert
 
 
 def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
@@ -54,12 +85,16 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
     match config:
         case PurePursuitExpert():
             if not isinstance(env, Car):
-                raise CapabilityError(
-                    "Pure pursuit drives the car and nothing else.",
-                    got=env.spec.env_id,
-                    hint="name another with --expert: a file of weights, or the folder of a policy",
-                )
+                raise _stranger("Pure pursuit", env)
             return PurePursuit(env.config, lookahead=config.lookahead)
+        case ForksExpert():
+            if not isinstance(env, Forks):
+                raise _stranger("The scripted expert of forks", env)
+            return ForksDemonstrator(env.config, left_share=config.left_share, spread=config.spread)
+        case AvoidingExpert():
+            if not isinstance(env, Avoiding):
+                raise _stranger("The scripted expert of avoiding", env)
+            return AvoidingDemonstrator(env.config, spread=config.spread)
         case WeightsExpert():
             expert = config.build(env.spec.action)
             _try(expert, env.spec)
@@ -81,9 +116,48 @@ def _try(expert: Expert, spec: EnvSpec) -> None:
     expert.action(made_up, made_up)
 
 
-def expert_from_text(text: str) -> ExpertConfig:
-    """Read an expert from the command line: "pure-pursuit", a file of weights or a policy folder."""
+def _stranger(expert: str, env: BatchEnv) -> CapabilityError:
+    return CapabilityError(
+        f"{expert} does not know this env.",
+        got=env.spec.env_id,
+        hint="name another with --expert: a file of weights, or the folder of a policy",
+    )
+
+
+def default_expert(env: EnvConfig) -> ExpertConfig | None:
+    """Return the expert that comes along with an env; None for Gymnasium's, which bring none."""
+    match env:
+        case CarConfig():
+            return PurePursuitExpert()
+        case ForksConfig():
+            return ForksExpert()
+        case AvoidingConfig():
+            return AvoidingExpert()
+        case _:
+            return None
+
+
+def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:
+    """Read an expert from the command line.
+
+    Args:
+        text: "auto", "pure-pursuit", "scripted" (forks, avoiding), a file of weights or a policy folder.
+        env: The env that it is to act in.
+
+    Raises:
+        CapabilityError: There is no such expert, or none comes along with the env.
+    """
     path = Path(text)
+    if text in ("auto", "scripted"):
+        expert = default_expert(env)
+        if expert is None or (text == "scripted" and isinstance(expert, PurePursuitExpert)):
+            raise CapabilityError(
+                "No such expert comes along with this env.",
+                got=f"--expert {text} for {type(env).__name__}",
+                available=["FILE.npz", "FILE.safetensors", "a policy folder"],
+                hint="name one with --expert",
+            )
+        return expert
     if text == "pure-pursuit":
         return PurePursuitExpert()
     if path.suffix in (".npz", ".safetensors"):
@@ -95,5 +169,5 @@ def expert_from_text(text: str) -> ExpertConfig:
     raise CapabilityError(
         "There is no such expert.",
         got=text,
-        available=["pure-pursuit", "FILE.npz", "FILE.safetensors", "a policy folder"],
+        available=["auto", "pure-pursuit", "scripted", "FILE.npz", "FILE.safetensors", "a policy folder"],
     )

@@ -77,7 +77,7 @@ class PolicyLearner:
         save_policy(policy, folder / "policy")
 
     def controller(self, folder: Path, *, num_rows: int) -> Controller:
-        """Return the policy in `folder` as a controller that answers with its mode."""
+        """Return the policy in `folder` as a controller that answers as its class does."""
         return RecedingHorizon(load_policy(folder / "policy"), num_rows=num_rows)
 
     def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:

@@ -11,6 +11,7 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experts import ExpertConfig, PurePursuitExpert
+from steadyhand.rollout.executors import ExecutorConfig, Receding
 from steadyhand.training.config import TrainConfig
 
 
@@ -150,7 +151,9 @@ class EvalRun:
         num_starts: Number of starts.
         family: Family of the starts.
         num_videos: Starts to film.
-        deterministic: Ask for the policies' modes rather than samples.
+        executor: What makes controllers of the policies.
+        deterministic: Ask for the policies' modes (True) or samples (False); None does what each class does.
+        mean_of: Also test each policy that draws by the mean of so many samples; 0 leaves the test out.
         seed: Of starts and samples.
     """
 
@@ -160,5 +163,15 @@ class EvalRun:
     num_starts: int = 64
     family: Family = "test"
     num_videos: int = 1
-    deterministic: bool = True
+    executor: ExecutorConfig = field(default_factory=Receding)
+    deterministic: bool | None = None
+    mean_of: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mean_of < 0 or self.mean_of == 1:
+            raise ConfigError(
+                "mean_of is how many samples are averaged.",
+                got=self.mean_of,
+                expected="2 or more, or 0 for none",
+            )

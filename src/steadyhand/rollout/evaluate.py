@@ -3,11 +3,12 @@
 All controllers that are compared run from the same starts, so differences can be taken start by start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int, Int64
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
@@ -29,6 +30,11 @@ class Evaluation:
         error: (n, T) error of the task after each step, NaN after the end; None if the env names none.
         positions: One (t, 2) array for each episode [m]; None if the env has no position.
         control_dt: Time between steps [s].
+        group: (n,) episodes of equal number began with the same observation; numbered as they first appear,
+            so that controllers that ran from the same starts have the same numbers.
+        num_modes: In how many ways the task can be done; None if the env does not know.
+        modes: (n,) the way that was taken, as the env saw it at the end; -1 where it was open. None likewise.
+        mode_track: (n, T) the way after each step, -1 while it was open and after the end. None likewise.
     """
 
     name: str
@@ -40,6 +46,10 @@ class Evaluation:
     error: Float32[np.ndarray, "n T"] | None
     positions: tuple[Float32[np.ndarray, "_ 2"], ...] | None
     control_dt: float
+    group: Int64[np.ndarray, " n"]
+    num_modes: int | None = None
+    modes: Int64[np.ndarray, " n"] | None = None
+    mode_track: Int[np.ndarray, "n T"] | None = None
 
     @property
     def first_failure(self) -> Float64[np.ndarray, " n"]:
@@ -55,6 +65,7 @@ class _Log:
         self._env = env
         self._positions = positions and _offers(env.position)
         self._has_error = _offers(env.error)
+        self._num_modes = env.num_modes if _offers(env.mode) else None
         horizon = env.spec.max_episode_steps
         self.error = np.full((count, horizon if self._has_error else 0), np.nan, dtype=np.float32)
         self.track = np.zeros((count, horizon if self._positions else 0, 2), dtype=np.float32)
@@ -62,6 +73,11 @@ class _Log:
         self.terminated = np.zeros(count, dtype=bool)
         self.returns = np.zeros(count)
         self.lengths = np.zeros(count, dtype=np.int64)
+        self.group = np.zeros(count, dtype=np.int64)
+        self._first_seen: dict[bytes, int] = {}
+        self.modes = np.full(count, -1, dtype=np.int64)
+        narrow = np.int8 if (self._num_modes or 0) <= np.iinfo(np.int8).max else np.int32
+        self.mode_track = np.full((count, horizon if self._num_modes else 0), -1, dtype=narrow)
 
     def __call__(self, event: StepEvent) -> None:
         index, time = event.start_index, event.time
@@ -71,7 +87,12 @@ class _Log:
             self.error[index, time] = self._env.error(event.rows)
         if self._positions:
             self.track[index, time] = self._env.position(event.rows)
+        self._note_beginnings(event)
         ended = event.ended
+        if self._num_modes is not None:
+            mode = self._env.mode(event.rows)
+            self.mode_track[index, time] = mode
+            self.modes[index[ended]] = mode[ended]
         self.success[index[ended]] = event.result.success[ended]
         self.terminated[index[ended]] = event.result.terminated[ended]
 
@@ -89,7 +110,17 @@ class _Log:
             error=self.error if self._has_error else None,
             positions=paths,
             control_dt=self._env.spec.control_dt,
+            group=self.group,
+            num_modes=self._num_modes,
+            modes=None if self._num_modes is None else self.modes,
+            mode_track=None if self._num_modes is None else self.mode_track,
         )
+
+    def _note_beginnings(self, event: StepEvent) -> None:
+        for place in np.flatnonzero(event.time == 0):
+            key = _digest(event.observation, int(place))
+            # Rows are refilled in the order of the starts, so "first" does not depend on who drives.
+            self.group[event.start_index[place]] = self._first_seen.setdefault(key, len(self._first_seen))
 
 
 def evaluate(
@@ -123,6 +154,13 @@ def evaluate(
         if on_step is not None:
             on_step(ended, len(starts))
     return log.result(name, tuple(starts))
+
+
+def _digest(observation: Mapping[str, np.ndarray], row: int) -> bytes:
+    digest = blake2b(digest_size=16)
+    for name in sorted(observation):
+        digest.update(np.ascontiguousarray(observation[name][row]).tobytes())
+    return digest.digest()
 
 
 def _offers(capability: Callable[[np.ndarray], np.ndarray]) -> bool:

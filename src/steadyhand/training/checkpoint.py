@@ -121,12 +121,14 @@ class Checkpoints:
         if state.get("version") != VERSION:
             raise ArtifactError(f"{folder} has another version.", got=state.get("version"), expected=VERSION)
         now, then = to_data(self._config), state["config"]
+        initial = to_data(type(self._config)())  # what a setting was before it could be chosen
         for name in (field.name for field in fields(self._config)):
-            if name not in _FREE_TO_CHANGE and _plain(now[name]) != _plain(then.get(name)):
+            before = then.get(name, initial[name])
+            if name not in _FREE_TO_CHANGE and _plain(now[name]) != _plain(before):
                 raise ConfigError(
                     f"The run in {folder.parent} was started with another {name}.",
                     got=now[name],
-                    expected=then.get(name),
+                    expected=before,
                     hint="resume with the same settings, or start afresh with resume=False",
                 )
         if state["data"] != self._fingerprint:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from steadyhand.core.errors import ConfigError
 
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "linear", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,16 @@ class TrainConfig:
         num_steps: Gradient steps.
         batch_size: Windows in a batch. Batches run across the ends of epochs: no window is left out.
         learning_rate: Of AdamW, after the warm-up.
-        weight_decay: Of AdamW.
+        weight_decay: Of AdamW. At 0 AdamW is Adam.
         betas: Of AdamW.
-        schedule: "cosine" falls to zero at `num_steps`.
+        decay_exempt: Spare biases, norms, embeddings and position tables the weight decay (GPT-2's rule).
+        encoder_learning_rate: That of a policy's encoder, where it differs (a backbone); 0 leaves it as it
+            is. None means `learning_rate`.
+        encoder_weight_decay: Likewise; None means `weight_decay`.
+        schedule: "cosine" and "linear" fall to `final_share` of the learning rate.
+        final_share: What is left of the learning rate at the end of the fall.
         warmup_steps: Steps of linear rise before it.
+        fall_steps: Step at which the fall ends, after which the rate stays; None means `num_steps`.
         ema: Average of the weights, which is then what the trained model holds; None trains without.
         clip_norm: Largest norm of the gradient; None does not clip.
         validation_every: Steps between validations and evaluations, also done at the end; 0 means only there.
@@ -48,6 +54,9 @@ class TrainConfig:
         log_every: Steps between lines in metrics.jsonl.
         seed: Of the order of the data and of the noise.
         num_threads: Threads of torch.
+        compile: Compile the nets with torch.compile, which takes tens of seconds at first and pays off in
+            long runs; where that fails the run says so and goes on without. Losses agree to rounding, not
+            bit for bit.
     """
 
     num_steps: int = 10_000
@@ -55,8 +64,13 @@ class TrainConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6
     betas: tuple[float, float] = (0.9, 0.999)
+    decay_exempt: bool = False
+    encoder_learning_rate: float | None = None
+    encoder_weight_decay: float | None = None
     schedule: Schedule = "cosine"
+    final_share: float = 0.0
     warmup_steps: int = 100
+    fall_steps: int | None = None
     ema: EmaConfig | None = None
     clip_norm: float | None = None
     validation_every: int = 0
@@ -64,6 +78,7 @@ class TrainConfig:
     log_every: int = 100
     seed: int = 0
     num_threads: int = 1
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "batch_size", "log_every", "num_threads"):
@@ -71,3 +86,14 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
         if not self.learning_rate > 0:
             raise ConfigError("learning_rate must be positive.", got=self.learning_rate)
+        for name in ("encoder_learning_rate", "encoder_weight_decay", "weight_decay"):
+            if (value := getattr(self, name)) is not None and not value >= 0:
+                raise ConfigError(f"{name} must not be negative.", got=value, expected=">= 0")
+        if not 0 <= self.final_share <= 1:
+            raise ConfigError("final_share is a share.", got=self.final_share, expected="0 to 1")
+        if self.fall_steps is not None and self.fall_steps <= self.warmup_steps:
+            raise ConfigError(
+                "The learning rate cannot fall before it has risen.",
+                got=f"fall_steps = {self.fall_steps}",
+                expected=f"> warmup_steps = {self.warmup_steps}",
+            )

@@ -17,9 +17,10 @@ from steadyhand.data.sampler import Sampler
 from steadyhand.policies.threads import use_threads
 from steadyhand.policies.trainable import Trainable
 from steadyhand.training.checkpoint import Checkpoints
+from steadyhand.training.compiling import CompiledNets
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.metrics import Bar, Line, Metrics
-from steadyhand.training.optim import Ema, adamw, learning_rate
+from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
 from steadyhand.training.prepare import prepare
 from steadyhand.training.source import Source, StepNoise, device_of
 
@@ -37,7 +38,8 @@ class FitResult:
     """What came of a run.
 
     Attributes:
-        steps: Gradient steps, those before a resume included.
+        steps: Gradient steps, those before a resume included; 1 where there is nothing to train, such as a
+            policy in closed form.
         train_loss: Mean training loss over the last line of the history.
         validation_loss: Loss on the validation source at the end, of the averaged weights if there are any.
         wall_time_s: Time that this call took [s].
@@ -64,6 +66,7 @@ def fit(
 ) -> FitResult:
     """Train in place; afterwards the module holds the averaged weights, if `config.ema` asks for them.
 
+    A module without trainable parameters is prepared, its loss is taken once, and that is the whole run.
     The same arguments give the same weights, bit for bit on a CPU, also across a kill and a resume.
 
     Args:
@@ -89,7 +92,7 @@ def fit(
         lines = loop.run(resume=resume, progress=progress)
     last = lines[-1]
     return FitResult(
-        steps=config.num_steps,
+        steps=int(last["step"]),
         train_loss=last["loss"],
         validation_loss=last.get("validation_loss"),
         wall_time_s=time.perf_counter() - began,
@@ -120,7 +123,10 @@ class _Loop(Generic[BatchT]):
         self._noise = StepNoise(config.seed, "noise", device=device_of(trainable))
         self._optimizer = adamw(trainable, config)
         self._parameters = [p for p in trainable.parameters() if p.requires_grad]
-        self._ema = None if config.ema is None else Ema(trainable, config.ema)
+        # Without parameters `prepare` was all of the training: the loss is taken once.
+        self._num_steps = config.num_steps if self._parameters else 1
+        self._nets = CompiledNets(trainable, is_on=config.compile)
+        self._ema = None if config.ema is None or not self._parameters else Ema(trainable, config.ema)
         self._checkpoints = None if folder is None else self._make_checkpoints(folder)
         self._losses: list[Tensor] = []
         self._norm = torch.zeros(())
@@ -135,8 +141,8 @@ class _Loop(Generic[BatchT]):
         metrics = Metrics(path, resume_at=start)
         clock, since = time.perf_counter(), start
         self._trainable.train()
-        with Bar(total=config.num_steps, done=start, is_on=progress) as bar:
-            for done in range(start + 1, config.num_steps + 1):
+        with Bar(total=self._num_steps, done=start, is_on=progress) as bar:
+            for done in range(start + 1, self._num_steps + 1):
                 self._step(done - 1)
                 if not self._is_due(done):
                     continue
@@ -156,21 +162,26 @@ class _Loop(Generic[BatchT]):
         """Take gradient step `step`, counted from 0, without waiting for the device."""
         config = self._config
         batch = self._train.batch(self._sampler.batch_indices(step))
-        loss = self._trainable.loss_rows(batch, self._noise.at(step)).mean()
-        for parameter in self._parameters:
-            parameter.grad = None  # what zero_grad does, without its bookkeeping: 3 % of a small step
-        loss.backward()
+        loss = self._nets.run(lambda: self._gradients(batch, step))
         if config.clip_norm is not None:
             self._norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+        set_learning_rate(self._optimizer, config, step)
         self._optimizer.step()
         if self._ema is not None:
             self._ema.update(step)
-        self._losses.append(loss.detach())
+        self._losses.append(loss)
+
+    def _gradients(self, batch: BatchT, step: int) -> Tensor:
+        """Put the gradients of a batch into the parameters and return its loss."""
+        loss = self._trainable.loss_rows(batch, self._noise.at(step)).mean()
+        for parameter in self._parameters:
+            parameter.grad = None  # what zero_grad does, without its bookkeeping: 3 % of a small step
+        if self._parameters:
+            loss.backward()
+        return loss.detach()
 
     def _on_beat(self, done: int, every: int) -> bool:
-        return done == self._config.num_steps or (every > 0 and done % every == 0)
+        return done == self._num_steps or (every > 0 and done % every == 0)
 
     def _is_due(self, done: int) -> bool:
         """Return whether to write a line: also at validations and checkpoints, so a resume repeats it."""

@@ -11,28 +11,78 @@ from steadyhand.training.config import EmaConfig, TrainConfig
 
 
 def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW, one fused kernel a step, over the parameters that are not frozen."""
+    """Return AdamW, one fused kernel a step, over the parameters that are not frozen.
+
+    Parameters with the same settings form one group, whose peak learning rate is its "base_lr"; where no
+    setting tells parameters apart there is one group, in the module's order.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(_settings(module, name, config), []).append(parameter)
     return torch.optim.AdamW(
-        [parameter for parameter in module.parameters() if parameter.requires_grad],
+        [
+            {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
+        ]
+        or [{"params": [], "base_lr": config.learning_rate}],  # a module in closed form
         lr=config.learning_rate,
         betas=config.betas,
-        weight_decay=config.weight_decay,
         fused=True,
     )
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Return the learning rate of gradient step `step`, counted from 0."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> None:
+    """Give every group the learning rate of gradient step `step`, counted from 0."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(config, step, peak=group["base_lr"])
+
+
+def learning_rate(config: TrainConfig, step: int, *, peak: float | None = None) -> float:
+    """Return the learning rate of gradient step `step`, counted from 0.
+
+    Args:
+        config: Schedule.
+        step: Gradient step.
+        peak: Learning rate between rise and fall; `config.learning_rate` if None.
+    """
+    peak = config.learning_rate if peak is None else peak
     warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    end = config.num_steps if config.fall_steps is None else config.fall_steps
+    progress = min(1.0, max(0, step - config.warmup_steps) / max(1, end - config.warmup_steps))
     match config.schedule:
         case "constant":
-            return config.learning_rate * warmup
+            left = 1.0
         case "cosine":
-            rest = max(1, config.num_steps - config.warmup_steps)
-            progress = min(1.0, max(0, step - config.warmup_steps) / rest)
-            return config.learning_rate * warmup * 0.5 * (1.0 + math.cos(math.pi * progress))
+            left = 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "linear":
+            left = 1.0 - progress
         case _:
             assert_never(config.schedule)
+    return peak * warmup * (config.final_share + (1.0 - config.final_share) * left)
+
+
+def _settings(module: nn.Module, name: str, config: TrainConfig) -> tuple[float, float]:
+    """Return (learning rate, weight decay) of a parameter."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if name.split(".", 1)[0] == "encoder":
+        rate = rate if config.encoder_learning_rate is None else config.encoder_learning_rate
+        decay = decay if config.encoder_weight_decay is None else config.encoder_weight_decay
+    if config.decay_exempt and not _multiplies(module, name):
+        decay = 0.0
+    return rate, decay
+
+
+def _multiplies(module: nn.Module, name: str) -> bool:
+    """Return whether a parameter is a weight that multiplies its input: of a linear, conv or recurrent layer.
+
+    Everything else (biases, scales of norms, embeddings, position tables, learned queries) is added or
+    looked up, and pulling it towards zero would only shift it.
+    """
+    owner, _, own = name.rpartition(".")
+    layer = module.get_submodule(owner)
+    parameter = module.get_parameter(name)
+    return own.startswith("weight") and parameter.ndim > 1 and not isinstance(layer, nn.Embedding)
 
 
 class Ema:

@@ -1,5 +1,6 @@
 """What the loop draws from: batches by step, random numbers by step."""
 
+from itertools import chain
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -47,5 +48,6 @@ class StepNoise:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return where a module's parameters are."""
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    """Return where a module's parameters are, or its buffers if it has none."""
+    first = next(chain(module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if first is None else first.device

@@ -23,7 +23,8 @@ FLAGS = {
         "--observation", "--encoder", "--head", "--n-obs-steps", "--horizon", "--n-action-steps", "--steps",
         "--batch-size", "--learning-rate", "--validation-fraction", "--control-dt", "--config", "--resume",
     },
-    "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"},
+    "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
+    | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},
     "correct dagger": CORRECT | {
         "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
     },
@@ -31,6 +32,7 @@ FLAGS = {
     "data info": {"--help"},
     "data check": {"--help", "--depth"},
     "data compact": {"--help"},
+    "data modes": {"--help", "--features", "--horizon", "--neighbours", "--states", "--seed"},
 }  # fmt: skip
 """Every flag there is. Scripts depend on them: what is taken away or renamed belongs into the CHANGELOG."""
 
@@ -110,6 +112,8 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["eval", "nowhere", "--env", "car"], "no policy in nowhere"),
         (["eval", "--env", "car", "--expert", "none"], "nobody to evaluate"),
         (["eval", "--env", "car", "--starts", "0"], "at least one start"),
+        (["eval", "--env", "car", "--sample", "--mode"], "samples or with its mode"),
+        (["eval", "--env", "car", "--executor", "ensemble", "--delay", "2"], "predicts at every step"),
         (["correct", "dager", "car"], "did you mean 'dagger'?"),
         (["correct", "dagger"], "ENV"),
         (["correct", "dagger", "car", "--rounds", "0"], "must be positive"),

@@ -7,7 +7,7 @@ import pytest
 
 from steadyhand.core.errors import SpecError
 from steadyhand.envs.car import Camera, Car, CarConfig, Lidar
-from steadyhand.envs.car.retina import GREY_SKY
+from steadyhand.envs.car.retina import GREY_SKY, SKY
 from steadyhand.envs.car.track import load_track
 
 SENSES = ("state", "lidar", "retina")
@@ -155,3 +155,33 @@ def test_state_previews_the_curvature_ahead():
         s = snapshot["values"][row, 5] + 0.9
         nearest = round(float(s) / track.spacing) % len(track.table)
         assert told[row, names.index("curvature_90cm")] == track.table[nearest, 3]
+
+
+def test_the_large_camera_is_a_sense_of_its_own():
+    """66 x 200 RGB: the ground fills the picture, and the right line of the road is right of the left one."""
+    config = CarConfig(observation=("camera", "retina"), start_lateral_std=0.0, start_heading_std=0.0)
+    env, rows = Car(config, num_rows=3), np.arange(3)
+    env.reset(env.starts("train", 3), rows)
+    seen = env.observe(rows)
+    assert env.spec.observation["observation.images.camera"].shape == (66, 200, 3)
+    picture = seen["observation.images.camera"].astype(int)
+    assert picture.shape == (3, 66, 200, 3)
+    assert seen["observation.images.front"].shape == (3, 30, 32, 1)
+    near = picture[:, 60]
+    white = near.min(axis=2) > 170
+    grass = near[..., 1] > near[..., 0] + 20
+    for row in range(3):
+        columns = np.flatnonzero(white[row])
+        assert (columns < 100).any()
+        assert (columns > 100).any()
+        assert grass[row, :10].all()
+        assert grass[row, -10:].all()
+        assert not grass[row, 95:105].any()
+    assert not (picture[:, 20:] == SKY).all(axis=3).any()
+
+
+def test_the_large_camera_looks_at_the_same_ground_as_an_equal_small_one():
+    camera = Camera.pilotnet()
+    env, rows = placed(2, observation=("camera", "retina"), camera=camera)
+    seen = env.observe(rows)
+    np.testing.assert_array_equal(seen["observation.images.camera"], seen["observation.images.front"])

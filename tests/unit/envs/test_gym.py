@@ -85,3 +85,17 @@ def test_envs_package_does_not_load_gymnasium():
     code = "import sys, steadyhand.envs; print('gymnasium' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("name", ["Forks", "Avoiding"])
+def test_gymnasium_accepts_the_point_envs(name):
+    env = gymnasium.make(f"steadyhand/{name}-v0", render_mode="rgb_array")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(infinity|not within|skip_render_check|normalized).*")
+        check_env(env.unwrapped)
+    assert env.metadata["render_fps"] == round(1 / env.unwrapped.batch.spec.control_dt)
+    env.close()
+    envs = gymnasium.make_vec(f"steadyhand/{name}-v0", num_envs=3)
+    seen, _ = envs.reset(seed=1)
+    assert envs.observation_space.contains(seen)
+    envs.close()

@@ -61,6 +61,51 @@ def test_gaussian_samples_have_its_moments() -> None:
     assert torch.equal(head.mode(one)[0], mean)
 
 
+@pytest.mark.parametrize("std", ["state", "global", "fixed"])
+def test_squashed_gaussian_density_is_that_of_torch(std: str) -> None:
+    bounded = ChunkSpec(horizon=H, action_dim=A, is_bounded=True)
+    with scoped(0):
+        head = Gaussian(std=std, init_std=0.4, squash=True).build(ContextSpec(num_tokens=1, width=C), bounded)  # pyright: ignore
+    wanted = target(torch.linspace(-0.99, 0.99, B * H * A).view(B, H, A), pads=2)
+    mean, scale = head.distribution(context())
+    normal = torch.distributions.Normal(mean.double(), scale.double().expand_as(mean))
+    squashed = torch.distributions.TransformedDistribution(normal, torch.distributions.TanhTransform())
+    reference = squashed.log_prob(wanted.actions.double()).sum(-1).float()
+    torch.testing.assert_close(
+        -head.loss(context(), wanted, NoNoise()).value, reference, rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(
+        head.log_prob(context(), wanted), (reference * wanted.weight).sum(1), rtol=1e-4, atol=1e-4
+    )
+    assert torch.equal(head.mode(context()), mean.tanh())
+
+
+def test_squashed_gaussian_integrates_to_one_and_stays_inside() -> None:
+    chunk = ChunkSpec(horizon=1, action_dim=1, is_bounded=True)
+    with scoped(1):
+        head = Gaussian(init_std=0.7, squash=True).build(ContextSpec(num_tokens=1, width=C), chunk)
+    one, count = Context.single(torch.ones(1, C)), 20_001
+    grid = torch.linspace(-0.999, 0.999, count)
+    density = head.log_prob(one.rows(count), target(grid.view(-1, 1, 1))).exp()
+    assert torch.trapezoid(density, grid).item() == pytest.approx(1.0, abs=2e-3)
+    drawn = head.sample(one.rows(count), GeneratorNoise.seeded(0))
+    assert drawn.abs().max() < 1.0
+    below = torch.trapezoid(density[: count // 2 + 1], grid[: count // 2 + 1]).item()
+    assert (drawn < 0).float().mean().item() == pytest.approx(below, abs=0.015)
+
+
+def test_squashed_gaussian_survives_targets_at_the_ends() -> None:
+    bounded = ChunkSpec(horizon=H, action_dim=A, is_bounded=True)
+    head = Gaussian(squash=True).build(ContextSpec(num_tokens=1, width=C), bounded)
+    ends = torch.tensor([-1.0, 1.0]).expand(B, H, A)
+    value = head.loss(context(), target(ends), NoNoise()).value
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.parameters())
+    with pytest.raises(SpecError, match="min_max"):
+        Gaussian(squash=True).build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)
+
+
 def test_categorical_density_mode_and_loss_agree_with_softmax() -> None:
     with scoped(2):
         head = Categorical(hidden=(8,)).build(ContextSpec(num_tokens=1, width=C), DISCRETE)

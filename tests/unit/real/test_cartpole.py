@@ -7,9 +7,9 @@ import numpy as np
 from steadyhand.data.formats.arrays import open_npz
 from steadyhand.envs.catalogue import make
 from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicySpec
-from steadyhand.recipes.choices import policy_config
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.config import TrainConfig
@@ -22,8 +22,7 @@ def test_clone_reaches_475(shared_data: Path) -> None:
     frames = dataset.frames(("observation.state",))
     with np.load(path, allow_pickle=False) as arrays:
         assert len(frames) == len(arrays["acts"]) == len(arrays["obs"]) - frames.num_episodes
-    config = policy_config(dataset.observation, dataset.action)
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = Policy.build(PolicyConfig(head=Categorical()), PolicySpec.of_frames(frames))
     source = WindowSource(frames, policy.window)
     policy.fit_statistics(frames)
     fit(policy, source, config=TrainConfig(num_steps=1500, batch_size=64))

@@ -7,7 +7,9 @@ import pytest
 
 from steadyhand.core.errors import ArtifactError, ConfigError, SpecError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec, image_spec
+from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.car.config import CarConfig
+from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.encoders.image import SmallConv
@@ -16,11 +18,13 @@ from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.choices import default_features, env_from_text, full_name, policy_config
+from steadyhand.recipes.choices import Wish, default_features, env_from_text, full_name, learner_of
 from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.methods import recipe
 from steadyhand.recipes.policies import needed_features, open_policy
 from steadyhand.recipes.runs import TrainRun
 from steadyhand.testing import toy_frames
+from steadyhand.training.config import TrainConfig
 
 VECTOR, CAMERA = FeatureSpec(shape=(3,)), image_spec(8, 8, 1)
 BOTH = {STATE: VECTOR, "observation.images.front": CAMERA}
@@ -32,6 +36,12 @@ def test_an_env_is_named_with_its_senses_or_the_features_they_fill():
     named = env_from_text("car", observation=("observation.images.front", "observation.environment_state"))
     assert named.observation == ("retina", "lidar")
     assert env_from_text("car", observation=("state", "observation.state")).observation == ("state",)
+    assert env_from_text("car", observation=("camera",)).observation == ("camera",)
+    assert env_from_text("car", observation=("observation.images.camera",)).observation == ("camera",)
+    assert env_from_text("forks") == ForksConfig()
+    assert env_from_text("avoiding") == AvoidingConfig()
+    with pytest.raises(ConfigError, match="Only the car has a choice"):
+        env_from_text("forks", observation=("state",))
     assert env_from_text("CartPole-v1") == GymnasiumConfig(env_id="CartPole-v1")
 
 
@@ -56,9 +66,37 @@ def test_pictures_must_be_asked_for_beside_vectors():
     ],
 )
 def test_auto_picks_what_fits(observation, action, encoder, head):
-    config = policy_config(observation, action)
+    config, training = learner_of(Wish(), observation=observation, action=action, default=TrainConfig())
+    assert training == TrainConfig()
     assert (config.encoder, config.head) == (encoder, head)
     assert config.observation == tuple(observation)
+
+
+def test_a_recipe_brings_its_own_training_and_flags_override_it():
+    wish = Wish(recipe="diffusion_unet", steps=70)
+    policy, training = learner_of(wish, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
+    made = recipe("diffusion_unet", observation={STATE: VECTOR})
+    assert policy == made.policy
+    assert training == replace(made.training, num_steps=70, warmup_steps=7)
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        (Wish(recipe="difusion"), "no such recipe"),
+        (Wish(recipe="act", horizon=8), "says what the policy is made of"),
+        (Wish(head="Nonsense"), "no such part"),
+    ],
+)
+def test_wishes_that_make_no_sense(wish, message):
+    with pytest.raises(ConfigError, match=message):
+        learner_of(wish, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
+
+
+def test_a_recipe_for_pictures_refuses_vectors():
+    with pytest.raises(SpecError, match="pilotnet cannot read") as caught:
+        recipe("pilotnet", observation={STATE: VECTOR})
+    assert "PilotNet" in str(caught.value)
 
 
 ENV = EnvSpec(

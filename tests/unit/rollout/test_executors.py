@@ -1,11 +1,10 @@
-"""The receding-horizon executor against a brute-force oracle.
+"""The receding-horizon executor against a brute-force oracle, and what all executors refuse.
 
 The policy here spells its window out in its actions: which steps it saw, how many were padded, and which
 predicted step each action is. So every executed action tells exactly when and from what it was predicted.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,46 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadyhand.core.errors import SpecError
-from steadyhand.core.protocol import Actor
+from spelling import Agreeing, Case, Repeating, assert_continues_exactly, drive, spelled, spelling_policy
+from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.core.seeding import RowStreams
-from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
-from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Head, Loss
+from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
+from steadyhand.policies.contract import Context
+from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.rollout.executors import RecedingHorizon
-from steadyhand.rollout.session import Session, StepEvent
+from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon, TemporalEnsemble, prefix_weights
 
-
-class Spelling(Encoder):
-    """Context: episode number, observed times, number of padded steps."""
-
-    def __init__(self, n_obs_steps: int) -> None:
-        super().__init__()
-        self.spec = ContextSpec(num_tokens=1, width=n_obs_steps + 2)
-
-    def forward(self, observation, is_pad, noise):
-        state = observation[STATE]
-        padded = is_pad.sum(1, keepdim=True).float()
-        return Context.single(torch.cat([state[:, -1, :1], state[:, :, 1], padded], dim=1))
-
-
-class Repeating(Head):
-    """Chunk: the context at every step, then the number of the predicted step, then the noise."""
-
-    def __init__(self, chunk: ChunkSpec) -> None:
-        super().__init__()
-        self.chunk = chunk
-
-    def loss(self, context, target, noise) -> Loss:
-        raise NotImplementedError
-
-    def sample(self, context, noise, prefix=None):
-        steps = self.chunk.horizon
-        window = context.flat()[:, None].expand(-1, steps, -1)
-        number = torch.arange(steps).float()[None, :, None].expand(len(window), -1, 1)
-        return torch.cat([window, number, noise.normal(len(window), steps, 1)], dim=2)
+ONE = Case(n_obs_steps=1, horizon=1, n_action_steps=1, chunk_start=0)
 
 
 class Climbing(Repeating):
@@ -65,94 +35,10 @@ class Climbing(Repeating):
         return super().sample(Context(tokens=gradient), noise, prefix)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    n_obs_steps: int
-    horizon: int
-    n_action_steps: int
-    chunk_start: int
+class Drawing(Repeating):
+    """Of a class that drives with samples."""
 
-
-def spelling_policy(case: Case, *, head: type[Repeating] = Repeating) -> Policy:
-    config = PolicyConfig(
-        n_obs_steps=case.n_obs_steps,
-        horizon=case.horizon,
-        n_action_steps=case.n_action_steps,
-        chunk_start=case.chunk_start,
-        normalisation={STATE: "identity", "action": "identity"},
-    )
-    action = FeatureSpec(shape=(case.n_obs_steps + 4,))
-    spec = PolicySpec(observation={STATE: FeatureSpec(shape=(2,))}, action=action, control_dt=0.1)
-    chunk = ChunkSpec(horizon=case.horizon, action_dim=action.size)
-    policy = Policy(config, spec, Spelling(case.n_obs_steps), head(chunk))
-    for affine in policy.normaliser.values():
-        affine.fit(np.zeros((2, affine.scale.numel()), dtype=np.float32))
-    return policy
-
-
-class Clock(BatchEnv):
-    """Shows (episode number, time); an episode ends after the number of steps that its start names."""
-
-    def __init__(self, num_rows: int, *, action_dim: int) -> None:
-        self.num_rows = num_rows
-        self.spec = EnvSpec(
-            env_id="clock",
-            observation={STATE: FeatureSpec(shape=(2,))},
-            privileged={},
-            action=FeatureSpec(shape=(action_dim,)),
-            control_dt=0.1,
-            max_episode_steps=100,
-            task="",
-        )
-        self.seen = np.zeros((num_rows, 2), dtype=np.float32)
-        self.length = np.zeros(num_rows)
-
-    def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
-        raise NotImplementedError
-
-    def reset(self, starts: Sequence[Start], rows: np.ndarray) -> None:
-        self.seen[rows, 0] = [start.seed for start in starts]
-        self.seen[rows, 1] = 0
-        self.length[rows] = [start.options["length"] for start in starts]
-
-    def step(self, actions: np.ndarray, rows: np.ndarray) -> StepResult:
-        self.seen[rows, 1] += 1
-        ended = self.seen[rows, 1] >= self.length[rows]
-        return StepResult(
-            reward=np.zeros(len(rows), dtype=np.float32),
-            terminated=ended,
-            truncated=np.zeros(len(rows), dtype=bool),
-            success=np.zeros(len(rows), dtype=bool),
-        )
-
-    def observe(
-        self, rows: np.ndarray, *, view_offset: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, np.ndarray]:
-        return {STATE: self.seen[rows].copy()}
-
-
-def drive(case: Case, lengths: Sequence[int], num_rows: int, *, deterministic: bool) -> list[np.ndarray]:
-    """Return the executed actions of each episode, (length, A)."""
-    policy = spelling_policy(case)
-    env = Clock(num_rows, action_dim=policy.spec.action.size)
-    starts = [
-        Start(family="test", seed=100 + number, options={"length": float(length)})
-        for number, length in enumerate(lengths)
-    ]
-    actions: list[list[np.ndarray]] = [[] for _ in lengths]
-
-    def log(event: StepEvent) -> None:
-        assert (event.decision.actor == Actor.POLICY).all()
-        assert not event.decision.label_valid.any()
-        for place, number in enumerate(event.start_index.tolist()):
-            assert len(actions[number]) == event.time[place]
-            actions[number].append(event.decision.action[place].copy())
-
-    executor = RecedingHorizon(policy, num_rows=num_rows, deterministic=deterministic)
-    session = Session(env, executor, starts, seed=5, listeners=[log])
-    while session.step() is not None:
-        pass
-    return [np.array(episode) for episode in actions]
+    draws = True
 
 
 def oracle(case: Case, number: int, length: int) -> np.ndarray:
@@ -160,10 +46,7 @@ def oracle(case: Case, number: int, length: int) -> np.ndarray:
     rows: list[list[float]] = []
     for time in range(length):
         predicted_at = (time // case.n_action_steps) * case.n_action_steps
-        window = [max(0, predicted_at - back) for back in reversed(range(case.n_obs_steps))]
-        padded = sum(predicted_at - back < 0 for back in range(case.n_obs_steps))
-        step_of_chunk = time - predicted_at - case.chunk_start
-        rows.append([100 + number, *window, padded, step_of_chunk, 0.0])
+        rows.append(spelled(case, number, predicted_at=predicted_at, time=time))
     return np.array(rows, dtype=np.float32)
 
 
@@ -174,73 +57,65 @@ def cases(draw: st.DrawFn) -> Case:
     n_action_steps = draw(st.integers(1, 4))
     horizon = n_action_steps - chunk_start + draw(st.integers(0, 2))
     return Case(
-        n_obs_steps=n_obs_steps, horizon=horizon, n_action_steps=n_action_steps, chunk_start=chunk_start
+        n_obs_steps=n_obs_steps,
+        horizon=horizon,
+        n_action_steps=n_action_steps,
+        chunk_start=chunk_start,
+        history=draw(st.sampled_from(["sliding", "reset"])),
     )
 
 
 many_lengths = st.lists(st.integers(1, 9), min_size=1, max_size=7)
 
 
+def receding(case: Case, num_rows: int, *, deterministic: bool) -> RecedingHorizon:
+    return RecedingHorizon(spelling_policy(case), num_rows=num_rows, deterministic=deterministic)
+
+
 @given(case=cases(), lengths=many_lengths, num_rows=st.integers(1, 4))
 def test_every_action_was_predicted_when_and_from_what_it_should(case, lengths, num_rows):
-    driven = drive(case, lengths, num_rows, deterministic=True)
+    driven = drive(receding(case, num_rows, deterministic=True), lengths, num_rows)
     for number, length in enumerate(lengths):
         np.testing.assert_array_equal(driven[number], oracle(case, number, length))
+
+
+def test_a_history_that_resets_grows_from_one_step_to_all_of_them_and_is_emptied():
+    case = Case(n_obs_steps=3, horizon=1, n_action_steps=1, chunk_start=0, history="reset")
+    (driven,) = drive(receding(case, 1, deterministic=True), [8], 1)
+    windows = [[0, 0, 0], [0, 0, 1], [0, 1, 2], [3, 3, 3], [3, 3, 4], [3, 4, 5], [6, 6, 6], [6, 6, 7]]
+    np.testing.assert_array_equal(driven[:, 1:4], windows)
+    np.testing.assert_array_equal(driven[:, 4], [2, 1, 0, 2, 1, 0, 2, 1])
 
 
 @settings(max_examples=20)
 @given(case=cases(), lengths=many_lengths, num_rows=st.integers(2, 4), others=many_lengths)
 def test_what_a_row_samples_depends_on_neither_neighbours_nor_batch_size(case, lengths, num_rows, others):
-    alone = drive(case, lengths, 1, deterministic=False)
-    together = drive(case, lengths, num_rows, deterministic=False)
+    alone = drive(receding(case, 1, deterministic=False), lengths, 1)
+    together = drive(receding(case, num_rows, deterministic=False), lengths, num_rows)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
-    crowd = drive(case, [*lengths, *others], num_rows, deterministic=False)
+    crowd = drive(receding(case, num_rows, deterministic=False), [*lengths, *others], num_rows)
     for one, other in zip(alone, crowd, strict=False):
         np.testing.assert_array_equal(one, other)
     noise = np.concatenate([episode[:, -1] for episode in crowd])
     assert len(np.unique(noise)) == len(noise), "no two steps may share their noise"
 
 
-def history_of(case: Case, num_steps: int, num_rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (rows alive, observation) at each step; a row joins late and one starts afresh."""
-    generator = np.random.default_rng(1)
-    values = generator.normal(size=(num_steps, num_rows, 2)).astype(np.float32)
-    return [(np.flatnonzero(np.arange(num_rows) <= step), values[step]) for step in range(num_steps)]
-
-
+@pytest.mark.parametrize("history", ["sliding", "reset"])
 @pytest.mark.parametrize("cut", range(8))
-def test_a_restored_executor_continues_exactly(cut):
-    case = Case(n_obs_steps=3, horizon=5, n_action_steps=3, chunk_start=-1)
-    num_rows = 4
-    original = RecedingHorizon(spelling_policy(case), num_rows=num_rows, deterministic=False)
-    copy = RecedingHorizon(spelling_policy(case), num_rows=num_rows, deterministic=False)
-    streams = RowStreams.from_seed(3, num_rows)
-    kept: tuple[dict, dict] | None = None
-    expected: list[np.ndarray] = []
-    history = history_of(case, 9, num_rows)
+def test_a_restored_executor_continues_exactly(cut, history):
+    case = Case(n_obs_steps=3, horizon=5, n_action_steps=3, chunk_start=-1, history=history)
+    assert_continues_exactly(lambda: receding(case, 4, deterministic=False), cut)
 
-    def act(executor: RecedingHorizon, streams: RowStreams, step: int) -> np.ndarray:
-        rows, values = history[step]
-        if step in (0, 5):
-            executor.begin(rows[:1])
-        view = streams.take(rows)
-        action = executor.act({STATE: values[rows]}, {}, rows, view).action
-        view.advance()
-        return action
 
-    for step in range(9):
-        if step == cut:
-            kept = (original.state(), streams.state())
-        answer = act(original, streams, step)
-        if step >= cut:
-            expected.append(answer)
-    assert kept is not None
-    copy.restore(kept[0])
-    again = RowStreams.from_seed(0, num_rows)
-    again.restore(kept[1])
-    for step, answer in zip(range(cut, 9), expected, strict=True):
-        np.testing.assert_array_equal(act(copy, again, step), answer)
+@pytest.mark.parametrize(("head", "draws"), [(Repeating, False), (Drawing, True)])
+@pytest.mark.parametrize("executor", [RecedingHorizon, TemporalEnsemble])
+def test_unless_told_otherwise_a_policy_answers_as_its_class_does(executor, head, draws):
+    for deterministic, sampled in ((None, draws), (True, False), (False, True)):
+        made = executor(spelling_policy(ONE, head=head), num_rows=3, deterministic=deterministic)
+        noise = np.concatenate([episode[:, -1] for episode in drive(made, [2, 2, 2], 3)])
+        assert made.deterministic != sampled
+        assert (noise != 0.0).all() if sampled else (noise == 0.0).all()
 
 
 def test_a_head_may_take_gradients_while_it_answers():
@@ -252,6 +127,14 @@ def test_a_head_may_take_gradients_while_it_answers():
     np.testing.assert_array_equal(action, [[7.0, 3.0, 3.0, 1.0, 0.0, 0.0]])
 
 
+def test_an_observation_that_may_not_be_written_to_is_read_in_silence():
+    executor = RecedingHorizon(spelling_policy(ONE), num_rows=2)
+    state = np.broadcast_to(np.array([7.0, 3.0], dtype=np.float32), (2, 2))
+    rows = np.arange(2)
+    action = executor.act({STATE: state}, {}, rows, RowStreams.from_seed(0, 2)).action
+    np.testing.assert_array_equal(action, [[7.0, 3.0, 0.0, 0.0, 0.0]] * 2)
+
+
 @pytest.mark.parametrize("n_action_steps", [0, 4])
 def test_more_steps_than_are_predicted_cannot_be_executed(n_action_steps):
     policy = spelling_policy(Case(n_obs_steps=2, horizon=4, n_action_steps=1, chunk_start=-1))
@@ -259,12 +142,55 @@ def test_more_steps_than_are_predicted_cannot_be_executed(n_action_steps):
         RecedingHorizon(policy, num_rows=1, n_action_steps=n_action_steps)
 
 
+@pytest.mark.parametrize(
+    ("steps", "delay", "expected"), [(1, 2, "2 to 5"), (6, 2, "2 to 5"), (3, 4, "0 to 3")]
+)
+@pytest.mark.parametrize("kind", [RecedingHorizon, RealTimeChunking])
+def test_steps_between_predictions_lie_between_the_delay_and_what_the_old_chunk_lasts(
+    kind, steps, delay, expected
+):
+    """d <= s <= H - d; the H here are the 7 steps from the current one on."""
+    policy = spelling_policy(Case(n_obs_steps=2, horizon=8, n_action_steps=1, chunk_start=-1), head=Agreeing)
+    name = "n_action_steps" if kind is RecedingHorizon else "execution_horizon"
+    with pytest.raises(SpecError, match=expected):
+        kind(policy, num_rows=1, delay=delay, **{name: steps})
+
+
+def test_a_delay_is_not_negative():
+    with pytest.raises(SpecError, match="delay = -1"):
+        RecedingHorizon(spelling_policy(ONE), num_rows=1, delay=-1)
+
+
 def test_an_env_that_lacks_a_feature_is_told_so():
-    executor = RecedingHorizon(
-        spelling_policy(Case(n_obs_steps=1, horizon=1, n_action_steps=1, chunk_start=0)), num_rows=1
-    )
+    executor = RecedingHorizon(spelling_policy(ONE), num_rows=1)
     with pytest.raises(SpecError, match=r"add observation\.state"):
         executor.act({"observation.x": np.zeros((1, 2))}, {}, np.array([0]), RowStreams.from_seed(0, 1))
+
+
+def test_an_ensemble_refuses_actions_without_a_mean_and_a_negative_decay():
+    spec = PolicySpec(observation={STATE: FeatureSpec(shape=(2,))}, action=discrete_spec(3), control_dt=0.1)
+    discrete = Policy.build(PolicyConfig(head=Categorical()), spec)
+    with pytest.raises(CapabilityError, match="discrete actions"):
+        TemporalEnsemble(discrete, num_rows=1)
+    for decay in (-0.01, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="not negative"):
+            TemporalEnsemble(spelling_policy(ONE), num_rows=1, decay=decay)
+
+
+def test_real_time_chunking_needs_a_head_that_honours_a_prefix():
+    case = replace(ONE, horizon=4)
+    with pytest.raises(CapabilityError, match="Repeating"):
+        RealTimeChunking(spelling_policy(case), num_rows=1, delay=1)
+
+
+def test_agreement_with_the_old_chunk_falls_off_as_published():
+    """d = 2, H - s = 6, H = 10: linearly 1 1 4/5 3/5 2/5 1/5 0 0 0 0 (Black et al., 2025, equation 5)."""
+    linear = prefix_weights(delay=2, overlap=6, horizon=10, schedule="linear")
+    np.testing.assert_allclose(linear, [1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0, 0], rtol=1e-6)
+    exponential = prefix_weights(delay=2, overlap=6, horizon=10)
+    expected = [c * (np.e**c - 1) / (np.e - 1) for c in (1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0, 0)]
+    np.testing.assert_allclose(exponential, expected, rtol=1e-6)
+    np.testing.assert_array_equal(prefix_weights(delay=3, overlap=3, horizon=5), [1, 1, 1, 0, 0])
 
 
 def test_a_rollout_thinks_with_one_thread_and_gives_the_others_back():
@@ -276,7 +202,7 @@ def test_a_rollout_thinks_with_one_thread_and_gives_the_others_back():
             seen.append(torch.get_num_threads())
             return super().sample(context, noise, prefix)
 
-    policy = spelling_policy(Case(n_obs_steps=1, horizon=1, n_action_steps=1, chunk_start=0), head=Counting)
+    policy = spelling_policy(ONE, head=Counting)
     observation = {STATE: np.zeros((1, 2), dtype=np.float32)}
     streams = RowStreams.from_seed(0, 1)
     before = torch.get_num_threads()

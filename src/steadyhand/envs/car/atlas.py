@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from steadyhand.envs.car.config import CarConfig
+from steadyhand.envs.car.config import Camera, CarConfig
 from steadyhand.envs.car.dynamics import wrap
 from steadyhand.envs.car.surface import Raster, road_field, texture_raster
 from steadyhand.envs.car.track import COS, CURVATURE, HEADING, SIN, Track, X, Y, load_track
@@ -82,15 +82,17 @@ class Atlas:
             self._flat["fields"] = FlatRasters([road_field(track.number, width) for track in self.tracks])
         return self._flat["fields"]
 
-    def textures(self) -> FlatRasters:
-        """Return what the camera sees: uint8 grey, or uint32 with red in the lowest byte."""
-        if "textures" not in self._flat:
-            self._flat["textures"] = FlatRasters([self.texture(t.number) for t in self.tracks])
-        return self._flat["textures"]
+    def textures(self, camera: Camera | None = None) -> FlatRasters:
+        """Return what a camera sees (None: the small one): uint8 grey, or uint32 with red lowest."""
+        camera = camera or self._config.camera
+        key = f"textures {camera.channels} {camera.view_range} {camera.mount_forward} {camera.blur}"
+        if key not in self._flat:
+            self._flat[key] = FlatRasters([self.texture(t.number, camera) for t in self.tracks])
+        return self._flat[key]
 
-    def texture(self, number: int) -> Raster:
+    def texture(self, number: int, camera: Camera | None = None) -> Raster:
         """Return the texture of one track."""
-        camera = self._config.camera
+        camera = camera or self._config.camera
         margin = camera.view_range + camera.mount_forward + self._config.road_width + 0.8
         return texture_raster(number, self._config.road_width, margin, camera.channels, camera.blur)
 

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from steadyhand.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from steadyhand.envs.car.env import Car
 
-Sense = Literal["state", "lidar", "retina"]
+Sense = Literal["state", "lidar", "retina", "camera"]
 
 TIGHTEST_BEND = 1.067
 """Largest curvature of every track [1/m]: 0.68 g at 2.5 m/s."""
@@ -45,7 +45,7 @@ class CarParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """A pinhole camera that sees the flat ground, "observation.images.front".
+    """A pinhole camera that sees the flat ground.
 
     Attributes:
         height: Rows of the picture.
@@ -69,6 +69,19 @@ class Camera:
     pitch: float = math.radians(30.0)
     view_range: float = 3.0
     blur: float = 0.04
+
+    @classmethod
+    def pilotnet(cls) -> "Camera":
+        """Return a camera of the size that PilotNet reads, 66 x 200 RGB (arXiv:1604.07316)."""
+        return cls(
+            height=66,
+            width=200,
+            channels=3,
+            field_of_view=math.radians(110.0),
+            pitch=math.radians(32.0),
+            view_range=6.0,
+            blur=0.01,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +108,7 @@ class CarConfig:
     """The car env, as `steadyhand.envs.make("car", ...)` takes it and run.json stores it.
 
     Attributes:
-        observation: What policies see, any of "state", "lidar" and "retina".
+        observation: What policies see, any of "state", "lidar", "retina" and "camera".
         action: "steering": one number in [-1, 1], the target steering angle over `max_steering`, left
             positive, at constant `speed`. "steering_speed": a second number in [-1, 1] maps onto a target
             speed from 0 to `max_speed`.
@@ -110,7 +123,8 @@ class CarConfig:
         control_dt: Time between two actions [s].
         max_episode_steps: Steps that the car must stay on the road.
         params: The body.
-        camera: The camera.
+        camera: The small camera that "retina" reads, "observation.images.front".
+        large_camera: The one that "camera" reads, "observation.images.camera".
         lidar: The scanner.
     """
 
@@ -127,10 +141,11 @@ class CarConfig:
     max_episode_steps: int = 1200
     params: CarParams = field(default_factory=CarParams)
     camera: Camera = field(default_factory=Camera)
+    large_camera: Camera = field(default_factory=Camera.pilotnet)
     lidar: Lidar = field(default_factory=Lidar)
 
     def __post_init__(self) -> None:
-        senses = ("state", "lidar", "retina")
+        senses = get_args(Sense)
         unknown = [sense for sense in self.observation if sense not in senses]
         if unknown or not self.observation or len(set(self.observation)) < len(self.observation):
             raise ConfigError(
@@ -149,8 +164,9 @@ class CarConfig:
         self._require("num_tracks", self.num_tracks, 1, 1000, "tracks")
         self._require("num_held_out_tracks", self.num_held_out_tracks, 1, 1000, "tracks")
         self._require("control_dt", self.control_dt, 0.001, 0.2, "s")
-        self._require("camera.view_range", self.camera.view_range, 0.5, 10.0, "m")
-        self._require("camera.blur", self.camera.blur, 0.0, 0.2, "m")
+        for name, camera in (("camera", self.camera), ("large_camera", self.large_camera)):
+            self._require(f"{name}.view_range", camera.view_range, 0.5, 10.0, "m")
+            self._require(f"{name}.blur", camera.blur, 0.0, 0.2, "m")
         self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
         self._require("lidar.iterations", self.lidar.iterations, 2, 1000, "iterations")
 

@@ -76,6 +76,7 @@ class Car(BatchEnv):
         self._params = parameters(self.config)
         self._lidar = LidarScanner(self.config.lidar, road_width=self.config.road_width)
         self._retina = Retina(self.config.camera)
+        self._large_camera = Retina(self.config.large_camera)
         self._values = np.zeros((len(self._STATE), num_rows), dtype=np.float32)
         self._steps = np.zeros(num_rows, dtype=np.int64)
         self._ended = np.ones(num_rows, dtype=bool)
@@ -216,10 +217,10 @@ class Car(BatchEnv):
                 observation["observation.environment_state"] = self._lidar.scan(
                     pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.fields()
                 )
+            elif sense == "retina":
+                observation["observation.images.front"] = self._seen(self._retina, chosen, pose)
             else:
-                observation["observation.images.front"] = self._retina.draw(
-                    pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.textures()
-                )
+                observation["observation.images.camera"] = self._seen(self._large_camera, chosen, pose)
         return observation
 
     def privileged(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
@@ -267,14 +268,15 @@ class Car(BatchEnv):
         here = np.array([row])
         if row not in self._trails:
             self._trails[row] = deque([self._values[:2, row].copy()], maxlen=TRAIL_STEPS)
-        pose = self._pose(here)
+        # The large picture is shown where it is the only one that policies see.
+        large = "camera" in self.config.observation and "retina" not in self.config.observation
         return render_car(
             self.config,
             track=int(self._track[row]),
             pose=self._values[:3, row],
             steering=float(self._values[3, row]),
             trail=np.array(self._trails[row]),
-            seen=self._retina.draw(pose.x, pose.y, pose.heading, self._slot[here], self.atlas.textures())[0],
+            seen=self._seen(self._large_camera if large else self._retina, here, self._pose(here))[0],
             width=width,
             height=height,
         )
@@ -296,6 +298,10 @@ class Car(BatchEnv):
     def error(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """Return the distance from the centre line [m]."""
         return np.abs(self._values[6, rows])
+
+    def _seen(self, camera: Retina, chosen: Selection, pose: Pose) -> UInt8[np.ndarray, "B h w c"]:
+        textures = self.atlas.textures(camera.camera)
+        return camera.draw(pose.x, pose.y, pose.heading, self._slot[chosen], textures)
 
     def _enter(self, tracks: Sequence[int], rows: Int64[np.ndarray, " B"]) -> None:
         slots = np.array([self.atlas.slot(number) for number in tracks], dtype=np.int64)

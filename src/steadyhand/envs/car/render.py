@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from steadyhand.envs.car.config import CarConfig
-from steadyhand.envs.car.paint import capsule, paste, polyline, rounded_box
 from steadyhand.envs.car.surface import Raster, picture_raster
 from steadyhand.envs.car.track import load_track
+from steadyhand.envs.paint import capsule, paste, polyline, rounded_box
 
 TRAIL = np.array((92, 200, 250), dtype=np.float32)
 BODY = np.array((222, 52, 58), dtype=np.float32)

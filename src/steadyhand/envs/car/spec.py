@@ -27,6 +27,10 @@ def car_spec(config: CarConfig) -> EnvSpec:
             "observation.images.front",
             image_spec(config.camera.height, config.camera.width, config.camera.channels),
         ),
+        "camera": (
+            "observation.images.camera",
+            image_spec(config.large_camera.height, config.large_camera.width, config.large_camera.channels),
+        ),
     }
     return EnvSpec(
         env_id="car",

@@ -4,23 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
-from steadyhand.policies.encoders.vectors import Vectors
+from steadyhand.policies.encoders.cameras import CameraEncoder, is_image
 from steadyhand.policies.nets.conv import ConvStack, ImageRange, conv_size, pixels
+from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.nets.mlp import Activation, activation_layer, mlp
 from steadyhand.policies.noise import Noise
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
-
-
-def _is_image(spec: FeatureSpec) -> bool:
-    return spec.kind == "image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +38,7 @@ class FlatImage:
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images."""
-        return tuple(name for name, spec in observation.items() if _is_image(spec))
+        return tuple(name for name, spec in observation.items() if is_image(spec))
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "FlatImageEncoder":
         """Return the encoder for the one image among these features."""
@@ -57,7 +54,7 @@ class FlatImageEncoder(Encoder):
         self, config: FlatImage, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
     ) -> None:
         super().__init__()
-        images = [name for name, spec in observation.items() if _is_image(spec)]
+        images = [name for name, spec in observation.items() if is_image(spec)]
         if len(images) != 1:
             raise ConfigError(
                 "FlatImage reads exactly one image.",
@@ -95,6 +92,7 @@ class SmallConv:
         image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
         shift: Largest random shift of an image in training [pixels], edges repeated; 0 switches it off
             (Yarats et al., 2021).
+        crop: (height, width) that is cut out, at random in training and in the centre otherwise.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
@@ -102,6 +100,7 @@ class SmallConv:
     activation: Activation = "relu"
     image_range: ImageRange = "signed"
     shift: int = 0
+    crop: tuple[int, int] | None = None
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: all of them, if one is an image."""
@@ -112,44 +111,30 @@ class SmallConv:
         return SmallConvEncoder(self, observation, n_obs_steps=n_obs_steps)
 
 
-class SmallConvEncoder(Encoder):
-    """See `SmallConv`. Tokens lie camera by camera, each in order of time; the vector features come last."""
-
-    position: Tensor
+class SmallConvEncoder(CameraEncoder):
+    """See `SmallConv`."""
 
     def __init__(
         self, config: SmallConv, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
     ) -> None:
-        super().__init__()
-        cameras = {name: spec for name, spec in observation.items() if _is_image(spec)}
-        if not cameras:
-            raise ConfigError(
-                "SmallConv needs an image.",
-                got=", ".join(observation) or "no features",
-                hint="use the StateMLP encoder",
-            )
-        self._cameras = tuple(cameras)
+        augmentation = Augmentation(shift=config.shift, crop=config.crop)
+        super().__init__(
+            observation,
+            n_obs_steps=n_obs_steps,
+            reader="SmallConv",
+            width=config.width,
+            augmentation=augmentation,
+        )
         self._range: ImageRange = config.image_range
-        self._shift = config.shift
-        self.towers = nn.ModuleList(self._tower(config, spec) for spec in cameras.values())
-        self.vectors = Vectors(observation)
-        sources = list(cameras)
+        self._set_towers(self._tower(config, observation[name], augmentation) for name in self._cameras)
         if self.vectors.width:
             sizes = (self.vectors.width, config.width)
             self.state = mlp(sizes, activation=config.activation, activate_last=True)
-            sources.append("vectors")
-        self.groups = tuple((name, i * n_obs_steps, (i + 1) * n_obs_steps) for i, name in enumerate(sources))
-        steps = torch.arange(n_obs_steps, dtype=torch.float32)
-        position = torch.cartesian_prod(torch.arange(len(sources), dtype=torch.float32), steps)
-        self.register_buffer("position", position, persistent=False)
-        self.spec = ContextSpec(
-            num_tokens=len(sources) * n_obs_steps, width=config.width, state_width=self.vectors.width
-        )
 
     @staticmethod
-    def _tower(config: SmallConv, spec: FeatureSpec) -> nn.Sequential:
-        height, width, channels = spec.shape
-        num_layers = len(config.channels)
+    def _tower(config: SmallConv, spec: FeatureSpec, augmentation: Augmentation) -> nn.Sequential:
+        channels, num_layers = spec.shape[2], len(config.channels)
+        height, width = augmentation.size(*spec.shape[:2])
         area = conv_size(height, num_layers=num_layers) * conv_size(width, num_layers=num_layers)
         return nn.Sequential(
             ConvStack(channels, channels=config.channels, activation=config.activation),
@@ -157,32 +142,5 @@ class SmallConvEncoder(Encoder):
             activation_layer(config.activation)(),
         )
 
-    def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
-        """Encode; in training (`noise` given) each window is shifted by its own random amount."""
-        num_rows, num_steps = is_pad.shape
-        parts: list[Tensor] = []
-        for name, tower in zip(self._cameras, self.towers, strict=True):
-            image = pixels(observation[name].flatten(0, 1), scale=self._range)
-            if self._shift and noise is not None:
-                image = _shifted(image, self._shift, num_steps, noise)
-            parts.append(tower(image).unflatten(0, (num_rows, num_steps)))
-        state = None
-        if self.vectors.width:
-            vectors = self.vectors(observation)
-            state = vectors[:, -1]
-            parts.append(self.state(vectors))
-        tokens = torch.cat(parts, dim=1)
-        return Context(tokens=tokens, position=self.position, groups=self.groups, state=state)
-
-
-def _shifted(
-    image: Float[Tensor, "BO h w c"], limit: int, num_steps: int, noise: Noise
-) -> Float[Tensor, "BO h w c"]:
-    """Move each image by whole pixels, the same for all steps of a window; edge pixels repeat."""
-    _, height, width, _ = image.shape
-    drawn = noise.uniform(len(image) // num_steps, 2).repeat_interleave(num_steps, 0)
-    offset = (drawn * (2 * limit + 1)).long() - limit
-    row = (torch.arange(height, device=image.device) + offset[:, :1]).clamp(0, height - 1)
-    column = (torch.arange(width, device=image.device) + offset[:, 1:]).clamp(0, width - 1)
-    batch = torch.arange(len(image), device=image.device)
-    return image[batch[:, None, None], row[:, :, None], column[:, None, :]]
+    def _scaled(self, image: UInt8[Tensor, "N h w c"]) -> Float[Tensor, "N h w c"]:
+        return pixels(image, scale=self._range)

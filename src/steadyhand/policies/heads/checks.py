@@ -1,7 +1,7 @@
 """Which actions a head can learn, checked when it is built."""
 
 from steadyhand.core.errors import SpecError
-from steadyhand.policies.contract import ChunkSpec
+from steadyhand.policies.contract import ChunkSpec, ContextSpec
 
 
 def require_continuous(chunk: ChunkSpec, *, head: str) -> None:
@@ -23,3 +23,18 @@ def require_discrete(chunk: ChunkSpec, *, head: str) -> int:
             hint="use the Regression or Gaussian head",
         )
     return chunk.num_classes
+
+
+def require_bounded(chunk: ChunkSpec, *, what: str) -> None:
+    """Raise SpecError unless normalised actions lie in [-1, 1]."""
+    if not chunk.is_bounded:
+        raise SpecError(
+            f"{what} needs actions within [-1, 1].",
+            got="actions that are not normalised by min_max",
+            hint='leave normalisation["action"] at min_max',
+        )
+
+
+def is_aligned(context: ContextSpec, chunk: ChunkSpec) -> bool:
+    """Return whether token h of the context belongs to step h of the chunk."""
+    return context.num_steps == chunk.horizon and chunk.start == 1 - chunk.horizon

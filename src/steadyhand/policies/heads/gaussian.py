@@ -20,12 +20,14 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.checks import require_bounded, require_continuous
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
 Spread = Literal["state", "global", "fixed"]
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+_EDGE = 1e-3
+"""Squashed targets stay this far inside [-1, 1]; atanh(1 - 1e-3) = 3.8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ class Gaussian:
             regression with a likelihood.
         init_std: Standard deviation before training, in normalised units.
         min_std: Lower bound, in normalised units. Too small, and near-duplicate actions make the loss spike.
+        squash: Pass the Gaussian through tanh, so that no sample leaves [-1, 1]; needs actions normalised to
+            that. `init_std` and `min_std` are then those before tanh. Targets are moved to 1e-3 inside the
+            ends, which are infinitely far away before tanh.
         hidden: Layers between context and chunk; empty for one linear layer.
         activation: After each of them.
     """
@@ -44,6 +49,7 @@ class Gaussian:
     std: Spread = "state"
     init_std: float = 0.1
     min_std: float = 0.01
+    squash: bool = False
     hidden: tuple[int, ...] = ()
     activation: Activation = "relu"
 
@@ -60,13 +66,15 @@ class Gaussian:
 
 
 class GaussianHead(Head):
-    """See `Gaussian`. Mode: the mean. Sample: mean + std * normal noise."""
+    """See `Gaussian`. Mode: the mean (squashed: its tanh, the median). Sample: mean + std * normal noise."""
 
     likelihood: Likelihood = "exact"
 
     def __init__(self, config: Gaussian, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
         require_continuous(chunk, head="Gaussian")
+        if config.squash:
+            require_bounded(chunk, what="Gaussian(squash=True)")
         self.chunk = chunk
         self._config = config
         num_values = chunk.horizon * chunk.action_dim
@@ -82,21 +90,22 @@ class GaussianHead(Head):
         del noise
         mean, std = self.distribution(context)
         metrics = {"std": std.detach().expand_as(mean).mean((1, 2))}
-        return Loss(value=-_log_density(target.actions, mean, std), metrics=metrics)
+        return Loss(value=-self._log_density(target.actions, mean, std), metrics=metrics)
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
         """Draw every step and dimension independently."""
         del prefix
         mean, std = self.distribution(context)
-        return mean + std * noise.normal(*mean.shape)
+        drawn = mean + std * noise.normal(*mean.shape)
+        return drawn.tanh() if self._config.squash else drawn
 
     def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
         """Return log p of each chunk, exact."""
         mean, std = self.distribution(context)
-        return _log_density(target.actions, mean, std).masked_fill(target.is_pad, 0.0).sum(1)
+        return self._log_density(target.actions, mean, std).masked_fill(target.is_pad, 0.0).sum(1)
 
     def distribution(self, context: Context) -> tuple[Float[Tensor, "B H A"], Float[Tensor, "... H A"]]:
-        """Return mean and standard deviation, normalised."""
+        """Return mean and standard deviation, normalised; before tanh, if squashed."""
         config = self._config
         output = self.net(context.flat())
         if config.std == "state":
@@ -107,8 +116,17 @@ class GaussianHead(Head):
             return mean, F.softplus(self.raw_std + self._shift) + config.min_std
         return mean, torch.full_like(mean[0], config.init_std)
 
+    def _log_density(self, value: Tensor, mean: Tensor, std: Tensor) -> Float[Tensor, "B H"]:
+        """Return log p of each step."""
+        if not self._config.squash:
+            return _log_normal(value, mean, std).sum(-1)
+        raw = value.clamp(_EDGE - 1.0, 1.0 - _EDGE).atanh()
+        # log d tanh(x) / dx = log(1 - tanh(x)^2), which cancels for large x; this form does not.
+        log_slope = 2.0 * (math.log(2.0) - raw - F.softplus(-2.0 * raw))
+        return (_log_normal(raw, mean, std) - log_slope).sum(-1)
 
-def _log_density(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return log N(value; mean, std^2), summed over the last axis."""
+
+def _log_normal(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return log N(value; mean, std^2) of each number."""
     score = (value - mean) / std
-    return (-0.5 * score.square() - std.log() - _HALF_LOG_TWO_PI).sum(-1)
+    return -0.5 * score.square() - std.log() - _HALF_LOG_TWO_PI

@@ -1,34 +1,44 @@
 """What diffusion, flow and two-step regression ask of a net: a noisy chunk in, a chunk out."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import Context
 from steadyhand.policies.noise import Noise
 
-Condition = tuple[Float[Tensor, "B ..."], ...]
+Condition = tuple[Shaped[Tensor, "B ..."], ...]
 """What a net has made of a context: tensors, batch first, so that rows can be repeated."""
 
 
 class Denoiser(nn.Module, ABC):
     """A net from (noisy chunk, time, context) to a chunk of the same shape.
 
-    `condition` does all that depends neither on the noisy chunk nor on the time; sampling calls it once for
-    a chunk, and `forward` once for each evaluation.
+    Whatever does not depend on the noisy chunk is done outside `forward`: `condition` reads the context, once
+    for a chunk, and `moments` reads the times, all of a sampler's at once. `forward` runs once for each
+    evaluation.
     """
 
     @abstractmethod
     def condition(self, context: Context, noise: Noise | None = None) -> Condition:
-        """Return what every evaluation of a chunk shares; `noise` switches dropout on."""
+        """Return what all evaluations of a chunk share; `noise` switches dropout on."""
+
+    @abstractmethod
+    def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N W"]:
+        """Return what depends on the time alone, a row for each.
+
+        Args:
+            time: In the units of a diffusion with 100 steps, 0 to 100; flow multiplies its own by 100.
+        """
 
     @abstractmethod
     def forward(
         self,
         x: Float[Tensor, "B H A"],
-        time: Float[Tensor, " B"],
+        moment: Float[Tensor, "R W"],
         condition: Condition,
         noise: Noise | None = None,
     ) -> Float[Tensor, "B H A"]:
@@ -36,21 +46,34 @@ class Denoiser(nn.Module, ABC):
 
         Args:
             x: Noisy chunk.
-            time: In the units of a diffusion with 100 steps, 0 to 100; flow multiplies its own by 100.
+            moment: Rows of what `moments` returned: one for each row of `x`, or one that all share (R = 1).
             condition: What `condition` returned.
             noise: Source of dropout in training; None means none.
         """
 
 
-def repeat_rows(condition: Condition, repeats: int) -> Condition:
+def repeat_rows(condition: Condition, repeats: int) -> tuple[Shaped[Tensor, "R ..."], ...]:
     """Return every row repeated `repeats` times in a run."""
     return tuple(part.repeat_interleave(repeats, 0) for part in condition)
 
 
-def sinusoid(time: Float[Tensor, " B"], width: int) -> Float[Tensor, "B width"]:
+def sinusoid(time: Float[Tensor, " N"], width: int) -> Float[Tensor, "N width"]:
     """Return sine and cosine features of a time, periods from 2 pi to 2 pi 10^4 (Vaswani et al., 2017)."""
     half = width // 2
-    step = -torch.log(torch.tensor(10000.0)) / max(half - 1, 1)
+    step = -math.log(10000.0) / max(half - 1, 1)
     frequency = torch.exp(step * torch.arange(half, device=time.device))
     angle = time[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class TimeMLP(nn.Module):
+    """Sinusoidal features of a time through two linear layers with Mish between (Ho et al., 2020)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
+
+    def forward(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N W"]:
+        """Embed."""
+        return self.net(sinusoid(time, self.width))

@@ -1,0 +1,437 @@
+"""Do the data have modes, and does the policy keep them? All tables of docs/results/policies.md.
+
+    python benchmarks/multimodal.py run [--only NAME] [--shard i/n]   compute the cells that are missing
+    python benchmarks/multimodal.py table                            write the tables into the page
+
+A cell is one (env, demonstrator, policy class, seed): demonstrations, a fit, and rollouts that draw samples
+where the class is one that samples. Everything below was fixed before a result was seen, unless the page
+says otherwise. See grid.py for how cells are kept.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import grid
+import numpy as np
+import torch
+
+from steadyhand.analysis.multimodality import normalised_entropy, persistence
+from steadyhand.core.protocol import Controller
+from steadyhand.core.seeding import derive
+from steadyhand.core.statistics import clustered_mean
+from steadyhand.correction.collect import collect
+from steadyhand.data.frames import Frames
+from steadyhand.envs.avoiding.config import AvoidingConfig
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.envs.catalogue import EnvConfig
+from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.contract import Prefix
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.act import Act
+from steadyhand.policies.heads.bins import Bins
+from steadyhand.policies.heads.diffusion import Diffusion
+from steadyhand.policies.heads.flow import Flow
+from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.inpainting import Inpainting
+from steadyhand.policies.heads.latent import Latent
+from steadyhand.policies.heads.mip import Mip
+from steadyhand.policies.heads.mixture import Mixture
+from steadyhand.policies.heads.nearest import Nearest
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.tokens import Tokens
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
+from steadyhand.policies.nets.unet1d import UNet
+from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.recipes.experts import AvoidingExpert, ExpertConfig, ForksExpert, build_expert
+from steadyhand.rollout.evaluate import evaluate
+from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon
+from steadyhand.training.config import EmaConfig, TrainConfig
+from steadyhand.training.loop import fit
+
+SEEDS = range(3)
+SHARES = {"50/50": 0.5, "30/70": 0.3}
+TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
+NET = UNet(channels=(32, 64), time_width=64)
+ONE_SHOT = TrainConfig(num_steps=2000, batch_size=128, learning_rate=1e-3)
+DENOISING = replace(ONE_SHOT, ema=EmaConfig())
+INPAINTINGS = {
+    "overwrite": Inpainting(method="overwrite", candidates=1),
+    "guidance": Inpainting(method="guidance", candidates=1),
+    "nearest of 16": Inpainting(method="nearest"),
+    "nearest of 16, overwrite": Inpainting(method="overwrite"),
+    "nearest of 16, guidance (default)": Inpainting(),
+}
+MLP, RAW = StateMLP(hidden=(256, 256)), StateMLP(hidden=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a cell depends on.
+
+    Attributes:
+        env: The env.
+        expert: Who demonstrates.
+        demonstrations: How many.
+        policy: The policy.
+        training: Its training.
+        rollouts: Episodes of the evaluation.
+        temperatures: Also evaluate autoregressive bins at these.
+        prefixes: Also ask whether a chunk with so many frozen steps keeps its mode.
+        delays: Also drive with so many steps of inference delay, naively and with real-time chunking.
+        seed: Of everything.
+    """
+
+    env: EnvConfig
+    expert: ExpertConfig
+    demonstrations: int
+    policy: PolicyConfig
+    training: TrainConfig
+    rollouts: int
+    temperatures: tuple[float, ...] = ()
+    prefixes: tuple[int, ...] = ()
+    delays: tuple[int, ...] = ()
+    seed: int = 0
+
+
+def _policy(head: Any, *, encoder: StateMLP = MLP, n_obs_steps: int = 1) -> PolicyConfig:
+    return PolicyConfig(encoder=encoder, head=head, n_obs_steps=n_obs_steps, horizon=16, n_action_steps=8)
+
+
+SMALL_ACT = Act(
+    width=64,
+    num_heads=4,
+    feedforward=128,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
+    num_posterior_layers=2,
+    latent_dim=8,
+)
+CLASSES: dict[str, tuple[PolicyConfig, TrainConfig]] = {
+    "regression": (_policy(Regression()), ONE_SHOT),
+    "regression, L1": (_policy(Regression(error="l1")), ONE_SHOT),
+    "Gaussian": (_policy(Gaussian()), ONE_SHOT),
+    "MIP, MLP": (_policy(Mip(net=DenoisingMLP(hidden=(256, 256, 256))), encoder=RAW), DENOISING),
+    "MIP, U-Net": (_policy(Mip(net=NET), encoder=RAW), DENOISING),
+    "ACT, z = 0": (_policy(SMALL_ACT, encoder=RAW), ONE_SHOT),
+    "ACT, z drawn": (_policy(replace(SMALL_ACT, latent="sample"), encoder=RAW), ONE_SHOT),
+    "CVAE, z drawn": (_policy(Latent()), ONE_SHOT),
+    "nearest neighbour": (_policy(Nearest(), encoder=RAW), ONE_SHOT),
+    "mixture, joint": (_policy(Mixture(num_modes=8)), ONE_SHOT),
+    "mixture, per step": (_policy(Mixture(num_modes=8, joint=False)), ONE_SHOT),
+    "bins, independent": (_policy(Bins(num_bins=64, dependence="independent")), ONE_SHOT),
+    "bins, autoregressive": (_policy(Bins(num_bins=64)), ONE_SHOT),
+    "BeT": (_policy(Tokens(num_centres=16)), ONE_SHOT),
+    "diffusion, U-Net": (_policy(Diffusion(net=NET), encoder=RAW), DENOISING),
+    "diffusion, transformer": (
+        _policy(
+            Diffusion(net=DenoisingTransformer(width=64, num_layers=3, num_heads=4, dropout=0.0)), encoder=RAW
+        ),
+        DENOISING,
+    ),
+    "flow, U-Net": (_policy(Flow(net=NET), encoder=RAW), DENOISING),
+    "flow, MLP": (_policy(Flow(net=DenoisingMLP(hidden=(256, 256, 256))), encoder=RAW), DENOISING),
+}
+
+
+SIZES: dict[str, tuple[PolicyConfig, TrainConfig]] = {
+    "smallest flow": (_policy(Flow(net=UNet(channels=(16, 32), time_width=32)), encoder=RAW), DENOISING),
+    "regression, 1x": (_policy(Regression(), encoder=StateMLP(hidden=(190, 190))), ONE_SHOT),
+    "regression, 10x": (_policy(Regression(), encoder=StateMLP(hidden=(640, 640))), ONE_SHOT),
+    "regression, 100x": (_policy(Regression(), encoder=StateMLP(hidden=(2080, 2080))), ONE_SHOT),
+}
+CHUNKED = ("flow, U-Net", "diffusion, U-Net")
+LATE = ("regression", "mixture, joint", "BeT", "bins, autoregressive", *CHUNKED)
+
+
+def cell(place: str, name: str, seed: int) -> grid.Cell:
+    """Return one entry: a place ("forks 50/50", "avoiding"), a policy class and a seed."""
+    policy, training = {**CLASSES, **SIZES}[name]
+    if place == "avoiding":
+        policy, training = replace(policy, n_obs_steps=2), replace(training, num_steps=4000)
+    is_studied = place == "forks 50/50" and name in CHUNKED
+    env, expert, demonstrations, rollouts = _place(place)
+    trial = Trial(
+        env=env,
+        expert=expert,
+        demonstrations=demonstrations,
+        policy=policy,
+        training=training,
+        rollouts=rollouts,
+        temperatures=TEMPERATURES if name == "bins, autoregressive" else (),
+        prefixes=(2, 4) if is_studied else (),
+        delays=(2, 4) if is_studied else (),
+        seed=seed,
+    )
+    words = f"{place} {name} seed {seed}".replace("/", "-").replace(",", "").replace("=", "is")
+    return grid.Cell(experiment="multimodal", name=words, settings=trial, compute=partial(compute, trial))
+
+
+def _place(place: str) -> tuple[EnvConfig, ExpertConfig, int, int]:
+    match place.split():
+        case ["forks", share]:
+            return ForksConfig(), ForksExpert(left_share=SHARES[share]), 100, 500
+        case ["late", "forks", share]:
+            return ForksConfig(late=True), ForksExpert(left_share=SHARES[share]), 100, 500
+        case _:
+            return AvoidingConfig(), AvoidingExpert(), 96, 480
+
+
+def compute(trial: Trial) -> dict[str, Any]:
+    """Demonstrate, fit, drive; return what the tables need."""
+    env = trial.env.build(trial.rollouts)
+    expert = build_expert(trial.expert, env)
+    starts = env.starts("train", trial.demonstrations, seed=trial.seed)
+    demos = collect(env, expert, starts, source="demonstration", seed=derive(trial.seed, "demonstrate"))
+    spec = env.spec
+    frames = Frames.from_episodes(demos, observation_spec=spec.observation, action_spec=spec.action)
+    policy = Policy.build(trial.policy, PolicySpec.of_frames(frames), seed=derive(trial.seed, "weights"))
+    source = WindowSource(frames, policy.window)
+    policy.fit_statistics(frames, source.steps)
+    trained = fit(policy, source, config=replace(trial.training, seed=trial.seed))
+    result: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "train_s": round(trained.wall_time_s, 1),
+        "steps": len(frames),
+    }
+    result |= drive(env, policy, trial)
+    for temperature in trial.temperatures:
+        head = replace(trial.policy.head, temperature=temperature)
+        warm = Policy.build(replace(trial.policy, head=head), policy.spec)
+        warm.load_state_dict(policy.state_dict())
+        result[f"at {temperature}"] = drive(env, warm, trial)
+    if trial.prefixes:
+        result["same mode"] = kept_modes(env, policy, trial)
+    for delay in trial.delays:
+        naive = RecedingHorizon(policy, num_rows=env.num_rows, n_action_steps=8, delay=delay)
+        chunking = RealTimeChunking(policy, num_rows=env.num_rows, execution_horizon=8, delay=delay)
+        result[f"delay {delay}"] = drive(env, policy, trial, controller=naive)
+        result[f"delay {delay}, real-time"] = drive(env, policy, trial, controller=chunking)
+    return result
+
+
+def drive(
+    env: BatchEnv, policy: Policy, trial: Trial, *, controller: Controller | None = None
+) -> dict[str, Any]:
+    """Return the mode of each rollout, -1 where it failed, and how the rollouts held on to their modes."""
+    starts = env.starts("test", trial.rollouts, seed=0)
+    controller = controller or RecedingHorizon(policy, num_rows=env.num_rows)
+    driven = evaluate(env, controller, starts, name="policy", seed=trial.seed, positions=False)
+    assert driven.modes is not None
+    assert driven.mode_track is not None
+    kept = persistence(driven.mode_track, seed=0)
+    return {
+        "modes": np.where(driven.success, driven.modes, -1).tolist(),
+        "persistence": None if kept is None else round(kept.value, 4),
+    }
+
+
+def kept_modes(env: BatchEnv, policy: Policy, trial: Trial) -> dict[str, Any]:
+    """Return how often a chunk goes the way of another whose first steps it was given as a frozen prefix.
+
+    Both are predicted at the start. Also the largest deviation from that prefix [m/s].
+    """
+    rows = np.arange(trial.rollouts)
+    starts = env.starts("test", trial.rollouts, seed=0)
+    env.reset(starts, rows)
+    window = {name: value[:, None] for name, value in env.observe(rows).items()}
+    first = policy.predict_chunk(window, noise=GeneratorNoise.seeded(derive(trial.seed, "first")))
+    ways = ways_of_chunks(env, starts, first.numpy())
+    found: dict[str, Any] = {}
+    for label, inpainting in INPAINTINGS.items():
+        head = replace(trial.policy.head, inpainting=inpainting)
+        asked = Policy.build(replace(trial.policy, head=head), policy.spec).eval()
+        asked.load_state_dict(policy.state_dict())
+        for frozen in trial.prefixes:
+            weight = torch.zeros(len(rows), trial.policy.horizon)
+            weight[:, :frozen] = 1.0
+            second = asked.predict_chunk(
+                window,
+                noise=GeneratorNoise.seeded(derive(trial.seed, "second")),
+                prefix=Prefix(actions=first, weight=weight),
+            )
+            again = ways_of_chunks(env, starts, second.numpy())
+            both = (ways >= 0) & (again >= 0)
+            found[f"{label}, {frozen} frozen"] = {
+                "same": round(float((ways == again)[both].mean()), 4),
+                "decided": int(both.sum()),
+                "deviation": round(float((second - first)[:, :frozen].abs().max()), 4),
+            }
+    return found
+
+
+def ways_of_chunks(env: BatchEnv, starts: Sequence[Start], chunks: np.ndarray) -> np.ndarray:
+    """Return the way that each chunk leads to when it is played from its start; -1 if it stays open."""
+    alive = np.arange(len(starts))
+    env.reset(starts, alive)
+    for step in range(chunks.shape[1]):
+        result = env.step(chunks[alive, step], alive)
+        alive = alive[~(result.terminated | result.truncated)]
+    return env.mode(np.arange(len(starts)))
+
+
+def cells() -> list[grid.Cell]:
+    """Return all cells of the tables, in the order in which they are wanted."""
+    places = ("forks 50/50", "forks 30/70")
+    wanted = [(place, name, seed) for place in places for seed in SEEDS for name in CLASSES]
+    wanted += [("avoiding", name, seed) for seed in SEEDS for name in CLASSES]
+    wanted += [("forks 50/50", name, seed) for seed in SEEDS for name in SIZES]
+    wanted += [("late forks 50/50", name, seed) for seed in SEEDS for name in LATE]
+    return [cell(*one) for one in wanted]
+
+
+def results(place: str, name: str) -> list[dict[str, Any]]:
+    """Return the results of the seeds that are there."""
+    found = [cell(place, name, seed).result() for seed in SEEDS]
+    return [result for result in found if result is not None]
+
+
+def percent(values: Sequence[float]) -> str:
+    """Return the mean share and each seed's, in per cent."""
+    each = ", ".join(f"{100 * value:.1f}" for value in values)
+    return f"**{100 * float(np.mean(values)):.1f}** ({each})"
+
+
+def failed(result: Mapping[str, Any]) -> float:
+    """Return the share of rollouts that did not pass."""
+    return float((np.array(result["modes"]) < 0).mean())
+
+
+def left(result: Mapping[str, Any]) -> float:
+    """Return the share of the passing rollouts that passed on the left; NaN if none passed."""
+    modes = np.array(result["modes"])
+    return float((modes == 0).sum() / (modes >= 0).sum()) if (modes >= 0).any() else float("nan")
+
+
+def entropy(result: Mapping[str, Any], num_modes: int) -> float:
+    """Return the behaviour entropy of the passing rollouts; 0 if none passed."""
+    modes = np.array(result["modes"])
+    counts = np.bincount(modes[modes >= 0], minlength=num_modes)
+    return float(normalised_entropy(counts)) if counts.any() else 0.0
+
+
+def fork_rows(place: str, names: Sequence[str]) -> list[str]:
+    """Return one row for each policy class."""
+    rows = ["| policy class | parameters | do not pass, % | left, % of those that pass | entropy |"]
+    rows.append("|---|---|---|---|---|")
+    for name in names:
+        found = results(place, name)
+        if not found:
+            continue
+        lefts = [left(one) for one in found]
+        shares = "none passes" if np.isnan(lefts).all() else percent(lefts)
+        entropies = f"{np.mean([entropy(one, 2) for one in found]):.2f}"
+        size = f"{found[0]['parameters']:,}"
+        rows.append(
+            f"| {name} | {size} | {percent([failed(one) for one in found])} | {shares} | {entropies} |"
+        )
+    return rows
+
+
+def temperature_table() -> str:
+    """Return autoregressive bins against their temperature."""
+    rows = ["| temperature | do not pass, % | left, % of those that pass |", "|---|---|---|"]
+    for temperature in TEMPERATURES:
+        found = [one[f"at {temperature}"] for one in results("forks 50/50", "bins, autoregressive")]
+        if found:
+            shares = percent([left(one) for one in found])
+            rows.append(f"| {temperature:g} | {percent([failed(one) for one in found])} | {shares} |")
+    return "\n".join(rows)
+
+
+def prefix_table() -> str:
+    """Return how often a chunk keeps the mode of its frozen prefix."""
+    rows = [
+        "| policy class | method | frozen steps | same mode, % | largest deviation [m/s] |",
+        "|---|---|---|---|---|",
+    ]
+    for name in CHUNKED:
+        found = [one["same mode"] for one in results("forks 50/50", name)]
+        for key in found[0] if found else ():
+            label, frozen = key.rsplit(", ", 1)
+            same = percent([one[key]["same"] for one in found])
+            worst = max(one[key]["deviation"] for one in found)
+            rows.append(f"| {name} | {label} | {frozen.split()[0]} | {same} | {worst:.3f} |")
+    return "\n".join(rows)
+
+
+def delay_table() -> str:
+    """Return what an inference delay does, with and without real-time chunking."""
+    rows = [
+        "| policy class | delay, steps | execution | do not pass, % | left, % | persistence |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in CHUNKED:
+        found = results("forks 50/50", name)
+        for delay in (0, 2, 4):
+            for label, suffix in (("receding horizon", ""), ("real-time chunking", ", real-time")):
+                if not found or (delay == 0 and suffix):
+                    continue
+                ones = [one[f"delay {delay}{suffix}"] if delay else one for one in found]
+                kept = np.mean([one["persistence"] for one in ones])
+                rows.append(
+                    f"| {name} | {delay} | {label} | {percent([failed(one) for one in ones])} "
+                    f"| {percent([left(one) for one in ones])} | {kept:.3f} |"
+                )
+    return "\n".join(rows)
+
+
+def avoiding_table() -> str:
+    """Return success and entropy on Avoiding."""
+    rows = [
+        "| policy class | parameters | success, %: interval (seeds) | entropy (seeds) | modes | training, s |"
+    ]
+    rows.append("|---|---|---|---|---|---|")
+    for name in CLASSES:
+        found = results("avoiding", name)
+        if not found:
+            continue
+        success = np.array([np.array(one["modes"]) >= 0 for one in found], dtype=float)
+        each = ", ".join(f"{100 * row.mean():.1f}" for row in success)
+        interval = clustered_mean(success, seed=0).interval if len(found) > 1 else None
+        spread = (
+            f"{100 * max(interval.low, 0):.0f} to {100 * min(interval.high, 1):.0f}"
+            if interval
+            else "one seed"
+        )
+        entropies = [entropy(one, 24) for one in found]
+        seen = ", ".join(str(len(set(one["modes"]) - {-1})) for one in found)
+        rows.append(
+            f"| {name} | {found[0]['parameters']:,} | **{100 * success.mean():.1f}**: {spread} ({each}) "
+            f"| **{np.mean(entropies):.3f}** ({', '.join(f'{one:.2f}' for one in entropies)}) | {seen} "
+            f"| {np.mean([one['train_s'] for one in found]):.0f} |"
+        )
+    return "\n".join(rows)
+
+
+def table(place: str, names: Sequence[str]) -> Callable[[], str]:
+    """Return what makes a table of forks."""
+    return lambda: "\n".join(fork_rows(place, names))
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return a cell's outcome in a few words."""
+    modes = len(set(result["modes"]) - {-1})
+    return (
+        f"fails {failed(result):.3f}, left {left(result):.3f}, {modes} modes, training {result['train_s']} s"
+    )
+
+
+TABLES = {
+    "even": table("forks 50/50", tuple(CLASSES)),
+    "uneven": table("forks 30/70", tuple(CLASSES)),
+    "temperatures": temperature_table,
+    "sizes": table("forks 50/50", tuple(SIZES)),
+    "late": table("late forks 50/50", LATE),
+    "prefixes": prefix_table,
+    "delays": delay_table,
+    "avoiding": avoiding_table,
+}
+
+if __name__ == "__main__":
+    grid.main(cells(), page="policies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -1,0 +1,65 @@
+"""What can be chosen about Avoiding. SI units throughout."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.envs.points import INTENT
+
+if TYPE_CHECKING:
+    from steadyhand.envs.avoiding.env import Avoiding
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvoidingConfig:
+    """A finger over a table with six cylinders, in the geometry of D3IL's task of that name.
+
+    Attributes:
+        max_delta: Most that one action moves the desired position, in x and in y [m].
+        lag: Time constant with which the finger follows its desired position [s].
+        control_dt: Time between two actions [s].
+        max_episode_steps: Steps after which an episode is truncated.
+    """
+
+    max_delta: float = 0.02
+    lag: float = 0.05
+    control_dt: float = 0.05
+    max_episode_steps: int = 250
+
+    def __post_init__(self) -> None:
+        # Below 12 mm the demonstrator would be clipped; above 3 cm a step could leap over a row.
+        self._require("max_delta", self.max_delta, 0.012, 0.03, "m")
+        self._require("lag", self.lag, 0.001, 0.2, "s")
+        self._require("control_dt", self.control_dt, 0.01, 0.2, "s")
+        self._require("max_episode_steps", self.max_episode_steps, 1, 100_000, "steps")
+
+    def spec(self) -> EnvSpec:
+        """Return what the env offers."""
+        names = ("desired_x", "desired_y", "x", "y")
+        return EnvSpec(
+            env_id="avoiding",
+            observation={STATE: FeatureSpec(shape=(4,), names=names, units=("m",) * 4)},
+            privileged={INTENT: FeatureSpec(shape=(1,), names=("route",), units=("1",))},
+            action=FeatureSpec(
+                shape=(2,),
+                names=("dx", "dy"),
+                units=("m", "m"),
+                low=(-self.max_delta,) * 2,
+                high=(self.max_delta,) * 2,
+            ),
+            control_dt=self.control_dt,
+            max_episode_steps=self.max_episode_steps,
+            task="Move past the cylinders to the far side without touching one.",
+        )
+
+    def build(self, num_rows: int) -> "Avoiding":
+        """Return the env with `num_rows` copies."""
+        from steadyhand.envs.avoiding.env import Avoiding
+
+        return Avoiding(self, num_rows=num_rows)
+
+    @staticmethod
+    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
+        if not low <= value <= high:
+            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

@@ -1,0 +1,81 @@
+"""PilotNet: from pixels to steering (Bojarski et al., 2016)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.policies.encoders.cameras import CameraEncoder
+from steadyhand.policies.nets.crop import Augmentation
+from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.nets.pilotnet import Convolution, PilotConvolutions, yuv
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotNet:
+    """Five convolutions and three fully connected layers per camera, up to the layer of 10 units.
+
+    With a picture of 66 x 200 x 3, one step and `Regression()` of one number it has the paper's 252,219
+    parameters. The paper's figure names 1164 flattened values; its shapes give 1152.
+
+    Deviation: the paper names no activation, ReLU is ours; its random shifts and rotations of the view are
+    part of data collection, not of the network.
+
+    Attributes:
+        convolutions: (channels, kernel size, stride) of each, without padding.
+        hidden: Width of each fully connected layer; the last is the width of a token.
+        activation: After every layer.
+        shift: Largest random shift of an image in training [pixels]; 0, as in the paper, switches it off.
+    """
+
+    convolutions: tuple[Convolution, ...] = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
+    hidden: tuple[int, ...] = (100, 50, 10)
+    activation: Activation = "relu"
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.convolutions or not self.hidden or min(map(min, self.convolutions)) < 1:
+            raise ConfigError(
+                "PilotNet needs convolutions and fully connected layers.",
+                got=f"convolutions={self.convolutions}, hidden={self.hidden}",
+                expected="(channels, kernel size, stride) of at least 1 each, and a width",
+            )
+
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the features that this encoder can read: all of them, if one is an image."""
+        return tuple(observation)
+
+    def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "PilotNetEncoder":
+        """Return the encoder for these features."""
+        return PilotNetEncoder(self, observation, n_obs_steps=n_obs_steps)
+
+
+class PilotNetEncoder(CameraEncoder):
+    """See `PilotNet`. Vector features get one layer and tokens of their own."""
+
+    def __init__(self, config: PilotNet, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> None:
+        super().__init__(
+            observation,
+            n_obs_steps=n_obs_steps,
+            reader="PilotNet",
+            width=config.hidden[-1],
+            augmentation=Augmentation(shift=config.shift),
+        )
+        self._set_towers(
+            PilotConvolutions(
+                *observation[name].shape,
+                convolutions=config.convolutions,
+                hidden=config.hidden,
+                activation=config.activation,
+            )
+            for name in self._cameras
+        )
+        if self.vectors.width:
+            sizes = (self.vectors.width, config.hidden[-1])
+            self.state = mlp(sizes, activation=config.activation, activate_last=True)
+
+    def _scaled(self, image: UInt8[Tensor, "N h w c"]) -> Float[Tensor, "N h w c"]:
+        return yuv(image)

@@ -1,0 +1,123 @@
+"""Action chunking with transformers: a conditional VAE over chunks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
+from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.latent import kl_to_standard_normal
+from steadyhand.policies.nets.detr import Detr, Posterior
+from steadyhand.policies.noise import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """ACT (Zhao et al., 2023): L1 plus KL, an encoder of its own for the chunk, a transformer for the answer.
+
+    Deviation: the output is that of the last decoder layer. The published code reads the first of seven, so
+    that six are never trained; `num_decoder_layers=1` is what it computes, and LeRobot's default.
+    Deviation: no is_pad output, which has no loss in the published code.
+
+    Attributes:
+        latent_dim: Z, the size of z.
+        width: Of a token.
+        num_heads: Of each attention.
+        feedforward: Of the hidden layers.
+        num_posterior_layers: Layers of the encoder of the chunk, which only training uses.
+        num_encoder_layers: Layers over z and the context.
+        num_decoder_layers: Layers from the queries to the chunk.
+        kl_weight: Of the KL, summed over the latent, against the L1 error, a mean over dimensions and steps.
+        latent: What z is when the policy drives: "zero", the mean of the prior, as published; or "sample".
+        dropout: Rate.
+    """
+
+    latent_dim: int = 32
+    width: int = 512
+    num_heads: int = 8
+    feedforward: int = 3200
+    num_posterior_layers: int = 4
+    num_encoder_layers: int = 4
+    num_decoder_layers: int = 7
+    kl_weight: float = 10.0
+    latent: Literal["zero", "sample"] = "zero"
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "num_posterior_layers", "num_encoder_layers", "num_decoder_layers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
+        if self.width % 4:
+            raise ConfigError("Sines of two coordinates need a width of fours.", got=self.width)
+        if not (self.kl_weight >= 0.0 and 0.0 <= self.dropout < 1.0):
+            raise ConfigError(
+                "Act needs kl_weight >= 0 and 0 <= dropout < 1.",
+                got=f"kl_weight={self.kl_weight}, dropout={self.dropout}",
+            )
+
+    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "ActHead":
+        """Return the head for these sizes."""
+        return ActHead(self, context, chunk)
+
+
+class ActHead(Head):
+    """See `Act`. Mode: the answer to z = 0. Sample: the same, or with `latent="sample"` that to z ~ N(0, I).
+
+    The KL is added to the error of every step, so that the weighted mean of the loss is the mean error plus
+    `kl_weight` times the mean KL.
+    """
+
+    def __init__(self, config: Act, context: ContextSpec, chunk: ChunkSpec) -> None:
+        super().__init__()
+        require_continuous(chunk, head="Act")
+        self.chunk = chunk
+        self.draws = config.latent == "sample"
+        self._config = config
+        self.posterior = Posterior(
+            action_dim=chunk.action_dim,
+            horizon=chunk.horizon,
+            state_width=context.state_width,
+            latent_dim=config.latent_dim,
+            width=config.width,
+            num_heads=config.num_heads,
+            feedforward=config.feedforward,
+            num_layers=config.num_posterior_layers,
+            rate=config.dropout,
+        )
+        self.net = Detr(
+            horizon=chunk.horizon,
+            token_width=context.width,
+            has_vectors=context.state_width > 0 or context.num_tokens == 1,
+            latent_dim=config.latent_dim,
+            width=config.width,
+            num_heads=config.num_heads,
+            feedforward=config.feedforward,
+            num_encoder_layers=config.num_encoder_layers,
+            num_decoder_layers=config.num_decoder_layers,
+            rate=config.dropout,
+        )
+        self.out = nn.Linear(config.width, chunk.action_dim)
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return the L1 error of each step plus the weighted KL of the chunk; metric: the KL in nats."""
+        mean, log_var = self.posterior(context.state, target.actions, target.is_pad, noise)
+        latent = mean + (0.5 * log_var).exp() * noise.normal(*mean.shape)
+        kl = kl_to_standard_normal(mean, log_var)
+        error = (self.decode(context, latent, noise) - target.actions).abs().mean(-1)
+        return Loss(value=error + self._config.kl_weight * kl[:, None], metrics={"kl": kl.detach()})
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
+        """Answer to z = 0, or to a drawn z."""
+        del prefix
+        shape = (len(context.tokens), self._config.latent_dim)
+        latent = noise.normal(*shape) if self.draws else context.tokens.new_zeros(shape)
+        return self.decode(context, latent)
+
+    def decode(
+        self, context: Context, latent: Float[Tensor, "B Z"], noise: Noise | None = None
+    ) -> Float[Tensor, "B H A"]:
+        """Return the chunk that z stands for; `noise` switches dropout on."""
+        return self.out(self.net(context, latent, noise))

@@ -1,0 +1,134 @@
+"""The softmax policy over joint features of context and action."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.contract import (
+    ChunkSpec,
+    Context,
+    ContextSpec,
+    Data,
+    Fit,
+    Head,
+    Likelihood,
+    Loss,
+    Prefix,
+    Target,
+)
+from steadyhand.policies.heads.drawing import draw_class
+from steadyhand.policies.noise import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLinear:
+    """pi(a | s) proportional to exp(theta . phi(s, a)), the maximum-entropy model of its features.
+
+    Discrete actions: phi(s, a) = [s, 1] (x) onehot(a), multinomial logistic regression. Continuous ones, each
+    step and dimension on its own: phi(s, a) = [s, 1] (x) bumps(a) on a grid of bins, so that neighbouring
+    actions share strength. The loss is convex in theta; it is a convex problem as a whole where the encoder
+    has no parameters, as `StateMLP(hidden=())`.
+
+    Attributes:
+        num_bins: Bins of the grid, continuous actions only.
+        num_bumps: Gaussian bumps over it, evenly spaced, each as wide as their distance.
+    """
+
+    num_bins: int = 64
+    num_bumps: int = 12
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.num_bumps <= self.num_bins:
+            raise ConfigError(
+                "LogLinear needs 2 <= num_bumps <= num_bins.",
+                got=f"num_bumps={self.num_bumps}, num_bins={self.num_bins}",
+            )
+
+    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "LogLinearHead":
+        """Return the head for these sizes."""
+        return LogLinearHead(self, context, chunk)
+
+
+class LogLinearHead(Head):
+    """See `LogLinear`. Mode: the likeliest class or the centre of the likeliest bin.
+
+    Sample: a class; or a bin, and a point inside it, evenly. The density is constant inside a bin.
+    """
+
+    likelihood: Likelihood = "exact"
+    draws = True
+    bumps: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: LogLinear, context: ContextSpec, chunk: ChunkSpec) -> None:
+        super().__init__()
+        self.chunk = chunk
+        self._is_discrete = chunk.num_classes is not None
+        self._num_bins = chunk.num_classes or config.num_bins
+        num_bumps = chunk.num_classes or config.num_bumps
+        self.theta = nn.Linear(
+            context.num_tokens * context.width, chunk.horizon * chunk.action_dim * num_bumps
+        )
+        if self._is_discrete:
+            return
+        centre = torch.arange(0.5, config.num_bins) / config.num_bins
+        place = torch.linspace(0.0, 1.0, num_bumps)
+        score = (centre - place[:, None]) * (num_bumps - 1)
+        self.register_buffer("bumps", torch.exp(-0.5 * score.square()), persistent=False)
+        self.register_buffer("low", torch.full((chunk.action_dim,), -1.0))
+        self.register_buffer("high", torch.full((chunk.action_dim,), 1.0))
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return -log p of each step in nats, of the class or of the normalised action."""
+        del noise
+        return Loss(value=-self._log_density(context, target))
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Shaped[Tensor, "B H A"]:
+        """Draw every step and dimension independently."""
+        del prefix
+        index = draw_class(self.logits(context), noise)
+        if self._is_discrete:
+            return index
+        inside = noise.uniform(*index.shape)
+        return self.low + (index + inside) / self._num_bins * (self.high - self.low)
+
+    def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
+        """Return log p of each chunk, exact; an action outside the grid counts as in the bin at its edge."""
+        return self._log_density(context, target).masked_fill(target.is_pad, 0.0).sum(1)
+
+    def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
+        """Lay the grid over the range of the training actions, unless that is [-1, 1] by normalisation."""
+        del fit, noise
+        if self._is_discrete or self.chunk.is_bounded:
+            return
+        low, high = torch.full_like(self.low, math.inf), torch.full_like(self.high, -math.inf)
+        for _, target in data():
+            counts = (target.weight > 0.0) & ~target.is_pad
+            if counts.any():
+                actions = target.actions[counts]
+                low, high = torch.minimum(low, actions.amin(0)), torch.maximum(high, actions.amax(0))
+        margin = (high - low).clamp(min=1e-3) * 1e-3
+        self.low.copy_(low - margin)
+        self.high.copy_(high + margin)
+
+    def logits(self, context: Context) -> Float[Tensor, "B H A K"]:
+        """Return theta . phi of every class or bin."""
+        weight = self.theta(context.flat()).unflatten(-1, (self.chunk.horizon, self.chunk.action_dim, -1))
+        return weight if self._is_discrete else weight @ self.bumps
+
+    def _log_density(self, context: Context, target: Target) -> Float[Tensor, "B H"]:
+        log_prob = self.logits(context).log_softmax(-1)
+        index = target.actions if self._is_discrete else self._bin(target.actions)
+        chosen = log_prob.gather(-1, index[..., None])[..., 0].sum(-1)
+        if self._is_discrete:
+            return chosen
+        return chosen - ((self.high - self.low) / self._num_bins).log().sum()
+
+    def _bin(self, actions: Float[Tensor, "B H A"]) -> Int64[Tensor, "B H A"]:
+        share = (actions - self.low) / (self.high - self.low)
+        return (share * self._num_bins).long().clamp(0, self._num_bins - 1)

@@ -1,0 +1,24 @@
+"""What wraps a policy into a controller: history, chunks and timing.
+
+A policy is without memory; an executor keeps it. Three ways of turning chunks into one action a step:
+`RecedingHorizon` plays a chunk and predicts again, `TemporalEnsemble` predicts at every step and averages,
+`RealTimeChunking` predicts while the old chunk still plays, and makes the new one agree with it.
+"""
+
+from steadyhand.rollout.executors.base import PolicyExecutor
+from steadyhand.rollout.executors.config import Ensemble, ExecutorConfig, RealTime, Receding
+from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+from steadyhand.rollout.executors.realtime import RealTimeChunking, prefix_weights
+from steadyhand.rollout.executors.receding import RecedingHorizon
+
+__all__ = [
+    "Ensemble",
+    "ExecutorConfig",
+    "PolicyExecutor",
+    "RealTime",
+    "RealTimeChunking",
+    "Receding",
+    "RecedingHorizon",
+    "TemporalEnsemble",
+    "prefix_weights",
+]

@@ -1,0 +1,113 @@
+"""Every executor as a frozen config, in one closed union; the class name is the "type" in a run.json."""
+
+from dataclasses import dataclass
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.policy import Policy
+from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+from steadyhand.rollout.executors.realtime import RealTimeChunking, Schedule
+from steadyhand.rollout.executors.receding import RecedingHorizon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receding:
+    """Play a chunk, predict again; see `RecedingHorizon`.
+
+    Attributes:
+        n_action_steps: Steps from one prediction to the next; each policy's own number if None.
+        delay: Control steps that a prediction takes.
+    """
+
+    n_action_steps: int | None = None
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        _check_timing(self.n_action_steps, self.delay)
+
+    def build(self, policy: Policy, *, num_rows: int, deterministic: bool | None = None) -> RecedingHorizon:
+        """Return the policy as a controller."""
+        return RecedingHorizon(
+            policy,
+            num_rows=num_rows,
+            n_action_steps=self.n_action_steps,
+            delay=self.delay,
+            deterministic=deterministic,
+        )
+
+    def __str__(self) -> str:
+        steps = "each policy's own steps" if self.n_action_steps is None else f"{self.n_action_steps} steps"
+        return f"receding horizon, {steps} a chunk" + (f", delay {self.delay}" if self.delay else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """Predict at every step and average; see `TemporalEnsemble`.
+
+    Attributes:
+        decay: m of the weights exp(-m i).
+        newest_heaviest: Whether i counts from the newest prediction rather than from the oldest.
+    """
+
+    decay: float = 0.01
+    newest_heaviest: bool = False
+
+    def build(self, policy: Policy, *, num_rows: int, deterministic: bool | None = None) -> TemporalEnsemble:
+        """Return the policy as a controller."""
+        return TemporalEnsemble(
+            policy,
+            num_rows=num_rows,
+            decay=self.decay,
+            newest_heaviest=self.newest_heaviest,
+            deterministic=deterministic,
+        )
+
+    def __str__(self) -> str:
+        heaviest = "newest" if self.newest_heaviest else "oldest"
+        return f"temporal ensemble, m = {self.decay:g}, {heaviest} heaviest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealTime:
+    """Predict while the old chunk plays, in agreement with it; see `RealTimeChunking`.
+
+    Attributes:
+        delay: d, control steps that a prediction takes.
+        execution_horizon: s, steps from one prediction to the next; each policy's n_action_steps if None.
+        schedule: How agreement with the old chunk falls off.
+    """
+
+    delay: int = 1
+    execution_horizon: int | None = None
+    schedule: Schedule = "exponential"
+
+    def __post_init__(self) -> None:
+        _check_timing(self.execution_horizon, self.delay)
+
+    def build(self, policy: Policy, *, num_rows: int, deterministic: bool | None = None) -> RealTimeChunking:
+        """Return the policy as a controller."""
+        return RealTimeChunking(
+            policy,
+            num_rows=num_rows,
+            delay=self.delay,
+            execution_horizon=self.execution_horizon,
+            schedule=self.schedule,
+            deterministic=deterministic,
+        )
+
+    def __str__(self) -> str:
+        steps = "each policy's own" if self.execution_horizon is None else str(self.execution_horizon)
+        return f"real-time chunking, delay {self.delay}, execution horizon {steps}, {self.schedule}"
+
+
+ExecutorConfig = Receding | Ensemble | RealTime
+
+
+def _check_timing(steps: int | None, delay: int) -> None:
+    if delay < 0:
+        raise ConfigError("A delay is a number of control steps.", got=delay, expected=">= 0")
+    if steps is not None and steps < max(1, delay):
+        raise ConfigError(
+            "A prediction cannot begin before the last one is there.",
+            got=f"{steps} steps from one to the next, delay {delay}",
+            expected=f">= {max(1, delay)} steps",
+        )

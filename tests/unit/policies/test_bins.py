@@ -1,0 +1,206 @@
+"""Bins: round trip, a density that integrates to one, and what only an ordered chain can represent."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix, Target
+from steadyhand.policies.heads.bins import Bins, BinsHead, Dependence
+from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
+
+B, H, A, C = 5, 3, 2, 4
+SIZE = ContextSpec(num_tokens=1, width=C)
+CHUNK = ChunkSpec(horizon=H, action_dim=A, is_bounded=True)
+BOTH: list[Dependence] = ["independent", "autoregressive"]
+
+
+def context(rows: int = B) -> Context:
+    return Context.single(torch.linspace(-1, 1, rows * C).view(rows, C))
+
+
+def target(actions: Tensor, is_pad: Tensor | None = None) -> Target:
+    if is_pad is None:
+        is_pad = torch.zeros(actions.shape[:2], dtype=torch.bool)
+    return Target(actions=actions, is_pad=is_pad, weight=(~is_pad).float())
+
+
+def build(config: Bins, chunk: ChunkSpec = CHUNK, seed: int = 0) -> BinsHead:
+    with scoped(seed):
+        head = config.build(SIZE, chunk)
+    with torch.no_grad():  # sharper than at the start, so that the tests see differences
+        for parameter in head.parameters():
+            parameter *= 3.0
+    return head
+
+
+def no_fit(*args: object, **kwargs: object) -> None:
+    raise AssertionError("bins need no training loop")
+
+
+@pytest.mark.parametrize("num_bins", [2, 7, 256])
+def test_the_round_trip_errs_by_half_a_bin(num_bins: int) -> None:
+    head = build(Bins(num_bins=num_bins, dependence="independent"))
+    value = torch.linspace(-1, 1, 10_002).view(-1, H, A)
+    back = head.decode(head.encode(value), NoNoise())
+    assert (back - value).abs().max() <= 1.0 / num_bins * (1 + 1e-4)
+    edges = head.encode(torch.tensor([-5.0, -1.0, 1.0, 5.0]).view(-1, 1, 1).expand(-1, H, A))
+    assert edges[:, 0, 0].tolist() == [0, 0, num_bins - 1, num_bins - 1]
+    centres = head.decode(torch.arange(num_bins).view(-1, 1, 1).expand(-1, H, A), NoNoise())[:, 0, 0]
+    torch.testing.assert_close(centres, (torch.arange(num_bins) + 0.5) / num_bins * 2 - 1)
+
+
+def test_a_uniform_decode_fills_the_bin() -> None:
+    head = build(Bins(num_bins=4, decode="uniform", dependence="independent"))
+    classes = torch.full((4000, H, A), 2)
+    value = head.decode(classes, GeneratorNoise.seeded(0))
+    assert value.min() >= 0.0
+    assert value.max() < 0.5
+    assert value.std().item() == pytest.approx(0.5 / 12**0.5, rel=0.02)
+    assert torch.equal(head.encode(value), classes)
+
+
+def test_the_density_integrates_to_one() -> None:
+    chunk = ChunkSpec(horizon=1, action_dim=1, is_bounded=True)
+    head = build(Bins(num_bins=16), chunk)
+    count = 4000
+    middle = (torch.arange(count) + 0.5) / count * 2 - 1
+    log_prob = head.log_prob(context(1).rows(count), target(middle.view(-1, 1, 1)))
+    assert (log_prob.exp().sum() * 2 / count).item() == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("dependence", BOTH)
+def test_the_probabilities_of_all_chunks_sum_to_one(dependence: Dependence) -> None:
+    chunk = ChunkSpec(horizon=2, action_dim=2, is_bounded=True)
+    head = build(Bins(num_bins=3, dependence=dependence, width=8), chunk)
+    classes = torch.tensor(list(product(range(3), repeat=4))).view(-1, 2, 2)
+    same = context(1).rows(len(classes))
+    density = head.log_prob(same, target(head.decode(classes, NoNoise()))).exp()
+    assert (density.sum() * (2 / 3) ** 4).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_steps_that_are_not_there_leave_a_density_over_the_others() -> None:
+    """Padding in front (chunk_start < 0) repeats the first valid step; it must not give it away."""
+    chunk = ChunkSpec(horizon=2, action_dim=2, is_bounded=True)
+    head = build(Bins(num_bins=3, width=8), chunk)
+    valid = torch.tensor(list(product(range(3), repeat=2))).view(-1, 1, 2)
+    is_pad = torch.tensor([[True, False]]).expand(len(valid), -1)
+    actions = head.decode(valid.expand(-1, 2, -1), NoNoise())
+    density = head.log_prob(context(1).rows(len(valid)), target(actions, is_pad)).exp()
+    assert (density.sum() * (2 / 3) ** 2).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_teacher_forcing_equals_step_by_step() -> None:
+    head = build(Bins(num_bins=5, width=8))
+    assert head.tokens is not None
+    classes = torch.randint(5, (B, H, A), generator=torch.Generator().manual_seed(0))
+    no_pad = torch.zeros(B, H, dtype=torch.bool)
+    forced = head.logits(context(), classes, no_pad).flatten(1, 2)
+    start, state = head.tokens.begin(context().flat())
+    flat = classes.flatten(1)
+    for index in range(H * A):
+        logits, state = head.tokens.step(flat[:, index - 1] if index else None, index, start, state)
+        torch.testing.assert_close(logits, forced[:, index])
+
+
+def test_a_number_depends_on_those_before_it_only() -> None:
+    head = build(Bins(num_bins=5, width=8))
+    classes = torch.zeros(B, H, A, dtype=torch.long)
+    no_pad = torch.zeros(B, H, dtype=torch.bool)
+    before = head.logits(context(), classes, no_pad).flatten(1, 2)
+    changed = classes.flatten(1).clone()
+    changed[:, 3] = 4
+    after = head.logits(context(), changed.view(B, H, A), no_pad).flatten(1, 2)
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert not torch.isclose(before[:, 4:], after[:, 4:]).all(-1).any()
+
+
+@pytest.mark.parametrize("dependence", BOTH)
+def test_samples_have_the_probabilities(dependence: Dependence) -> None:
+    chunk = ChunkSpec(horizon=1, action_dim=2, is_bounded=True)
+    head = build(Bins(num_bins=3, dependence=dependence, width=8), chunk)
+    classes = torch.tensor(list(product(range(3), repeat=2))).view(-1, 1, 2)
+    same, count = context(1), 40_000
+    with torch.no_grad():
+        share = head.log_prob(same.rows(9), target(head.decode(classes, NoNoise()))).exp() * (2 / 3) ** 2
+        drawn = head.encode(head.sample(same.rows(count), GeneratorNoise.seeded(0)))[:, 0]
+    found = torch.bincount(drawn[:, 0] * 3 + drawn[:, 1], minlength=9) / count
+    torch.testing.assert_close(found, share, atol=0.012, rtol=0)
+
+
+def test_temperature_sharpens_and_zero_is_greedy() -> None:
+    chunk = ChunkSpec(horizon=1, action_dim=1, is_bounded=True)
+    config = Bins(num_bins=4, dependence="independent", temperature=0.5)
+    head = build(config, chunk)
+    same, count = context(1), 40_000
+    drawn = head.encode(head.sample(same.rows(count), GeneratorNoise.seeded(0)))
+    logits = head.logits(same, drawn[:1], torch.zeros(1, 1, dtype=torch.bool)).detach()
+    share = torch.bincount(drawn.flatten(), minlength=4) / count
+    torch.testing.assert_close(share, (2 * logits[0, 0, 0]).softmax(-1), atol=0.012, rtol=0)
+    cold = build(Bins(num_bins=4, temperature=0.0))
+    assert torch.equal(cold.sample(context(), GeneratorNoise.seeded(0)), cold.mode(context()))
+
+
+@pytest.mark.parametrize("dependence", BOTH)
+def test_only_a_chain_holds_two_modes_apart(dependence: Dependence) -> None:
+    """Chunks that are all low (40 %) or all high: independent numbers agree with .4^6 + .6^6 = 0.05."""
+    head = build(Bins(num_bins=8, dependence=dependence, width=16))
+    rows = 200
+    sign = torch.where(torch.arange(rows) < 0.4 * rows, -1.0, 1.0)
+    wanted, same = target(0.7 * sign[:, None, None].expand(-1, H, A)), context(1).rows(rows)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        head.loss(same, wanted, NoNoise()).value.mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        drawn = head.sample(same.rows(50), GeneratorNoise.seeded(0)).sign().flatten(1)
+    agree = (drawn.mean(1).abs() == 1).float().mean().item()
+    assert (drawn[:, 0] < 0).float().mean().item() == pytest.approx(0.4, abs=0.03)
+    assert agree == pytest.approx(0.4**6 + 0.6**6 if dependence == "independent" else 1.0, abs=0.02)
+
+
+def test_a_frozen_prefix_is_held_and_conditioned_on() -> None:
+    """Given the first step, a chain answers with the conditional: the rest agrees with the prefix."""
+    chunk = ChunkSpec(horizon=2, action_dim=1, is_bounded=True)
+    head = build(Bins(num_bins=3, width=8), chunk)
+    assert head.inpaints
+    count, same = 20_000, context(1)
+    prefix = Prefix(
+        actions=torch.full((count, 2, 1), 0.6), weight=torch.tensor([[1.0, 0.0]]).expand(count, -1)
+    )
+    with torch.no_grad():
+        drawn = head.sample(same.rows(count), GeneratorNoise.seeded(0), prefix)
+        classes = torch.tensor([[2, 0], [2, 1], [2, 2]])[..., None]
+        density = head.log_prob(same.rows(3), target(head.decode(classes, NoNoise()))).exp()
+    assert torch.equal(drawn[:, 0], prefix.actions[:, 0])
+    found = torch.bincount(head.encode(drawn)[:, 1, 0], minlength=3) / count
+    torch.testing.assert_close(found, density / density.sum(), atol=0.015, rtol=0)
+    assert not build(Bins(num_bins=3, dependence="independent")).inpaints
+
+
+def test_unbounded_actions_take_the_range_of_the_data_once() -> None:
+    head = build(Bins(num_bins=10), ChunkSpec(horizon=H, action_dim=A))
+    actions = torch.stack([torch.linspace(-3, 7, 30).view(10, H), torch.full((10, H), 2.0)], -1)
+    is_pad = torch.zeros(10, H, dtype=torch.bool)
+    is_pad[-1, -1] = True
+    spoilt = actions.clone()
+    spoilt[-1, -1] = 99.0
+    head.prepare(lambda: iter([(context(10), target(spoilt, is_pad))]), no_fit, GeneratorNoise.seeded(0))
+    last = actions[-1, -2, 0].item()
+    assert (head.range.low.tolist(), head.range.high.tolist()) == ([-3.0, 1.0], [pytest.approx(last), 3.0])
+    head.prepare(lambda: iter([(context(10), target(9 * actions))]), no_fit, GeneratorNoise.seeded(0))
+    assert head.range.low.tolist() == [-3.0, 1.0]
+    error = (head.decode(head.encode(actions), NoNoise()) - actions).abs()
+    assert error[~is_pad].max() <= 0.5 * (last + 3.0) / 10 * (1 + 1e-4)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two bins"):
+        Bins(num_bins=1)
+    with pytest.raises(ConfigError, match="temperature"):
+        Bins(temperature=-1.0)
+    with pytest.raises(SpecError, match="continuous"):
+        Bins().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

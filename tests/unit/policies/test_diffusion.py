@@ -1,0 +1,159 @@
+"""Diffusion: closed forms of its schedule, its posterior and its samplers."""
+
+import math
+
+import pytest
+import torch
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.heads.diffusion import Diffusion, DiffusionHead, Prediction
+from steadyhand.policies.heads.schedule import Order, Sampler, diffusion_levels, squared_cosine, step
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.noise import GeneratorNoise
+from unit.policies.generative import Fixed, Oracle, build, context, head_with, target
+
+SMALL = DenoisingMLP(hidden=(8,), time_width=4)
+
+
+def test_schedule_is_the_closed_form_until_beta_is_clipped() -> None:
+    alpha_bar = squared_cosine(100)
+
+    def f(t: float) -> float:
+        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    for k in (0, 1, 50, 98):
+        assert alpha_bar[k].item() == pytest.approx(f((k + 1) / 100) / f(0), rel=1e-9)
+    # The last beta would be 1 and is .999.
+    assert alpha_bar[99].item() == pytest.approx(0.001 * alpha_bar[98].item(), rel=1e-9)
+    assert bool((alpha_bar.diff() < 0).all())
+
+
+def test_sampled_steps() -> None:
+    assert Diffusion().sample_steps == (90, 80, 70, 60, 50, 40, 30, 20, 10, 0)
+    assert Diffusion(num_sample_steps=3, spacing="linspace").sample_steps == (99, 50, 0)
+    assert Diffusion(num_sample_steps=100, spacing="linspace").sample_steps == tuple(range(99, -1, -1))
+    assert Diffusion(num_sample_steps=1).sample_steps == (0,)
+    assert Diffusion(sampler="ddpm").sample_steps == tuple(range(99, -1, -1))
+
+
+def test_eta_one_over_all_steps_is_ddpms_posterior() -> None:
+    sampler = Sampler(levels=diffusion_levels(range(99, -1, -1), 100), eta=1.0)
+    alpha_bar = [*squared_cosine(100).tolist()]
+    x, data, z = torch.tensor([[[0.8]]]), torch.tensor([[[-0.3]]]), torch.tensor([[[1.7]]])
+    for k in (99, 60, 1):
+        bar, before = alpha_bar[k], alpha_bar[k - 1]
+        beta = 1.0 - bar / before
+        # Ho et al. (2020), eq. 7.
+        mean = (
+            math.sqrt(before) * beta / (1 - bar) * data + (math.sqrt(1 - beta) * (1 - before) / (1 - bar)) * x
+        )
+        expected = mean + math.sqrt((1 - before) / (1 - bar) * beta) * z
+        before_level, after = sampler.levels[99 - k], sampler.levels[100 - k]
+        sigma = sampler.sigma(before_level, after)
+        moved = step(x, data, before_level, after, sigma=sigma) + sigma * z
+        torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-6)
+    assert sampler.sigma(sampler.levels[99], sampler.levels[100]) == 0.0
+    torch.testing.assert_close(step(x, data, sampler.levels[99], sampler.levels[100]), data)
+
+
+def gaussian(mean: float, std: float, config: Diffusion, *, answer: str = "epsilon") -> tuple[float, float]:
+    net = Oracle(torch.full((1, 1, 1), mean), std, answer=answer)
+    head = head_with(config, net)
+    at_zero, at_one = (head.sample(context(1), Fixed(value)).item() for value in (0.0, 1.0))
+    return at_zero, at_one - at_zero
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_exact_denoiser_of_a_gaussian_gives_the_gaussian_as_steps_grow(
+    order: Order, prediction: Prediction
+) -> None:
+    errors: list[float] = []
+    for num_steps in (5, 20, 100):
+        config = Diffusion(net=SMALL, prediction=prediction, num_sample_steps=num_steps, order=order)
+        mean, std = gaussian(0.4, 0.5, config, answer=prediction)
+        errors.append(abs(mean - 0.4) + abs(std - 0.5))
+    assert errors[0] > 1.5 * errors[1] > 2.25 * errors[2]
+    assert errors[2] < 0.01
+
+
+@pytest.mark.parametrize("std", [0.4, 0.7, 1.0])
+def test_ten_evaluations_keep_the_spread_within_five_percent_at_order_two(std: float) -> None:
+    mean, spread = gaussian(0.4, std, Diffusion(net=SMALL))
+    # The mean starts too low, since the published levels begin where the signal is .15 already.
+    assert mean == pytest.approx(0.4, abs=0.06 * std)
+    assert spread == pytest.approx(std, rel=0.05)
+    mean, spread = gaussian(0.4, std, Diffusion(net=SMALL, spacing="linspace"))
+    assert mean == pytest.approx(0.4, abs=1e-3)
+    assert spread == pytest.approx(std, rel=0.05)
+    assert gaussian(0.4, std, Diffusion(net=SMALL, order=1))[1] < 0.9 * std
+
+
+def test_ddpm_with_the_exact_denoiser_gives_the_gaussian() -> None:
+    head = head_with(
+        Diffusion(net=SMALL, sampler="ddpm"), Oracle(torch.full((1, 1, 1), 0.4), 0.5, answer="epsilon")
+    )
+    drawn = head.sample(context(20_000), GeneratorNoise.seeded(0))
+    assert drawn.mean().item() == pytest.approx(0.4, rel=0.03)
+    assert drawn.std().item() == pytest.approx(0.5, rel=0.03)
+
+
+def test_epsilon_and_sample_nets_say_the_same() -> None:
+    kinds: tuple[Prediction, ...] = ("epsilon", "sample")
+    one, two = (gaussian(0.4, 0.5, Diffusion(net=SMALL, prediction=kind), answer=kind) for kind in kinds)
+    assert one == pytest.approx(two, abs=1e-4)
+
+
+def test_noising_round_trips() -> None:
+    head = build(Diffusion(net=SMALL), horizon=4, action_dim=2)
+    assert isinstance(head, DiffusionHead)
+    noise = GeneratorNoise.seeded(0)
+    actions, eps = noise.normal(5, 4, 2), noise.normal(5, 4, 2)
+    steps = torch.tensor([0, 20, 50, 80, 98])
+    x = head.noised(actions, eps, steps).double()
+    bar = squared_cosine(100)[steps][:, None, None]
+    signal, sigma = bar.sqrt(), (1 - bar).sqrt()
+    torch.testing.assert_close((x - sigma * eps) / signal, actions.double(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((x - signal * actions) / sigma, eps.double(), atol=1e-4, rtol=1e-4)
+
+
+def test_loss_of_the_exact_denoiser_is_the_variance_that_is_left() -> None:
+    head = head_with(Diffusion(net=SMALL), Oracle(torch.full((1, 1, 1), 0.3), 0.5, answer="epsilon"))
+    noise = GeneratorNoise.seeded(0)
+    actions = 0.3 + 0.5 * noise.normal(200_000, 1, 1)
+    loss = head.loss(context(len(actions)), target(actions), noise).value.mean().item()
+    bar = squared_cosine(100)
+    assert loss == pytest.approx((0.25 * bar / (0.25 * bar + 1 - bar)).mean().item(), rel=0.02)
+
+
+def test_clipping_a_z_score_loses_the_tails_and_min_max_does_not() -> None:
+    # The same data, N(0, 1) in z-score; under min_max the largest of them is 1, so that s = 1 / 4.
+    lost = head_with(
+        Diffusion(net=SMALL), Oracle(torch.zeros(1, 1, 1), 1.0, answer="epsilon"), is_bounded=True
+    )
+    kept = head_with(
+        Diffusion(net=SMALL), Oracle(torch.zeros(1, 1, 1), 0.25, answer="epsilon"), is_bounded=True
+    )
+    free = head_with(Diffusion(net=SMALL), Oracle(torch.zeros(1, 1, 1), 1.0, answer="epsilon"))
+    rows = context(20_000)
+    stds = [head.sample(rows, GeneratorNoise.seeded(0)).std().item() for head in (lost, kept, free)]
+    assert stds[0] < 0.85
+    assert stds[1] / 0.25 == pytest.approx(1.0, abs=0.08)
+    assert stds[2] == pytest.approx(1.0, abs=0.05)
+    assert lost.sample(rows, GeneratorNoise.seeded(0)).abs().max().item() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("config", "calls"), [(Diffusion(net=SMALL), 10), (Diffusion(net=SMALL, sampler="ddpm"), 100)]
+)
+def test_context_is_read_once_and_the_net_asked_once_a_step(config: Diffusion, calls: int) -> None:
+    net = Oracle(torch.zeros(1, 1, 1), 0.5, answer="epsilon")
+    head_with(config, net).sample(context(3), GeneratorNoise.seeded(0))
+    assert (net.num_conditions, net.num_calls) == (1, calls)
+
+
+def test_what_cannot_work_is_refused() -> None:
+    with pytest.raises(ConfigError, match="as many steps"):
+        Diffusion(num_sample_steps=101)
+    with pytest.raises(ConfigError, match="eta"):
+        Diffusion(eta=1.5)

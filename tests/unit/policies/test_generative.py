@@ -1,0 +1,91 @@
+"""What diffusion, flow and two-step regression learn: a Gaussian, two modes, two moons."""
+
+import numpy as np
+import pytest
+import torch
+
+from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.policies.heads.diffusion import Diffusion
+from steadyhand.policies.heads.flow import Flow
+from steadyhand.policies.heads.mip import Mip
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.testing.densities import sliced_wasserstein, two_moons
+from unit.policies.generative import build, context, target, train
+
+NET = DenoisingMLP(hidden=(64, 64), time_width=16)
+GENERATIVE: list[HeadConfig] = [
+    Flow(net=NET),
+    Diffusion(net=NET),
+    Diffusion(net=NET, prediction="sample", spacing="linspace"),
+]
+
+
+def _name(head: HeadConfig) -> str:
+    return f"{type(head).__name__}-{getattr(head, 'prediction', '')}"
+
+
+@pytest.mark.parametrize("config", GENERATIVE, ids=_name)
+def test_a_gaussian_is_recovered_within_five_percent(config: HeadConfig) -> None:
+    head = build(config)
+    data = 0.6 + 0.5 * GeneratorNoise.seeded(1).normal(20_000, 1, 1)
+    train(head, data, num_steps=1000)
+    drawn = head.sample(context(20_000), GeneratorNoise.seeded(2))
+    assert drawn.mean().item() == pytest.approx(0.6, rel=0.05)
+    assert drawn.std().item() == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("config", GENERATIVE, ids=_name)
+def test_two_modes_are_kept_in_their_shares(config: HeadConfig) -> None:
+    head = build(config, is_bounded=True)
+    noise = GeneratorNoise.seeded(1)
+    side = (noise.uniform(20_000, 1, 1) < 0.7).float() * 2 - 1
+    train(head, 0.8 * side + 0.05 * noise.normal(20_000, 1, 1), num_steps=800)
+    drawn = head.sample(context(4000), GeneratorNoise.seeded(2))[:, 0, 0]
+    assert (drawn > 0).float().mean().item() == pytest.approx(0.7, abs=0.08)
+    # Hardly anything between them, where no data lie.
+    assert (drawn.abs() < 0.4).float().mean().item() < 0.05
+
+
+def test_two_step_regression_gives_the_mean_of_two_modes() -> None:
+    head = build(Mip(net=NET))
+    noise = GeneratorNoise.seeded(1)
+    side = (noise.uniform(20_000, 1, 1) < 0.5).float() * 2 - 1
+    train(head, 0.8 * side + 0.05 * noise.normal(20_000, 1, 1), num_steps=800)
+    drawn = head.sample(context(4), GeneratorNoise.seeded(2))
+    assert torch.equal(drawn, head.mode(context(4)))
+    assert drawn.abs().max().item() < 0.4
+
+
+def test_mip_loss_has_the_two_terms_of_the_paper() -> None:
+    head = build(Mip(net=NET, time=0.75), horizon=3, action_dim=2)
+    noise = GeneratorNoise.seeded(1)
+    actions = noise.normal(5, 3, 2)
+    loss = head.loss(context(5), target(actions), GeneratorNoise.seeded(3)).value
+    z = GeneratorNoise.seeded(3).normal(5, 3, 2)
+    net, moments = head.net, head.net.moments(torch.tensor([0.0, 75.0]))
+    condition = net.condition(context(5))
+    first = net(torch.zeros(5, 3, 2), moments[:1], condition) - actions
+    second = net(actions + 0.25 * z, moments[1:], condition) - actions
+    expected = first.square().mean(-1) / 0.75**2 + second.square().mean(-1) / 0.25**2
+    torch.testing.assert_close(loss, expected)
+    again = net(net(torch.zeros(5, 3, 2), moments[:1], condition), moments[1:], condition)
+    torch.testing.assert_close(head.mode(context(5)), again)
+
+
+@pytest.mark.parametrize("config", GENERATIVE[:2], ids=_name)
+def test_two_moons_are_as_near_as_another_sample(config: HeadConfig) -> None:
+    random = np.random.default_rng(0)
+    points = [two_moons(4000, random) for _ in range(3)]
+    # Into [-1, 1], as min_max does.
+    low, high = points[0].min(0), points[0].max(0)
+    data, one, two = (2 * (part - low) / (high - low) - 1 for part in points)
+    head = build(
+        type(config)(net=DenoisingMLP(hidden=(128, 128, 128), time_width=32)), action_dim=2, is_bounded=True
+    )
+    train(head, torch.from_numpy(data).float()[:, None], num_steps=2500, batch_size=512)
+    drawn = head.sample(context(4000), GeneratorNoise.seeded(2))[:, 0].double().numpy()
+    floors = [sliced_wasserstein(data, other, np.random.default_rng(1)) for other in (one, two)]
+    distance = sliced_wasserstein(one, drawn, np.random.default_rng(1))
+    print(type(config).__name__, distance, floors)
+    assert distance <= 2 * float(np.mean(floors))

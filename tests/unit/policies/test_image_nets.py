@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.nets.crop import Augmentation
+from steadyhand.policies.nets.pilotnet import last_side, smallest_side, yuv
+from steadyhand.policies.nets.resnet import FrozenBatchNorm
+from steadyhand.policies.nets.spatial import SpatialSoftmax
+from steadyhand.policies.noise import GeneratorNoise, NoNoise
+
+
+def pictures(rows: int = 40, steps: int = 2, height: int = 7, width: int = 9) -> torch.Tensor:
+    generator = np.random.default_rng(0)
+    return torch.as_tensor(generator.integers(0, 256, (rows, steps, height, width, 3), dtype=np.uint8))
+
+
+def test_a_crop_is_a_rectangle_of_the_picture_at_the_same_place_in_all_steps() -> None:
+    image = pictures()
+    cut = Augmentation(crop=(4, 5))(image, GeneratorNoise.seeded(0))
+    places = set()
+    for row in range(len(image)):
+        found = [
+            (top, left)
+            for top in range(4)
+            for left in range(5)
+            if torch.equal(cut[row], image[row, :, top : top + 4, left : left + 5])
+        ]
+        assert len(found) == 1
+        places.add(found[0])
+    assert {top for top, _ in places} == set(range(4))
+    assert {left for _, left in places} == set(range(5))
+
+
+@pytest.mark.parametrize("noise", [None, NoNoise()])
+def test_without_noise_the_crop_is_central_and_nothing_is_shifted(noise: NoNoise | None) -> None:
+    image = pictures()
+    assert torch.equal(Augmentation(crop=(4, 5))(image, noise), image[:, :, 1:5, 2:7])
+    assert torch.equal(Augmentation(shift=2)(image, noise), image)
+
+
+def test_a_shift_repeats_the_edge() -> None:
+    image = pictures()
+    moved = Augmentation(shift=2)(image, GeneratorNoise.seeded(1)).numpy()
+    framed = np.pad(image.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+    places = set()
+    for row in range(len(image)):
+        found = [
+            (down, right)
+            for down in range(5)
+            for right in range(5)
+            if np.array_equal(moved[row], framed[row, :, down : down + 7, right : right + 9])
+        ]
+        assert len(found) == 1
+        places.add(found[0])
+    assert {down for down, _ in places} == set(range(5))
+
+
+@pytest.mark.parametrize("crop", [(8, 5), (5, 10), (0, 3)])
+def test_a_crop_must_fit(crop: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match="at most 7 x 9"):
+        Augmentation(crop=crop).size(7, 9)
+
+
+def test_spatial_softmax_finds_a_peak() -> None:
+    net = SpatialSoftmax(2, num_keypoints=2, height=3, width=5)
+    with torch.no_grad():
+        net.keypoints.weight.copy_(100.0 * torch.eye(2)[:, :, None, None])
+        net.keypoints.bias.zero_()
+    maps = torch.zeros(1, 2, 3, 5)
+    maps[0, 0, 0, 4] = 1.0  # top right
+    maps[0, 1, 2, 1] = 1.0  # bottom, second of five columns
+    torch.testing.assert_close(net(maps), torch.tensor([[1.0, -1.0, -0.5, 1.0]]))
+    torch.testing.assert_close(net(torch.zeros(1, 2, 3, 5)), torch.zeros(1, 4))
+
+
+def test_frozen_batch_norm_follows_its_formula() -> None:
+    norm = FrozenBatchNorm(3)
+    generator = torch.Generator().manual_seed(0)
+    for buffer in norm.buffers():
+        buffer.copy_(torch.rand(3, generator=generator) + 0.5)
+    x = torch.randn(2, 3, 4, 4, generator=generator)
+    scale = (norm.weight / (norm.running_var + 1e-5).sqrt())[:, None, None]
+    expected = (x - norm.running_mean[:, None, None]) * scale + norm.bias[:, None, None]
+    torch.testing.assert_close(norm.train()(x), expected)
+    assert list(norm.parameters()) == []
+
+
+@pytest.mark.parametrize(
+    ("rgb", "expected"),
+    [
+        ((255, 255, 255), (1.0, 0.0, 0.0)),
+        ((0, 0, 0), (-1.0, 0.0, 0.0)),
+        ((0, 0, 255), (2 * 0.114 - 1, 1.0, -0.114 / 0.701)),
+        ((255, 0, 0), (2 * 0.299 - 1, -0.299 / 0.886, 1.0)),
+        ((255, 255, 0), (2 * 0.886 - 1, -1.0, 0.114 / 0.701)),
+    ],
+)
+def test_yuv_of_pure_colours(rgb: tuple[int, ...], expected: tuple[float, ...]) -> None:
+    image = torch.tensor(rgb, dtype=torch.uint8).view(1, 1, 1, 3)
+    torch.testing.assert_close(yuv(image).flatten(), torch.tensor(expected), atol=1e-6, rtol=0.0)
+
+
+def test_pictures_of_one_channel_are_only_scaled() -> None:
+    image = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2, 1)
+    assert yuv(image).flatten().tolist() == [-1.0, 1.0]
+
+
+def test_smallest_side_leaves_exactly_one_cell() -> None:
+    layers = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
+    side = smallest_side(layers)
+    assert last_side(side, layers) == 1
+    assert last_side(side - 1, layers) < 1
+    assert (last_side(66, layers), last_side(200, layers)) == (1, 18)

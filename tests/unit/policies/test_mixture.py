@@ -1,0 +1,205 @@
+"""The mixture head against torch.distributions, and on two modes whose answer is known."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix, Target
+from steadyhand.policies.heads.mixture import Mixture, MixtureHead
+from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
+
+B, H, A, C, K = 5, 3, 2, 4, 3
+SIZE = ContextSpec(num_tokens=1, width=C)
+CHUNK = ChunkSpec(horizon=H, action_dim=A, is_bounded=True)
+
+
+def context(rows: int = B) -> Context:
+    return Context.single(torch.linspace(-1, 1, rows * C).view(rows, C))
+
+
+def target(actions: Tensor, pads: int = 0) -> Target:
+    is_pad = torch.zeros(actions.shape[:2], dtype=torch.bool)
+    is_pad[:, actions.shape[1] - pads :] = True
+    return Target(actions=actions, is_pad=is_pad, weight=(~is_pad).float())
+
+
+def no_fit(*args: object, **kwargs: object) -> None:
+    raise AssertionError("k-means needs no training loop")
+
+
+def build(config: Mixture, size: ContextSpec = SIZE, chunk: ChunkSpec = CHUNK, seed: int = 0) -> MixtureHead:
+    with scoped(seed):
+        return config.build(size, chunk)
+
+
+def reference(head: MixtureHead) -> MixtureSameFamily:
+    output = head.output(context())
+    parts = Independent(Normal(output.mean, output.std), 2)
+    return MixtureSameFamily(Categorical(logits=output.logits), parts)
+
+
+@pytest.mark.parametrize("tanh_mean", [False, True])
+def test_joint_density_is_that_of_torch(tanh_mean: bool) -> None:
+    head = build(Mixture(num_modes=K, init_std=0.5, tanh_mean=tanh_mean))
+    wanted = target(torch.linspace(-1, 1, B * H * A).view(B, H, A))
+    expected = reference(head).log_prob(wanted.actions[:, None])[:, 0]
+    torch.testing.assert_close(head.log_prob(context(), wanted), expected)
+    value = head.loss(context(), wanted, NoNoise()).value
+    assert value.shape == (B, 1)
+    torch.testing.assert_close(-value[:, 0], expected)
+
+
+def test_density_per_step_is_that_of_torch() -> None:
+    head = build(Mixture(num_modes=K, init_std=0.5, joint=False))
+    wanted = target(torch.linspace(-1, 1, B * H * A).view(B, H, A), pads=1)
+    expected = reference(head).log_prob(wanted.actions[:, :, None])
+    torch.testing.assert_close(-head.loss(context(), wanted, NoNoise()).value, expected)
+    torch.testing.assert_close(head.log_prob(context(), wanted), expected[:, :-1].sum(1))
+
+
+def test_padded_steps_are_integrated_out() -> None:
+    """The joint density of the valid steps alone is the marginal of the same mixture."""
+    head = build(Mixture(num_modes=K, init_std=0.5))
+    output = head.output(context())
+    parts = Independent(Normal(output.mean[..., :2, :], output.std[..., :2, :]), 2)
+    marginal = MixtureSameFamily(Categorical(logits=output.logits), parts)
+    wanted = target(torch.linspace(-1, 1, B * H * A).view(B, H, A), pads=1)
+    expected = marginal.log_prob(wanted.actions[:, None, :2])[:, 0]
+    torch.testing.assert_close(head.log_prob(context(), wanted), expected)
+
+
+def two_modes(rows: int, share: float = 0.3) -> Tensor:
+    """Return chunks that are all near +0.8 (a share of them) or all near -0.8."""
+    generator = torch.Generator().manual_seed(5)
+    sign = torch.where(torch.arange(rows) < share * rows, 1.0, -1.0)
+    return 0.8 * sign[:, None, None] + 0.02 * torch.randn(rows, H, A, generator=generator)
+
+
+@pytest.mark.parametrize("tanh_mean", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
+def test_the_net_starts_at_the_centres_once(joint: bool, tanh_mean: bool) -> None:
+    head = build(Mixture(num_modes=2, joint=joint, tanh_mean=tanh_mean))
+    chunks = two_modes(100)
+    centres = torch.stack([chunks[:30].mean(0), chunks[30:].mean(0)])
+    if not joint:
+        centres = centres.mean(1, keepdim=True).expand(-1, H, -1)
+    pair = (context(100), target(chunks))
+    head.prepare(lambda: iter([pair]), no_fit, GeneratorNoise.seeded(0))
+    with torch.no_grad():
+        mean = head.output(Context.single(torch.zeros(1, C))).mean[0]
+    mean = mean[0] if joint else mean[:, :, 0].transpose(0, 1)
+    mean = mean[mean[:, 0, 0].argsort(descending=True)]
+    torch.testing.assert_close(mean, centres, atol=1e-5, rtol=0)
+    before = head.state_dict()["net.0.bias"].clone()
+    head.prepare(lambda: iter([(context(100), target(-chunks + 0.1))]), no_fit, GeneratorNoise.seeded(1))
+    assert torch.equal(head.state_dict()["net.0.bias"], before), "a second run keeps what was learnt"
+
+
+def test_k_means_sees_no_padded_step_and_no_unlabelled_one() -> None:
+    chunks = two_modes(100)
+    is_pad = torch.zeros(100, H, dtype=torch.bool)
+    is_pad[::2, 1:] = True
+    weight = (~is_pad).float()
+    weight[3] = 0.0
+    spoilt = torch.where((weight > 0)[..., None], chunks, 50.0)
+    centres = []
+    for actions in (chunks, spoilt):
+        head = build(Mixture(num_modes=2))
+        pair = (context(100), Target(actions=actions, is_pad=is_pad, weight=weight))
+        head.prepare(lambda pair=pair: iter([pair]), no_fit, GeneratorNoise.seeded(0))
+        centres.append(head.state_dict()["net.0.bias"])
+    torch.testing.assert_close(centres[0], centres[1])
+
+
+def test_samples_have_the_weights_and_the_spread() -> None:
+    wide, low = (Mixture(num_modes=2, init_std=0.2, low_noise=flag) for flag in (False, True))
+    count, one = 20_000, Context.single(torch.ones(1, C))
+    for config in (wide, low):
+        head = build(config)
+        output = head.output(one)
+        weight, mean = output.logits[0, 0].softmax(-1), output.mean[0, 0]
+        drawn = head.sample(one.rows(count), GeneratorNoise.seeded(0)).detach()
+        distance = (drawn[:, None] - mean).square().sum((-1, -2))
+        owner = distance.argmin(1)
+        expected_mean = (weight[:, None, None] * mean).sum(0).detach()
+        torch.testing.assert_close(drawn.mean(0), expected_mean, atol=0.02, rtol=0)
+        if config.low_noise:
+            assert distance.amin(1).max() < H * A * (6e-4) ** 2
+            share = (owner == 0).float().mean()
+            torch.testing.assert_close(share, weight[0].detach(), atol=0.02, rtol=0)
+        else:
+            second = (weight[:, None, None] * (mean.square() + output.std[0, 0].square())).sum(0).detach()
+            torch.testing.assert_close(drawn.square().mean(0), second, atol=0.02, rtol=0)
+
+
+def test_the_mode_is_the_mean_of_the_likeliest_component() -> None:
+    for joint in (True, False):
+        head = build(Mixture(num_modes=K, joint=joint))
+        output = head.output(context())
+        index = output.logits.argmax(-1)
+        rows = [torch.cat([output.mean[b, g, index[b, g]] for g in range(index.shape[1])]) for b in range(B)]
+        torch.testing.assert_close(head.mode(context()), torch.stack(rows))
+
+
+def test_a_prefix_is_held_and_chooses_the_component_by_bayes_rule() -> None:
+    head = build(Mixture(num_modes=2, init_std=0.5))
+    one, count = Context.single(torch.ones(1, C)), 20_000
+    output = head.output(one)
+    first = torch.full((H, A), 0.1)
+    densities = Normal(output.mean[0, 0], output.std[0, 0]).log_prob(first)[:, 0].sum(-1).exp()
+    posterior = (output.logits[0, 0].softmax(-1) * densities).detach()
+    posterior /= posterior.sum()
+    weight = torch.tensor([1.0, 0.0, 0.0]).expand(count, -1)
+    prefix = Prefix(actions=first.expand(count, -1, -1), weight=weight)
+    drawn = head.sample(one.rows(count), GeneratorNoise.seeded(0), prefix).detach()
+    assert torch.equal(drawn[:, 0], prefix.actions[:, 0])
+    owner = (drawn[:, None, 1:] - output.mean[0, 0, :, 1:]).square().sum((-1, -2)).argmin(1)
+    torch.testing.assert_close((owner == 0).float().mean(), posterior[0], atol=0.015, rtol=0)
+    assert (output.logits[0, 0].softmax(-1)[0] - posterior[0]).abs() > 0.03, "the prefix says something"
+    assert not build(Mixture(joint=False)).inpaints
+
+
+def test_one_token_a_step_gets_one_small_layer() -> None:
+    size = ContextSpec(num_tokens=H, width=C, num_steps=H)
+    chunk = ChunkSpec(horizon=H, action_dim=A, start=1 - H)
+    head = build(Mixture(num_modes=K, joint=False), size, chunk)
+    assert sum(p.numel() for p in head.parameters()) == (C + 1) * K * (1 + 2 * A)
+    tokens = torch.randn(B, H, C, generator=torch.Generator().manual_seed(0))
+    one = head.mode(Context(tokens=tokens))
+    two = head.mode(Context(tokens=torch.cat([tokens[:, :-1], tokens[:, :1]], 1)))
+    assert torch.equal(one[:, :-1], two[:, :-1])
+    torch.testing.assert_close(two[:, -1], one[:, 0])
+    wanted = target(torch.zeros(B, H, A))
+    assert head.loss(Context(tokens=tokens), wanted, NoNoise()).value.shape == (B, H)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_only_a_joint_component_keeps_a_chunk_in_its_mode(joint: bool) -> None:
+    """Two modes 30 / 70: step by step a chunk of 3 stays in one mode with .3^3 + .7^3 = 0.37."""
+    head = build(Mixture(num_modes=2, joint=joint))
+    chunks, same = two_modes(200), Context.single(torch.ones(200, C))
+    pair = (same, target(chunks))
+    head.prepare(lambda: iter([pair]), no_fit, GeneratorNoise.seeded(0))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        head.loss(*pair, NoNoise()).value.mean().backward()
+        optimizer.step()
+    drawn = head.sample(same.rows(50), GeneratorNoise.seeded(1)).detach()
+    sign = drawn.sign().flatten(1)
+    is_whole = (sign.mean(1).abs() == 1).float().mean().item()
+    assert (sign[:, 0] > 0).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert is_whole == pytest.approx(1.0 if joint else 0.3**3 + 0.7**3, abs=0.03)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="num_modes"):
+        Mixture(num_modes=0)
+    with pytest.raises(ConfigError, match="min_std"):
+        Mixture(min_std=0.2)
+    with pytest.raises(SpecError, match="min_max"):
+        Mixture(tanh_mean=True).build(SIZE, ChunkSpec(horizon=1, action_dim=1))
+    with pytest.raises(SpecError, match="continuous"):
+        Mixture().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

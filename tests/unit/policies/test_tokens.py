@@ -1,0 +1,192 @@
+"""The Behavior Transformer's head: its parts against their formulas, and the bias of the focal loss."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
+from steadyhand.policies.encoders.causal import CausalTransformer
+from steadyhand.policies.heads.tokens import Tokens, TokensHead, focal_loss, true_shares
+from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
+
+B, H, A, C, K = 5, 3, 2, 4, 3
+SIZE = ContextSpec(num_tokens=1, width=C)
+CHUNK = ChunkSpec(horizon=H, action_dim=A)
+
+
+def context(rows: int = B) -> Context:
+    return Context.single(torch.linspace(-1, 1, rows * C).view(rows, C))
+
+
+def target(actions: Tensor, is_pad: Tensor | None = None) -> Target:
+    if is_pad is None:
+        is_pad = torch.zeros(actions.shape[:2], dtype=torch.bool)
+    return Target(actions=actions, is_pad=is_pad, weight=(~is_pad).float())
+
+
+def no_fit(*args: object, **kwargs: object) -> None:
+    raise AssertionError("k-means needs no training loop")
+
+
+def build(config: Tokens, size: ContextSpec = SIZE, chunk: ChunkSpec = CHUNK) -> TokensHead:
+    with scoped(0):
+        return config.build(size, chunk)
+
+
+def best_probability(share: float, gamma: float) -> float:
+    """Search the p that minimises the expected focal loss of two classes."""
+    p = torch.linspace(1e-4, 1 - 1e-4, 200_001, dtype=torch.float64)
+    loss = -share * (1 - p) ** gamma * p.log() - (1 - share) * p**gamma * (1 - p).log()
+    return p[loss.argmin()].item()
+
+
+def test_focal_loss_is_its_formula_and_cross_entropy_at_zero() -> None:
+    p = torch.tensor([0.01, 0.3, 0.9, 0.999])
+    torch.testing.assert_close(focal_loss(p.log(), gamma=2.0), -((1 - p) ** 2) * p.log())
+    assert torch.equal(focal_loss(p.log(), gamma=0.0), -p.log())
+    for gamma in (0.0, 0.5, 1.0, 2.0):
+        log_p = torch.zeros(1, requires_grad=True)
+        focal_loss(log_p, gamma=gamma).sum().backward()
+        assert log_p.grad is not None
+        assert torch.isfinite(log_p.grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8])
+def test_true_shares_inverts_the_minimum_of_the_focal_loss(share: float, gamma: float) -> None:
+    p = best_probability(share, gamma)
+    found = true_shares(torch.tensor([p, 1 - p], dtype=torch.float64), gamma=gamma)
+    assert found[0].item() == pytest.approx(share, abs=2e-4)
+
+
+def test_the_numbers_of_the_docs() -> None:
+    table = {0.5: 0.5, 0.4: 0.462, 0.3: 0.422, 0.2: 0.373, 0.1: 0.306, 0.05: 0.250, 0.01: 0.154}
+    for share, p in table.items():
+        assert best_probability(share, 2.0) == pytest.approx(p, abs=6e-4)
+
+
+@pytest.mark.parametrize(("gamma", "learnt"), [(2.0, 0.4216), (0.0, 0.3)])
+def test_learnt_shares_are_those_that_the_loss_prefers(gamma: float, learnt: float) -> None:
+    """A 30 / 70 toy: the focal loss answers 42 / 58, cross-entropy 30 / 70; inverting it gives 30 / 70."""
+    rows, same = 100, context(1)
+    sign = torch.where(torch.arange(rows) < 30, 1.0, -1.0)
+    pair = (same.rows(rows), target(0.8 * sign[:, None, None].expand(-1, H, A)))
+    head = build(Tokens(num_centres=2, gamma=gamma))
+    head.prepare(lambda: iter([pair]), no_fit, GeneratorNoise.seeded(0))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(400):
+        optimizer.zero_grad()
+        head.loss(*pair, NoNoise()).value.mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        p = head.output(same)[0][0, 0].softmax(-1)
+        rare = int((head.centres[:, 0] > 0).float().argmax())
+        assert p[rare].item() == pytest.approx(learnt, abs=0.01)
+        assert true_shares(p, gamma=gamma)[rare].item() == pytest.approx(0.3, abs=0.01)
+        calibrated = build(Tokens(num_centres=2, gamma=gamma, calibrated=True))
+        calibrated.load_state_dict(head.state_dict())
+        for drawer, expected in ((head, learnt), (calibrated, 0.3)):
+            drawn = drawer.sample(same.rows(10_000), GeneratorNoise.seeded(1))
+            sign = drawn.sign().flatten(1)
+            assert (sign.mean(1).abs() == 1).all(), "a joint centre keeps the chunk in its mode"
+            assert (sign[:, 0] > 0).float().mean().item() == pytest.approx(expected, abs=0.02)
+            torch.testing.assert_close(drawn.abs(), torch.full_like(drawn, 0.8), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_loss_is_focal_plus_the_error_of_the_true_offset(joint: bool) -> None:
+    head = build(Tokens(num_centres=K, joint=joint, offset_scale=10.0))
+    wanted = target(torch.linspace(-1, 1, B * H * A).view(B, H, A))
+    logits, offset = head.output(context())
+    groups = wanted.actions.flatten(1)[:, None] if joint else wanted.actions
+    value = head.loss(context(), wanted, NoNoise()).value
+    assert value.shape == (B, 1 if joint else H)
+    for b in range(B):
+        for g in range(value.shape[1]):
+            k = int((groups[b, g] - head.centres).square().sum(1).argmin())
+            p = logits[b, g].softmax(-1)[k]
+            error = (head.centres[k] + offset[b, g, k] - groups[b, g]).square().mean()
+            torch.testing.assert_close(value[b, g], -((1 - p) ** 2) * p.log() + 10.0 * error)
+
+
+def test_padded_steps_choose_no_centre_and_pull_no_offset() -> None:
+    head = build(Tokens(num_centres=K))
+    is_pad = torch.zeros(B, H, dtype=torch.bool)
+    is_pad[:, 1:] = True
+    actions = torch.linspace(-1, 1, B * H * A).view(B, H, A)
+    one = head.loss(context(), target(actions, is_pad), NoNoise()).value
+    two = head.loss(context(), target(torch.where(is_pad[..., None], 9.0, actions), is_pad), NoNoise()).value
+    assert torch.equal(one, two)
+
+
+def test_the_mode_is_the_likeliest_centre_with_its_offset() -> None:
+    head = build(Tokens(num_centres=K))
+    logits, offset = head.output(context())
+    index = logits[:, 0].argmax(-1)
+    expected = head.centres[index] + offset[torch.arange(B), 0, index]
+    torch.testing.assert_close(head.mode(context()).flatten(1), expected)
+
+
+def test_one_token_a_step_gets_one_layer_of_the_published_size() -> None:
+    size = ContextSpec(num_tokens=H, width=C, num_steps=H)
+    chunk = ChunkSpec(horizon=H, action_dim=A, start=1 - H)
+    head = build(Tokens(num_centres=K, joint=False), size, chunk)
+    assert sum(p.numel() for p in head.parameters()) == C * (K + K * A)
+    tokens = torch.randn(B, H, C, generator=torch.Generator().manual_seed(0))
+    one = head.mode(Context(tokens=tokens))
+    two = head.mode(Context(tokens=tokens.flip(1)))
+    torch.testing.assert_close(one.flip(1), two)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "encoder", "published"),
+    [
+        ((16, 2, 24, 5), CausalTransformer(width=72, num_layers=4, num_heads=4), 259_488),
+        ((60, 9, 64, 10), CausalTransformer(width=120, num_layers=6, num_heads=6), 1_131_720),
+    ],
+    ids=["BlockPush", "kitchen"],
+)
+def test_behavior_transformer_has_its_published_size(
+    sizes: tuple[int, int, int, int], encoder: CausalTransformer, published: int
+) -> None:
+    observed, action_dim, num_centres, num_steps = sizes
+    config = PolicyConfig(
+        encoder=encoder,
+        head=Tokens(num_centres=num_centres, joint=False),
+        n_obs_steps=num_steps,
+        horizon=num_steps,
+        chunk_start=1 - num_steps,
+    )
+    spec = PolicySpec(
+        observation={STATE: FeatureSpec(shape=(observed,))},
+        action=FeatureSpec(shape=(action_dim,)),
+        control_dt=0.1,
+    )
+    assert sum(p.numel() for p in Policy.build(config, spec).parameters()) == published
+
+
+def test_centres_are_found_once_and_from_valid_steps() -> None:
+    head = build(Tokens(num_centres=2, joint=False))
+    actions = torch.zeros(20, H, A)
+    actions[:10] = 1.0
+    actions[0, 2] = 77.0
+    is_pad = torch.zeros(20, H, dtype=torch.bool)
+    is_pad[0, 2] = True
+    head.prepare(lambda: iter([(context(20), target(actions, is_pad))]), no_fit, GeneratorNoise.seeded(0))
+    assert sorted(head.centres.tolist()) == [[0.0, 0.0], [1.0, 1.0]]
+    before = head.centres.clone()
+    head.prepare(lambda: iter([(context(20), target(actions - 5))]), no_fit, GeneratorNoise.seeded(0))
+    assert torch.equal(head.centres, before)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="num_centres"):
+        Tokens(num_centres=0)
+    with pytest.raises(ConfigError, match="gamma"):
+        Tokens(gamma=-1.0)
+    with pytest.raises(SpecError, match="continuous"):
+        Tokens().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

@@ -1,0 +1,54 @@
+"""Experts by name: each env brings its own, and strangers are refused."""
+
+import pytest
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.envs.catalogue import env_config
+from steadyhand.experts.pure_pursuit import PurePursuit
+from steadyhand.experts.scripted import AvoidingDemonstrator, ForksDemonstrator
+from steadyhand.recipes.experts import (
+    AvoidingExpert,
+    ForksExpert,
+    PurePursuitExpert,
+    build_expert,
+    default_expert,
+    expert_from_text,
+)
+
+OWN = {
+    "car": (PurePursuitExpert(), PurePursuit),
+    "forks": (ForksExpert(), ForksDemonstrator),
+    "avoiding": (AvoidingExpert(), AvoidingDemonstrator),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_each_env_brings_its_expert(name):
+    config, kind = OWN[name]
+    env = env_config(name)
+    assert default_expert(env) == expert_from_text("auto", env) == config
+    expert = build_expert(config, env.build(2))
+    assert type(expert) is kind
+    assert expert.config == env
+
+
+def test_options_reach_the_expert():
+    expert = build_expert(ForksExpert(left_share=0.3, spread=0.02), env_config("forks", late=True).build(1))
+    assert isinstance(expert, ForksDemonstrator)
+    assert (expert.left_share, expert.spread, expert.config.late) == (0.3, 0.02, True)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_expert_refuses_other_envs(name):
+    for other in set(OWN) - {name}:
+        with pytest.raises(CapabilityError, match=f"got: +'?{other}"):
+            build_expert(OWN[name][0], env_config(other).build(1))
+
+
+def test_scripted_is_the_name_of_those_with_modes():
+    assert expert_from_text("scripted", env_config("forks")) == ForksExpert()
+    assert expert_from_text("scripted", env_config("avoiding")) == AvoidingExpert()
+    for name in ("car", "CartPole-v1"):
+        with pytest.raises(CapabilityError, match="No such expert"):
+            expert_from_text("scripted", env_config(name))
+    assert default_expert(env_config("CartPole-v1")) is None
