@@ -59,7 +59,8 @@ class Settings:
 
 def cell(learner: str, factor: int, method: str, seed: int) -> grid.Cell:
     """Return one entry of the tables."""
-    settings = Settings(method=method, run=with_labels(replace(LEARNERS[learner], seed=seed), factor))
+    run = replace(LEARNERS[learner], seed=seed, fork=None)
+    settings = Settings(method=method, run=with_labels(run, factor))
     return grid.Cell(
         experiment="first-loop",
         name=f"{learner} {method} {factor}x seed {seed}",

@@ -27,7 +27,6 @@ from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.envs.forks.config import ForksConfig
-from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.act import Act
@@ -47,12 +46,12 @@ from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experts import AvoidingExpert, ExpertConfig, ForksExpert, build_expert
+from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon
 from steadyhand.training.config import EmaConfig, TrainConfig
-from steadyhand.training.loop import fit
 
 SEEDS = range(3)
 SHARES = {"50/50": 0.5, "30/70": 0.3}
@@ -84,6 +83,7 @@ class Trial:
         temperatures: Also evaluate autoregressive bins at these.
         prefixes: Also ask whether a chunk with so many frozen steps keeps its mode.
         delays: Also drive with so many steps of inference delay, naively and with real-time chunking.
+        studied: Chunks, and rollouts, of those two studies.
         seed: Of everything.
     """
 
@@ -96,6 +96,7 @@ class Trial:
     temperatures: tuple[float, ...] = ()
     prefixes: tuple[int, ...] = ()
     delays: tuple[int, ...] = ()
+    studied: int = 200
     seed: int = 0
 
 
@@ -119,7 +120,6 @@ CLASSES: dict[str, tuple[PolicyConfig, TrainConfig]] = {
     "MIP, MLP": (_policy(Mip(net=DenoisingMLP(hidden=(256, 256, 256))), encoder=RAW), DENOISING),
     "MIP, U-Net": (_policy(Mip(net=NET), encoder=RAW), DENOISING),
     "ACT, z = 0": (_policy(SMALL_ACT, encoder=RAW), ONE_SHOT),
-    "ACT, z drawn": (_policy(replace(SMALL_ACT, latent="sample"), encoder=RAW), ONE_SHOT),
     "CVAE, z drawn": (_policy(Latent()), ONE_SHOT),
     "nearest neighbour": (_policy(Nearest(), encoder=RAW), ONE_SHOT),
     "mixture, joint": (_policy(Mixture(num_modes=8)), ONE_SHOT),
@@ -153,8 +153,8 @@ def cell(place: str, name: str, seed: int) -> grid.Cell:
     """Return one entry: a place ("forks 50/50", "avoiding"), a policy class and a seed."""
     policy, training = {**CLASSES, **SIZES}[name]
     if place == "avoiding":
-        policy, training = replace(policy, n_obs_steps=2), replace(training, num_steps=4000)
-    is_studied = place == "forks 50/50" and name in CHUNKED
+        policy, training = replace(policy, n_obs_steps=2), replace(training, num_steps=3000)
+    is_studied = name in CHUNKED and place in ("forks 50/50", "late forks 50/50")
     env, expert, demonstrations, rollouts = _place(place)
     trial = Trial(
         env=env,
@@ -164,7 +164,7 @@ def cell(place: str, name: str, seed: int) -> grid.Cell:
         training=training,
         rollouts=rollouts,
         temperatures=TEMPERATURES if name == "bins, autoregressive" else (),
-        prefixes=(2, 4) if is_studied else (),
+        prefixes=(2, 4) if is_studied and not place.startswith("late") else (),
         delays=(2, 4) if is_studied else (),
         seed=seed,
     )
@@ -190,10 +190,8 @@ def compute(trial: Trial) -> dict[str, Any]:
     demos = collect(env, expert, starts, source="demonstration", seed=derive(trial.seed, "demonstrate"))
     spec = env.spec
     frames = Frames.from_episodes(demos, observation_spec=spec.observation, action_spec=spec.action)
-    policy = Policy.build(trial.policy, PolicySpec.of_frames(frames), seed=derive(trial.seed, "weights"))
-    source = WindowSource(frames, policy.window)
-    policy.fit_statistics(frames, source.steps)
-    trained = fit(policy, source, config=replace(trial.training, seed=trial.seed))
+    training = replace(trial.training, seed=trial.seed)
+    policy, trained = fitted(frames, trial.policy, training, weights_seed=derive(trial.seed, "weights"))
     result: dict[str, Any] = {
         "parameters": sum(p.numel() for p in policy.parameters()),
         "train_s": round(trained.wall_time_s, 1),
@@ -202,17 +200,25 @@ def compute(trial: Trial) -> dict[str, Any]:
     result |= drive(env, policy, trial)
     for temperature in trial.temperatures:
         head = replace(trial.policy.head, temperature=temperature)
-        warm = Policy.build(replace(trial.policy, head=head), policy.spec)
-        warm.load_state_dict(policy.state_dict())
-        result[f"at {temperature}"] = drive(env, warm, trial)
+        result[f"at {temperature}"] = drive(env, with_head(policy, head), trial)
+    if isinstance(trial.policy.head, Act):
+        result["z drawn"] = drive(env, with_head(policy, replace(trial.policy.head, latent="sample")), trial)
     if trial.prefixes:
         result["same mode"] = kept_modes(env, policy, trial)
     for delay in trial.delays:
         naive = RecedingHorizon(policy, num_rows=env.num_rows, n_action_steps=8, delay=delay)
         chunking = RealTimeChunking(policy, num_rows=env.num_rows, execution_horizon=8, delay=delay)
-        result[f"delay {delay}"] = drive(env, policy, trial, controller=naive)
-        result[f"delay {delay}, real-time"] = drive(env, policy, trial, controller=chunking)
+        few = replace(trial, rollouts=trial.studied)
+        result[f"delay {delay}"] = drive(env, policy, few, controller=naive)
+        result[f"delay {delay}, real-time"] = drive(env, policy, few, controller=chunking)
     return result
+
+
+def with_head(policy: Policy, head: Any) -> Policy:
+    """Return the same weights under a head that answers in another way."""
+    other = Policy.build(replace(policy.config, head=head), policy.spec)
+    other.load_state_dict(policy.state_dict())
+    return other.eval()
 
 
 def drive(
@@ -227,6 +233,7 @@ def drive(
     kept = persistence(driven.mode_track, seed=0)
     return {
         "modes": np.where(driven.success, driven.modes, -1).tolist(),
+        "collided": int((driven.terminated & ~driven.success).sum()),
         "persistence": None if kept is None else round(kept.value, 4),
     }
 
@@ -236,8 +243,8 @@ def kept_modes(env: BatchEnv, policy: Policy, trial: Trial) -> dict[str, Any]:
 
     Both are predicted at the start. Also the largest deviation from that prefix [m/s].
     """
-    rows = np.arange(trial.rollouts)
-    starts = env.starts("test", trial.rollouts, seed=0)
+    rows = np.arange(trial.studied)
+    starts = env.starts("test", trial.studied, seed=0)
     env.reset(starts, rows)
     window = {name: value[:, None] for name, value in env.observe(rows).items()}
     first = policy.predict_chunk(window, noise=GeneratorNoise.seeded(derive(trial.seed, "first")))
@@ -245,8 +252,7 @@ def kept_modes(env: BatchEnv, policy: Policy, trial: Trial) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for label, inpainting in INPAINTINGS.items():
         head = replace(trial.policy.head, inpainting=inpainting)
-        asked = Policy.build(replace(trial.policy, head=head), policy.spec).eval()
-        asked.load_state_dict(policy.state_dict())
+        asked = with_head(policy, head)
         for frozen in trial.prefixes:
             weight = torch.zeros(len(rows), trial.policy.horizon)
             weight[:, :frozen] = 1.0
@@ -258,7 +264,7 @@ def kept_modes(env: BatchEnv, policy: Policy, trial: Trial) -> dict[str, Any]:
             again = ways_of_chunks(env, starts, second.numpy())
             both = (ways >= 0) & (again >= 0)
             found[f"{label}, {frozen} frozen"] = {
-                "same": round(float((ways == again)[both].mean()), 4),
+                "same": round(float((ways == again)[both].mean()), 4) if both.any() else None,
                 "decided": int(both.sum()),
                 "deviation": round(float((second - first)[:, :frozen].abs().max()), 4),
             }
@@ -292,14 +298,22 @@ def results(place: str, name: str) -> list[dict[str, Any]]:
 
 
 def percent(values: Sequence[float]) -> str:
-    """Return the mean share and each seed's, in per cent."""
-    each = ", ".join(f"{100 * value:.1f}" for value in values)
-    return f"**{100 * float(np.mean(values)):.1f}** ({each})"
+    """Return the mean share and each seed's, in per cent; a dash where there is none."""
+    there = [value for value in values if not np.isnan(value)]
+    if not there:
+        return "none passes"
+    each = ", ".join("-" if np.isnan(value) else f"{100 * value:.1f}" for value in values)
+    return f"**{100 * float(np.mean(there)):.1f}** ({each})"
 
 
 def failed(result: Mapping[str, Any]) -> float:
     """Return the share of rollouts that did not pass."""
     return float((np.array(result["modes"]) < 0).mean())
+
+
+def collided(result: Mapping[str, Any]) -> float:
+    """Return the share of rollouts that ended in the tree; what else does not pass ran out of time."""
+    return float(result["collided"]) / len(result["modes"])
 
 
 def left(result: Mapping[str, Any]) -> float:
@@ -312,35 +326,47 @@ def entropy(result: Mapping[str, Any], num_modes: int) -> float:
     """Return the behaviour entropy of the passing rollouts; 0 if none passed."""
     modes = np.array(result["modes"])
     counts = np.bincount(modes[modes >= 0], minlength=num_modes)
-    return float(normalised_entropy(counts)) if counts.any() else 0.0
+    return abs(float(normalised_entropy(counts))) if counts.any() else 0.0
+
+
+def variants(place: str, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the results of a class, and those of the same weights asked in another way."""
+    found = results(place, name)
+    shown = [(name, found)]
+    if found and "z drawn" in found[0]:
+        drawn = [{**one, **one["z drawn"]} for one in found]
+        shown.append((name.replace("z = 0", "z drawn"), drawn))
+    return shown
 
 
 def fork_rows(place: str, names: Sequence[str]) -> list[str]:
     """Return one row for each policy class."""
-    rows = ["| policy class | parameters | do not pass, % | left, % of those that pass | entropy |"]
-    rows.append("|---|---|---|---|---|")
-    for name in names:
-        found = results(place, name)
+    rows = [
+        "| policy class | parameters | collide, % | do not arrive, % | left, % of those that pass | entropy |"
+    ]
+    rows.append("|---|---|---|---|---|---|")
+    for name, found in (variant for one in names for variant in variants(place, one)):
         if not found:
             continue
-        lefts = [left(one) for one in found]
-        shares = "none passes" if np.isnan(lefts).all() else percent(lefts)
+        hit = percent([collided(one) for one in found])
+        late = f"{100 * np.mean([failed(one) - collided(one) for one in found]):.1f}"
+        lefts = percent([left(one) for one in found])
         entropies = f"{np.mean([entropy(one, 2) for one in found]):.2f}"
-        size = f"{found[0]['parameters']:,}"
-        rows.append(
-            f"| {name} | {size} | {percent([failed(one) for one in found])} | {shares} | {entropies} |"
-        )
+        rows.append(f"| {name} | {found[0]['parameters']:,} | {hit} | {late} | {lefts} | {entropies} |")
     return rows
 
 
 def temperature_table() -> str:
     """Return autoregressive bins against their temperature."""
-    rows = ["| temperature | do not pass, % | left, % of those that pass |", "|---|---|---|"]
+    head = " | ".join(f"{share}: collide, % | left, %" for share in SHARES)
+    rows = [f"| temperature | {head} |", "|---|" + "---|---|" * len(SHARES)]
     for temperature in TEMPERATURES:
-        found = [one[f"at {temperature}"] for one in results("forks 50/50", "bins, autoregressive")]
-        if found:
-            shares = percent([left(one) for one in found])
-            rows.append(f"| {temperature:g} | {percent([failed(one) for one in found])} | {shares} |")
+        columns: list[str] = []
+        for share in SHARES:
+            found = [one[f"at {temperature}"] for one in results(f"forks {share}", "bins, autoregressive")]
+            if found:
+                columns += [percent([collided(one) for one in found]), percent([left(one) for one in found])]
+        rows.append(f"| {temperature:g} | {' | '.join(columns)} |")
     return "\n".join(rows)
 
 
@@ -362,12 +388,10 @@ def prefix_table() -> str:
 
 def delay_table() -> str:
     """Return what an inference delay does, with and without real-time chunking."""
-    rows = [
-        "| policy class | delay, steps | execution | do not pass, % | left, % | persistence |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in CHUNKED:
-        found = results("forks 50/50", name)
+    rows = ["| place | policy class | delay | execution | do not arrive, % | left, % | persistence |"]
+    rows.append("|---|---|---|---|---|---|---|")
+    for place, name in ((place, name) for place in ("forks 50/50", "late forks 50/50") for name in CHUNKED):
+        found = results(place, name)
         for delay in (0, 2, 4):
             for label, suffix in (("receding horizon", ""), ("real-time chunking", ", real-time")):
                 if not found or (delay == 0 and suffix):
@@ -375,8 +399,9 @@ def delay_table() -> str:
                 ones = [one[f"delay {delay}{suffix}"] if delay else one for one in found]
                 kept = np.mean([one["persistence"] for one in ones])
                 rows.append(
-                    f"| {name} | {delay} | {label} | {percent([failed(one) for one in ones])} "
-                    f"| {percent([left(one) for one in ones])} | {kept:.3f} |"
+                    f"| {place.removesuffix(' 50/50')} | {name} | {delay} | {label} "
+                    f"| {percent([failed(one) for one in ones])} | {percent([left(one) for one in ones])} "
+                    f"| {kept:.3f} |"
                 )
     return "\n".join(rows)
 
@@ -387,8 +412,7 @@ def avoiding_table() -> str:
         "| policy class | parameters | success, %: interval (seeds) | entropy (seeds) | modes | training, s |"
     ]
     rows.append("|---|---|---|---|---|---|")
-    for name in CLASSES:
-        found = results("avoiding", name)
+    for name, found in (variant for one in CLASSES for variant in variants("avoiding", one)):
         if not found:
             continue
         success = np.array([np.array(one["modes"]) >= 0 for one in found], dtype=float)

@@ -2,8 +2,8 @@
 
 The plain one is what other libraries run: channels first, a FiLM layer in each block that reads [time,
 context], the time's embedding at each evaluation. One evaluation of a sampler, and one training step (forward
-and backward), for 4.5 M and 16.4 M parameters at horizon 16, batch 1 and 64, one thread. Pairs are interleaved;
-CPU time. Prints JSON lines; `ratio` is the median over pairs of ours / plain.
+and backward), for 4.5 M and 16.4 M parameters at horizon 16, batch 1 and 64, one thread. Pairs are
+interleaved; CPU time. Prints JSON lines; `ratio` is the median over pairs of ours / plain.
 
     python benchmarks/unet_forward.py --pairs 9
 """

@@ -35,6 +35,7 @@ from steadyhand.testing import check_encoder, check_head, check_policy
 
 ENCODERS: list[EncoderConfig] = [
     StateMLP(hidden=(16,)),
+    StateMLP(hidden=(16,), join="steps"),
     FlatImage(hidden=(16,)),
     SmallConv(channels=(4, 8), width=16, shift=1),
     PilotNet(convolutions=((4, 5, 2), (8, 3, 1)), hidden=(32, 10)),
@@ -74,15 +75,15 @@ HEADS: list[HeadConfig] = [
     Nearest(),
     GaussianHill(),
     GaussianHill(error="cross_entropy", hidden=(16,)),
-    Flow(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),
-    Flow(net=DenoisingTransformer(width=32, num_layers=2, num_heads=2, dropout=0.0)),
-    Diffusion(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),
-    Diffusion(net=DenoisingMLP(hidden=(128, 128), time_width=16), prediction="sample", spacing="linspace"),
+    Flow(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16), likelihood_steps=2),
+    Flow(net=DenoisingTransformer(width=32, num_layers=2, num_heads=2, dropout=0.0), likelihood_steps=2),
+    Diffusion(net=DenoisingMLP(hidden=(256, 256), time_width=16)),
+    Diffusion(net=DenoisingMLP(hidden=(128, 128), time_width=16), prediction="sample"),
     Mip(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),
 ]
 
 
-NUM_STEPS: dict[type[HeadConfig], int] = {Flow: 1000, Diffusion: 1000, Mip: 1000}
+NUM_STEPS: dict[type[HeadConfig], int] = {Flow: 1000, Diffusion: 1500, Mip: 1000}
 """Training steps for memorising, where a head needs more than the battery's own."""
 
 
@@ -110,6 +111,56 @@ def test_every_pair_obeys_the_laws(
             chunk_start=chunk_start,
         )
     )
+
+
+@pytest.mark.parametrize(
+    "head", [Mixture(num_modes=3, joint=False), Tokens(num_centres=4, joint=False), Regression()], ids=_name
+)
+@pytest.mark.parametrize(
+    "encoder",
+    [Recurrent(hidden=16), CausalTransformer(width=16, num_layers=1, num_heads=2)],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_every_pair_that_answers_step_by_step_obeys_the_laws(
+    encoder: EncoderConfig, head: HeadConfig
+) -> None:
+    """Token h of the context belongs to step h of the chunk: one small layer for all of them."""
+    check_policy(PolicyConfig(encoder=encoder, head=head, n_obs_steps=4, horizon=4, chunk_start=-3))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        Diffusion(net=DenoisingMLP(hidden=(32,), time_width=8), sampler="ddpm", num_train_steps=10),
+        Tokens(num_centres=4, calibrated=True),
+        Act(
+            width=16,
+            num_heads=2,
+            feedforward=32,
+            latent_dim=4,
+            num_posterior_layers=1,
+            num_encoder_layers=1,
+            num_decoder_layers=2,
+            dropout=0.1,
+        ),
+    ],
+    ids=_name,
+)
+def test_other_forms_of_a_head_obey_the_laws(head: HeadConfig) -> None:
+    check_policy(PolicyConfig(encoder=StateMLP(hidden=(16,)), head=head, n_obs_steps=2, horizon=4))
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        ResNet18(channels=2, stem="small", pool="average", width=8),
+        ResNet18(channels=2, stem="small", num_keypoints=4, width=8, join="tokens", share=True),
+        Recurrent(cell="gru", hidden=8, images=SmallConv(channels=(4, 8), width=8)),
+    ],
+    ids=_name,
+)
+def test_other_forms_of_an_encoder_obey_the_laws(encoder: EncoderConfig) -> None:
+    check_policy(PolicyConfig(encoder=encoder, n_obs_steps=3, horizon=2))
 
 
 @pytest.mark.parametrize("head", HEADS, ids=_name)

@@ -13,11 +13,14 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def _scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("grid", "first_loop", "multimodal"):
+    for name in ("grid", "first_loop", "multimodal", "recipes", "modular"):
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize(("script", "page"), [("first_loop", "first-loop.md")])
+@pytest.mark.parametrize(
+    ("script", "page"),
+    [("first_loop", "first-loop.md"), ("recipes", "recipes.md"), ("modular", "recipes.md")],
+)
 def test_tables_are_those_of_their_cells(script, page):
     made, grid = importlib.import_module(script), importlib.import_module("grid")
     text = (grid.PAGES / page).read_text()

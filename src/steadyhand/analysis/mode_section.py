@@ -6,12 +6,22 @@ from steadyhand.analysis.axes import WIDTH, Axes, ceiling, drawing, ticks
 from steadyhand.analysis.charts import Colours, colours, shorten
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.multimodality import ModeSummary
-from steadyhand.analysis.notation import MINUS, NONE, estimate, exact, interval_of_share, optional, percent
+from steadyhand.analysis.notation import (
+    MINUS,
+    NONE,
+    estimate,
+    exact,
+    interval_of_share,
+    number,
+    optional,
+    percent,
+)
 from steadyhand.analysis.results import MeanTest, PolicyResult, Report
 from steadyhand.analysis.sections import table
 from steadyhand.analysis.verdict import in_sentence, p_text
+from steadyhand.core.statistics import Estimate
 
-_ROW = 78.0
+_ROW = 86.0
 _BARS = 40.0
 _LABELLED = 12
 """Most ways that are numbered one by one under the bars."""
@@ -25,7 +35,7 @@ def modes(report: Report) -> Markup:
     colour = colours(report.results)
     reference = next((result for result, _ in shown if result.kind == "expert"), None)
     caption = "Share of the successful episodes that took each way."
-    if reference is not None:
+    if reference is not None and len(shown) > 1:
         caption += f" The mark on each bar is the share of {in_sentence(reference.name)}."
     figure = tag(
         "figure",
@@ -50,7 +60,7 @@ def share_chart(shown: Sequence[tuple[PolicyResult, ModeSummary]], colour: Colou
     for index, (result, summary) in enumerate(shown):
         axes = Axes(
             left=44.0,
-            top=index * _ROW + 24,
+            top=index * _ROW + 32,
             width=WIDTH - 48,
             height=_BARS,
             x=(0.0, float(num_modes)),
@@ -58,9 +68,9 @@ def share_chart(shown: Sequence[tuple[PolicyResult, ModeSummary]], colour: Colou
         )
         bottom = axes.bottom
         parts += [
-            tag("text", shorten(result.name), x=0, y=axes.top - 10, class_="name"),
+            tag("text", shorten(result.name), x=0, y=axes.top - 18, class_="name"),
             tag(
-                "text", _entropy_text(summary), x=WIDTH - 4, y=axes.top - 10, text_anchor="end", class_="name"
+                "text", _entropy_text(summary), x=WIDTH - 4, y=axes.top - 18, text_anchor="end", class_="name"
             ),
             axes.frame(x_ticks=[], y_ticks=[0.0, top], y_text=percent),
             tag("g", _bars(axes, summary), class_=colour[result.name]),
@@ -190,10 +200,17 @@ def _row(result: PolicyResult, summary: ModeSummary, colour: str) -> list[Markup
             exact(f"{summary.valid}/{result.num_starts}", summary.valid),
             tag("small", interval_of_share(summary.validity_interval)),
         ),
-        Markup(NONE) if summary.persistence is None else estimate(summary.persistence),
+        Markup(NONE) if summary.persistence is None else _kept(summary.persistence),
         optional(summary.switches, write=lambda value: f"{value:.2f}"),
         optional(summary.spread),
     ]
+
+
+def _kept(value: Estimate) -> Markup:
+    """Return a mean with its interval, where resampling could give one: equal values leave it blind."""
+    if value.interval is None or value.interval.low == value.interval.high:
+        return exact(number(value.value), value.value)
+    return estimate(value)
 
 
 def _distance(summary: ModeSummary) -> Markup:
@@ -221,11 +238,12 @@ def _mean_tests(tests: Sequence[MeanTest], colour: Colours) -> Markup:
                 Markup(NONE) if pairing is None else exact(p_text(pairing.p_value), pairing.p_value),
             ]
         )
-    number = tests[0].num_samples
-    headers = ("Policy", "A sample", f"Mean of {number}", "Mean less sample", "McNemar")
+    averaged = tests[0].num_samples
+    headers = ("Policy", "A sample", f"Mean of {averaged}", "Mean less sample", "McNemar")
     note = (
-        f"Successes from the same starts when each chunk is one sample, and when it is the mean of {number}. "
-        "Where the mean does worse, the policy answers with several ways whose average is none."
+        "Successes from the same starts when each chunk is one sample, and when it is the mean of "
+        f"{averaged}; both in the receding horizon. Where the mean does worse, the policy answers with "
+        "several ways whose average is none."
     )
     return group(
         tag("h3", "Does the average of its answers work?"),

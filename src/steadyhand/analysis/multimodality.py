@@ -179,8 +179,8 @@ def behaviour_entropy(
 
     The plug-in value is too low for few episodes (see `entropy_bias`), and so are its resamples: the interval
     is the percentile bootstrap, moved by twice the bias. Where only one way was seen, resampling sees no
-    other: there the upper end is the entropy of the largest unseen share that Clopper and Pearson's interval
-    allows, given to one other way.
+    other: there the upper end is the entropy with the largest unseen share that Clopper and Pearson's
+    interval allows, dealt evenly to the other ways.
 
     Args:
         counts: (B,) successful episodes that took each way, at least one in all.
@@ -194,7 +194,9 @@ def behaviour_entropy(
     value = float(normalised_entropy(counts))
     if (counts > 0).sum() == 1:
         unseen = 1.0 - clopper_pearson(total, total, level).low
-        high = 1.0 if unseen > 0.5 else float(normalised_entropy(_two(1.0 - unseen, len(counts))))
+        others = len(counts) - 1
+        unseen = min(unseen, others / len(counts))
+        high = float(normalised_entropy(np.array([1.0 - unseen, *[unseen / others] * others])))
         return Estimate(value=value, interval=Interval(low=0.0, high=high, level=level), count=total)
     draws = generator(seed, "behaviour entropy").multinomial(total, counts / total, size=num_resamples)
     interval = _shifted(value, normalised_entropy(draws), level)
@@ -344,7 +346,3 @@ def _shifted(value: float, resampled: Float[np.ndarray, " r"], level: float) -> 
     shift = 2.0 * (value - float(resampled.mean()))
     ends = np.clip([low + shift, high + shift], 0.0, 1.0)
     return Interval(low=min(float(ends[0]), value), high=max(float(ends[1]), value), level=level)
-
-
-def _two(share: float, num_modes: int) -> Float[np.ndarray, " B"]:
-    return np.array([share, 1.0 - share, *[0.0] * (num_modes - 2)])

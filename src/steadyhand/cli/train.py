@@ -33,7 +33,8 @@ class Arguments:
     ] = ()
     """Features to see, such as observation.state, or state for short."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""
-    """A published method, such as diffusion_unet or act, instead of encoder, head and horizon; see docs/recipes.md."""
+    """A published method, such as diffusion_unet or act, instead of encoder, head and horizon; see
+    docs/recipes.md."""
     size: Literal["small", "paper"] = "small"
     """Of the recipe: for a laptop, or with the paper's constants."""
     encoder: str = "auto"

@@ -124,7 +124,7 @@ class BatchEnv(ABC):
     @property
     def num_modes(self) -> int:
         """Number of distinct ways in which the task can be done, such as routes round an obstacle."""
-        raise self._lacks("modes (several right ways)")
+        raise self._lacks("modes (several right ways)", such_as="forks")
 
     def mode(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
         """Return the way that each row is on, 0 to `num_modes` - 1, and -1 while that is open.
@@ -133,13 +133,13 @@ class BatchEnv(ABC):
         dithers between two ways shows as such changes.
         """
         del rows
-        raise self._lacks("modes (several right ways)")
+        raise self._lacks("modes (several right ways)", such_as="forks")
 
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""
 
-    def _lacks(self, capability: str) -> CapabilityError:
+    def _lacks(self, capability: str, *, such_as: str = "car") -> CapabilityError:
         return CapabilityError(
             f"{self.spec.env_id} does not offer {capability}.",
-            hint="use an env that does, such as 'car'",
+            hint=f"use an env that does, such as {such_as!r}",
         )

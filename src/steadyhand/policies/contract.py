@@ -23,6 +23,8 @@ Likelihood = Literal["exact", "lower_bound", "none"]
 Observation = Mapping[str, Shaped[Tensor, "B O ..."]]
 """Feature name -> (B, O, *feature shape), normalised; images are uint8 (B, O, h, w, c)."""
 
+VECTORS = "vectors"
+"""Name in `Context.groups` of the tokens that are made from vector features alone."""
 EXPLICIT, GOOD, BAD = 0, 1, 2
 """Kinds of a step: an explicit label, or a judgement that what was done was good or bad (EIL)."""
 
@@ -120,7 +122,9 @@ class Target:
     Attributes:
         actions: (B, H, A) normalised, or (B, H, 1) int64 for discrete; padded steps repeat a valid one.
         is_pad: (B, H) True where the chunk reaches outside its episode.
-        weight: (B, H) training weight of each step; 0 where padded or unlabelled.
+        weight: (B, H) training weight of each step; 0 where padded or unlabelled. The policy weights a loss
+            for each step by it. A head whose density or posterior joins the steps must besides treat those of
+            weight 0 as absent, see `is_absent`: their actions are nobody's demonstration.
         kind: (B, H) EXPLICIT, GOOD or BAD; None means EXPLICIT everywhere.
     """
 
@@ -129,12 +133,18 @@ class Target:
     weight: Float[Tensor, "B H"]
     kind: Int[Tensor, "B H"] | None = None
 
+    @property
+    def is_absent(self) -> Bool[Tensor, "B H"]:
+        """(B, H) True where a step is padded, unlabelled or judged bad: nothing may be learnt from it."""
+        return self.is_pad | (self.weight <= 0.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     """Unreduced loss: (B, H) for each step, or (B, 1) for a window as a whole (joint likelihoods).
 
-    The policy alone masks, weights and averages, so that no head can get that wrong.
+    The policy alone masks, weights and averages, so that no head can get that wrong. What it cannot do is to
+    take a step of weight 0 out of a joint loss: that is left to the head (`Target.is_absent`).
     """
 
     value: Float[Tensor, "B K"]
@@ -222,7 +232,8 @@ class Head(nn.Module, ABC):
         """Return log p(chunk | context) of normalised actions, summed over the steps that are not padded.
 
         Raises:
-            CapabilityError: `likelihood` is "none".
+            CapabilityError: `likelihood` is "none"; or steps are padded, and the head knows the density of
+                whole chunks alone (flow, diffusion).
         """
         del context, target
         raise CapabilityError(

@@ -17,7 +17,13 @@ from steadyhand.core.seeding import RowStreams
 
 
 class Noise(ABC):
-    """A source of random tensors."""
+    """A source of random tensors.
+
+    Attributes:
+        augments: Whether nets may also drop out and move pictures with it: in training, and nowhere else.
+    """
+
+    augments: bool = False
 
     @abstractmethod
     def normal(self, *shape: int) -> Float[Tensor, "..."]:
@@ -29,15 +35,18 @@ class Noise(ABC):
 
 
 class GeneratorNoise(Noise):
-    """Draws from one torch generator; for training."""
+    """Draws from one torch generator; for training, and for validation with `augments=False`."""
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator, *, augments: bool = True) -> None:
         self.generator = generator
+        self.augments = augments
 
     @classmethod
-    def seeded(cls, seed: int, *, device: torch.device | str = "cpu") -> "GeneratorNoise":
+    def seeded(
+        cls, seed: int, *, device: torch.device | str = "cpu", augments: bool = True
+    ) -> "GeneratorNoise":
         """Return a source that starts from `seed`."""
-        return cls(torch.Generator(device=device).manual_seed(seed))
+        return cls(torch.Generator(device=device).manual_seed(seed), augments=augments)
 
     def normal(self, *shape: int) -> Float[Tensor, "..."]:
         """Draw standard normal numbers."""

@@ -213,7 +213,7 @@ class Policy(Trainable[Batch]):
         """Return log p(chunk | observation) in raw units, padded steps left out; exact where the head is.
 
         Raises:
-            CapabilityError: The head has no likelihood.
+            CapabilityError: The head has no likelihood, or none of windows with padded steps.
         """
         context, target = self.context_and_target(batch, None)
         value = self.head.log_prob(context, target)

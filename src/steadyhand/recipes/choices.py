@@ -109,12 +109,16 @@ def learner_of(
 
     Raises:
         ConfigError: There is no such recipe or part, or a recipe is named beside parts.
-        SpecError: The recipe cannot read the observation.
+        SpecError: The recipe does not fit observation or action.
     """
     if wish.recipe:
         _refuse_parts(wish)
-        method = recipe(wish.recipe, observation=observation, size=wish.size)
+        method = recipe(wish.recipe, observation=observation, action=action, size=wish.size)
         policy, training = method.policy, method.training
+    elif wish.size != "small":
+        raise ConfigError(
+            "Only a recipe has sizes.", got=f"--size {wish.size}", hint="name one, such as --recipe flow_unet"
+        )
     else:
         policy, training = _assembled(wish, observation, action), default
     chosen = {

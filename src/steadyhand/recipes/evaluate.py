@@ -12,7 +12,7 @@ from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
-from steadyhand.rollout.executors import PolicyExecutor
+from steadyhand.rollout.executors import PolicyExecutor, Receding
 from steadyhand.rollout.samples import mean_versus_sample
 
 MAX_ROWS = 64
@@ -77,14 +77,26 @@ def _mean_tests(
     *,
     on_step: Callable[[str], Tick] | None,
 ) -> tuple[MeanTest, ...]:
-    """Run the mean-versus-sample test of every policy whose class draws; the others have one answer."""
+    """Run the mean-versus-sample test of every policy whose class draws; the others have one answer.
+
+    Chunks are played in the receding horizon, with the run's number of steps if that is its executor.
+    """
+    steps = run.executor.n_action_steps if isinstance(run.executor, Receding) else None
     tests: list[MeanTest] = []
     for entry in contestants:
         if not isinstance(entry.controller, PolicyExecutor) or not entry.controller.policy.head.draws:
             continue
         tick = None if on_step is None else on_step(f"{entry.name}, mean against sample")
         policy = entry.controller.policy
-        found = mean_versus_sample(env, policy, starts, seed=run.seed, num_samples=run.mean_of, on_step=tick)
+        found = mean_versus_sample(
+            env,
+            policy,
+            starts,
+            seed=run.seed,
+            num_samples=run.mean_of,
+            n_action_steps=steps,
+            on_step=tick,
+        )
         tests.append(
             MeanTest(
                 name=entry.name,

@@ -11,18 +11,16 @@ from steadyhand.correction.collect import collect
 from steadyhand.data.frames import Frames
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.forks.config import ForksConfig
-from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.unet1d import UNet
-from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experts import ForksExpert, build_expert
+from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.config import EmaConfig, TrainConfig
-from steadyhand.training.loop import fit
 
 _CHUNKS = PolicyConfig(horizon=16, n_action_steps=8)
 
@@ -69,13 +67,15 @@ def fork_scene(run: ForkScene) -> Scene:
     env = run.env.build(max(run.num_starts, run.demonstrations))
     expert = build_expert(run.expert, env)
     starts = env.starts("train", run.demonstrations, seed=run.seed)
-    demos = collect(
-        env, expert, starts, source="demonstration", seed=derive(run.seed, "fork", "demonstrate")
-    )
+    demos = collect(env, expert, starts, source="demonstration", seed=derive(run.seed, "fork", "demonstrate"))
     spec = env.spec
     frames = Frames.from_episodes(demos, observation_spec=spec.observation, action_spec=spec.action)
-    mean = learn(frames, run.regression, run.regression_training, seed=run.seed)
-    flow = learn(frames, run.flow, run.flow_training, seed=run.seed)
+    mean, flow = (
+        fitted(
+            frames, policy, replace(training, seed=run.seed), weights_seed=derive(run.seed, "fork", "weights")
+        )[0]
+        for policy, training in ((run.regression, run.regression_training), (run.flow, run.flow_training))
+    )
     drivers: dict[str, Controller] = {
         "expert": expert,
         "regression": RecedingHorizon(mean, num_rows=env.num_rows),
@@ -85,24 +85,15 @@ def fork_scene(run: ForkScene) -> Scene:
     config = run.env
     return Scene(
         title="Second scene: two right ways",
-        text="The demonstrator passes the tree on either side. Squared error learns the average of both ways, "
-        "which leads into the tree; a bigger network would learn that average better. A policy that is a "
-        "distribution draws one of the ways and keeps to it.",
+        text="The demonstrator passes the tree on either side. Squared error learns the average of both "
+        "ways, which leads into the tree; a bigger network would learn that average better. A policy that is "
+        "a distribution draws one of the ways and keeps to it.",
         discs=((config.disc_x, 0.0, config.radius),),
         extent=(-0.1, config.goal_x + 0.1, -0.75, 0.75),
         panels=panels,
-        note=f"{run.demonstrations} demonstrations, {run.num_starts} rollouts each from one and the same start; "
+        note=f"{run.demonstrations} demonstrations, {run.num_starts} rollouts each from the same start; "
         "docs/results/policies.md compares every policy class, over seeds.",
     )
-
-
-def learn(frames: Frames, config: PolicyConfig, training: TrainConfig, *, seed: int) -> Policy:
-    """Return a policy trained on all of the frames."""
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(seed, "fork", "weights"))
-    source = WindowSource(frames, policy.window)
-    policy.fit_statistics(frames, source.steps)
-    fit(policy, source, config=replace(training, seed=seed))
-    return policy
 
 
 def _drive(env: BatchEnv, run: ForkScene, name: str, driver: Controller) -> Paths:

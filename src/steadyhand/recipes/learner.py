@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from steadyhand.core.protocol import Controller
 from steadyhand.core.specs import EnvSpec
@@ -19,9 +20,35 @@ from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy, PolicyConfig, PolicySpec
 from steadyhand.rollout.executors import RecedingHorizon
-from steadyhand.training.loop import TrainConfig, fit
+from steadyhand.training.loop import FitResult, TrainConfig, fit
 
 EVALUATION_BATCH = 1024
+
+
+def fitted(
+    frames: Frames,
+    policy: PolicyConfig,
+    training: TrainConfig,
+    *,
+    weights_seed: int,
+    steps: Int64[np.ndarray, " M"] | None = None,
+    folder: Path | None = None,
+) -> tuple[Policy, FitResult]:
+    """Build a policy for frames, fit its statistics and train it.
+
+    Args:
+        frames: The data.
+        policy: The policy.
+        training: The loop; its seed counts.
+        weights_seed: Of the initial parameters.
+        steps: Steps to train on; all if None.
+        folder: Where checkpoints are kept, and an interrupted run continues from; None keeps nothing.
+    """
+    built = Policy.build(policy, PolicySpec.of_frames(frames), seed=weights_seed)
+    source = WindowSource(frames, built.window, steps=steps, features=built.features)
+    built.fit_statistics(frames, source.steps)
+    result = fit(built, source, config=training, folder=folder, resume=folder is not None)
+    return built, result
 
 
 class PolicyLearner:
@@ -88,7 +115,7 @@ class PolicyLearner:
         with torch.no_grad():
             for first in range(0, len(source.steps), EVALUATION_BATCH):
                 batch = source.batch(source.steps[first : first + EVALUATION_BATCH])
-                rows = policy.loss_rows(batch, GeneratorNoise.seeded(0))
+                rows = policy.loss_rows(batch, GeneratorNoise.seeded(0, augments=False))
                 numerator += float(rows.numerator.sum())
                 denominator += float(rows.denominator.sum())
         return numerator / max(denominator, np.finfo(np.float64).tiny)

@@ -20,12 +20,11 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.spec import PATH_AHEAD, PREVIEW
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.artifact import save_policy
-from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.spec import PolicyConfig
 from steadyhand.policies.threads import use_threads
+from steadyhand.recipes.learner import fitted
 from steadyhand.training.config import TrainConfig
-from steadyhand.training.loop import fit
 
 _CURVATURES = tuple(f"curvature_{round(100 * ahead)}cm" for ahead in PREVIEW)
 
@@ -73,11 +72,8 @@ def teach_to_see(
         training: Configuration of the loop; its seed is replaced.
         seed: Of initial weights and training.
     """
-    annotated = lane_frames(frames)
-    network = Policy.build(policy, PolicySpec.of_frames(annotated), seed=seed)
-    source = WindowSource(annotated, network.window, features=network.features)
-    network.fit_statistics(annotated, source.steps)
-    fit(network, source, config=replace(training, seed=seed % 2**31), folder=folder / "training", resume=True)
+    settings = replace(training, seed=seed % 2**31)
+    network, _ = fitted(lane_frames(frames), policy, settings, weights_seed=seed, folder=folder / "training")
     save_policy(network, folder / "policy")
     return network
 

@@ -61,7 +61,7 @@ class TourRun:
         clean_fraction: Share of undisturbed drives in noise injection.
         num_starts: Test starts.
         num_films: Starts to film: the first from which cloning failed soon.
-        fork: The second scene.
+        fork: The second scene; None leaves it out.
         seed: Of everything; the default is the seed whose cloning is the median of seeds 0 to 4.
     """
 
@@ -81,7 +81,7 @@ class TourRun:
     clean_fraction: float = 0.5
     num_starts: int = 64
     num_films: int = 2
-    fork: ForkScene = field(default_factory=ForkScene)
+    fork: ForkScene | None = field(default_factory=ForkScene)
     seed: int = 3
 
     @property
@@ -126,8 +126,10 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
         for number, path in enumerate(dagger.rounds.folders, start=1):
             controller = taught.learner.controller(path, num_rows=env.num_rows)
             evaluations.append(evaluate(env, controller, here, name=f"DAgger round {number}", seed=seed))
-    watch.stage("Second scene: two right ways round a tree, cloned by their mean and by a flow")
-    scene = fork_scene(run.fork)
+    scene = None
+    if run.fork is not None:
+        watch.stage("Second scene: two right ways round a tree, cloned by their mean and by a flow")
+        scene = fork_scene(run.fork)
     report = report_of(
         env,
         outcomes,

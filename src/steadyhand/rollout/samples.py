@@ -92,6 +92,7 @@ def mean_versus_sample(
     *,
     seed: int = 0,
     num_samples: int = NUM_SAMPLES,
+    n_action_steps: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> MeanVersusSample:
     """Drive a policy by means and by single samples from the same starts.
@@ -102,10 +103,15 @@ def mean_versus_sample(
         starts: The n starts.
         seed: Of the samples.
         num_samples: N.
+        n_action_steps: Executed steps of each chunk; the policy's own number if None.
         on_step: Called with (episodes ended, episodes in all) after each env step.
     """
-    single = RecedingHorizon(policy, num_rows=env.num_rows, deterministic=False)
-    mean = MeanOfSamples(policy, num_rows=env.num_rows, num_samples=num_samples)
+    single = RecedingHorizon(
+        policy, num_rows=env.num_rows, n_action_steps=n_action_steps, deterministic=False
+    )
+    mean = MeanOfSamples(
+        policy, num_rows=env.num_rows, num_samples=num_samples, n_action_steps=n_action_steps
+    )
     sampled = evaluate(env, single, starts, name="sample", seed=seed, positions=False, on_step=on_step)
     averaged = evaluate(
         env, mean, starts, name=f"mean of {num_samples}", seed=seed, positions=False, on_step=on_step

@@ -72,7 +72,10 @@ def check_policy(config: PolicyConfig) -> None:
 
 
 def check_memorises(config: PolicyConfig, *, num_steps: int) -> None:
-    """Check that 8 windows are learnt to 5 % of the action's standard deviation, discrete ones exactly."""
+    """Check that 8 windows are learnt to 5 % of the action's standard deviation, discrete ones exactly.
+
+    The answer is a sample where the policy class drives with samples.
+    """
     frames = _frames(config)
     policy = Policy.build(config, PolicySpec.of_frames(frames))
     steps = np.arange(_WINDOWS)
@@ -84,7 +87,8 @@ def check_memorises(config: PolicyConfig, *, num_steps: int) -> None:
         config=TrainConfig(num_steps=num_steps, batch_size=_WINDOWS, learning_rate=3e-3, warmup_steps=10),
     )
     batch = source.batch(steps)
-    learnt = policy.predict_chunk(batch.observation, batch.obs_is_pad)
+    noise = GeneratorNoise.seeded(1) if policy.head.draws else None
+    learnt = policy.predict_chunk(batch.observation, batch.obs_is_pad, noise=noise)
     wanted = batch.actions[:, -config.chunk_start :]
     valid = ~batch.action_is_pad[:, -config.chunk_start :]
     if frames.action_spec.num_classes is not None:
@@ -141,7 +145,21 @@ def _shapes(policy: Policy, batch: Batch) -> None:
         assert chunk.shape == expected, f"shapes: a chunk of {tuple(chunk.shape)}, not {expected}"
         assert str(chunk.dtype) == f"torch.{action.dtype}", f"shapes: a chunk of {chunk.dtype}"
     if policy.head.likelihood != "none":
-        assert policy.log_prob(batch).shape == (len(batch),), "shapes: log_prob"
+        _log_prob_is_one_number_a_row(policy, batch)
+
+
+def _log_prob_is_one_number_a_row(policy: Policy, batch: Batch) -> None:
+    """Check the shape; a head may refuse padded windows, but not whole ones."""
+    whole = batch.rows((~batch.action_is_pad.any(1)).nonzero()[:, 0])
+    assert 0 < len(whole), "the check itself found no window without padding"
+    value = policy.log_prob(whole)
+    assert value.shape == (len(whole),), "shapes: log_prob"
+    assert bool(torch.isfinite(value).all()), "shapes: log_prob is not finite"
+    try:
+        value = policy.log_prob(batch)
+    except CapabilityError:
+        return
+    assert value.shape == (len(batch),), "shapes: log_prob of padded windows"
 
 
 def _every_parameter_gets_a_gradient(policy: Policy, batch: Batch) -> None:

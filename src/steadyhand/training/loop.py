@@ -129,6 +129,7 @@ class _Loop(Generic[BatchT]):
         self._ema = None if config.ema is None or not self._parameters else Ema(trainable, config.ema)
         self._checkpoints = None if folder is None else self._make_checkpoints(folder)
         self._losses: list[Tensor] = []
+        self._metrics: Mapping[str, Tensor] = {}
         self._norm = torch.zeros(())
         self._saved: Path | None = None
 
@@ -173,7 +174,9 @@ class _Loop(Generic[BatchT]):
 
     def _gradients(self, batch: BatchT, step: int) -> Tensor:
         """Put the gradients of a batch into the parameters and return its loss."""
-        loss = self._trainable.loss_rows(batch, self._noise.at(step)).mean()
+        rows = self._trainable.loss_rows(batch, self._noise.at(step))
+        self._metrics = rows.metrics
+        loss = rows.mean()
         for parameter in self._parameters:
             parameter.grad = None  # what zero_grad does, without its bookkeeping: 3 % of a small step
         if self._parameters:
@@ -217,6 +220,7 @@ class _Loop(Generic[BatchT]):
             "steps_per_s": rate,
             "samples": done * config.batch_size,
         }
+        line |= {name: value.mean().item() for name, value in self._metrics.items()}
         if self._on_beat(done, config.validation_every):
             line |= self._validate(done)
         return line
@@ -241,7 +245,7 @@ class _Loop(Generic[BatchT]):
     def _validation_loss(self, source: Source[BatchT]) -> float:
         """Return the weighted mean loss over all of `source`, with the same noise at every validation."""
         config = self._config
-        noise = StepNoise(config.seed, "validation", device=device_of(self._trainable))
+        noise = StepNoise(config.seed, "validation", device=device_of(self._trainable), augments=False)
         numerator, denominator = 0.0, 0.0
         for first in range(0, len(source.steps), config.batch_size):
             batch = source.batch(source.steps[first : first + config.batch_size])

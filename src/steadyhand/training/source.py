@@ -34,12 +34,13 @@ class StepNoise:
         seed: Of all of it.
         name: What it is for; different names are independent.
         device: Where the draws are wanted.
+        augments: Whether nets drop out and move pictures with it: in training, not in validation.
     """
 
-    def __init__(self, seed: int, name: str, *, device: torch.device) -> None:
+    def __init__(self, seed: int, name: str, *, device: torch.device, augments: bool = True) -> None:
         self._base = derive(seed, name)
         self._generator = torch.Generator(device=device)
-        self._noise = GeneratorNoise(self._generator)
+        self._noise = GeneratorNoise(self._generator, augments=augments)
 
     def at(self, step: int) -> Noise:
         """Return the noise of a step; it ends that of the step before."""

@@ -78,6 +78,15 @@ def test_one_way_seen_does_not_prove_that_there_is_no_other():
     assert found.interval.high == pytest.approx(high)
 
 
+def test_unseen_ways_may_be_all_of_the_others():
+    ends = [behaviour_entropy(np.array([n, *[0] * 23]), seed=0).interval.high for n in (1, 5, 6, 20, 480)]
+    assert ends == sorted(ends, reverse=True), "more episodes leave less room"
+    unseen = 1 - clopper_pearson(480, 480).low
+    dealt = np.array([1 - unseen, *[unseen / 23] * 23])
+    assert ends[-1] == pytest.approx(float(-(dealt * np.log(dealt)).sum() / np.log(24)))
+    assert ends[0] == pytest.approx(1.0)
+
+
 def test_a_rule_of_the_start_fools_the_marginal_and_not_the_conditional_numbers():
     random = np.random.default_rng(2)
     group = np.repeat(np.arange(20), 20)

@@ -9,8 +9,8 @@ import pytest
 
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
-    "--expert", "--observation", "--encoder", "--head", "--steps", "--batch-size", "--starts", "--videos",
-    "--no-clone",
+    "--expert", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
+    "--starts", "--videos", "--no-clone",
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
@@ -20,8 +20,9 @@ FLAGS = {
         "--video",
     },
     "train": COMMON | {
-        "--observation", "--encoder", "--head", "--n-obs-steps", "--horizon", "--n-action-steps", "--steps",
-        "--batch-size", "--learning-rate", "--validation-fraction", "--control-dt", "--config", "--resume",
+        "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
+        "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
+        "--control-dt", "--config", "--resume",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},

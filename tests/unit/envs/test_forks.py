@@ -93,3 +93,11 @@ def test_error_is_the_distance_from_the_nearer_path():
     assert env.error(np.array([0]))[0] == pytest.approx(0.05, abs=1e-6)
     _, _, env = walk([(0.6, -0.5), (1.0, -0.4)])
     assert env.error(np.array([0]))[0] == pytest.approx(0.05, abs=1e-6)
+
+
+@pytest.mark.parametrize("control_dt", [0.02, 0.05, 0.2])
+def test_the_time_limit_is_a_time_whatever_the_rate(control_dt):
+    for late, limit in ((False, 4.8), (True, 7.2)):
+        config = ForksConfig(late=late, control_dt=control_dt)
+        assert config.step_limit * control_dt == pytest.approx(limit)
+    assert ForksConfig(control_dt=control_dt, max_episode_steps=7).step_limit == 7

@@ -179,6 +179,18 @@ def test_the_posterior_reads_state_and_actions_but_no_padding() -> None:
     assert not torch.allclose(before[0], elsewhere[0])
 
 
+def test_the_posterior_does_not_see_an_action_without_a_weight() -> None:
+    head, wanted = build(tokens=7), target()
+    weight = torch.ones(B, H)
+    weight[:, 1] = 0.0
+    other = wanted.actions + (weight == 0)[..., None] * 5.0
+    one, two = (
+        head.loss(map_context(), Target(actions=actions, is_pad=wanted.is_pad, weight=weight), NoNoise())
+        for actions in (wanted.actions, other)
+    )
+    assert torch.equal(one.value[weight > 0], two.value[weight > 0])
+
+
 def test_it_drives_with_zero_or_with_a_draw() -> None:
     context, noise = map_context(), GeneratorNoise.seeded(1).normal(B, 6)
     zero, drawing = build(tokens=7), build(Act(**{**vars(SMALL), "latent": "sample"}), tokens=7)
@@ -207,6 +219,17 @@ def test_map_tokens_are_known_by_their_coordinates_alone() -> None:
     torch.testing.assert_close(head.mode(moved), head.mode(context), atol=1e-5, rtol=0)
     swapped = Context(tokens=context.tokens[:, order], position=context.position, groups=context.groups)
     assert (head.mode(swapped) - head.mode(context)).abs().max() > 1e-3
+
+
+def test_observed_steps_are_known_by_their_order() -> None:
+    with scoped(0):
+        config = StateMLP(hidden=(C,), join="steps")
+        encoder = config.build({STATE: FeatureSpec(shape=(2,))}, n_obs_steps=3)
+        head = SMALL.build(encoder.spec, CHUNK)
+    steps, is_pad = random(B, 3, 2), torch.zeros(B, 3, dtype=torch.bool)
+    swapped = steps[:, [1, 0, 2]]
+    one, two = (head.mode(encoder({STATE: seen}, is_pad, None)) for seen in (steps, swapped))
+    assert (one - two).abs().max() > 1e-3
 
 
 def test_absent_tokens_do_not_matter() -> None:
@@ -241,6 +264,8 @@ def test_it_obeys_the_laws_with_dropout_and_two_decoder_layers() -> None:
 def test_wrong_settings_raise() -> None:
     with pytest.raises(ConfigError, match="num_decoder_layers"):
         Act(num_decoder_layers=0)
+    with pytest.raises(ConfigError, match="feedforward"):
+        Act(feedforward=0)
     with pytest.raises(ConfigError, match="fours"):
         Act(width=30)
     with pytest.raises(ConfigError, match="dropout"):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix, Target
 from steadyhand.policies.heads.bins import Bins, BinsHead, Dependence
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
@@ -105,6 +106,19 @@ def test_teacher_forcing_equals_step_by_step() -> None:
         torch.testing.assert_close(logits, forced[:, index])
 
 
+def test_a_chain_can_be_saved_where_its_weights_lie_in_one_block() -> None:
+    """On a GPU, cuDNN lays the weights of a GRU side by side in one block of memory."""
+    head = build(Bins(num_bins=8, width=4))
+    assert head.tokens is not None
+    weights = list(head.tokens.gru.parameters())
+    block = torch.cat([weight.detach().flatten() for weight in weights])
+    for weight, part in zip(weights, block.split([weight.numel() for weight in weights]), strict=True):
+        weight.data = part.view_as(weight)
+    saved = tensors_of(head)
+    for name, parameter in head.named_parameters():
+        assert torch.equal(saved[name], parameter), name
+
+
 def test_a_number_depends_on_those_before_it_only() -> None:
     head = build(Bins(num_bins=5, width=8))
     classes = torch.zeros(B, H, A, dtype=torch.long)
@@ -181,6 +195,58 @@ def test_a_frozen_prefix_is_held_and_conditioned_on() -> None:
     assert not build(Bins(num_bins=3, dependence="independent")).inpaints
 
 
+PAST = ChunkSpec(horizon=3, action_dim=1, start=-1, is_bounded=True)
+
+
+def test_steps_of_the_past_come_last_in_the_chain() -> None:
+    """What is executed does not hang on a past that training does not know at the start of an episode."""
+    head = build(Bins(num_bins=5, width=8), PAST)
+    classes = torch.tensor([[0, 1, 2]])[..., None]
+    no_pad = torch.zeros(1, 3, dtype=torch.bool)
+    before = head.logits(context(1), classes, no_pad)
+    other_past = head.logits(context(1), classes + torch.tensor([4, 0, 0])[:, None], no_pad)
+    assert torch.equal(before, other_past)
+    is_first = torch.tensor([[True, False, False]])
+    assert torch.equal(before, head.logits(context(1), classes, is_first))
+    other_now = head.logits(context(1), classes + torch.tensor([0, 3, 0])[:, None], no_pad)
+    assert torch.equal(before[:, 1], other_now[:, 1])
+    assert not torch.isclose(before[:, [0, 2]], other_now[:, [0, 2]]).all(-1).any()
+
+
+def test_a_chain_with_a_past_draws_what_it_gives_the_density_of() -> None:
+    head = build(Bins(num_bins=2, width=8), PAST)
+    classes = torch.tensor(list(product(range(2), repeat=3)))[..., None]
+    same, count = context(1), 20_000
+    with torch.no_grad():
+        share = head.log_prob(same.rows(8), target(head.decode(classes, NoNoise()))).exp()
+        drawn = head.encode(head.sample(same.rows(count), GeneratorNoise.seeded(0)))[..., 0]
+    assert share.sum().item() == pytest.approx(1.0, abs=1e-4)  # a bin is 1 wide
+    found = torch.bincount((drawn * torch.tensor([4, 2, 1])).sum(1), minlength=8) / count
+    torch.testing.assert_close(found, share, atol=0.015, rtol=0)
+    prefix = Prefix(actions=torch.full((9, 3, 1), 0.4), weight=torch.tensor([[0.0, 1.0, 0.0]]).expand(9, -1))
+    held = head.sample(same.rows(9), GeneratorNoise.seeded(0), prefix)
+    assert torch.equal(held[:, 1], prefix.actions[:, 1])
+
+
+def test_a_soft_prefix_is_left_aside() -> None:
+    head = build(Bins(num_bins=5, width=8))
+    one = context()
+    prefix = Prefix(actions=torch.full((B, H, A), 0.61), weight=torch.full((B, H), 0.99))
+    free = head.sample(one, GeneratorNoise.seeded(0))
+    assert torch.equal(head.sample(one, GeneratorNoise.seeded(0), prefix), free)
+
+
+def test_an_action_without_a_weight_says_nothing_to_those_after_it() -> None:
+    head = build(Bins(num_bins=5, width=8))
+    actions, weight = torch.linspace(-1, 1, B * H * A).view(B, H, A), torch.tensor([[1.0, 0.0, 2.0]] * B)
+    one = target(actions)
+    values = [
+        head.loss(context(), Target(actions=chunk, is_pad=one.is_pad, weight=weight), NoNoise()).value
+        for chunk in (actions, torch.where(weight[..., None] == 0, 0.9, actions))
+    ]
+    assert torch.equal(values[0][:, [0, 2]], values[1][:, [0, 2]])
+
+
 def test_unbounded_actions_take_the_range_of_the_data_once() -> None:
     head = build(Bins(num_bins=10), ChunkSpec(horizon=H, action_dim=A))
     actions = torch.stack([torch.linspace(-3, 7, 30).view(10, H), torch.full((10, H), 2.0)], -1)
@@ -202,5 +268,7 @@ def test_wrong_settings_are_refused() -> None:
         Bins(num_bins=1)
     with pytest.raises(ConfigError, match="temperature"):
         Bins(temperature=-1.0)
+    with pytest.raises(ConfigError, match="width"):
+        Bins(width=0)
     with pytest.raises(SpecError, match="continuous"):
         Bins().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

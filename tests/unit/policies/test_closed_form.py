@@ -1,4 +1,4 @@
-"""Policies without gradient steps against NumPy, brute force and counting by hand; and the softmax policy."""
+"""Policies without gradient steps against NumPy, brute force and counting by hand."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError, SpecError
 from steadyhand.core.specs import FeatureSpec, discrete_spec
@@ -14,57 +13,32 @@ from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Data, Head, Target
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads import nearest
 from steadyhand.policies.heads.linear import Linear, LinearHead
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.tabular import Tabular
-from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
+from steadyhand.policies.noise import GeneratorNoise, NoNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import check_policy
 from steadyhand.testing.exemptions import CLOSED_FORM
 from steadyhand.training.config import EmaConfig, TrainConfig
 from steadyhand.training.loop import fit
-
-H, A, C, K = 3, 2, 4, 3
-SIZE = ContextSpec(num_tokens=1, width=C)
-CONTINUOUS = ChunkSpec(horizon=H, action_dim=A)
-DISCRETE = ChunkSpec(horizon=H, action_dim=1, num_classes=K)
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def target(actions: Tensor, weight: Tensor | None = None) -> Target:
-    is_pad = torch.zeros(actions.shape[:2], dtype=torch.bool)
-    return Target(
-        actions=actions, is_pad=is_pad, weight=torch.ones(is_pad.shape) if weight is None else weight
-    )
-
-
-def in_batches(contexts: Tensor, whole: Target, size: int = 7) -> Data:
-    def data():
-        for first in range(0, len(contexts), size):
-            part = slice(first, first + size)
-            yield (
-                Context.single(contexts[part]),
-                Target(actions=whole.actions[part], is_pad=whole.is_pad[part], weight=whole.weight[part]),
-            )
-
-    return data
-
-
-def no_fit(*inputs: object, **settings: object) -> None:
-    raise AssertionError("a closed form needs no gradient steps")
-
-
-def prepared(head: Head, contexts: Tensor, whole: Target) -> Head:
-    head.prepare(in_batches(contexts, whole), no_fit, NoNoise())
-    return head
+from unit.policies.closed_form import (
+    CONTINUOUS,
+    DISCRETE,
+    SIZE,
+    A,
+    C,
+    H,
+    K,
+    prepared,
+    random,
+    target,
+)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
@@ -251,6 +225,18 @@ def test_tabular_counts_weights_and_forgives_rounding() -> None:
     torch.testing.assert_close(head.probabilities(elsewhere), torch.full((30, H, K), 1 / 3))
 
 
+def test_tabular_counts_contexts_whose_nearness_is_no_grouping() -> None:
+    """The middle one is near both others, which are not near each other: two keys, and no count is lost."""
+    contexts = torch.zeros(3, C)
+    contexts[:, 0] = torch.tensor([0.0, 0.8e-4, 1.6e-4])
+    classes = torch.tensor([0, 0, 2]).view(3, 1, 1).expand(-1, H, 1)
+    head = prepared(Tabular(prior=1.0).build(SIZE, DISCRETE), contexts, target(classes))
+    assert len(head.keys) == 2
+    assert head.counts.sum().item() == 3 * H
+    last = head.probabilities(Context.single(contexts[2:]))[0, 0]
+    torch.testing.assert_close(last, torch.tensor([0.25, 0.25, 0.5]))
+
+
 def test_tabular_refuses_what_it_cannot_count() -> None:
     with pytest.raises(ConfigError, match="prior"):
         Tabular(prior=0.0)
@@ -316,81 +302,3 @@ def test_a_head_without_parameters_must_call_itself_a_closed_form(monkeypatch: p
     monkeypatch.setattr(LinearHead, "closed_form", False)
     with pytest.raises(AssertionError, match="closed form, or not"):
         check_policy(config)
-
-
-def minimised(chunk: ChunkSpec, contexts: Tensor, whole: Target, *, seed: int) -> Head:
-    """Return the head at the minimum of its loss, in float64."""
-    with scoped(seed):
-        head = LogLinear(num_bins=20, num_bumps=5).build(SIZE, chunk).double()
-    optimizer = torch.optim.LBFGS(
-        head.parameters(), max_iter=500, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = head.loss(Context.single(contexts), whole, NoNoise()).value.mean()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    return head
-
-
-def test_log_linear_matches_the_features_of_the_demonstrations() -> None:
-    """At the optimum of a maximum-entropy model, model and data agree on the mean of phi(s, a).
-
-    And the problem is convex: any start ends at the same probabilities.
-    """
-    contexts = random(60, C).double()
-    classes = torch.randint(K, (60, H, 1), generator=torch.Generator().manual_seed(5))
-    head, other = (minimised(DISCRETE, contexts, target(classes), seed=seed) for seed in (0, 1))
-    probability = head.logits(Context.single(contexts))[:, :, 0].softmax(-1)
-    features = torch.nn.functional.pad(contexts, (0, 1), value=1.0)
-    seen = torch.nn.functional.one_hot(classes[..., 0], K).double()
-    gap = torch.einsum("bd,bhk->hdk", features, seen - probability) / 60
-    assert gap.abs().max() < 1e-4
-    torch.testing.assert_close(
-        probability, other.logits(Context.single(contexts))[:, :, 0].softmax(-1), atol=1e-3, rtol=0
-    )
-
-
-def test_log_linear_on_continuous_actions_matches_the_bumps() -> None:
-    contexts = random(60, C).double()
-    actions = random(60, H, A, seed=1).mul(0.4).clamp(-0.99, 0.99).double()
-    head = minimised(CONTINUOUS, contexts, target(actions), seed=0)
-    probability = head.logits(Context.single(contexts)).softmax(-1)
-    bins = ((actions + 1.0) * 10.0).long()
-    seen = torch.nn.functional.one_hot(bins, 20).double()
-    features = torch.nn.functional.pad(contexts, (0, 1), value=1.0)
-    gap = torch.einsum("bd,bhak,jk->hadj", features, seen - probability, head.bumps) / 60
-    assert gap.abs().max() < 1e-4
-
-
-def test_log_linear_has_a_density_over_the_grid_and_samples_by_it() -> None:
-    with scoped(3):
-        head = LogLinear(num_bins=20, num_bumps=5).build(SIZE, ChunkSpec(horizon=1, action_dim=1))
-    torch.nn.init.normal_(head.theta.weight, std=1.0, generator=torch.Generator().manual_seed(0))
-    grid = torch.linspace(-1.0, 1.0, 2001)[:-1, None, None] + 0.0005
-    context = Context.single(random(1, C).expand(2000, -1))
-    density = head.log_prob(context, target(grid)).exp()
-    assert density.mean().item() * 2.0 == pytest.approx(1.0, abs=1e-4)
-    drawn = head.sample(Context.single(random(1, C).expand(50_000, -1)), GeneratorNoise.seeded(0))
-    share = torch.histc(drawn, 20, -1.0, 1.0) / 50_000
-    torch.testing.assert_close(share, density.view(20, 100).mean(1) * 0.1, atol=0.01, rtol=0)
-    assert head.mode(context)[0].item() == pytest.approx(
-        -0.95 + 0.1 * density.view(20, 100)[:, 0].argmax().item()
-    )
-
-
-def test_log_linear_lays_its_grid_over_the_data_unless_the_range_is_known() -> None:
-    actions = torch.tensor([[-3.0, 0.0], [5.0, 0.5], [100.0, 100.0]]).view(3, 1, 2)
-    weight = torch.tensor([[1.0], [1.0], [0.0]])
-    ranges: list[list[float]] = []
-    for is_bounded in (False, True):
-        chunk = ChunkSpec(horizon=1, action_dim=2, is_bounded=is_bounded)
-        head = prepared(LogLinear().build(SIZE, chunk), random(3, C), target(actions, weight))
-        ranges.append([*head.low.tolist(), *head.high.tolist()])
-    assert ranges[0] == pytest.approx([-3.0, 0.0, 5.0, 0.5], abs=0.01)
-    assert ranges[1] == [-1.0, -1.0, 1.0, 1.0]
-    with pytest.raises(ConfigError, match="num_bumps"):
-        LogLinear(num_bins=3, num_bumps=4)

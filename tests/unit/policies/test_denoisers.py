@@ -164,10 +164,14 @@ def test_horizon_that_cannot_be_halved_is_refused() -> None:
     [
         lambda: UNet(channels=(12,)),
         lambda: UNet(channels=()),
+        lambda: UNet(channels=(0, 8)),
+        lambda: UNet(num_groups=0),
         lambda: UNet(kernel_size=4),
         lambda: UNet(time_width=7),
         lambda: DenoisingMLP(hidden=()),
         lambda: DenoisingMLP(time_width=5),
+        lambda: DenoisingTransformer(dropout=1.0),
+        lambda: DenoisingTransformer(num_layers=0),
     ],
 )
 def test_sizes_that_cannot_work_are_refused(bad: Callable[[], DenoiserConfig]) -> None:

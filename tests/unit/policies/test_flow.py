@@ -1,13 +1,18 @@
 """Flow matching: closed forms of its path, its times and its sampler."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
 
-from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.heads.flow import Flow, FlowHead
 from steadyhand.policies.heads.schedule import Order
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import GeneratorNoise, NoNoise
 from unit.policies.generative import Fixed, Oracle, build, context, head_with, target
 
@@ -86,6 +91,8 @@ def test_mode_starts_from_zero() -> None:
 def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one step"):
         Flow(num_sample_steps=0)
+    with pytest.raises(ConfigError, match="likelihood_steps=0"):
+        Flow(likelihood_steps=0)
     with pytest.raises(SpecError, match="continuous"):
         Flow(net=SMALL).build(
             ContextSpec(num_tokens=1, width=1), ChunkSpec(horizon=1, action_dim=1, num_classes=3)
@@ -96,3 +103,63 @@ def test_sampling_inside_a_gradient_leaves_no_graph() -> None:
     head = build(Flow(net=SMALL), horizon=4)
     tokens = torch.zeros(2, 1, 1, requires_grad=True)
     assert not head.sample(Context(tokens=tokens), GeneratorNoise.seeded(0)).requires_grad
+
+
+MEANS = torch.tensor([[[0.4, -0.2], [0.1, 0.3]]])
+
+
+def points(std: float, rows: int) -> Tensor:
+    """Return chunks drawn from N(MEANS, std^2)."""
+    return MEANS + std * GeneratorNoise.seeded(0).normal(rows, 2, 2)
+
+
+@pytest.mark.parametrize("std", [1.0, 0.5, 0.1, 0.05])
+def test_log_prob_of_the_exact_velocity_is_that_of_the_gaussian(std: float) -> None:
+    head = build(Flow(net=SMALL), horizon=2, action_dim=2)
+    head.net = Oracle(MEANS, std, answer="velocity")
+    actions = points(std, 16)
+    expected = Normal(MEANS, std).log_prob(actions).sum((1, 2))
+    torch.testing.assert_close(head.log_prob(context(16), target(actions)), expected, rtol=0, atol=0.01)
+
+
+def test_log_prob_of_two_gaussians_is_that_of_the_mixture() -> None:
+    means, weights = torch.tensor([[[-0.7]], [[0.6]]]), torch.tensor([0.3, 0.7])
+    head = build(Flow(net=SMALL))
+    head.net = Oracle(means, 0.1, answer="velocity", weights=weights)
+    actions = torch.tensor([-0.75, -0.6, 0.5, 0.65]).view(-1, 1, 1)
+    expected = Normal(means, 0.1).log_prob(actions.flatten()[:, None, None, None]).sum((2, 3)).exp() * weights
+    found = head.log_prob(context(4), target(actions))
+    torch.testing.assert_close(found, expected.sum(1).log(), rtol=0, atol=0.02)
+
+
+def test_the_divergence_of_a_net_is_that_of_its_jacobian() -> None:
+    """One step of the midpoint rule with the Jacobian from torch.func."""
+    config = Flow(net=UNet(channels=(8, 8), time_width=4, num_groups=2), likelihood_steps=1)
+    head = build(config, horizon=2, action_dim=2)
+    net, rows = head.net, 3
+    assert isinstance(net, nn.Module)
+    actions, condition = points(0.5, rows), net.condition(context(rows))
+    moments = net.moments(torch.tensor([100.0, 50.0]))
+    middle = actions - 0.5 * net(actions, moments[:1], condition)
+    start = actions - net(middle, moments[1:], condition)
+
+    def half(x: Tensor) -> Tensor:
+        return net(x.view(1, 2, 2), moments[1:], tuple(part[:1] for part in condition)).flatten()
+
+    trace = torch.stack([torch.func.jacrev(half)(row.flatten()).trace() for row in middle])
+    expected = Normal(0.0, 1.0).log_prob(start).sum((1, 2)) - trace
+    found = head.log_prob(context(rows), target(actions))
+    torch.testing.assert_close(found, expected.detach())
+    assert not found.requires_grad
+
+
+def test_a_likelihood_that_is_not_known_is_refused() -> None:
+    head = build(Flow(net=SMALL), horizon=2)
+    whole = target(torch.zeros(3, 2, 1))
+    padded = replace(whole, is_pad=torch.tensor([[False, False], [False, True], [False, False]]))
+    with pytest.raises(CapabilityError, match="1 of 3 windows"):
+        head.log_prob(context(3), padded)
+    long = build(Flow(net=SMALL), horizon=33, action_dim=2)
+    assert (head.likelihood, long.likelihood) == ("exact", "none")
+    with pytest.raises(CapabilityError, match="66 numbers"):
+        long.log_prob(context(1), target(torch.zeros(1, 33, 2)))

@@ -145,3 +145,6 @@ def test_without_weight_a_prefix_changes_nothing_but_the_draw() -> None:
 def test_no_candidate_is_refused() -> None:
     with pytest.raises(ConfigError, match="candidate"):
         Inpainting(candidates=0)
+    for wrong in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="guidance"):
+            Inpainting(max_guidance=wrong)

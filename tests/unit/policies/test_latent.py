@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
-from steadyhand.policies.heads.latent import Latent, LatentHead, kl_to_standard_normal
+from steadyhand.policies.heads.latent import Latent, LatentHead
+from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 
 H, A, C, Z, STD = 3, 2, 4, 2, 0.5
@@ -135,6 +136,19 @@ def test_padding_leaves_the_bound_of_the_rest() -> None:
     density = error / (2 * 0.1**2) + A * torch.tensor(0.1 * (2 * torch.pi) ** 0.5).log()
     wanted = density.masked_fill(is_pad, 0.0).sum(1) + kl_to_standard_normal(mean, log_var)
     torch.testing.assert_close(losses[0].sum(1), wanted)
+
+
+def test_an_action_without_a_weight_counts_as_padding() -> None:
+    head = build(Latent(encoder=(8,), decoder=(8,)))
+    context, target = data(6)
+    absent = torch.zeros(6, H, dtype=torch.bool)
+    absent[:, 1] = True
+    weight = (~absent).float()
+    padded = Target(actions=target.actions, is_pad=absent, weight=weight)
+    other = target.actions.masked_fill(absent[..., None], 9.0)
+    unlabelled = Target(actions=other, is_pad=torch.zeros_like(absent), weight=weight)
+    one, two = (head.loss(context, each, NoNoise()).value[~absent] for each in (padded, unlabelled))
+    assert torch.equal(one, two)
 
 
 def test_it_finds_both_modes_where_the_mean_finds_none() -> None:

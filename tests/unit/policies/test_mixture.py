@@ -70,6 +70,17 @@ def test_padded_steps_are_integrated_out() -> None:
     torch.testing.assert_close(head.log_prob(context(), wanted), expected)
 
 
+def test_an_action_without_a_weight_is_not_learnt() -> None:
+    head = build(Mixture(num_modes=K, init_std=0.5))
+    actions, weight = torch.linspace(-1, 1, B * H * A).view(B, H, A), torch.tensor([[1.0, 0.0, 2.0]] * B)
+    is_pad = torch.zeros(B, H, dtype=torch.bool)
+    one, two = (
+        head.loss(context(), Target(actions=chunk, is_pad=is_pad, weight=weight), NoNoise()).value
+        for chunk in (actions, torch.where(weight[..., None] == 0, 0.9, actions))
+    )
+    assert torch.equal(one, two)
+
+
 def two_modes(rows: int, share: float = 0.3) -> Tensor:
     """Return chunks that are all near +0.8 (a share of them) or all near -0.8."""
     generator = torch.Generator().manual_seed(5)
@@ -159,6 +170,22 @@ def test_a_prefix_is_held_and_chooses_the_component_by_bayes_rule() -> None:
     torch.testing.assert_close((owner == 0).float().mean(), posterior[0], atol=0.015, rtol=0)
     assert (output.logits[0, 0].softmax(-1)[0] - posterior[0]).abs() > 0.03, "the prefix says something"
     assert not build(Mixture(joint=False)).inpaints
+
+
+def test_a_soft_prefix_counts_by_its_weight_and_is_not_held() -> None:
+    """Weight w raises the likelihood of a step to the power w: prior at 0, Bayes' rule at 1."""
+    head = build(Mixture(num_modes=2, init_std=0.5))
+    one, count = Context.single(torch.ones(1, C)), 20_000
+    output = head.output(one)
+    first = torch.full((H, A), 0.1)
+    density = Normal(output.mean[0, 0], output.std[0, 0]).log_prob(first)[:, 0].sum(-1)
+    expected = (output.logits[0, 0].log_softmax(-1) + 0.6 * density).softmax(-1)[0].detach()
+    weight = torch.tensor([0.6, 0.0, 0.0]).expand(count, -1)
+    prefix = Prefix(actions=first.expand(count, -1, -1), weight=weight)
+    drawn = head.sample(one.rows(count), GeneratorNoise.seeded(0), prefix).detach()
+    owner = (drawn[:, None] - output.mean[0, 0]).square().sum((-1, -2)).argmin(1)
+    torch.testing.assert_close((owner == 0).float().mean(), expected, atol=0.015, rtol=0)
+    assert not (drawn[:, 0] == prefix.actions[:, 0]).any()
 
 
 def test_one_token_a_step_gets_one_small_layer() -> None:

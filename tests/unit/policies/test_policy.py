@@ -283,7 +283,9 @@ def test_one_hot_codes_and_rotations_enter_as_they_are() -> None:
         "observation.rotation": torch.tensor([[[0.5, -0.5], [1.0, 0.0]]]),
     }
     context = encoder(observation, torch.zeros(1, 2, dtype=torch.bool), None)
-    assert encoder.spec == ContextSpec(num_tokens=1, width=10)
+    assert encoder.spec == ContextSpec(num_tokens=1, width=10, state_width=5)
+    assert context.state is not None
+    assert context.state.tolist() == [[1, 0, 0, 1.0, 0.0]]
     assert context.tokens.tolist() == [[[0, 0, 1, 0.5, -0.5, 1, 0, 0, 1.0, 0.0]]]
 
 

@@ -113,13 +113,17 @@ def test_the_loss_is_focal_plus_the_error_of_the_true_offset(joint: bool) -> Non
             torch.testing.assert_close(value[b, g], -((1 - p) ** 2) * p.log() + 10.0 * error)
 
 
-def test_padded_steps_choose_no_centre_and_pull_no_offset() -> None:
+@pytest.mark.parametrize("is_padding", [True, False])
+def test_steps_that_do_not_count_choose_no_centre_and_pull_no_offset(*, is_padding: bool) -> None:
     head = build(Tokens(num_centres=K))
-    is_pad = torch.zeros(B, H, dtype=torch.bool)
-    is_pad[:, 1:] = True
+    absent = torch.zeros(B, H, dtype=torch.bool)
+    absent[:, 1:] = True
+    is_pad, weight = absent & is_padding, (~absent).float()
     actions = torch.linspace(-1, 1, B * H * A).view(B, H, A)
-    one = head.loss(context(), target(actions, is_pad), NoNoise()).value
-    two = head.loss(context(), target(torch.where(is_pad[..., None], 9.0, actions), is_pad), NoNoise()).value
+    one, two = (
+        head.loss(context(), Target(actions=chunk, is_pad=is_pad, weight=weight), NoNoise()).value
+        for chunk in (actions, torch.where(absent[..., None], 9.0, actions))
+    )
     assert torch.equal(one, two)
 
 

@@ -86,6 +86,7 @@ def test_a_recipe_brings_its_own_training_and_flags_override_it():
         (Wish(recipe="difusion"), "no such recipe"),
         (Wish(recipe="act", horizon=8), "says what the policy is made of"),
         (Wish(head="Nonsense"), "no such part"),
+        (Wish(size="paper"), "Only a recipe has sizes"),
     ],
 )
 def test_wishes_that_make_no_sense(wish, message):

@@ -35,6 +35,10 @@ def test_a_ring_is_empty_where_its_mean_is():
     assert away.std() == pytest.approx(0.05, rel=0.1)
     assert np.abs(points.mean(axis=0)).max() < 0.15
     assert away.min() > 1.7
+    # Every direction is as likely: the first two Fourier sums of the angle vanish.
+    angle = np.arctan2(points[:, 1], points[:, 0])
+    for order in (1, 2):
+        assert np.abs(np.exp(1j * order * angle).mean()) < 4 / np.sqrt(4000)
 
 
 def test_a_mixture_has_the_moments_of_its_parts():

@@ -24,7 +24,8 @@ class ForksConfig:
         max_speed: Bound of either component of the action [m/s].
         radius: Radius of the disc [m].
         control_dt: Time between two actions [s].
-        max_episode_steps: Steps after which an episode is truncated; None takes 48, or 72 if `late`.
+        max_episode_steps: Steps after which an episode is truncated; None takes those of 4.8 s, or of
+            7.2 s if `late`.
     """
 
     late: bool = False
@@ -60,7 +61,7 @@ class ForksConfig:
     @property
     def step_limit(self) -> int:
         """Steps after which an episode is truncated."""
-        return self.max_episode_steps or (72 if self.late else 48)
+        return self.max_episode_steps or round((7.2 if self.late else 4.8) / self.control_dt)
 
     def spec(self) -> EnvSpec:
         """Return what the env offers."""

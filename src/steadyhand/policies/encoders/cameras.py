@@ -9,13 +9,10 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.contract import VECTORS, Context, ContextSpec, Encoder, Observation
 from steadyhand.policies.encoders.vectors import Vectors
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.noise import Noise
-
-VECTORS = "vectors"
-"""Name of the group of tokens that are made from vector features."""
 
 
 def is_image(spec: FeatureSpec) -> bool:

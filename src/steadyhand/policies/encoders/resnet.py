@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.policies.contract import Context, ContextSpec, Observation
-from steadyhand.policies.encoders.cameras import VECTORS, CameraEncoder
+from steadyhand.policies.contract import VECTORS, Context, ContextSpec, Observation
+from steadyhand.policies.encoders.cameras import CameraEncoder
 from steadyhand.policies.nets.conv import pixels
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.nets.pretrained import load_pretrained

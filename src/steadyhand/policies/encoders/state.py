@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.encoders.cameras import source_grid
 from steadyhand.policies.encoders.vectors import Vectors, is_vector
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
@@ -16,16 +18,19 @@ from steadyhand.policies.noise import Noise
 
 @dataclass(frozen=True, kw_only=True)
 class StateMLP:
-    """Concatenates all vector features over the window and sends them through an MLP: one token.
+    """Sends the vector features, side by side, through an MLP.
 
     Attributes:
-        hidden: Width of each layer; the last is the width of the token. Empty passes the features on as they
+        hidden: Width of each layer; the last is the width of a token. Empty passes the features on as they
             are, which with a linear head is linear regression.
         activation: After every layer.
+        join: "window": one token for all observed steps. "steps": one for each, from that step alone, for
+            heads that attend to tokens.
     """
 
     hidden: tuple[int, ...] = (256, 256)
     activation: Activation = "relu"
+    join: Literal["window", "steps"] = "window"
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: all but images."""
@@ -39,6 +44,8 @@ class StateMLP:
 class StateMLPEncoder(Encoder):
     """See `StateMLP`."""
 
+    position: Tensor
+
     def __init__(self, config: StateMLP, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> None:
         super().__init__()
         self.vectors = Vectors(observation)
@@ -48,12 +55,22 @@ class StateMLPEncoder(Encoder):
                 got=", ".join(observation) or "no features",
                 hint="use the FlatImage or SmallConv encoder",
             )
-        sizes = (n_obs_steps * self.vectors.width, *config.hidden)
+        self._by_step = config.join == "steps"
+        num_tokens = n_obs_steps if self._by_step else 1
+        sizes = (n_obs_steps // num_tokens * self.vectors.width, *config.hidden)
         self.trunk = mlp(sizes, activation=config.activation, activate_last=True)
-        self.spec = ContextSpec(num_tokens=1, width=sizes[-1], state_width=self.vectors.width)
+        self.register_buffer("position", source_grid(1, num_tokens), persistent=False)
+        self.spec = ContextSpec(
+            num_tokens=num_tokens,
+            width=sizes[-1],
+            num_steps=n_obs_steps if self._by_step else None,
+            state_width=self.vectors.width,
+        )
 
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
         """Encode; steps before the episode's start repeat its first, which is what the MLP sees."""
         del is_pad, noise
         vectors = self.vectors(observation)
+        if self._by_step:
+            return Context(tokens=self.trunk(vectors), position=self.position, state=vectors[:, -1])
         return Context.single(self.trunk(vectors.flatten(1)), state=vectors[:, -1])

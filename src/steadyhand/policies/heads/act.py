@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.heads.checks import require_continuous
-from steadyhand.policies.heads.latent import kl_to_standard_normal
 from steadyhand.policies.nets.detr import Detr, Posterior
+from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import Noise
 
 
@@ -47,7 +47,13 @@ class Act:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("latent_dim", "num_posterior_layers", "num_encoder_layers", "num_decoder_layers"):
+        for name in (
+            "latent_dim",
+            "feedforward",
+            "num_posterior_layers",
+            "num_encoder_layers",
+            "num_decoder_layers",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
         if self.width % 4:
@@ -103,7 +109,7 @@ class ActHead(Head):
 
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return the L1 error of each step plus the weighted KL of the chunk; metric: the KL in nats."""
-        mean, log_var = self.posterior(context.state, target.actions, target.is_pad, noise)
+        mean, log_var = self.posterior(context.state, target.actions, target.is_absent, noise)
         latent = mean + (0.5 * log_var).exp() * noise.normal(*mean.shape)
         kl = kl_to_standard_normal(mean, log_var)
         error = (self.decode(context, latent, noise) - target.actions).abs().mean(-1)

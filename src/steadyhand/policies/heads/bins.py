@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
@@ -25,6 +25,7 @@ from steadyhand.policies.heads.action_range import ActionRange
 from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.nets.recurrent import separate
 from steadyhand.policies.noise import Noise
 
 Dependence = Literal["autoregressive", "independent"]
@@ -62,6 +63,8 @@ class Bins:
             raise ConfigError("Bins needs at least two bins.", got=f"num_bins={self.num_bins}")
         if self.temperature < 0.0:
             raise ConfigError("A temperature is not negative.", got=self.temperature, expected=">= 0")
+        if self.width < 1:
+            raise ConfigError("Bins: width must be positive.", got=self.width, expected=">= 1")
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "BinsHead":
         """Return the head for these sizes."""
@@ -69,10 +72,17 @@ class Bins:
 
 
 class BinsHead(Head):
-    """See `Bins`. Mode: the likeliest bin of each number in turn (greedy). N = H * A numbers in a chunk."""
+    """See `Bins`. Mode: the likeliest bin of each number in turn (greedy). N = H * A numbers in a chunk.
+
+    Steps of the past (`ChunkSpec.start` < 0) come last in the chain, the oldest at its end. What lies before
+    an episode's start is unknown in training, and when a chunk is drawn it is not; at the end of the chain
+    that makes no difference to the steps that are executed.
+    """
 
     likelihood: Likelihood = "exact"
     draws = True
+    step_order: Tensor
+    step_place: Tensor
 
     def __init__(self, config: Bins, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
@@ -90,27 +100,31 @@ class BinsHead(Head):
             sizes = (num_inputs, *config.hidden, num_tokens * config.num_bins)
             self.net = mlp(sizes, activation=config.activation)
         self.range = ActionRange(chunk)
+        past = -chunk.start
+        order = torch.tensor([*range(past, chunk.horizon), *range(past - 1, -1, -1)])
+        self.register_buffer("step_order", order, persistent=False)
+        self.register_buffer("step_place", order.argsort(), persistent=False)
 
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return -log p of each step in nats, of the normalised action; metric: share of right bins."""
         del noise
         classes = self.encode(target.actions)
-        logits = self.logits(context, classes, target.is_pad)
+        logits = self.logits(context, classes, target.is_absent)
         right = (logits.detach().argmax(-1) == classes).float()
         return Loss(value=-self._log_density(logits, classes), metrics={"accuracy": right.mean((1, 2))})
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
         """Draw bins, number by number if autoregressive; a frozen prefix is held and conditioned on.
 
-        Steps of a soft prefix count as frozen from weight 1/2 on.
+        Frozen is what has weight 1; a chain cannot lean towards a soft prefix, and leaves it aside.
         """
         if self.tokens is None:
             classes = self._draw(self._independent(context), noise)
             return self.decode(classes, noise)
         held = None
         if prefix is not None:
-            frozen = (prefix.weight >= 0.5)[..., None].expand_as(prefix.actions)
-            held = (self.encode(prefix.actions).flatten(1), frozen.flatten(1))
+            frozen = (prefix.weight >= 1.0)[..., None].expand_as(prefix.actions)
+            held = (self._chained(self.encode(prefix.actions)), self._chained(frozen))
         start, state = self.tokens.begin(context.flat())
         drawn: list[Tensor] = []
         before = None
@@ -120,10 +134,9 @@ class BinsHead(Head):
             if held is not None:
                 before = torch.where(held[1][:, index], held[0][:, index], before)
             drawn.append(before)
-        classes = torch.stack(drawn, 1).unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
-        chunk = self.decode(classes, noise)
+        chunk = self.decode(self._unchained(torch.stack(drawn, 1)), noise)
         return (
-            chunk if prefix is None else torch.where(prefix.weight[..., None] >= 0.5, prefix.actions, chunk)
+            chunk if prefix is None else torch.where(prefix.weight[..., None] >= 1.0, prefix.actions, chunk)
         )
 
     def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
@@ -151,17 +164,29 @@ class BinsHead(Head):
         return self.range.from_unit((classes + inside) / self._config.num_bins)
 
     def logits(
-        self, context: Context, classes: Int64[Tensor, "B H A"], is_pad: Bool[Tensor, "B H"]
+        self, context: Context, classes: Int64[Tensor, "B H A"], is_absent: Bool[Tensor, "B H"]
     ) -> Float[Tensor, "B H A K"]:
         """Return unnormalised log-probabilities of the bins, each given the true numbers before it.
 
-        Padded steps are no numbers before it: they repeat a valid step, which would give the answer away.
+        Absent steps are no numbers before it. Padded ones repeat a valid step, which would give the answer
+        away; unlabelled ones hold what no demonstrator chose.
         """
         if self.tokens is None:
             return self._independent(context)
-        unknown = is_pad[..., None].expand_as(classes).flatten(1)
-        logits = self.tokens(context.flat(), classes.flatten(1), unknown)
-        return logits.unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
+        unknown = is_absent[..., None].expand_as(classes)
+        logits = self.tokens(context.flat(), self._chained(classes), self._chained(unknown))
+        return self._unchained(logits)
+
+    def _chained(self, numbers: Shaped[Tensor, "B H A"]) -> Shaped[Tensor, "B N"]:
+        """Return the numbers of a chunk in the order of the chain."""
+        if self.chunk.start < 0:
+            numbers = numbers[:, self.step_order]
+        return numbers.flatten(1)
+
+    def _unchained(self, numbers: Shaped[Tensor, "B N ..."]) -> Shaped[Tensor, "B H A ..."]:
+        """Undo `_chained`."""
+        numbers = numbers.unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
+        return numbers[:, self.step_place] if self.chunk.start < 0 else numbers
 
     def _independent(self, context: Context) -> Float[Tensor, "B H A K"]:
         assert self.net is not None
@@ -194,6 +219,7 @@ class _TokenGru(nn.Module):
         self.value = nn.Linear(1, width)
         self.position = nn.Parameter(0.1 * torch.randn(num_tokens, width))
         self.gru = nn.GRU(width, width, batch_first=True)
+        self.gru.register_state_dict_post_hook(separate)
         self.out = nn.Linear(width, config.num_bins)
 
     def begin(self, flat: Float[Tensor, "B SC"]) -> tuple[Float[Tensor, "B W"], Float[Tensor, "1 B W"]]:

@@ -17,6 +17,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_discrete
+from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
@@ -39,7 +40,7 @@ class Categorical:
 
 
 class CategoricalHead(Head):
-    """See `Categorical`. Mode: the likeliest class. Sample: the largest logit plus Gumbel noise."""
+    """See `Categorical`. Mode: the likeliest class. Sample: a class by its probability."""
 
     likelihood: Likelihood = "exact"
 
@@ -61,11 +62,9 @@ class CategoricalHead(Head):
         return Loss(value=value, metrics={"accuracy": right.mean(1)})
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Int64[Tensor, "B H 1"]:
-        """Draw every step independently (Gumbel-max); noise that is constant gives the likeliest class."""
+        """Draw every step independently; without noise the likeliest class."""
         del prefix
-        logits = self.logits(context)
-        gumbel = -(-noise.uniform(*logits.shape).log()).log()
-        return (logits + gumbel).argmax(-1, keepdim=True)
+        return draw_class(self.logits(context), noise)[..., None]
 
     def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
         """Return log p of each chunk, exact."""

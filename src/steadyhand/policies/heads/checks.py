@@ -10,6 +10,7 @@ def require_continuous(chunk: ChunkSpec, *, head: str) -> None:
         raise SpecError(
             f"{head} needs continuous actions.",
             got=f"one of {chunk.num_classes} discrete actions",
+            expected="a vector of real numbers",
             hint="use the Categorical head",
         )
 

@@ -32,5 +32,6 @@ HeadConfig = (
     | LogLinear
     | Linear
     | Tabular
-    | Nearest | GaussianHill
+    | Nearest
+    | GaussianHill
 )

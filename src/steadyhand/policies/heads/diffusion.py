@@ -1,6 +1,7 @@
 """Diffusion: a chunk is reached from noise by removing it in steps."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from typing import Literal, assert_never
 
 import torch
@@ -8,24 +9,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
-from steadyhand.policies.heads.inpainting import Inpainting, inpaint
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Likelihood, Loss, Target
+from steadyhand.policies.heads.denoising import DenoisingHead, require_whole
+from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.heads.schedule import (
-    Guess,
+    Level,
     Order,
     Sampler,
     diffusion_levels,
     squared_cosine,
 )
-from steadyhand.policies.nets.denoiser import Condition
+from steadyhand.policies.nets.denoiser import repeat_rows
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import Noise
 
 Prediction = Literal["epsilon", "sample"]
 Method = Literal["ddim", "ddpm"]
-Spacing = Literal["linspace", "leading"]
+Spacing = Literal["even", "leading"]
+
+_FIRST = 0.95
+"""Level at which evenly spaced sampling begins, as a share of the levels: there the signal is .062."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +40,15 @@ class Diffusion:
         net: The denoiser.
         prediction: What it predicts: the noise ("epsilon") or the chunk ("sample").
         num_train_steps: Noise levels in training, on the squared-cosine schedule.
-        sampler: "ddim": `num_sample_steps` of them; "ddpm": all of them, with noise at each (eta 1, the smaller
-            of DDPM's two variances).
+        sampler: "ddim": `num_sample_steps` of them; "ddpm": all of them, with noise at each (eta 1, the
+            smaller of DDPM's two variances).
         num_sample_steps: Evaluations of the net in DDIM.
         order: Of DDIM without noise: 1 as published; 2 keeps the spread better at no cost, see `Sampler`.
         eta: Noise that DDIM adds at each step; 0 is deterministic after the first draw.
-        spacing: Which levels DDIM visits. "leading": 90, 80, .., 0 of 100, as published; "linspace": evenly
-            from the last to the first. The last level is all but pure noise (signal .0005): an "epsilon" net
-            asked there has its error divided by that, so linspace is for "sample".
+        spacing: Which levels DDIM visits. "even": from 95 to 0 of 100; "leading": 90, 80, .., 0, as
+            published, where noise that stands for level 90 lacks its share of the data's mean (signal .14).
         inpainting: How a prefix is honoured.
+        likelihood_draws: Draws of the noise at each of the `num_train_steps` levels behind one `log_prob`.
     """
 
     net: DenoiserConfig = field(default_factory=UNet)
@@ -54,8 +58,9 @@ class Diffusion:
     num_sample_steps: int = 10
     order: Order = 2
     eta: float = 0.0
-    spacing: Spacing = "leading"
+    spacing: Spacing = "even"
     inpainting: Inpainting = field(default_factory=Inpainting)
+    likelihood_draws: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_sample_steps <= self.num_train_steps:
@@ -66,16 +71,39 @@ class Diffusion:
             )
         if not 0.0 <= self.eta <= 1.0:
             raise ConfigError("eta of DDIM lies between 0 and 1.", got=self.eta)
+        if self.likelihood_draws < 1:
+            raise ConfigError("A bound needs a draw.", got=f"likelihood_draws={self.likelihood_draws}")
+        if self.sampler == "ddpm":
+            self._check_ddpm()
+
+    def _check_ddpm(self) -> None:
+        """Raise ConfigError if an option of DDIM was changed, which DDPM would ignore."""
+        default = {item.name: item.default for item in fields(self)}
+        allowed: dict[str, tuple[object, ...]] = {
+            "num_sample_steps": (default["num_sample_steps"], self.num_train_steps),
+            "eta": (default["eta"],),
+            "spacing": (default["spacing"],),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ConfigError(
+                    f"{name} is an option of DDIM; DDPM visits every level with the noise of its posterior.",
+                    got=f"{name}={getattr(self, name)!r} with sampler='ddpm'",
+                    expected=" or ".join(map(repr, values)),
+                    hint=f'leave {name} out, or use sampler="ddim"',
+                )
 
     @property
     def sample_steps(self) -> tuple[int, ...]:
         """Diffusion steps that the sampler visits, noisiest first."""
-        last, count = self.num_train_steps - 1, self.num_sample_steps
+        count = self.num_sample_steps
         if self.sampler == "ddpm":
-            return tuple(range(last, -1, -1))
+            return tuple(range(self.num_train_steps - 1, -1, -1))
         match self.spacing:
-            case "linspace":
-                return tuple(round(last * (1.0 - k / max(count - 1, 1))) for k in range(count))
+            case "even":
+                # Not from the last: its signal is .0005, and an error in epsilon counts as 1 / signal.
+                first = max(min(round(_FIRST * self.num_train_steps), self.num_train_steps - 1), count - 1)
+                return tuple(round(first * (1.0 - k / max(count - 1, 1))) for k in range(count))
             case "leading":
                 stride = self.num_train_steps // count
                 return tuple(stride * k for k in range(count - 1, -1, -1))
@@ -87,24 +115,20 @@ class Diffusion:
         return DiffusionHead(self, context, chunk)
 
 
-class DiffusionHead(Head):
+class DiffusionHead(DenoisingHead):
     """See `Diffusion`. x_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps."""
 
-    inpaints = True
-    draws = True
+    likelihood: Likelihood = "lower_bound"
 
     def __init__(self, config: Diffusion, context: ContextSpec, chunk: ChunkSpec) -> None:
-        super().__init__()
-        require_continuous(chunk, head="Diffusion")
-        self.chunk = chunk
-        self.net = config.net.build(context, chunk)
-        self._config = config
-        self._sampler = Sampler(
+        sampler = Sampler(
             levels=diffusion_levels(config.sample_steps, config.num_train_steps),
             order=config.order,
             eta=1.0 if config.sampler == "ddpm" else config.eta,
             is_bounded=chunk.is_bounded,
         )
+        super().__init__(config.net, context, chunk, sampler=sampler, inpainting=config.inpainting)
+        self._config = config
         alpha_bar = squared_cosine(config.num_train_steps)
         self.register_buffer("_signal", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("_noise", (1.0 - alpha_bar).sqrt().float(), persistent=False)
@@ -121,29 +145,34 @@ class DiffusionHead(Head):
         return Loss(value=(predicted - wanted).square().mean(-1))
 
     @torch.no_grad()
-    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
-        """Remove noise step by step; the mode starts from zero."""
-        condition = self.net.condition(context)
-        moments = self.net.moments(self._sampler.times(device=context.tokens.device))
+    def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
+        """Return the evidence bound on log p of each whole chunk; without gradients.
 
-        def guesser(condition: Condition) -> Guess:
-            def guess(x: Tensor, index: int) -> Tensor:
-                return self._data(x, self.net(x, moments[index : index + 1], condition), index)
+        Every term of Ho et al. (2020), eq. 5, for the chain whose reverse steps have the variance beta_k,
+        their first choice (section 3.2): the last step back has beta_1 as well, and is a density. Costs
+        `num_train_steps` evaluations of `likelihood_draws` noisy chunks each. Their noise is the same for
+        every chunk and call: the figure is one estimate of the bound, and may lie above log p by chance.
 
-            return guess
-
-        if prefix is not None:
-            return inpaint(
-                self._config.inpainting,
-                prefix,
-                noise,
-                sampler=self._sampler,
-                guesser=guesser,
-                condition=condition,
-            )
-        rows = len(context.tokens)
-        start = noise.normal(rows, self.chunk.horizon, self.chunk.action_dim)
-        return self._sampler.walk(start, guesser(condition), noise, rows=rows)
+        Raises:
+            CapabilityError: A window has padded steps: the bound holds for whole chunks.
+        """
+        require_whole(target, head="Diffusion")
+        config, actions, count = self._config, target.actions, self._config.likelihood_draws
+        levels = diffusion_levels(range(config.num_train_steps), config.num_train_steps)[:-1]
+        source = torch.Generator("cpu").manual_seed(0)
+        moments = self.net.moments(torch.tensor([level.time for level in levels], device=actions.device))
+        condition = repeat_rows(self.net.condition(context), count)
+        last = levels[-1]
+        # What is left of the data after the last level, against N(0, I).
+        bound = -0.5 * ((last.signal * actions).square() + _excess(last.noise**2)).sum((1, 2))
+        for k, level in enumerate(levels):
+            eps = torch.randn(count, *actions.shape[1:], generator=source, device="cpu").to(actions.device)
+            x = (level.signal * actions[:, None] + level.noise * eps).flatten(0, 1)
+            data = self.expected(x, self.net(x, moments[k : k + 1], condition), level)
+            error = (data.unflatten(0, (-1, count)) - actions[:, None]).square().sum((2, 3)).mean(1)
+            factor, constant = _term(levels[k - 1], level) if k else _first_term(level)
+            bound = bound - 0.5 * (factor * error + constant * actions[0].numel())
+        return bound
 
     def noised(
         self, actions: Float[Tensor, "B H A"], eps: Float[Tensor, "B H A"], steps: Int[Tensor, " B"]
@@ -152,11 +181,34 @@ class DiffusionHead(Head):
         signal, noise = self.get_buffer("_signal"), self.get_buffer("_noise")
         return signal[steps, None, None] * actions + noise[steps, None, None] * eps
 
-    def _data(self, x: Tensor, predicted: Tensor, index: int) -> Tensor:
+    def expected(
+        self, x: Float[Tensor, "B H A"], predicted: Float[Tensor, "B H A"], level: Level
+    ) -> Float[Tensor, "B H A"]:
         """Return the expected chunk; clipped where actions are bounded, and only there."""
-        level = self._sampler.levels[index]
         if self._config.prediction == "sample":
             data = predicted
         else:
             data = torch.sub(x, predicted, alpha=level.noise) / level.signal
         return data.clamp(-1.0, 1.0) if self.chunk.is_bounded else data
+
+
+def _excess(variance: float) -> float:
+    """Return v - 1 - log v: twice the KL from N(0, v) to N(0, 1)."""
+    return variance - 1.0 - math.log(variance)
+
+
+def _term(before: Level, level: Level) -> tuple[float, float]:
+    """Return factor and constant: twice the KL of one number at a level is factor * error^2 + constant.
+
+    From q(x_k-1 | x_k, a) = N(.. + c a, w) to N(.. + c a', beta) with c = sqrt(abar_k-1) beta / (1 - abar_k)
+    and w = beta (1 - abar_k-1) / (1 - abar_k) (Ho et al., 2020, eq. 7); `before` has less noise.
+    """
+    beta = 1.0 - (level.signal / before.signal) ** 2
+    slope = before.signal * beta / level.noise**2
+    return slope**2 / beta, _excess((before.noise / level.noise) ** 2)
+
+
+def _first_term(level: Level) -> tuple[float, float]:
+    """Return the same for -2 log N(a; a', beta_1), the step from the first level to the data."""
+    beta = level.noise**2
+    return 1.0 / beta, math.log(2.0 * math.pi * beta)

@@ -22,10 +22,10 @@ from steadyhand.policies.contract import (
 )
 from steadyhand.policies.heads.checks import require_bounded, require_continuous
 from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.nets.normal import log_normal
 from steadyhand.policies.noise import Noise
 
 Spread = Literal["state", "global", "fixed"]
-_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _EDGE = 1e-3
 """Squashed targets stay this far inside [-1, 1]; atanh(1 - 1e-3) = 3.8."""
 
@@ -119,14 +119,8 @@ class GaussianHead(Head):
     def _log_density(self, value: Tensor, mean: Tensor, std: Tensor) -> Float[Tensor, "B H"]:
         """Return log p of each step."""
         if not self._config.squash:
-            return _log_normal(value, mean, std).sum(-1)
+            return log_normal(value, mean, std).sum(-1)
         raw = value.clamp(_EDGE - 1.0, 1.0 - _EDGE).atanh()
         # log d tanh(x) / dx = log(1 - tanh(x)^2), which cancels for large x; this form does not.
         log_slope = 2.0 * (math.log(2.0) - raw - F.softplus(-2.0 * raw))
-        return (_log_normal(raw, mean, std) - log_slope).sum(-1)
-
-
-def _log_normal(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return log N(value; mean, std^2) of each number."""
-    score = (value - mean) / std
-    return -0.5 * score.square() - std.log() - _HALF_LOG_TWO_PI
+        return (log_normal(raw, mean, std) - log_slope).sum(-1)

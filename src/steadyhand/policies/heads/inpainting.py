@@ -1,5 +1,6 @@
 """Sampling a chunk that agrees with actions already committed (real-time chunking)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -25,8 +26,8 @@ class Inpainting:
     First `candidates` chunks are drawn without regard to the prefix, and the noise of the one that lies
     nearest to it is kept: that is what keeps the mode. Then the chunk is drawn once more from that noise:
 
-    - "guidance": every step follows the gradient of the disagreement through the net (RTC: Black et al., 2025;
-      PiGDM: Song et al., 2023).
+    - "guidance": every step follows the gradient of the disagreement through the net (RTC: Black et al.,
+      2025; PiGDM: Song et al., 2023).
     - "overwrite": at every step the frozen actions are replaced by their noised values (RePaint, without
       resampling).
     - "nearest": not at all; the candidate is the answer, and the prefix is met only as well as it happens to.
@@ -46,6 +47,10 @@ class Inpainting:
     def __post_init__(self) -> None:
         if self.candidates < 1:
             raise ConfigError("Inpainting needs at least one candidate.", got=self.candidates)
+        if not 0.0 <= self.max_guidance < math.inf:
+            raise ConfigError(
+                "The largest weight of the guidance is a number.", got=self.max_guidance, expected=">= 0"
+            )
 
 
 def inpaint(

@@ -1,7 +1,7 @@
 """A conditional variational autoencoder over chunks, with MLPs."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -20,9 +20,8 @@ from steadyhand.policies.contract import (
 )
 from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.nets.normal import HALF_LOG_TWO_PI, kl_to_standard_normal
 from steadyhand.policies.noise import Noise
-
-_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +90,10 @@ class LatentHead(Head):
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return the negative evidence bound in nats, shared among the steps; metric: the KL.
 
-        A step has -log N(a; f, std^2) and the n-th part of the KL, n the steps inside the episode: their sum
-        over the window is the negative bound, and their weights still count step by step.
+        A step has -log N(a; f, std^2) and the n-th part of the KL, n the steps that are there and have a
+        weight: their sum over the window is the negative bound, and their weights still count step by step.
         """
+        target = replace(target, is_pad=target.is_absent)
         mean, log_var = self.posterior(context, target)
         latent = mean + (0.5 * log_var).exp() * noise.normal(*mean.shape)
         kl = kl_to_standard_normal(mean, log_var)
@@ -145,10 +145,5 @@ class LatentHead(Head):
     def _log_density(self, mean: Tensor, actions: Tensor) -> Tensor:
         """Return log N(actions; mean, std^2), summed over dimensions."""
         score = (actions - mean) / self._config.std
-        constant = math.log(self._config.std) + _HALF_LOG_TWO_PI
+        constant = math.log(self._config.std) + HALF_LOG_TWO_PI
         return (-0.5 * score.square() - constant).sum(-1)
-
-
-def kl_to_standard_normal(mean: Float[Tensor, "B Z"], log_var: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
-    """Return KL(N(mean, exp(log_var)) || N(0, I)) in nats, summed over dimensions."""
-    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var).sum(-1)

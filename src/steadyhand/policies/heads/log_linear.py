@@ -1,6 +1,5 @@
 """The softmax policy over joint features of context and action."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
+from steadyhand.policies.heads.action_range import ActionRange
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.noise import Noise
 
@@ -62,8 +62,6 @@ class LogLinearHead(Head):
     likelihood: Likelihood = "exact"
     draws = True
     bumps: Tensor
-    low: Tensor
-    high: Tensor
 
     def __init__(self, config: LogLinear, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
@@ -76,12 +74,11 @@ class LogLinearHead(Head):
         )
         if self._is_discrete:
             return
+        self.range = ActionRange(chunk)
         centre = torch.arange(0.5, config.num_bins) / config.num_bins
         place = torch.linspace(0.0, 1.0, num_bumps)
         score = (centre - place[:, None]) * (num_bumps - 1)
         self.register_buffer("bumps", torch.exp(-0.5 * score.square()), persistent=False)
-        self.register_buffer("low", torch.full((chunk.action_dim,), -1.0))
-        self.register_buffer("high", torch.full((chunk.action_dim,), 1.0))
 
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return -log p of each step in nats, of the class or of the normalised action."""
@@ -95,26 +92,17 @@ class LogLinearHead(Head):
         if self._is_discrete:
             return index
         inside = noise.uniform(*index.shape)
-        return self.low + (index + inside) / self._num_bins * (self.high - self.low)
+        return self.range.from_unit((index + inside) / self._num_bins)
 
     def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
         """Return log p of each chunk, exact; an action outside the grid counts as in the bin at its edge."""
         return self._log_density(context, target).masked_fill(target.is_pad, 0.0).sum(1)
 
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
-        """Lay the grid over the range of the training actions, unless that is [-1, 1] by normalisation."""
+        """Lay the grid over the range of the training actions, once, unless that is [-1, 1] already."""
         del fit, noise
-        if self._is_discrete or self.chunk.is_bounded:
-            return
-        low, high = torch.full_like(self.low, math.inf), torch.full_like(self.high, -math.inf)
-        for _, target in data():
-            counts = (target.weight > 0.0) & ~target.is_pad
-            if counts.any():
-                actions = target.actions[counts]
-                low, high = torch.minimum(low, actions.amin(0)), torch.maximum(high, actions.amax(0))
-        margin = (high - low).clamp(min=1e-3) * 1e-3
-        self.low.copy_(low - margin)
-        self.high.copy_(high + margin)
+        if not self._is_discrete:
+            self.range.find(data)
 
     def logits(self, context: Context) -> Float[Tensor, "B H A K"]:
         """Return theta . phi of every class or bin."""
@@ -127,8 +115,7 @@ class LogLinearHead(Head):
         chosen = log_prob.gather(-1, index[..., None])[..., 0].sum(-1)
         if self._is_discrete:
             return chosen
-        return chosen - ((self.high - self.low) / self._num_bins).log().sum()
+        return chosen - (self.range.width / self._num_bins).log().sum()
 
     def _bin(self, actions: Float[Tensor, "B H A"]) -> Int64[Tensor, "B H A"]:
-        share = (actions - self.low) / (self.high - self.low)
-        return (share * self._num_bins).long().clamp(0, self._num_bins - 1)
+        return (self.range.to_unit(actions) * self._num_bins).long().clamp(0, self._num_bins - 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
@@ -25,9 +25,9 @@ from steadyhand.policies.heads.checks import is_aligned, require_bounded, requir
 from steadyhand.policies.heads.drawing import draw_class, gather_chunks
 from steadyhand.policies.nets.kmeans import kmeans
 from steadyhand.policies.nets.mlp import Activation, mlp
+from steadyhand.policies.nets.normal import log_normal
 from steadyhand.policies.noise import Noise
 
-_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _LOW_NOISE = 1e-4
 """Standard deviation inside a component when it drives (robomimic), in normalised units."""
 _EDGE = 1e-3
@@ -122,18 +122,19 @@ class MixtureHead(Head):
             "std": output.std.detach().flatten(1).mean(1),
             "modes": (-(log_weight.exp() * log_weight).sum(-1)).exp().mean(1),
         }
-        return Loss(value=-self._log_density(output, target), metrics=metrics)
+        # A step without a weight leaves the product as padding does.
+        return Loss(value=-self._log_density(output, target.actions, target.is_absent), metrics=metrics)
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
         """Draw one component for the chunk (or for each step), then the values inside it.
 
-        A prefix turns the weights of joint components into p(component | prefix), by Bayes' rule; steps of a
-        soft prefix count by their weight, and are held from 1/2 on.
+        A prefix turns the weights of joint components into p(component | prefix) by Bayes' rule, in which the
+        log density of a step counts by its weight; frozen steps (weight 1) are held besides.
         """
         output = self.output(context)
         logits = output.logits
         if prefix is not None and self.inpaints:
-            density = _log_normal(prefix.actions[:, None, None], output.mean, output.std)
+            density = log_normal(prefix.actions[:, None, None], output.mean, output.std).sum(-1)
             logits = logits + (density * prefix.weight[:, None, None]).sum(-1)
         index = draw_class(logits, noise)
         index = index[..., None, None, None].expand(-1, -1, 1, *output.mean.shape[-2:])
@@ -142,11 +143,11 @@ class MixtureHead(Head):
         chunk = (mean + std * noise.normal(*mean.shape)).flatten(1, 2)
         if prefix is None or not self.inpaints:
             return chunk
-        return torch.where(prefix.weight[..., None] >= 0.5, prefix.actions, chunk)
+        return torch.where(prefix.weight[..., None] >= 1.0, prefix.actions, chunk)
 
     def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
         """Return log p of each chunk, exact."""
-        density = self._log_density(self.output(context), target)
+        density = self._log_density(self.output(context), target.actions, target.is_pad)
         return density[:, 0] if self._config.joint else density.masked_fill(target.is_pad, 0.0).sum(1)
 
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
@@ -201,16 +202,12 @@ class MixtureHead(Head):
         shape = (groups, modes, self._steps, self.chunk.action_dim)
         return logits.unflatten(1, (groups, modes)), mean.unflatten(1, shape), raw.unflatten(1, shape)
 
-    def _log_density(self, output: MixtureOutput, target: Target) -> Float[Tensor, "B G"]:
-        """Return log sum_k pi_k prod N(...) over the steps of each group; padded steps count as 1."""
-        actions = target.actions.unflatten(1, (-1, self._steps))[:, :, None]
-        density = _log_normal(actions, output.mean, output.std)
+    def _log_density(
+        self, output: MixtureOutput, actions: Float[Tensor, "B H A"], is_absent: Bool[Tensor, "B H"]
+    ) -> Float[Tensor, "B G"]:
+        """Return log sum_k pi_k prod N(...) over the steps of each group; absent steps count as 1."""
+        value = actions.unflatten(1, (-1, self._steps))[:, :, None]
+        density = log_normal(value, output.mean, output.std).sum(-1)
         if self._config.joint:
-            density = density.masked_fill(target.is_pad[:, None, None], 0.0)
+            density = density.masked_fill(is_absent[:, None, None], 0.0)
         return (output.logits.log_softmax(-1) + density.sum(-1)).logsumexp(-1)
-
-
-def _log_normal(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return log N(value; mean, std^2), summed over the last axis."""
-    score = (value - mean) / std
-    return (-0.5 * score.square() - std.log() - _HALF_LOG_TWO_PI).sum(-1)

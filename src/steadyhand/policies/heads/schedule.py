@@ -1,7 +1,7 @@
 """Noise levels between noise and data, and one step from a level to the next: shared by diffusion and flow.
 
-A noisy chunk is x = signal * a + noise * eps. Diffusion keeps signal^2 + noise^2 = 1, flow signal + noise = 1.
-Written with estimates of a and eps, a step of DDIM and an Euler step of a flow are the same line.
+A noisy chunk is x = signal * a + noise * eps. Diffusion keeps signal^2 + noise^2 = 1, flow signal + noise
+= 1. Written with estimates of a and eps, a step of DDIM and an Euler step of a flow are the same line.
 """
 
 import math
@@ -60,7 +60,8 @@ def squared_cosine(num_steps: int) -> Float[Tensor, " K"]:
 
     beta_k = min(1 - f(k + 1) / f(k), 0.999) with f(k) = cos^2(pi / 2 (k / K + .008) / 1.008).
     """
-    grid = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
+    # On the CPU whatever the default device is: its values are read when a net is built.
+    grid = torch.arange(num_steps + 1, dtype=torch.float64, device="cpu") / num_steps
     cosine = torch.cos((grid + 0.008) / 1.008 * math.pi / 2).square()
     beta = (1.0 - cosine[1:] / cosine[:-1]).clamp(max=_MAX_BETA)
     return torch.cumprod(1.0 - beta, 0)
@@ -108,8 +109,8 @@ def step(
 class Sampler:
     """A walk from noise to data.
 
-    Order 1 holds the expected data over a step as it was at its start (DDIM, Euler). Order 2 takes it from the
-    middle of the step, on the line through this guess and the one before it, along the angle: as many
+    Order 1 holds the expected data over a step as it was at its start (DDIM, Euler). Order 2 takes it from
+    the middle of the step, on the line through this guess and the one before it, along the angle: as many
     evaluations, and of a Gaussian's spread a tenth of the error. Where noise is added the order is 1.
 
     Attributes:

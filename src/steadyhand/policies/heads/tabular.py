@@ -89,10 +89,12 @@ class TabularHead(Head):
         del fit, noise
         self.keys, self.counts = self.keys[:0], self.counts[:0]
         for context, target in data():
-            _, is_known = self.row(context)
-            new = _distinct(context.flat()[~is_known])
-            self.keys = torch.cat([self.keys, new])
-            self.counts = torch.cat([self.counts, self.counts.new_zeros(len(new), *self.counts.shape[1:])])
+            # Again where a key was left out for another that was left out: near is not transitive.
+            while not (is_known := self.row(context)[1]).all():
+                new = _distinct(context.flat()[~is_known])
+                self.keys = torch.cat([self.keys, new])
+                empty = self.counts.new_zeros(len(new), *self.counts.shape[1:])
+                self.counts = torch.cat([self.counts, empty])
             seen = F.one_hot(target.actions[..., 0], self._num_classes) * target.weight[..., None]
             self.counts.index_add_(0, self.row(context)[0], seen)
 
@@ -120,8 +122,7 @@ class TabularHead(Head):
 
 
 def _distinct(keys: Float[Tensor, "B D"]) -> Float[Tensor, "N D"]:
-    """Return one key of each group that lies within the tolerance, the first."""
+    """Return the keys (one or more) that are within the tolerance of none before them."""
     keys = keys.unique(dim=0)
-    is_near = torch.cdist(keys, keys, p=torch.inf) <= _TOLERANCE
-    first = is_near.int().argmax(1) if len(keys) else keys.new_zeros(0, dtype=torch.long)
+    first = (torch.cdist(keys, keys, p=torch.inf) <= _TOLERANCE).int().argmax(1)
     return keys[first == torch.arange(len(keys), device=keys.device)]

@@ -98,8 +98,8 @@ class TokensHead(Head):
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return the focal loss plus `offset_scale` times the squared error of the true centre's offset.
 
-        (B, 1) if joint, else (B, H). The error is the mean over the numbers of a step (of the valid steps, if joint). Metrics: both parts,
-        and the share of centres that are right.
+        (B, 1) if joint, else (B, H). The error is the mean over the numbers of a step (of the valid steps, if
+        joint). Metrics: both parts, and the share of centres that are right.
         """
         del noise
         logits, offset = self.output(context)
@@ -157,14 +157,14 @@ class TokensHead(Head):
         return output[..., :modes], output[..., modes:].unflatten(-1, (modes, -1))
 
     def _grouped(self, target: Target) -> tuple[Float[Tensor, "B G TA"], Bool[Tensor, "B G TA"]]:
-        """Return the actions of each group and which of them lie inside the episode.
+        """Return the actions of each group and which of them count: inside the episode, with a weight.
 
-        A step of its own always counts: where it is padding, its weight is 0 anyway.
+        A step of its own always counts: its own weight is that of its loss.
         """
         points = target.actions.unflatten(1, (-1, self._steps)).flatten(2)
         if not self._config.joint:
             return points, torch.ones_like(points, dtype=torch.bool)
-        counts = ~target.is_pad[..., None].expand_as(target.actions)
+        counts = (~target.is_absent)[..., None].expand_as(target.actions)
         return points, counts.flatten(1)[:, None]
 
 

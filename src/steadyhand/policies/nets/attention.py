@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.nets.dropout import dropout
 from steadyhand.policies.nets.mlp import Activation, activation_layer
-from steadyhand.policies.noise import Noise, NoNoise
+from steadyhand.policies.noise import Noise
 
 KeysValues = tuple[Float[Tensor, "B N S D"], Float[Tensor, "B N S D"]]
 """Keys and values of a memory, split into N heads of D = width / N: made once, attended to many times."""
@@ -71,7 +71,7 @@ class Attention(nn.Module):
         """
         queries = self._split(self.query(x))
         keys, values = memory
-        if self.rate and noise is not None and not isinstance(noise, NoNoise):
+        if self.rate and noise is not None and noise.augments:
             scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
             if mask is not None:
                 scores = scores.masked_fill(~mask, -torch.inf)

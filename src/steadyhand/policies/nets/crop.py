@@ -7,7 +7,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.policies.noise import Noise, NoNoise
+from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Augmentation:
 
     def __call__(self, image: UInt8[Tensor, "B O h w c"], noise: Noise | None) -> UInt8[Tensor, "B O H W c"]:
         """Return the pictures moved and cut; nothing is moved without noise."""
-        if isinstance(noise, NoNoise):
+        if noise is not None and not noise.augments:
             noise = None
         if self.shift and noise is not None:
             drawn = (noise.uniform(len(image), 2) * (2 * self.shift + 1)).long() - self.shift

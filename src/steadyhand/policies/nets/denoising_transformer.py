@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.nets.attention import TransformerLayer, causal_mask, init_gpt
 from steadyhand.policies.nets.denoiser import Condition, Denoiser, sinusoid
@@ -15,7 +16,7 @@ from steadyhand.policies.noise import Noise
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingTransformer:
-    """Causal self-attention over the chunk, cross-attention to [time, context tokens]. Default: 9 M parameters.
+    """Causal self-attention over the chunk, cross-attention to [time, tokens]. Default: 9 M parameters.
 
     Where the encoder gives one token for each observed step, an action looks at no observation later than
     itself, as in the paper; other tokens are seen by all.
@@ -33,6 +34,18 @@ class DenoisingTransformer:
     num_heads: int = 4
     embedding_dropout: float = 0.0
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.num_layers < 1 or self.width % 2:
+            raise ConfigError(
+                "DenoisingTransformer needs a layer and an even width.",
+                got=f"num_layers={self.num_layers}, width={self.width}",
+            )
+        for name, rate in (("embedding_dropout", self.embedding_dropout), ("dropout", self.dropout)):
+            if not 0.0 <= rate < 1.0:
+                raise ConfigError(
+                    f"DenoisingTransformer: {name} is a probability.", got=rate, expected="[0, 1)"
+                )
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "TransformerDenoiser":
         """Return the net for these sizes."""

@@ -7,12 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from steadyhand.policies.contract import Context
+from steadyhand.policies.contract import VECTORS, Context
 from steadyhand.policies.nets.attention import TransformerLayer
 from steadyhand.policies.noise import Noise
-
-_VECTORS = "vectors"
-"""Name of the group of tokens that hold the vector features, which lie on no map."""
 
 
 class Posterior(nn.Module):
@@ -148,12 +145,12 @@ class Detr(nn.Module):
     def _placed(self, context: Context) -> Float[Tensor, "S C"]:
         """Return what is added to each token of the context."""
         num_tokens = context.tokens.shape[1]
-        groups = context.groups or ((_VECTORS if context.position is None else "", 0, num_tokens),)
+        groups = context.groups or ((VECTORS if context.position is None else "", 0, num_tokens),)
         placed = context.tokens.new_zeros(num_tokens, self.width)
         for name, first, end in groups:
-            if context.position is not None and (name != _VECTORS or end - first > 1):
+            if context.position is not None and (name != VECTORS or end - first > 1):
                 placed[first:end] = map_sines(context.position[first:end], self.width)
-            if name == _VECTORS and len(self.position) > 1:
+            if name == VECTORS and len(self.position) > 1:
                 placed[first:end] = placed[first:end] + self.position[1]
         return placed
 

@@ -3,14 +3,15 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from steadyhand.policies.noise import Noise, NoNoise
+from steadyhand.policies.noise import Noise
 
 
 def dropout(x: Float[Tensor, "B ..."], rate: float, noise: Noise | None) -> Float[Tensor, "B ..."]:
     """Zero each entry with probability `rate` and scale the others up (Srivastava et al., 2014).
 
-    Without noise (None, or `NoNoise`) nothing is dropped: that is how a net is asked outside training.
+    Without noise that augments nothing is dropped: that is how a net is asked outside training.
     """
-    if rate == 0.0 or noise is None or isinstance(noise, NoNoise):
+    if rate == 0.0 or noise is None or not noise.augments:
         return x
-    return x * (noise.uniform(*x.shape) >= rate) / (1.0 - rate)
+    kept = noise.uniform(*x.shape).ge_(rate)
+    return x * kept.mul_(1.0 / (1.0 - rate))

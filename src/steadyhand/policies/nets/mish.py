@@ -1,4 +1,4 @@
-"""Mish, x tanh(log(1 + exp x)) (Misra, 2020), three times faster than torch's kernel for large CPU tensors."""
+"""Mish, x tanh(log(1 + exp x)) (Misra, 2020): for large CPU tensors three times as fast as torch's."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ class Recurrence(nn.Module):
         super().__init__()
         kind = nn.LSTM if cell == "lstm" else nn.GRU
         self.layers = kind(width_in, hidden, num_layers=num_layers, batch_first=True)
-        self.layers.register_state_dict_post_hook(_separate)
+        self.layers.register_state_dict_post_hook(separate)
 
     def forward(self, x: Float[Tensor, "B O D"], is_pad: Bool[Tensor, "B O"]) -> Float[Tensor, "B O C"]:
         """Return the top layer's output at each step, zero at padded ones, which lie in front."""
@@ -66,7 +66,7 @@ def turned(x: Float[Tensor, "B O D"], order: Int64[Tensor, "B O"]) -> Float[Tens
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
 
 
-def _separate(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+def separate(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
     """Give each weight in a state dict memory of its own: on a GPU, cuDNN keeps them all in one block."""
     del metadata
     for name, _ in module.named_parameters():

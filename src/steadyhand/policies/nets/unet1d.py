@@ -5,9 +5,9 @@ It computes what `ConditionalUnet1D` computes, with as many parameters, in anoth
 - Every residual block scales and shifts its channels by a linear map of [time, context] (FiLM). The maps of
   all blocks are one matrix, and it is split: the context's share is multiplied once for a chunk, the time's
   once for all steps of a sampler.
-- Chunks stay (B, H, C): to a 2-D convolution that is one image of B lines and H columns, channels last, under
-  a kernel of one line. Kernels are stored (out, 1, tap, in) to match. On a CPU that is up to five times faster
-  than `nn.Conv1d` for one chunk, and a little faster for many.
+- Chunks stay (B, H, C): to a 2-D convolution that is one image of B lines and H columns, channels last,
+  under a kernel of one line. Kernels are stored (out, 1, tap, in) to match. On a CPU that is up to five times
+  faster than `nn.Conv1d` for one chunk, and a little faster for many.
 """
 
 import math
@@ -49,7 +49,11 @@ class UNet:
     num_groups: int = 8
 
     def __post_init__(self) -> None:
-        if not self.channels or any(width % self.num_groups for width in self.channels):
+        if (
+            not self.channels
+            or self.num_groups < 1
+            or any(width < 1 or width % self.num_groups for width in self.channels)
+        ):
             raise ConfigError(
                 "Every level of a UNet needs channels that its groups divide.",
                 got=f"channels={self.channels}, num_groups={self.num_groups}",

@@ -36,7 +36,7 @@ class RealTimeChunking(RecedingHorizon):
     for it.
 
     Args:
-        policy: The policy; its head must honour a prefix (diffusion, flow).
+        policy: The policy; its head must honour a prefix (`Head.inpaints`).
         num_rows: Rows of the env that will be driven.
         delay: d, control steps that a prediction takes.
         execution_horizon: s, steps from one prediction to the next; the policy's n_action_steps if None.
@@ -64,7 +64,7 @@ class RealTimeChunking(RecedingHorizon):
             raise CapabilityError(
                 "Real-time chunking needs a head that honours a prefix.",
                 got=type(policy.head).__name__,
-                hint="use a diffusion or flow policy, or the receding-horizon executor with the same delay",
+                hint="use diffusion, flow or a joint mixture; or receding horizon with the same delay",
             )
         self._horizon = policy.config.num_future_steps
         super().__init__(

@@ -1,0 +1,209 @@
+"""End-to-end steering against seeing the lane and pursuing it, at equal labels: docs/results/recipes.md.
+
+    python benchmarks/modular.py run [--only NAME]   compute the cells that are missing
+    python benchmarks/modular.py table               write the tables into the page
+
+Both see the same pictures of the same drives through the same network. One is told the expert's steering,
+the other the lane's pose; that one steers by pure pursuit, the expert's own law. See grid.py for how cells
+are kept.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import grid
+import numpy as np
+
+from steadyhand.core.protocol import Controller, Decision, Observation
+from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.core.statistics import clustered_mean
+from steadyhand.correction.collect import collect
+from steadyhand.data.frames import Frames
+from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.car.config import CarConfig
+from steadyhand.policies.encoders.image import SmallConv
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experts import PurePursuitExpert, build_expert
+from steadyhand.recipes.learner import fitted
+from steadyhand.recipes.modular import LanePursuit, teach_to_see
+from steadyhand.rollout.evaluate import evaluate
+from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.session import run
+from steadyhand.training.config import TrainConfig
+
+Way = Literal["end to end", "modular"]
+WAYS: tuple[Way, ...] = ("end to end", "modular")
+SEEDS = range(3)
+LABELS = (250, 1000, 4000)
+CAMERA = "observation.images.front"
+WATCHED = 200
+"""Steps over which the steering is compared with the expert's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a cell depends on.
+
+    Attributes:
+        way: Who drives.
+        labels: Labelled pictures.
+        drives: Drives of the expert that they come from, equally long.
+        policy: The network.
+        training: Its training.
+        rollouts: Test starts.
+        seed: Of everything.
+    """
+
+    way: Way
+    labels: int
+    drives: int = 16
+    policy: PolicyConfig = field(
+        default_factory=lambda: PolicyConfig(encoder=SmallConv(), observation=(CAMERA,))
+    )
+    training: TrainConfig = field(default_factory=lambda: TrainConfig(num_steps=2000, batch_size=64))
+    rollouts: int = 64
+    seed: int = 0
+
+
+def cell(way: Way, labels: int, seed: int) -> grid.Cell:
+    """Return one entry of the tables."""
+    trial = Trial(way=way, labels=labels, seed=seed)
+    words = f"{way} {labels} seed {seed}"
+    return grid.Cell(experiment="modular", name=words, settings=trial, compute=partial(compute, trial))
+
+
+def cells() -> list[grid.Cell]:
+    """Return all cells of the tables."""
+    return [cell(way, labels, seed) for seed in SEEDS for labels in LABELS for way in WAYS]
+
+
+def compute(trial: Trial) -> dict[str, Any]:
+    """Record, fit, drive from the test starts; return what the tables need."""
+    config = CarConfig(observation=("state", "retina"))
+    env = config.build(trial.rollouts)
+    expert = build_expert(PurePursuitExpert(), env)
+    demos = collect(
+        env,
+        expert,
+        env.starts("train", trial.drives, seed=trial.seed),
+        source="demonstration",
+        seed=derive(trial.seed, "demonstrate"),
+        num_labels=trial.labels,
+        num_rows=trial.drives,
+        max_steps=-(-trial.labels // trial.drives),
+    )
+    spec = env.spec
+    frames = Frames.from_episodes(demos, observation_spec=spec.observation, action_spec=spec.action)
+    driver = taught(trial, frames, config)
+    starts = env.starts("test", trial.rollouts, seed=0)
+    driven = evaluate(env, driver, starts, name=trial.way, seed=trial.seed, positions=False)
+    assert driven.error is not None
+    return {
+        "labels": len(frames),
+        "success": driven.success.astype(int).tolist(),
+        "seconds": [round(float(n) * spec.control_dt, 2) for n in driven.lengths],
+        "lateral": round(float(np.nanmean(driven.error)), 5),
+        "steering error": {
+            who: round(steering_error(env, driver, expert, trial, own=own), 5)
+            for who, own in (("expert drives", False), ("drives itself", True))
+        },
+    }
+
+
+def taught(trial: Trial, frames: Frames, config: CarConfig) -> Controller:
+    """Return the driver."""
+    seed = derive(trial.seed, "fit")
+    if trial.way == "modular":
+        with tempfile.TemporaryDirectory() as folder:
+            network = teach_to_see(
+                frames, Path(folder), policy=trial.policy, training=trial.training, seed=seed
+            )
+        return LanePursuit(network, config)
+    training = replace(trial.training, seed=seed % 2**31)
+    policy, _ = fitted(frames, trial.policy, training, weights_seed=seed)
+    return RecedingHorizon(policy, num_rows=trial.rollouts)
+
+
+class Beside(Controller):
+    """Lets one controller drive and notes how far the other one's action is from it."""
+
+    def __init__(self, driver: Controller, other: Controller) -> None:
+        self._pair = (driver, other)
+        self.differences: list[np.ndarray] = []
+
+    def begin(self, rows: np.ndarray) -> None:
+        """Pass on."""
+        for one in self._pair:
+            one.begin(rows)
+
+    def act(
+        self, observation: Observation, privileged: Observation, rows: np.ndarray, generator: RowStreams
+    ) -> Decision:
+        """Ask both."""
+        one, two = (each.act(observation, privileged, rows, generator) for each in self._pair)
+        self.differences.append(np.abs(one.action - two.action)[:, 0])
+        return one
+
+
+def steering_error(
+    env: BatchEnv, driver: Controller, expert: Controller, trial: Trial, *, own: bool
+) -> float:
+    """Return the mean distance from the expert's steering, where `driver` drives or where the expert does."""
+    pair = Beside(driver, expert) if own else Beside(expert, driver)
+    run(env, pair, env.starts("test", trial.rollouts, seed=0), seed=trial.seed, max_steps=WATCHED)
+    return float(np.concatenate(pair.differences).mean())
+
+
+def results(way: Way, labels: int) -> list[dict[str, Any]]:
+    """Return the results of the seeds that are there."""
+    found = [cell(way, labels, seed).result() for seed in SEEDS]
+    return [result for result in found if result is not None]
+
+
+def curves() -> str:
+    """Return the learning curves."""
+    rows = [
+        "| labels | driver | success: interval (seeds) | median way, s | distance from the centre line, cm "
+        "| steering error where the expert drives | where it drives itself |"
+    ]
+    rows.append("|---|---|---|---|---|---|---|")
+    for labels in LABELS:
+        for way in WAYS:
+            found = results(way, labels)
+            if not found:
+                continue
+            success = np.array([one["success"] for one in found])
+            # Cars on one track stay or leave together, and start k lies on track k modulo their number.
+            by_track = success.reshape(len(found), -1, CarConfig().num_held_out_tracks).mean(axis=1)
+            interval = clustered_mean(by_track, seed=0).interval if len(found) > 1 else None
+            spread = (
+                f"{100 * max(interval.low, 0):.0f} to {100 * min(interval.high, 1):.0f}" if interval else ""
+            )
+            each = ", ".join(str(row.sum()) for row in success)
+            errors = {
+                who: np.mean([one["steering error"][who] for one in found])
+                for who in ("expert drives", "drives itself")
+            }
+            rows.append(
+                f"| {labels} | {way} | **{100 * success.mean():.0f} %**: {spread} ({each}) "
+                f"| {np.median(np.concatenate([one['seconds'] for one in found])):.1f} "
+                f"| {100 * np.mean([one['lateral'] for one in found]):.1f} "
+                f"| {errors['expert drives']:.3f} | {errors['drives itself']:.3f} |"
+            )
+    return "\n".join(rows)
+
+
+TABLES = {"modular": curves}
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return a cell's outcome in a few words."""
+    return f"{sum(result['success'])} of {len(result['success'])}, steering error {result['steering error']}"
+
+
+if __name__ == "__main__":
+    grid.main(cells(), page="recipes.md", tables=TABLES, describe=describe, doc=__doc__)
