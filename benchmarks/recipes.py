@@ -4,9 +4,9 @@
     python benchmarks/recipes.py table                                   write the tables into the page
 
 A cell is one (recipe, place, what it sees, seed). The recipes are those of size "small" with the number of
-gradient steps in `STEPS`, fixed before a result was seen, so that a cell takes minutes on one core. DIR holds
-the folder lerobot-v21-unitree-g1, which does not ship with the project; the humanoid's cells alone read it.
-See grid.py for how cells are kept.
+gradient steps in `STEPS`, so that a cell takes minutes on one core; what was changed after a first look is
+told on the page. DIR holds the folder lerobot-v21-unitree-g1, which does not ship with the project; the
+humanoid's cells alone read it. See grid.py for how cells are kept.
 """
 
 import os
@@ -48,17 +48,16 @@ STEPS = {
     "bc_rnn_gmm": (3000, 3000),
     "act": (2000, 1000),
     "bet": (3000, 1500),
-    "diffusion_unet": (1000, 500),
+    "diffusion_unet": (2500, 1500),
     "diffusion_transformer": (1500, 1000),
-    "flow_unet": (1000, 500),
-    "mip": (700, 500),
+    "flow_unet": (2500, 1500),
+    "mip": (2500, 1500),
     "pilotnet": (800, 0),
     "alvinn": (3000, 0),
 }
 """Gradient steps on the car and on the humanoid."""
 VECTORS = tuple(name for name in STEPS if name not in ("pilotnet", "alvinn"))
 SEEN: dict[str, Sense] = {**dict.fromkeys(VECTORS, "lidar"), "pilotnet": "camera", "alvinn": "retina"}
-ALSO_ON_RETINA = {"act": 600, "diffusion_unet": 600}
 HUMANOID = {STATE: FeatureSpec(shape=(26,))}
 COMPARED = 8
 """Steps of a chunk over which errors are averaged."""
@@ -95,28 +94,24 @@ class Trial:
     seed: int = 0
 
 
-LONG = {"diffusion_unet": (4, 2), "act": (4, 2)}
-"""Trained once more for all of their recipe's steps, and driven with shorter chunks too."""
-Entry = tuple[str, Place, tuple[Sense, ...], bool]
-"""Recipe, place, what it sees, whether it is trained for all of its steps."""
+SHORTER = (4, 2)
+"""Recipes with chunks of 8 executed steps also drive with fewer."""
+Entry = tuple[str, Place, tuple[Sense, ...]]
+"""Recipe, place, what it sees."""
 
 
-def cell(name: str, place: Place, sees: tuple[Sense, ...], *, long: bool = False, seed: int = 0) -> grid.Cell:
+def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> grid.Cell:
     """Return one entry of the tables."""
     features = dict(car_spec(CarConfig(observation=sees)).observation) if sees else HUMANOID
     made = recipe(name, observation=features)
     steps = STEPS[name][place == "humanoid"]
-    if sees == ("retina",):
-        steps = ALSO_ON_RETINA.get(name, steps)
-    if long:
-        steps = made.training.num_steps
     training = replace(
         made.training, num_steps=steps, warmup_steps=min(made.training.warmup_steps, steps // 10)
     )
-    also = LONG[name] if long else ()
+    also = SHORTER if place == "car" and made.policy.n_action_steps > 1 else ()
     trial = Trial(place=place, sees=sees, policy=made.policy, training=training, also=also, seed=seed)
     where = " ".join(("car", *sees)) if sees else "humanoid"
-    words = f"{where} {name} {'long ' if long else ''}seed {seed}"
+    words = f"{where} {name} seed {seed}"
     return grid.Cell(experiment="recipes", name=words, settings=trial, compute=partial(compute, trial))
 
 
@@ -220,15 +215,13 @@ def demonstrations(env: BatchEnv, expert: Controller, trial: Trial, family: Fami
 
 def wanted() -> list[Entry]:
     """Return all entries, in the order in which they are wanted."""
-    car: list[Entry] = [(name, "car", (sees,), False) for name, sees in SEEN.items()]
-    long: list[Entry] = [(name, "car", ("lidar",), True) for name in LONG]
-    body: list[Entry] = [(name, "humanoid", (), False) for name in VECTORS]
-    return car + body + long + [(name, "car", ("retina",), False) for name in ALSO_ON_RETINA]
+    car: list[Entry] = [(name, "car", (sees,)) for name, sees in SEEN.items()]
+    return car + [(name, "humanoid", ()) for name in VECTORS]
 
 
 def cells() -> list[grid.Cell]:
     """Return all cells of the tables."""
-    return [cell(name, place, sees, long=long) for name, place, sees, long in wanted()]
+    return [cell(name, place, sees) for name, place, sees in wanted()]
 
 
 def car_table() -> str:
@@ -238,8 +231,8 @@ def car_table() -> str:
         "| median way, s | steering error, first / last executed | training, s |"
     ]
     rows.append("|---|---|---|---|---|---|---|---|---|")
-    for name, place, sees, long in wanted():
-        found = cell(name, place, sees, long=long).result() if place == "car" else None
+    for name, place, sees in wanted():
+        found = cell(name, place, sees).result() if place == "car" else None
         if found is None:
             continue
         own = found["settings"]["policy"]["n_action_steps"]
@@ -264,8 +257,8 @@ def humanoid_table() -> str:
     rows = ["| answer | parameters | gradient steps | first step | steps 1 to 8 | as samples | training, s |"]
     rows.append("|---|---|---|---|---|---|---|")
     trivial: dict[str, list[float]] = {}
-    for name, place, sees, long in wanted():
-        found = cell(name, place, sees, long=long).result() if place == "humanoid" else None
+    for name, place, sees in wanted():
+        found = cell(name, place, sees).result() if place == "humanoid" else None
         if found is None:
             continue
         errors = found["errors"]

@@ -145,7 +145,7 @@ def read_features(config: PolicyConfig, observation: Mapping[str, FeatureSpec]) 
             f"The {type(config.encoder).__name__} encoder cannot read this observation.",
             got=", ".join(unreadable or observation),
             available=readable,
-            hint="use StateMLP, Recurrent or CausalTransformer for vectors, FlatImage for one image, SmallConv, "
-            "PilotNet or ResNet18 for images and vectors",
+            hint="use StateMLP, Recurrent or CausalTransformer for vectors, FlatImage for one image, "
+            "SmallConv, PilotNet or ResNet18 for images and vectors",
         )
     return config.observation or readable

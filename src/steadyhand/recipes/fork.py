@@ -53,10 +53,10 @@ class ForkScene:
         )
     )
     regression_training: TrainConfig = field(
-        default_factory=lambda: TrainConfig(num_steps=500, batch_size=128)
+        default_factory=lambda: TrainConfig(num_steps=500, batch_size=64)
     )
     flow_training: TrainConfig = field(
-        default_factory=lambda: TrainConfig(num_steps=500, batch_size=128, ema=EmaConfig())
+        default_factory=lambda: TrainConfig(num_steps=500, batch_size=64, ema=EmaConfig())
     )
     num_starts: int = 64
     seed: int = 0

@@ -70,7 +70,7 @@ def test_a_killed_recording_keeps_every_step(cli, process, tmp_path):
 
 def test_ctrl_c_while_recording_keeps_every_step(cli, process, tmp_path):
     demos = tmp_path / "demos"
-    status, said = process(*RECORD, slow=0.002).interrupt_when(lambda: steps_in_journal(demos) >= 61)
+    status, said = process(*RECORD, slow=0.02).interrupt_when(lambda: steps_in_journal(demos) >= 61)
     assert status == 130
     assert "kept" in said
     assert "Traceback" not in said

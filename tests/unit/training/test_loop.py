@@ -283,6 +283,6 @@ def test_validation_neither_drops_out_nor_moves_pictures() -> None:
             self.heard[torch.is_grad_enabled()].add(noise.augments)
             return LossRows(numerator=self.value * torch.ones(len(batch)), denominator=torch.ones(len(batch)))
 
-    ear = Ear()
-    fit(ear, Numbers(np.arange(8)), config=TrainConfig(num_steps=2, batch_size=4), validation=Numbers(np.arange(8)))
+    ear, eight = Ear(), Numbers(np.arange(8))
+    fit(ear, eight, config=TrainConfig(num_steps=2, batch_size=4), validation=eight)
     assert ear.heard == {True: {True}, False: {False}}
