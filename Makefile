@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Small networks train many times slower with several threads on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench bench-policies clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/all.py
+
+# Every policy class against its floor, and against peers where PEERS and PEER_BENCH name them; half an hour.
+bench-policies: $(VENV)/.installed
+	$(BIN)/python benchmarks/all.py policies_speed
 
 clean:
 	rm -rf $(VENV) runs .ruff_cache .import_linter_cache .hypothesis

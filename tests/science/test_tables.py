@@ -19,7 +19,12 @@ def _scripts(monkeypatch):
 
 @pytest.mark.parametrize(
     ("script", "page"),
-    [("first_loop", "first-loop.md"), ("recipes", "recipes.md"), ("modular", "recipes.md")],
+    [
+        ("first_loop", "first-loop.md"),
+        ("recipes", "recipes.md"),
+        ("modular", "recipes.md"),
+        ("multimodal", "policies.md"),
+    ],
 )
 def test_tables_are_those_of_their_cells(script, page):
     made, grid = importlib.import_module(script), importlib.import_module("grid")

@@ -11,7 +11,7 @@ from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrid
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Clone a race car, watch it leave the road, correct it with the same number of labels.
+    """Clone a race car, watch it leave the road, correct it with the same number of labels; then pass a tree.
 
     Writes a report with videos, plots and numbers. A run that was interrupted goes on where it stopped.
     """
@@ -50,6 +50,10 @@ def main(arguments: list[str]) -> int:
         report, page = tour(run, chosen.out, watch=Watch(stage=terminal.heading, round=on_round, rollout=bar))
     terminal.results(report)
     terminal.say(f"\n{report.verdict}")
+    if report.scene is not None:
+        rows = [[panel.name, panel.outcome] for panel in report.scene.panels]
+        terminal.say("\nA tree with two ways round it:")
+        terminal.table(["", ""], rows, left=2)
     terminal.say(f"\nreport: {page.resolve()}")
     if chosen.open:
         webbrowser.open(page.resolve().as_uri())

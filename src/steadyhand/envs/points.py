@@ -174,9 +174,9 @@ class PointEnv(BatchEnv):
     ]:
         """Return whether a move touches, whether it arrives, what is remembered after it, and its reward."""
 
+    @abstractmethod
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next state after one control step, in the array namespace `xp` (numpy or torch)."""
-        raise NotImplementedError
 
     def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
         if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
