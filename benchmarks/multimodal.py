@@ -331,7 +331,7 @@ def entropy(result: Mapping[str, Any], num_modes: int) -> float:
     """Return the behaviour entropy of the passing rollouts; 0 if none passed."""
     modes = np.array(result["modes"])
     counts = np.bincount(modes[modes >= 0], minlength=num_modes)
-    return abs(float(normalised_entropy(counts))) if counts.any() else 0.0
+    return float(normalised_entropy(counts)) if counts.any() else 0.0
 
 
 def variants(place: str, name: str) -> list[tuple[str, list[dict[str, Any]]]]:

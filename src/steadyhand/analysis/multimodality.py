@@ -209,7 +209,7 @@ def normalised_entropy(
     """Return the entropy of each row of counts in base B, 0 to 1; rows need a positive sum."""
     share = counts / counts.sum(-1, keepdims=True)
     terms = np.where(share > 0, share * np.log(np.where(share > 0, share, 1.0)), 0.0)
-    return np.asarray(-terms.sum(-1) / np.log(counts.shape[-1]))
+    return np.asarray(np.abs(terms.sum(-1) / np.log(counts.shape[-1])))  # no -0.0 for a single way
 
 
 def entropy_bias(counts: Int64[np.ndarray, " B"]) -> float:

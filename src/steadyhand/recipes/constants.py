@@ -205,7 +205,7 @@ def alvinn(size: Size, _: Pictures) -> Made:
 def _state(size: Size) -> StateMLP:
     """Return what a denoiser sees of vectors: themselves in the paper, a layer of features if small.
 
-    FiLM is linear in what it sees, so a net of few steps makes little of raw ranges or joints.
+    FiLM is linear in what it sees, and in few steps a net was seen to make little of raw ranges.
     """
     return StateMLP(hidden=()) if size == "paper" else StateMLP(hidden=(256,))
 

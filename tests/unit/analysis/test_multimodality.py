@@ -178,3 +178,7 @@ def test_more_ways_than_the_env_has_are_refused(unchecked_shapes):
         summarise_modes(ways([0, 2]), num_modes=2)
     with pytest.raises(DataError, match="outcome"):
         ways([0, 1], success=[1])
+
+
+def test_one_way_has_an_entropy_of_plain_zero() -> None:
+    assert str(float(normalised_entropy(np.array([0, 5])))) == "0.0"
