@@ -219,6 +219,42 @@ def compute(trial: Trial) -> dict[str, Any]:
     return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class Demonstrations:
+    """What a cell about the demonstrations themselves depends on; see `Trial`."""
+
+    env: EnvConfig
+    expert: ExpertConfig
+    demonstrations: int
+    seed: int = 0
+
+
+def demonstrations_cell(seed: int) -> grid.Cell:
+    """Return the cell of the demonstrations of Avoiding: the entropy that a policy could reach."""
+    env, expert, count, _ = _place("avoiding")
+    settings = Demonstrations(env=env, expert=expert, demonstrations=count, seed=seed)
+    return grid.Cell(
+        experiment="multimodal",
+        name=f"avoiding demonstrations seed {seed}",
+        settings=settings,
+        compute=partial(demonstrate, settings),
+    )
+
+
+def demonstrate(settings: Demonstrations) -> dict[str, Any]:
+    """Drive the expert from the starts of the demonstrations; return the way that each took."""
+    env = settings.env.build(settings.demonstrations)
+    starts = env.starts("train", settings.demonstrations, seed=settings.seed)
+    seed = derive(settings.seed, "demonstrate")
+    driven = evaluate(
+        env, build_expert(settings.expert, env), starts, name="expert", seed=seed, positions=False
+    )
+    assert driven.modes is not None
+    collided = int((driven.terminated & ~driven.success).sum())
+    modes = np.where(driven.success, driven.modes, -1).tolist()
+    return {"modes": modes, "collided": collided, "parameters": 0, "train_s": 0.0}
+
+
 def with_head(policy: Policy, head: Any) -> Policy:
     """Return the same weights under a head that answers in another way."""
     other = Policy.build(replace(policy.config, head=head), policy.spec)
@@ -293,7 +329,7 @@ def cells() -> list[grid.Cell]:
     wanted += [("avoiding", name, seed) for seed in SEEDS for name in (*CLASSES, *LONGER)]
     wanted += [("forks 50/50", name, seed) for seed in SEEDS for name in SIZES]
     wanted += [("late forks 50/50", name, seed) for seed in SEEDS for name in LATE]
-    return [cell(*one) for one in wanted]
+    return [*(cell(*one) for one in wanted), *(demonstrations_cell(seed) for seed in SEEDS)]
 
 
 def results(place: str, name: str) -> list[dict[str, Any]]:
@@ -417,7 +453,9 @@ def avoiding_table() -> str:
         "| policy class | parameters | success, %: interval (seeds) | entropy (seeds) | modes | training, s |"
     ]
     rows.append("|---|---|---|---|---|---|")
-    for name, found in (variant for one in (*CLASSES, *LONGER) for variant in variants("avoiding", one)):
+    shown = [variant for one in (*CLASSES, *LONGER) for variant in variants("avoiding", one)]
+    demonstrated = [result for seed in SEEDS if (result := demonstrations_cell(seed).result())]
+    for name, found in [("the demonstrations", demonstrated), *shown]:
         if not found:
             continue
         success = np.array([np.array(one["modes"]) >= 0 for one in found], dtype=float)

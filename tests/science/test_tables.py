@@ -13,7 +13,22 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def _scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("grid", "first_loop", "multimodal", "recipes", "modular"):
+    for name in (
+        "grid",
+        "first_loop",
+        "multimodal",
+        "recipes",
+        "modular",
+        "law",
+        "bimodal_gate",
+        "law_linear",
+        "law_methods",
+        "handwriting",
+        "ccil",
+        "ccil_methods",
+        "mujoco_remedies",
+        "dart_gap",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -24,6 +39,12 @@ def _scripts(monkeypatch):
         ("recipes", "recipes.md"),
         ("modular", "recipes.md"),
         ("multimodal", "policies.md"),
+        ("law", "remedies.md"),
+        ("bimodal_gate", "remedies.md"),
+        ("handwriting", "remedies.md"),
+        ("ccil", "remedies.md"),
+        ("mujoco_remedies", "remedies.md"),
+        ("dart_gap", "remedies.md"),
     ],
 )
 def test_tables_are_those_of_their_cells(script, page):

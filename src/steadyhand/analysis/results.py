@@ -13,7 +13,7 @@ from steadyhand.analysis.multimodality import ModeSummary
 from steadyhand.analysis.scene import Scene
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
-from steadyhand.correction.dagger import RoundRecord
+from steadyhand.correction.rounds import RoundRecord
 
 Kind = Literal["expert", "policy"]
 

@@ -1,4 +1,4 @@
-"""`steadyhand correct dagger|noise`: teach a policy with a remedy for compounding error."""
+"""`steadyhand correct METHOD`: teach a policy with a remedy for compounding error."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +8,12 @@ from steadyhand.cli import terminal
 from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, optional, parse, with_overrides
 
 if TYPE_CHECKING:
-    from steadyhand.recipes.runs import CorrectRun
+    from steadyhand.recipes.runs import CorrectRun, MethodConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """Arguments of both methods."""
+    """Arguments of all methods."""
 
     env: EnvName
     """`car`, `forks`, `avoiding`, or a Gymnasium id such as Walker2d-v5."""
@@ -86,21 +86,69 @@ class NoiseArguments(Shared):
     """Share of episodes left undisturbed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RemedyArguments(Shared):
+    """Teach with one remedy on a budget of labels that is the same for all.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+
+    labels: int = 1000
+    """Labels in all."""
+    rounds: int = 5
+    """Rounds of the interactive remedies; the labels are shared evenly among them."""
+    episodes: int = 4
+    """Drives in a round; the others get as many in all."""
+    reaction_delay: float = 0.3
+    """Of the simulated human [s]."""
+    miss_rate: float = 0.0
+    """Share of dangers that the simulated human does not notice."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; for example method.gate.share=0.05."""
+
+
+REMEDIES = {
+    "cloning": "no remedy: clone the expert's own driving",
+    "noise-bc": "disturb the inputs of the policy while it is trained",
+    "noise": "disturb what the expert executes, keep its intended action as the label",
+    "dart": "the same with noise that is shaped like the learner's own errors",
+    "side-cameras": "views from the left and the right that return to the road in two seconds",
+    "alvinn-views": "14 shifted and turned views of each frame, relabelled by pure pursuit",
+    "ccil": "corrective labels from learnt, locally Lipschitz dynamics",
+    "ccil-implicit": "the same, with labels found by solving the model backwards",
+    "dagger": "let the policy drive, let the expert label every state that it visits",
+    "dagger-beta": "the same while the expert still drives half, a quarter, ... of the steps",
+    "hg-dagger": "a simulated human takes over when it becomes dangerous",
+    "iwr": "HG-DAgger whose interventions are half of what is trained on",
+    "sirius": "the same, and what the robot did before a takeover is left out",
+    "eil": "learn also from when the human did not take over, and from what made him",
+    "safe-dagger": "a classifier predicts where the policy is off, and the expert drives there",
+    "ensemble-dagger": "the expert drives where policy and expert differ, or an ensemble does",
+    "lazy-dagger": "SafeDAgger that hands back only when the policy agrees with the expert again",
+    "thrifty-dagger": "the expert drives where it is new or risky, within a budget",
+    "diff-dagger": "the expert drives where a generative policy finds its own answer unlikely",
+    "crsail": "the expert drives far from everything that was demonstrated",
+}
+"""As `recipes.remedies` has them; here too, because that imports torch and help must not."""
+OWN = {"dagger": DaggerArguments, "noise": NoiseArguments}
+"""Methods with arguments of their own."""
+
+
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     from steadyhand.core.errors import ConfigError
 
-    methods = {"dagger": DaggerArguments, "noise": NoiseArguments}
     if not arguments or arguments[0] in ("-h", "--help"):
         terminal.say("usage: steadyhand correct METHOD ENV [options]\n")
-        for name, kind in methods.items():
-            terminal.say(f"  {name:<8} {(kind.__doc__ or '').splitlines()[0]}")
+        for name, summary in REMEDIES.items():
+            terminal.say(f"  {name:<16} {summary}")
         terminal.say("\n`steadyhand correct METHOD --help` explains a method.")
         return 0
-    if arguments[0] not in methods:
-        raise ConfigError("There is no such method.", got=arguments[0], available=methods)
-    chosen = parse(methods[arguments[0]], arguments[1:], verb=f"correct {arguments[0]}")
-    run = with_overrides(_run(chosen), chosen.set)
+    method = arguments[0]
+    if method not in REMEDIES:
+        raise ConfigError("There is no such method.", got=method, available=REMEDIES)
+    chosen = parse(OWN.get(method, RemedyArguments), arguments[1:], verb=f"correct {method}")
+    run = with_overrides(_run(method, chosen), chosen.set)
     from steadyhand.recipes.correct import correct
 
     with terminal.progress("driving", enabled=is_terminal()) as bar:
@@ -110,21 +158,16 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
+def _method(name: str, chosen: DaggerArguments | NoiseArguments | RemedyArguments) -> "MethodConfig":
     from steadyhand.correction.dagger import DaggerConfig
+    from steadyhand.correction.human import SimulatedHuman
     from steadyhand.correction.noise import OrnsteinUhlenbeck
-    from steadyhand.recipes.choices import Wish, env_from_text, learner_of
-    from steadyhand.recipes.experts import expert_from_text
-    from steadyhand.recipes.runs import CorrectRun, NoiseConfig
-    from steadyhand.training.config import TrainConfig
+    from steadyhand.recipes.remedies import Budget, remedy
+    from steadyhand.recipes.runs import NoiseConfig
 
-    env = env_from_text(chosen.env, observation=chosen.observation)
-    one = env.build(1)
-    spec = one.spec
-    one.close()
     match chosen:
         case DaggerArguments():
-            method = DaggerConfig(
+            return DaggerConfig(
                 rounds=chosen.rounds,
                 labels_per_round=chosen.labels_per_round,
                 episodes_per_round=chosen.episodes_per_round,
@@ -132,12 +175,30 @@ def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
                 training=chosen.training,
             )
         case NoiseArguments():
-            method = NoiseConfig(
+            return NoiseConfig(
                 num_labels=chosen.labels,
                 num_episodes=chosen.episodes,
                 noise=OrnsteinUhlenbeck(sigma=chosen.sigma),
                 clean_fraction=chosen.clean_fraction,
             )
+        case RemedyArguments():
+            human = SimulatedHuman(reaction_delay=chosen.reaction_delay, miss_rate=chosen.miss_rate)
+            budget = Budget(labels=chosen.labels, rounds=chosen.rounds, episodes=chosen.episodes, human=human)
+            return remedy(name).make(budget)
+
+
+def _run(name: str, chosen: DaggerArguments | NoiseArguments | RemedyArguments) -> "CorrectRun":
+    from steadyhand.recipes.choices import Wish, env_from_text, learner_of
+    from steadyhand.recipes.experts import expert_from_text
+    from steadyhand.recipes.remedies import remedy
+    from steadyhand.recipes.runs import CorrectRun
+    from steadyhand.training.config import TrainConfig
+
+    env = env_from_text(chosen.env, observation=chosen.observation)
+    one = env.build(1)
+    spec = one.spec
+    one.close()
+    method = _method(name, chosen)
     wish = Wish(
         recipe=chosen.recipe,
         size=chosen.size,
@@ -158,6 +219,7 @@ def _run(chosen: DaggerArguments | NoiseArguments) -> "CorrectRun":
         policy=policy,
         training=replace(training, checkpoint_every=max(1, training.num_steps // 5)),
         method=method,
+        name=remedy(name).title,
         evaluation_starts=chosen.starts,
         clone=not chosen.no_clone,
         num_videos=chosen.videos,

@@ -69,9 +69,11 @@ class Controller(ABC):
 
     Attributes:
         sees_privileged: Whether `act` reads what only experts may see; if not, it is given nothing.
+        remembers: Whether `act` must see every step of a row, asked for or not (a delayed expert).
     """
 
     sees_privileged: bool = True
+    remembers: bool = False
 
     @abstractmethod
     def act(
@@ -92,6 +94,9 @@ class Controller(ABC):
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
         """Forget what is remembered of `rows`; called before their first step of a new episode."""
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
+        """Drop what was planned for `rows`, not what was seen: somebody else drove the step before."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the memory kept between steps, for snapshots; empty for memoryless controllers."""

@@ -17,6 +17,7 @@ from steadyhand.core.protocol import (
     split_state,
 )
 from steadyhand.core.seeding import RowStreams
+from steadyhand.correction.gate import Asking
 
 _UNDRAWN = -1
 Granularity = Literal["step", "trajectory"]
@@ -129,22 +130,17 @@ class Mixture(Controller):
             return self._expert.act(observation, privileged, rows, generator.fork("expert"))
         answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
         by_expert = self._who(rows, generator)
-        asked = by_expert | self._due(rows)
-        action, label = answer.action.copy(), answer.action.copy()
-        actor, valid = answer.actor.copy(), np.zeros(len(rows), dtype=bool)
-        if asked.any():
-            some = np.flatnonzero(asked)
-            reply = self._expert.act(
-                {name: value[some] for name, value in observation.items()},
-                {name: value[some] for name, value in privileged.items()},
-                rows[some],
-                generator.fork("expert").take(some),
-            )
-            label[some], valid[some] = reply.label, reply.label_valid
-            drives = by_expert[some]
-            action[some[drives]] = reply.action[drives]
-            actor[some[drives]] = reply.actor[drives]
-            label[~valid] = action[~valid]
+        expert = Asking(self._expert, observation, privileged, rows, generator.fork("expert"))
+        expert.label(np.flatnonzero(by_expert | self._due(rows)))
+        action, actor = answer.action.copy(), answer.actor.copy()
+        valid = np.zeros(len(rows), dtype=bool)
+        label = action
+        if expert.asked.any():
+            reply = expert.reply
+            action[by_expert], actor[by_expert] = reply.action[by_expert], reply.actor[by_expert]
+            valid = expert.asked & reply.label_valid
+            label = action.copy()
+            label[valid] = reply.label[valid]
         return Decision(
             action=action,
             label=label,

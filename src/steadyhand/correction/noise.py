@@ -6,9 +6,10 @@ Laskey et al. (2017) disturb the demonstrator so that recoveries are shown; Zhan
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import (
@@ -22,6 +23,8 @@ from steadyhand.core.protocol import (
 )
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
+
+_UNDRAWN = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,10 @@ class GaussianNoise:
         """Correlation between one step's noise and the next."""
         return 0.0
 
+    def scaled(self, normal: Float64[np.ndarray, "B A"]) -> Float64[np.ndarray, "B A"]:
+        """Turn standard normal numbers into noise."""
+        return normal * self.sigma
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrnsteinUhlenbeck:
@@ -59,13 +66,76 @@ class OrnsteinUhlenbeck:
 
     def __post_init__(self) -> None:
         _check_sigma(self.sigma)
-        if not 0.0 < self.theta <= 1.0:
-            raise ConfigError("theta is the share forgotten at each step.", got=self.theta, expected="(0, 1]")
+        _check_theta(self.theta)
 
     @property
     def memory(self) -> float:
         """Correlation between one step's noise and the next."""
         return 1.0 - self.theta
+
+    def scaled(self, normal: Float64[np.ndarray, "B A"]) -> Float64[np.ndarray, "B A"]:
+        """Turn standard normal numbers into noise."""
+        return normal * self.sigma
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelatedNoise:
+    """Noise with a full covariance between the dimensions of an action, as DART estimates it.
+
+    Attributes:
+        covariance: (A, A) in squared units of the action; symmetric, no negative eigenvalue. For a chosen
+            shape of the action it is that of the flattened action.
+        theta: Share of the noise that is forgotten each control step, in (0, 1]; 1 is independent noise.
+    """
+
+    covariance: tuple[tuple[float, ...], ...]
+    theta: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_theta(self.theta)
+        matrix = self._matrix
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+            raise ConfigError("A covariance is a square matrix of numbers.", got=self.covariance)
+        least = float(np.linalg.eigvalsh(matrix).min())
+        if not np.allclose(matrix, matrix.T) or least < -1e-9 * max(1.0, float(np.trace(matrix))):
+            raise ConfigError(
+                "A covariance is symmetric and has no negative eigenvalue.", got=self.covariance
+            )
+
+    @property
+    def memory(self) -> float:
+        """Correlation between one step's noise and the next."""
+        return 1.0 - self.theta
+
+    def scaled(self, normal: Float64[np.ndarray, "B A"]) -> Float64[np.ndarray, "B A"]:
+        """Turn standard normal numbers into noise, by the symmetric square root of the covariance."""
+        root = self._root
+        if len(root) != normal.shape[1]:
+            raise ConfigError(
+                "The covariance does not fit the action.", got=root.shape, expected=(normal.shape[1],) * 2
+            )
+        # Term by term: a matrix product may sum in an order that depends on the number of rows.
+        noise = np.zeros_like(normal)
+        for column, weights in zip(normal.T, root, strict=True):
+            noise += np.expand_dims(column, 1) * weights
+        return noise
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        values, vectors = np.linalg.eigh(self._matrix)
+        return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+    @property
+    def _matrix(self) -> np.ndarray:
+        try:
+            return np.array(self.covariance, dtype=np.float64)
+        except ValueError as error:
+            raise ConfigError("A covariance is a square matrix.", got=self.covariance) from error
+
+
+def _check_theta(theta: float) -> None:
+    if not 0.0 < theta <= 1.0:
+        raise ConfigError("theta is the share forgotten at each step.", got=theta, expected="(0, 1]")
 
 
 def _check_sigma(sigma: float) -> None:
@@ -73,7 +143,7 @@ def _check_sigma(sigma: float) -> None:
         raise ConfigError("sigma is a standard deviation.", got=sigma, expected=">= 0 and finite")
 
 
-ActionNoise = GaussianNoise | OrnsteinUhlenbeck
+ActionNoise = GaussianNoise | OrnsteinUhlenbeck | CorrelatedNoise
 
 
 class NoisyExecution(Controller):
@@ -101,10 +171,10 @@ class NoisyExecution(Controller):
             raise CapabilityError(
                 "Additive noise needs a continuous action.",
                 got="a discrete action",
-                hint="use the DAgger mixture, which needs no distance between actions",
+                hint="use RandomExecution, or the DAgger mixture: they need no distance between actions",
             )
-        if not 0.0 <= clean_fraction <= 1.0:
-            raise ConfigError("clean_fraction is a share of episodes.", got=clean_fraction, expected="0 to 1")
+        _check_clean(clean_fraction)
+        self.remembers = controller.remembers
         self._controller = controller
         self._noise = noise
         self._clean_fraction = clean_fraction
@@ -146,7 +216,7 @@ class NoisyExecution(Controller):
         """Return the (B, A) noise of this step and which rows it applies to."""
         self._reach(rows)
         coin = streams.uniform() < self._clean_fraction
-        drawn = streams.normal(self._size) * self._noise.sigma
+        drawn = self._noise.scaled(streams.normal(self._size))
         past = self._value[rows]
         fresh: np.ndarray = np.isnan(past[:, 0])
         keep = self._noise.memory
@@ -168,3 +238,87 @@ class NoisyExecution(Controller):
         """Continue from what `state` returned."""
         self._value, self._clean = state["value"].copy(), state["clean"].copy()
         split_state(state, controller=self._controller)
+
+
+class RandomExecution(Controller):
+    """Executes another action than was intended in a share of the steps; the label stays what was intended.
+
+    The epsilon-greedy supervisor of DART's first version, for discrete actions. The other action is drawn
+    uniformly among those that were not intended, so that epsilon is the rate of disagreement itself.
+
+    Args:
+        controller: Usually an expert.
+        epsilon: Probability of another action, step by step.
+        action: Spec of the action.
+        clean_fraction: Probability that an episode is left undisturbed.
+
+    Raises:
+        CapabilityError: The action is continuous.
+    """
+
+    def __init__(
+        self, controller: Controller, *, epsilon: float, action: FeatureSpec, clean_fraction: float = 0.0
+    ) -> None:
+        if action.num_classes is None:
+            raise CapabilityError(
+                "Random execution needs a discrete action.",
+                got="a continuous action",
+                hint="use NoisyExecution",
+            )
+        if not 0.0 <= epsilon <= 1.0:
+            raise ConfigError("epsilon is a probability.", got=epsilon, expected="0 to 1")
+        _check_clean(clean_fraction)
+        self.remembers = controller.remembers
+        self._controller = controller
+        self._epsilon = epsilon
+        self._num_classes = action.num_classes
+        self._clean_fraction = clean_fraction
+        self._clean = np.zeros(0, dtype=np.int8)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Start `rows` afresh."""
+        self._controller.begin(rows)
+        self._clean = grown(self._clean, rows, fill=_UNDRAWN)
+        self._clean[rows] = _UNDRAWN
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Ask the wrapped controller, now and then execute something else, keep its label."""
+        intended = self._controller.act(observation, privileged, rows, generator.fork("controller"))
+        self._clean = grown(self._clean, rows, fill=_UNDRAWN)
+        # One call: successive calls would each continue the streams, which is right but easy to break.
+        coin, chance, which = generator.fork("noise").uniform(3).T
+        drawn = self._clean[rows]
+        self._clean[rows] = np.where(drawn == _UNDRAWN, coin < self._clean_fraction, drawn)
+        other = chance < self._epsilon
+        other &= self._clean[rows] == 0
+        # Classes 0 to K - 2, moved past the intended one.
+        drawn_class = (which * (self._num_classes - 1)).astype(np.int64)
+        drawn_class += drawn_class >= intended.action[:, 0]
+        action = np.where(other, drawn_class, intended.action[:, 0])[:, None].astype(intended.action.dtype)
+        return Decision(
+            action=action,
+            label=intended.label,
+            label_valid=intended.label_valid,
+            actor=np.where(self._clean[rows] == 0, Actor.NOISE, intended.actor).astype(np.uint8),
+            intervention=intended.intervention,
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return which rows are left undisturbed, and the memory of the wrapped controller."""
+        return {"clean": self._clean.copy(), **merge_states(controller=self._controller)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._clean = state["clean"].copy()
+        split_state(state, controller=self._controller)
+
+
+def _check_clean(clean_fraction: float) -> None:
+    if not 0.0 <= clean_fraction <= 1.0:
+        raise ConfigError("clean_fraction is a share of episodes.", got=clean_fraction, expected="0 to 1")

@@ -1,7 +1,7 @@
 """Which steps make batch number n: a pure function of (seed, n), so that resuming needs nothing but n."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.seeding import generator
@@ -58,3 +58,44 @@ class Sampler:
             missing -= len(part)
             epoch, place = epoch + 1, 0
         return np.concatenate(parts)
+
+
+class WeightedSampler:
+    """Draws steps in proportion to their weight: sources with fixed shares have these in every batch.
+
+    One step comes from each of B equal strips of the summed weight, steps of like weight side by side. So a
+    source with share p fills B p places of a batch, up to one, if its steps have a weight of their own;
+    drawing freely would scatter by sqrt(B p (1 - p)). Batch n is a pure function of (seed, n). There are no
+    epochs: rare steps of great weight are drawn often, others perhaps never.
+
+    Args:
+        steps: (M,) indices to draw from.
+        weight: (M,) positive.
+        batch_size: Steps in a batch.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        steps: Int64[np.ndarray, " M"],
+        weight: Shaped[np.ndarray, " M"],
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        if not len(steps) or batch_size < 1 or not (weight > 0).all():
+            raise DataError(
+                "A weighted sampler needs steps of positive weight and a batch size.",
+                got=f"{len(steps)} steps, batch size {batch_size}",
+            )
+        order = np.argsort(weight, kind="stable")
+        ladder = np.cumsum(weight[order], dtype=np.float64)
+        self.batch_size = batch_size
+        self._steps, self._ladder, self._seed = steps[order], ladder / ladder[-1], seed
+
+    def batch_indices(self, step: int) -> Int64[np.ndarray, " B"]:
+        """Return the steps of batch `step`, counted from 0."""
+        random = generator(self._seed, "weighted sampler", step)
+        height = (np.arange(self.batch_size) + random.random(self.batch_size)) / self.batch_size
+        place = np.searchsorted(self._ladder, height, side="right")
+        return self._steps[np.minimum(place, len(self._steps) - 1)]

@@ -14,6 +14,9 @@ from steadyhand.core.specs import EnvSpec
 Family = Literal["train", "validation", "test"]
 """Disjoint families of tracks, lighting, starts and seeds. Success figures are quoted on "test"."""
 
+ReturnRule = Literal["pursuit", "return"]
+"""How a displaced robot gets back; see `BatchEnv.displaced_action`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -134,6 +137,32 @@ class BatchEnv(ABC):
         """
         del rows
         raise self._lacks("modes (several right ways)", such_as="forks")
+
+    def rescue(self, rows: Int64[np.ndarray, " B"]) -> tuple[Start, ...]:
+        """Return starts that put each row back where its task can go on, as a helper at the roadside would."""
+        del rows
+        raise self._lacks("a rescue (a start where a failed row can go on)")
+
+    def displaced_action(
+        self,
+        rows: Int64[np.ndarray, " B"],
+        action: Float32[np.ndarray, "B A"],
+        *,
+        view_offset: Mapping[str, Float32[np.ndarray, " B"]],
+        lookahead: float,
+        rule: ReturnRule = "pursuit",
+    ) -> Float32[np.ndarray, "B A"]:
+        """Return the action that leads from a displaced pose back to where `action` goes from here.
+
+        Args:
+            rows: Which rows.
+            action: What is done at the present pose: the only knowledge of the path that is used.
+            view_offset: The displacement, as in `observe`.
+            lookahead: How far ahead the two meet [m].
+            rule: "pursuit": at the same place; "return": on the same path, in the same direction.
+        """
+        del rows, action, view_offset, lookahead, rule
+        raise self._lacks("labels for displaced views (displaced_action)")
 
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""

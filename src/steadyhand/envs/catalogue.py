@@ -11,8 +11,11 @@ from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.envs.linear.config import LinearConfig
+from steadyhand.envs.pendulum.config import PendulumConfig
+from steadyhand.envs.tabular.config import TabularConfig
 
-BuiltInConfig = CarConfig | ForksConfig | AvoidingConfig
+BuiltInConfig = CarConfig | ForksConfig | AvoidingConfig | PendulumConfig | TabularConfig | LinearConfig
 """Envs that come along."""
 
 EnvConfig = BuiltInConfig | GymnasiumConfig
@@ -50,6 +53,21 @@ BUILT_IN: tuple[Entry, ...] = (
         summary="a finger between six cylinders, as in D3IL: 24 modes",
         config=AvoidingConfig,
     ),
+    Entry(
+        env_id="pendulum",
+        summary="a pendulum to be swung up by a weak motor, as in CCIL: smooth or with jumps",
+        config=PendulumConfig,
+    ),
+    Entry(
+        env_id="tabular",
+        summary="small MDPs with exact costs: the 5 x 5 grid, cliffs, a tree, the tight example",
+        config=TabularConfig,
+    ),
+    Entry(
+        env_id="linear",
+        summary="a linear system that runs away without feedback, and its twin that does not",
+        config=LinearConfig,
+    ),
 )
 
 
@@ -57,8 +75,8 @@ def make(env_id: str, *, num_rows: int, **options: Any) -> BatchEnv:
     """Build a batched env by name.
 
     Args:
-        env_id: A built-in env ("car", "forks", "avoiding") or any Gymnasium id ("CartPole-v1",
-            "module:Name-v0").
+        env_id: A built-in env ("car", "forks", "avoiding", "pendulum", "tabular", "linear") or any Gymnasium
+            id ("CartPole-v1", "module:Name-v0").
         num_rows: Number of copies.
         options: Fields of the built-in env's config. For a Gymnasium id `max_episode_steps`, and the
             keyword arguments that `gymnasium.make` passes to the env.

@@ -1,9 +1,9 @@
 """Our envs as Gymnasium envs; importing this module registers them.
 
 After `import steadyhand.envs.gym` these work: `gymnasium.make("steadyhand/Car-v0")` and
-`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`, and likewise Forks-v0 and Avoiding-v0. The id
-"steadyhand.envs.gym:steadyhand/Car-v0" needs no import. Nothing else in steadyhand imports this module:
-Gymnasium is loaded only where it is used.
+`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`, and likewise Forks-v0, Avoiding-v0, Pendulum-v0,
+Tabular-v0 and Linear-v0. The id "steadyhand.envs.gym:steadyhand/Car-v0" needs no import. Nothing else in
+steadyhand imports this module: Gymnasium is loaded only where it is used.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from steadyhand.envs.base import BatchEnv, Family, Start
 from steadyhand.envs.catalogue import env_config
 from steadyhand.envs.spaces import feature_space, observation_space, pack
 
-for _name in ("Car", "Forks", "Avoiding"):
+for _name in ("Car", "Forks", "Avoiding", "Pendulum", "Tabular", "Linear"):
     gymnasium.register(
         id=f"steadyhand/{_name}-v0",
         entry_point="steadyhand.envs.gym:OneGym",

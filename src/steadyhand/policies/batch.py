@@ -91,6 +91,7 @@ class WindowSource:
         names = tuple(frames.observation) if features is None else features
         self._observation = {name: _Column(frames.observation[name], self.device) for name in names}
         self._actions = _Column(frames.expert_action, self.device)
+        self._frame_weight = frames.weight
         self._weight = _Column(frames.weight, self.device)
         self._one_weight = None
         if (frames.weight == 1.0).all():
@@ -99,6 +100,10 @@ class WindowSource:
         self._windower = Windower(frames, window)
         self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
         self._no_pad = torch.zeros(1, 1, dtype=torch.bool, device=self.device)
+
+    def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
+        """Return the training weights of steps."""
+        return self._frame_weight[steps]
 
     def batch(self, steps: Int64[np.ndarray, " B"]) -> Batch:
         """Return the windows around `steps`, which need not be among `self.steps`."""

@@ -228,13 +228,24 @@ class Policy(Trainable[Batch]):
         noise: Noise | None,
     ) -> Context:
         """Return the context of raw observation windows; `noise` switches augmentation on."""
+        inputs = self.normalised(observation, is_pad)
+        if self.config.input_noise > 0.0 and noise is not None and noise.augments:
+            for name, value in inputs.items():
+                if self._affine(name) is not None:
+                    inputs[name] = value + self.config.input_noise * noise.normal(*value.shape)
+        return self.encoder(inputs, is_pad, noise)
+
+    def normalised(
+        self, observation: Mapping[str, Shaped[Tensor, "B O ..."]], is_pad: Bool[Tensor, "B O"]
+    ) -> dict[str, Shaped[Tensor, "B O ..."]]:
+        """Return the features of raw observation windows as the encoder reads them, padding overwritten."""
         normalised: dict[str, Tensor] = {}
         for name in self.features:
             value, affine = observation[name], self._affine(name)
             if self.config.n_obs_steps > 1:
                 value = copy_pad(value, is_pad)
             normalised[name] = value if affine is None else affine(value)
-        return self.encoder(normalised, is_pad, noise)
+        return normalised
 
     def context_and_target(self, batch: Batch, noise: Noise | None) -> tuple[Context, Target]:
         """Return what the head's loss reads: padding overwritten, actions represented and normalised."""

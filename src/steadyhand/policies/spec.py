@@ -40,6 +40,8 @@ class PolicyConfig:
             them in order.
         history: "sliding": a chunk is predicted from the last `n_obs_steps` steps. "reset": from the steps
             since the history was last emptied, which is every `n_obs_steps` steps (robomimic's BC-RNN).
+        input_noise: Standard deviation of the Gaussian noise added to continuous observation features while
+            training, in normalised units (NoiseBC; docs/methods/noise-bc.md).
     """
 
     encoder: EncoderConfig = field(default_factory=StateMLP)
@@ -54,8 +56,11 @@ class PolicyConfig:
     state_feature: str = STATE
     state_dims: tuple[int, ...] = ()
     history: Literal["sliding", "reset"] = "sliding"
+    input_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        if not self.input_noise >= 0:
+            raise ConfigError("input_noise is a standard deviation.", got=self.input_noise, expected=">= 0")
         if self.n_obs_steps < 1:
             raise ConfigError("A policy observes at least the current step.", got=self.n_obs_steps)
         if not -self.n_obs_steps < self.chunk_start <= 0:

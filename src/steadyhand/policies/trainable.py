@@ -31,6 +31,12 @@ class LossRows:
     denominator: Float[Tensor, " B"]
     metrics: Mapping[str, Float[Tensor, " B"]] = field(default_factory=dict[str, Tensor])
 
+    def over(self, weight: Float[Tensor, " B"]) -> "LossRows":
+        """Return the rows with a weight taken out: they were drawn in proportion to it."""
+        return LossRows(
+            numerator=self.numerator / weight, denominator=self.denominator / weight, metrics=self.metrics
+        )
+
     def mean(self) -> Float[Tensor, ""]:
         """Return the weighted mean loss; 0 where nothing has weight."""
         return self.numerator.sum() / self.denominator.sum().clamp(min=_TINY)

@@ -30,7 +30,6 @@ from steadyhand.data.formats.video import write_mp4
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.car.env import Car
 from steadyhand.recipes.folder import versions
-from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.film import Film
@@ -69,11 +68,11 @@ class Contestant:
     note: str = ""
 
 
-def contestant(taught: Taught, learner: PolicyLearner, env: BatchEnv) -> Contestant:
+def contestant(taught: Taught, env: BatchEnv) -> Contestant:
     """Return a taught policy as a contestant."""
     return Contestant(
         name=taught.name,
-        controller=learner.controller(taught.folder, num_rows=env.num_rows),
+        controller=taught.learner.controller(taught.folder, num_rows=env.num_rows),
         labels=taught.labels,
         updates=taught.updates,
         train_wall_s=taught.wall_s,

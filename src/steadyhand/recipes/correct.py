@@ -4,11 +4,9 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import assert_never
 
 from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.seeding import derive
-from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
     Contestant,
@@ -23,8 +21,8 @@ from steadyhand.recipes.compare import (
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.runs import CorrectRun, NoiseConfig
-from steadyhand.recipes.teach import School, Taught
+from steadyhand.recipes.runs import CorrectRun, NoiseConfig, OfflineConfig
+from steadyhand.recipes.teach import School, Taught, title_of
 
 MAX_ROWS = 64
 
@@ -61,7 +59,7 @@ def correct(
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
     field_of = [Contestant(name="expert", controller=expert, kind="expert")]
-    field_of += [contestant(one, learner, env) for one in taught]
+    field_of += [contestant(one, env) for one in taught]
     outcomes = compete(
         env, field_of, starts, seed=derive(run.seed, "test"), num_films=run.num_videos, on_step=on_step
     )
@@ -91,17 +89,11 @@ def describe(policy: PolicyConfig) -> str:
 def _teach(run: CorrectRun, school: School, on_stage: Callable[[str], None]) -> list[Taught]:
     """Return the clone, if one is wanted, and then the corrected policy."""
     method, taught = run.method, list[Taught]()
-    if run.clone:
+    if run.clone and not (isinstance(method, OfflineConfig) and method.remedy is None):
         on_stage(f"Cloning: {method.num_labels} labels")
         taught.append(
             school.clone(num_labels=method.num_labels, num_episodes=method.num_episodes, family=method.family)
         )
-    match method:
-        case DaggerConfig():
-            on_stage(f"DAgger: {method.rounds} rounds of {method.labels_per_round} labels")
-            return [*taught, school.dagger(method)]
-        case NoiseConfig():
-            on_stage(f"Noise injection: {method.num_labels} clean labels")
-            return [*taught, school.noise(method)]
-        case _:
-            assert_never(method)
+    name = run.name or title_of(method)
+    on_stage(f"{name}: {method.num_labels} labels")
+    return [*taught, school.teach(method, name=name)]

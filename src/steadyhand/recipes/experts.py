@@ -17,10 +17,20 @@ from steadyhand.envs.car.env import Car
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.forks.env import Forks
+from steadyhand.envs.linear.config import LinearConfig
+from steadyhand.envs.linear.env import LinearSystem
+from steadyhand.envs.pendulum.config import PendulumConfig
+from steadyhand.envs.pendulum.env import Pendulum
+from steadyhand.envs.tabular.config import TabularConfig
+from steadyhand.envs.tabular.env import Tabular
 from steadyhand.experts.base import Expert
+from steadyhand.experts.delayed import Delayed, Labels
+from steadyhand.experts.linear import regulator
 from steadyhand.experts.network import WeightsExpert
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.experts.scripted import AvoidingDemonstrator, ForksDemonstrator
+from steadyhand.experts.swing_up import SwingUp
+from steadyhand.experts.tabular import DynamicProgramming
 from steadyhand.recipes.policies import open_policy
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.labelled import Labelled
@@ -35,6 +45,21 @@ class PurePursuitExpert:
     """
 
     lookahead: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedExpert:
+    """Pure pursuit that reacts late; see `experts.delayed`.
+
+    Attributes:
+        delay: Reaction time [steps].
+        lookahead: Look-ahead distance [m]; a late driver must look farther ahead.
+        labels: As it drives, or as it would wish in hindsight.
+    """
+
+    delay: int = 3
+    lookahead: float = 1.0
+    labels: Labels = "driven"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +87,35 @@ class AvoidingExpert:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SwingUpExpert:
+    """Swings the env pendulum up and balances it; see `experts.swing_up`.
+
+    Attributes:
+        gain: Torque for each unit of energy missing and of speed [s/J N m].
+        margin: Share of the region that can be held in which it balances rather than pumps.
+    """
+
+    gain: float = 1.0
+    margin: float = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicProgrammingExpert:
+    """Plays the best action of the env tabular; see `experts.tabular`.
+
+    Attributes:
+        discount: Weight of a reward one step later.
+    """
+
+    discount: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LqrExpert:
+    """Plays the best feedback for the env linear; see `experts.linear`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyExpert:
     """A saved policy as the expert.
 
@@ -72,7 +126,17 @@ class PolicyExpert:
     path: Path
 
 
-ExpertConfig = PurePursuitExpert | ForksExpert | AvoidingExpert | WeightsExpert | PolicyExpert
+ExpertConfig = (
+    PurePursuitExpert
+    | DelayedExpert
+    | ForksExpert
+    | AvoidingExpert
+    | SwingUpExpert
+    | DynamicProgrammingExpert
+    | LqrExpert
+    | WeightsExpert
+    | PolicyExpert
+)
 
 
 def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
@@ -83,10 +147,8 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
         SpecError: A network does not fit the env.
     """
     match config:
-        case PurePursuitExpert():
-            if not isinstance(env, Car):
-                raise _stranger("Pure pursuit", env)
-            return PurePursuit(env.config, lookahead=config.lookahead)
+        case PurePursuitExpert() | DelayedExpert():
+            return _on_the_car(config, env)
         case ForksExpert():
             if not isinstance(env, Forks):
                 raise _stranger("The scripted expert of forks", env)
@@ -95,6 +157,12 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
             if not isinstance(env, Avoiding):
                 raise _stranger("The scripted expert of avoiding", env)
             return AvoidingDemonstrator(env.config, spread=config.spread)
+        case SwingUpExpert():
+            if not isinstance(env, Pendulum):
+                raise _stranger("The swing-up expert", env)
+            return SwingUp(env.config, gain=config.gain, margin=config.margin)
+        case DynamicProgrammingExpert() | LqrExpert():
+            return _solved(config, env)
         case WeightsExpert():
             expert = config.build(env.spec.action)
             _try(expert, env.spec)
@@ -105,6 +173,30 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
             )
         case _:
             assert_never(config)
+
+
+def _solved(config: DynamicProgrammingExpert | LqrExpert, env: BatchEnv) -> Controller:
+    """Return the expert of an env whose best actions can be computed."""
+    match config:
+        case DynamicProgrammingExpert():
+            if not isinstance(env, Tabular):
+                raise _stranger("Dynamic programming", env)
+            return DynamicProgramming(env.mdp, discount=config.discount)
+        case LqrExpert():
+            if not isinstance(env, LinearSystem):
+                raise _stranger("The linear-quadratic regulator", env)
+            return regulator(env.config)
+        case _:
+            assert_never(config)
+
+
+def _on_the_car(config: PurePursuitExpert | DelayedExpert, env: BatchEnv) -> Controller:
+    if not isinstance(env, Car):
+        raise _stranger("Pure pursuit", env)
+    driver = PurePursuit(env.config, lookahead=config.lookahead)
+    if isinstance(config, DelayedExpert):
+        return Delayed(driver, delay=config.delay, labels=config.labels)
+    return driver
 
 
 def _try(expert: Expert, spec: EnvSpec) -> None:
@@ -133,6 +225,12 @@ def default_expert(env: EnvConfig) -> ExpertConfig | None:
             return ForksExpert()
         case AvoidingConfig():
             return AvoidingExpert()
+        case PendulumConfig():
+            return SwingUpExpert()
+        case TabularConfig():
+            return DynamicProgrammingExpert()
+        case LinearConfig():
+            return LqrExpert()
         case _:
             return None
 
@@ -141,7 +239,8 @@ def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:
     """Read an expert from the command line.
 
     Args:
-        text: "auto", "pure-pursuit", "scripted" (forks, avoiding), a file of weights or a policy folder.
+        text: "auto", "pure-pursuit", "scripted" (forks, avoiding, pendulum), a file of weights or a
+            policy folder.
         env: The env that it is to act in.
 
     Raises:

@@ -5,18 +5,25 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.specs import EnvSpec
+from steadyhand.correction.marks import Marks, check_marks
 from steadyhand.data.episode import Episode
 from steadyhand.data.frames import Frames
 from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.contract import EXPLICIT
+from steadyhand.policies.heads.energy import Energy
+from steadyhand.policies.heads.judging import JudgedHead, Judging
+from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy, PolicyConfig, PolicySpec
 from steadyhand.rollout.executors import RecedingHorizon
@@ -51,8 +58,24 @@ def fitted(
     return built, result
 
 
+def marked(
+    frames: Frames, episodes: Sequence[Episode], marks: Sequence[Marks] | None
+) -> tuple[Frames, Int64[np.ndarray, " N"] | None]:
+    """Return frames with the weights of `marks`, and the kind of each step if any of them names one."""
+    if marks is None:
+        return frames, None
+    check_marks(episodes, marks)
+    weight = np.concatenate([one.weight for one in marks]).astype(np.float32)
+    kind = None
+    if any(one.kind is not None for one in marks):
+        kind = np.concatenate(
+            [np.full(len(one.weight), EXPLICIT) if one.kind is None else one.kind for one in marks]
+        )
+    return replace(frames, weight=weight), kind
+
+
 class PolicyLearner:
-    """Fits policies of one configuration to growing sets of episodes; see `correction.dagger.Learner`.
+    """Fits policies of one configuration to growing sets of episodes; see `correction.rounds.Learner`.
 
     Args:
         spec: What the env offers; the policy sees the features that its configuration names.
@@ -75,24 +98,68 @@ class PolicyLearner:
         self._training = training
         self._progress = progress
 
+    @property
+    def policy_spec(self) -> PolicySpec:
+        """What its policies are made for."""
+        return self._policy_spec
+
+    @property
+    def policy_config(self) -> PolicyConfig:
+        """What its policies are made of."""
+        return self._policy
+
+    def with_policy(self, policy: PolicyConfig) -> "PolicyLearner":
+        """Return a learner that differs in the policy alone."""
+        return PolicyLearner(self._env_spec, policy=policy, training=self._training, progress=self._progress)
+
+    def with_input_noise(self, sigma: float) -> "PolicyLearner":
+        """Return a learner whose policies see disturbed inputs while they are trained (NoiseBC)."""
+        return self.with_policy(replace(self._policy, input_noise=sigma))
+
+    def judging(self) -> "PolicyLearner":
+        """Return a learner whose head also learns from what was and what was not objected to (EIL).
+
+        Raises:
+            ConfigError: The head has no score for an action that it did not choose.
+        """
+        head = self._policy.head
+        if isinstance(head, Judging | Primitives | Energy):
+            return self
+        if not isinstance(head, JudgedHead):
+            raise ConfigError(
+                "EIL needs a head that can score any action.",
+                got=type(head).__name__,
+                available=[kind.__name__ for kind in get_args(JudgedHead)],
+                hint="Primitives and Energy are made for it; the others are wrapped in Judging",
+            )
+        return self.with_policy(replace(self._policy, head=Judging(head=head)))
+
     def frames(self, episodes: Sequence[Episode]) -> Frames:
         """Lay the episodes end to end, with the features that the policy sees."""
         return Frames.from_episodes(
             episodes, observation_spec=self._observation, action_spec=self._env_spec.action
         )
 
-    def fit(self, episodes: Sequence[Episode], *, folder: Path, seed: int, warm_start: Path | None) -> None:
+    def fit(
+        self,
+        episodes: Sequence[Episode],
+        *,
+        folder: Path,
+        seed: int,
+        warm_start: Path | None,
+        marks: Sequence[Marks] | None = None,
+    ) -> None:
         """Train, or continue training, and leave the policy in `folder`; nothing to do if it is there."""
         if (folder / "policy").is_dir():
             return
-        frames = self.frames(episodes)
+        frames, kind = marked(self.frames(episodes), episodes, marks)
         if warm_start is None:
             policy = Policy.build(self._policy, self._policy_spec, seed=seed)
-            source = WindowSource(frames, policy.window)
+            source = WindowSource(frames, policy.window, kind=kind)
             policy.fit_statistics(frames, source.steps)
         else:
             policy = load_policy(warm_start / "policy")
-            source = WindowSource(frames, policy.window)
+            source = WindowSource(frames, policy.window, kind=kind)
         fit(
             policy,
             source,
@@ -106,6 +173,23 @@ class PolicyLearner:
     def controller(self, folder: Path, *, num_rows: int) -> Controller:
         """Return the policy in `folder` as a controller that answers as its class does."""
         return RecedingHorizon(load_policy(folder / "policy"), num_rows=num_rows)
+
+    def policy(self, folder: Path) -> Policy:
+        """Return the policy in `folder`."""
+        return load_policy(folder / "policy")
+
+    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        """Return the policy's mode at every recorded observation, (T, A) for each episode."""
+        policy = self.policy(folder).eval()
+        frames = self.frames(episodes)
+        everything = replace(frames, weight=np.ones(len(frames), dtype=np.float32))
+        source = WindowSource(everything, policy.window, features=policy.features)
+        parts: list[np.ndarray] = []
+        for first in range(0, len(frames), EVALUATION_BATCH):
+            batch = source.batch(source.steps[first : first + EVALUATION_BATCH])
+            chunk = policy.predict_chunk(batch.observation, batch.obs_is_pad)
+            parts.append(chunk[:, 0].cpu().numpy())
+        return np.split(np.concatenate(parts), frames.episode_ends[:-1])
 
     def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
         """Return the mean loss of the policy in `folder` over all labels of `episodes`."""

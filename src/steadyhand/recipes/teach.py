@@ -1,20 +1,29 @@
-"""Teach a policy in an env by cloning, by clean-label noise injection, or by DAgger, on equal terms."""
+"""Teach a policy in an env by any remedy, on equal terms."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import assert_never
 
 from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
+from steadyhand.correction.burden import Burden
+from steadyhand.correction.ccil import CcilConfig, LabelGeometry, corrective_labels
 from steadyhand.correction.collect import collect
-from steadyhand.correction.dagger import DaggerConfig, DaggerResult, RoundRecord, dagger
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.dart import DartConfig
+from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.noise import NoisyExecution
+from steadyhand.correction.rounds import RoundRecord, RoundsConfig, RoundsResult, teach_in_rounds
+from steadyhand.correction.view_config import AlvinnViews, SideCameras
+from steadyhand.correction.views import collect_with_views
+from steadyhand.correction.weighting import EilMarks
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.runs import NoiseConfig
+from steadyhand.recipes.runs import InputNoise, MethodConfig, NoiseConfig, OfflineConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +36,10 @@ class Taught:
         labels: Expert labels that were asked for it, those of rounds after the returned one included.
         updates: Gradient updates of this policy; earlier iterates not counted.
         wall_s: Time of collecting and training [s].
-        rounds: Rounds of DAgger, otherwise None.
+        burden: What collecting cost.
+        learner: Opens the policy: a remedy may have changed the head.
+        rounds: Rounds of an interactive remedy, otherwise None.
+        geometry: Where CCIL's labels lie, otherwise None.
         note: A remark for the table.
     """
 
@@ -36,7 +48,10 @@ class Taught:
     labels: int
     updates: int
     wall_s: float
-    rounds: DaggerResult | None = None
+    learner: PolicyLearner
+    burden: Burden = field(default_factory=Burden)
+    rounds: RoundsResult | None = None
+    geometry: LabelGeometry | None = None
     note: str = ""
 
 
@@ -60,21 +75,53 @@ class School:
     folder: Path
     seed: int
 
+    def teach(
+        self,
+        method: MethodConfig,
+        *,
+        key: str = "",
+        name: str = "",
+        initial: tuple[Episode, ...] = (),
+        on_round: Callable[[RoundRecord], None] | None = None,
+    ) -> Taught:
+        """Teach one policy; what is already in its folder is not done again.
+
+        Args:
+            method: The remedy.
+            key: Name of its folder; made from the method if empty.
+            name: Name for tables; likewise.
+            initial: Demonstrations to start from; only for interactive remedies.
+            on_round: Called after each round of an interactive remedy.
+
+        Raises:
+            SteadyhandError: Env, policy class and remedy do not fit together.
+        """
+        began = time.perf_counter()
+        key = key or key_of(method)
+        name = name or title_of(method)
+        if isinstance(method, RoundsConfig):
+            taught = self._in_rounds(method, key, name, initial, on_round)
+        else:
+            taught = self._offline(method, key, name)
+        return replace(taught, wall_s=self._wall(key, began))
+
     def clone(self, *, num_labels: int, num_episodes: int, family: Family = "train") -> Taught:
         """Behaviour cloning of expert demonstrations."""
-        return self._offline(
-            "cloning", self.expert, num_labels=num_labels, num_episodes=num_episodes, family=family
-        )
+        return self.teach(OfflineConfig(num_labels=num_labels, num_episodes=num_episodes, family=family))
 
     def noise(self, config: NoiseConfig) -> Taught:
         """Behaviour cloning of demonstrations whose executed actions were disturbed, with clean labels."""
-        return self._offline(
-            "noise injection",
-            self.disturbed(config),
-            num_labels=config.num_labels,
-            num_episodes=config.num_episodes,
-            family=config.family,
-        )
+        return self.teach(config)
+
+    def dagger(
+        self,
+        config: DaggerConfig,
+        *,
+        initial: tuple[Episode, ...] = (),
+        on_round: Callable[[RoundRecord], None] | None = None,
+    ) -> Taught:
+        """DAgger; see `correction.dagger`."""
+        return self.teach(config, initial=initial, on_round=on_round)
 
     def disturbed(self, config: NoiseConfig) -> NoisyExecution:
         """Return the expert with its execution disturbed; raises CapabilityError for discrete actions."""
@@ -85,63 +132,92 @@ class School:
             clean_fraction=config.clean_fraction,
         )
 
-    def dagger(
+    def _in_rounds(
         self,
-        config: DaggerConfig,
-        *,
-        initial: tuple[Episode, ...] = (),
-        on_round: Callable[[RoundRecord], None] | None = None,
+        config: RoundsConfig,
+        key: str,
+        name: str,
+        initial: tuple[Episode, ...],
+        on_round: Callable[[RoundRecord], None] | None,
     ) -> Taught:
-        """DAgger; see `correction.dagger`."""
-        began = time.perf_counter()
-        result = dagger(
+        learner = self.learner
+        if isinstance(config, GatedConfig) and isinstance(config.weighting, EilMarks):
+            learner = learner.judging()
+        result = teach_in_rounds(
             self.env,
             self.expert,
-            self.learner,
+            learner,
             config=config,
-            folder=self.folder / "dagger",
+            folder=self.folder / key,
             seed=self.seed,
             initial=initial,
             on_round=None if on_round is None else lambda record, _: on_round(record),
         )
         return Taught(
-            name="DAgger",
+            name=name,
             folder=result.best_folder,
             labels=result.queries,
             updates=self.updates,
-            wall_s=self._wall("dagger", began),
+            wall_s=0.0,
+            learner=learner,
+            burden=result.burden,
             rounds=result,
             note=f"round {result.best} of {config.rounds}, chosen on validation starts",
         )
 
-    def _offline(
-        self, name: str, controller: Controller, *, num_labels: int, num_episodes: int, family: Family
-    ) -> Taught:
-        began = time.perf_counter()
-        key = name.split(maxsplit=1)[0]
+    def _offline(self, method: OfflineConfig | NoiseConfig, key: str, name: str) -> Taught:
         here = self.folder / key
         episodes = self.learner.read(here / "episodes")
         if episodes is None:
-            episodes = collect(
-                self.env,
-                controller,
-                self.env.starts(
-                    family, num_episodes + num_labels, seed=derive(self.seed, "starts", 1) % 2**31
-                ),
-                source="demonstration",
-                seed=derive(self.seed, "collect", key),
-                num_labels=num_labels,
-                num_rows=num_episodes,
-                max_steps=-(-num_labels // num_episodes),
-            )
+            episodes = self._collect(method, key)
             self.learner.write(episodes, here / "episodes")
-        self.learner.fit(episodes, folder=here, seed=derive(self.seed, "fit", key), warm_start=None)
+        learner, labels, geometry = self.learner, list[Episode](), None
+        remedy = method.remedy if isinstance(method, OfflineConfig) else None
+        if isinstance(remedy, InputNoise):
+            learner = learner.with_input_noise(remedy.sigma)
+        if isinstance(remedy, CcilConfig):
+            spec, seed = learner.policy_spec, derive(self.seed, "ccil", key)
+            labels, geometry = corrective_labels(episodes, spec, remedy, seed=seed)
+        learner.fit([*episodes, *labels], folder=here, seed=derive(self.seed, "fit", key), warm_start=None)
         return Taught(
             name=name,
             folder=here,
-            labels=sum(episode.num_labels for episode in episodes),
+            labels=sum(episode.num_labels for episode in episodes if episode.branch is None),
             updates=self.updates,
-            wall_s=self._wall(key, began),
+            wall_s=0.0,
+            learner=learner,
+            burden=Burden.of(episodes),
+            geometry=geometry,
+        )
+
+    def _collect(self, method: OfflineConfig | NoiseConfig, key: str) -> list[Episode]:
+        """Return demonstrations, disturbed or with displaced views."""
+        spares = method.num_episodes + method.num_labels
+        starts = self.env.starts(method.family, spares, seed=derive(self.seed, "starts", 1) % 2**31)
+        views = method.remedy if isinstance(method, OfflineConfig) else None
+        seed = derive(self.seed, "collect", key)
+        max_steps = -(-method.num_labels // method.num_episodes)
+        if isinstance(views, AlvinnViews | SideCameras):
+            return collect_with_views(
+                self.env,
+                self.expert,
+                starts,
+                config=views,
+                source="demonstration",
+                seed=seed,
+                num_labels=method.num_labels,
+                num_rows=method.num_episodes,
+                max_steps=max_steps,
+            )
+        return collect(
+            self.env,
+            self.disturbed(method) if isinstance(method, NoiseConfig) else self.expert,
+            starts,
+            source="demonstration",
+            seed=seed,
+            num_labels=method.num_labels,
+            num_rows=method.num_episodes,
+            max_steps=max_steps,
         )
 
     def _wall(self, key: str, began: float) -> float:
@@ -150,3 +226,37 @@ class School:
         if not path.is_file():
             write_json(path, {"wall_s": time.perf_counter() - began})
         return float(read_json(path)["wall_s"])
+
+
+def key_of(method: MethodConfig) -> str:
+    """Return the name of a method's folder; two settings of one method need names of their own."""
+    match method:
+        case OfflineConfig():
+            return "cloning" if method.remedy is None else type(method.remedy).__name__.lower()
+        case NoiseConfig():
+            return "noise"
+        case DaggerConfig():
+            return "dagger"
+        case DartConfig():
+            return "dart"
+        case GatedConfig():
+            return type(method.gate).__name__.lower()
+        case _:
+            assert_never(method)
+
+
+def title_of(method: MethodConfig) -> str:
+    """Return a method's name for tables, where a caller has none."""
+    match method:
+        case OfflineConfig():
+            return "cloning" if method.remedy is None else type(method.remedy).__name__.removesuffix("Config")
+        case NoiseConfig():
+            return "noise injection"
+        case DaggerConfig():
+            return "DAgger"
+        case DartConfig():
+            return "DART"
+        case GatedConfig():
+            return f"DAgger behind {type(method.gate).__name__}"
+        case _:
+            assert_never(method)

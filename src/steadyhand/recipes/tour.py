@@ -12,7 +12,8 @@ from typing import Literal, assert_never
 from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
-from steadyhand.correction.dagger import DaggerConfig, RoundRecord
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.rounds import RoundRecord
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.policies.encoders.image import FlatImage
@@ -115,7 +116,7 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)
     field_of = [Contestant(name="expert", controller=expert, kind="expert")]
-    field_of += [contestant(one, taught.learner, env) for one in taught.methods]
+    field_of += [contestant(one, env) for one in taught.methods]
     seed = derive(run.seed, "test")
     outcomes = compete(env, field_of, starts, seed=seed, num_films=run.num_films, on_step=watch.rollout)
     evaluations = [outcome.evaluation for outcome in outcomes]

@@ -85,6 +85,11 @@ class EpisodeRecorder:
         """Finished episodes, in the order of their starts; empty with a sink."""
         return [self._done[number] for number in sorted(self._done)]
 
+    @property
+    def numbers(self) -> list[int]:
+        """Position in the list of starts of each of `episodes`, in the same order."""
+        return sorted(self._done)
+
     def __call__(self, event: StepEvent) -> None:
         """Record one step of every living row; rows beyond the label budget are dropped."""
         keep = self._within_budget(event.decision)

@@ -22,6 +22,7 @@ NO_GRADIENT: dict[str, str] = {
     "ActHead.net.decoder.0.attention.value.weight": _ZERO_QUERIES,
     "ActHead.net.decoder.0.attention.out.weight": _ZERO_QUERIES,
     "ActHead.net.decoder.0.attention_norm.weight": _ZERO_QUERIES,
+    "EnergyHead.offset": "labels compare scores with each other; only judged steps say how low is good",
 }
 """Class name of an encoder or head, a dot, parameter name -> why it gets no gradient."""
 

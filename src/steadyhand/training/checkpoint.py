@@ -16,13 +16,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from steadyhand.core.codec import read_json, to_data, write_json
 from steadyhand.core.errors import ArtifactError, ConfigError
 from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of
+from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.optim import Ema
 
@@ -50,7 +50,7 @@ class Checkpoints:
         folder: Path,
         *,
         module: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: AdamW,
         ema: Ema | None,
         config: TrainConfig,
         fingerprint: str,

@@ -6,6 +6,7 @@ from typing import Literal
 from steadyhand.core.errors import ConfigError
 
 Schedule = Literal["cosine", "linear", "constant"]
+Sampling = Literal["epochs", "weight"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,9 @@ class TrainConfig:
         validation_every: Steps between validations and evaluations, also done at the end; 0 means only there.
         checkpoint_every: Steps between checkpoints, also made at the end; 0 means only there.
         log_every: Steps between lines in metrics.jsonl.
+        sampling: "epochs" draws every step once an epoch and weights its loss; "weight" draws it in
+            proportion to its weight instead, so that each batch holds every source in its share. The
+            objective is the same; where few steps carry much of the weight, the gradient is quieter.
         seed: Of the order of the data and of the noise.
         num_threads: Threads of torch.
         compile: Compile the nets with torch.compile, which takes tens of seconds at first and pays off in
@@ -79,6 +83,7 @@ class TrainConfig:
     seed: int = 0
     num_threads: int = 1
     compile: bool = False
+    sampling: Sampling = "epochs"
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "batch_size", "log_every", "num_threads"):

@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
-from steadyhand.core.errors import SteadyhandError
-from steadyhand.data.sampler import Sampler
+from steadyhand.core.errors import ConfigError, SteadyhandError
+from steadyhand.data.sampler import Sampler, WeightedSampler
 from steadyhand.policies.threads import use_threads
 from steadyhand.policies.trainable import Trainable
 from steadyhand.training.checkpoint import Checkpoints
@@ -22,7 +23,7 @@ from steadyhand.training.config import TrainConfig
 from steadyhand.training.metrics import Bar, Line, Metrics
 from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
 from steadyhand.training.prepare import prepare
-from steadyhand.training.source import Source, StepNoise, device_of
+from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of
 
 BatchT = TypeVar("BatchT")
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
@@ -119,7 +120,7 @@ class _Loop(Generic[BatchT]):
         self._folder = folder
         self._validation = validation
         self._evaluate = evaluate
-        self._sampler = Sampler(train.steps, batch_size=config.batch_size, seed=config.seed)
+        self._sampler = _sampler(train, config)
         self._noise = StepNoise(config.seed, "noise", device=device_of(trainable))
         self._optimizer = adamw(trainable, config)
         self._parameters = [p for p in trainable.parameters() if p.requires_grad]
@@ -162,8 +163,10 @@ class _Loop(Generic[BatchT]):
     def _step(self, step: int) -> None:
         """Take gradient step `step`, counted from 0, without waiting for the device."""
         config = self._config
-        batch = self._train.batch(self._sampler.batch_indices(step))
-        loss = self._nets.run(lambda: self._gradients(batch, step))
+        drawn = self._sampler.batch_indices(step)
+        batch = self._train.batch(drawn)
+        weight = self._weight_of(drawn)
+        loss = self._nets.run(lambda: self._gradients(batch, step, weight))
         if config.clip_norm is not None:
             self._norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
         set_learning_rate(self._optimizer, config, step)
@@ -172,9 +175,17 @@ class _Loop(Generic[BatchT]):
             self._ema.update(step)
         self._losses.append(loss)
 
-    def _gradients(self, batch: BatchT, step: int) -> Tensor:
+    def _weight_of(self, drawn: Int64[np.ndarray, " B"]) -> Tensor | None:
+        """Return what a step was drawn in proportion to; None where all are drawn alike."""
+        if self._config.sampling == "epochs":
+            return None
+        assert isinstance(self._train, WeightedSource)
+        return torch.from_numpy(self._train.weight_of(drawn)).to(device_of(self._trainable))
+
+    def _gradients(self, batch: BatchT, step: int, weight: Tensor | None) -> Tensor:
         """Put the gradients of a batch into the parameters and return its loss."""
         rows = self._trainable.loss_rows(batch, self._noise.at(step))
+        rows = rows if weight is None else rows.over(weight)
         self._metrics = rows.metrics
         loss = rows.mean()
         for parameter in self._parameters:
@@ -264,3 +275,21 @@ class _Loop(Generic[BatchT]):
             config=self._config,
             fingerprint=f"{len(steps)} steps, crc32 {zlib.crc32(steps.tobytes()):08x}",
         )
+
+
+def _sampler(train: Source[BatchT], config: TrainConfig) -> Sampler | WeightedSampler:
+    """Return what chooses the steps of each batch.
+
+    Raises:
+        ConfigError: Steps are to be drawn by their weight, and the source has none.
+    """
+    if config.sampling == "epochs":
+        return Sampler(train.steps, batch_size=config.batch_size, seed=config.seed)
+    if not isinstance(train, WeightedSource):
+        raise ConfigError(
+            "This training source cannot be sampled by weight.",
+            got=type(train).__name__,
+            hint='train with sampling="epochs"',
+        )
+    weight = train.weight_of(train.steps)
+    return WeightedSampler(train.steps, weight, batch_size=config.batch_size, seed=config.seed)

@@ -3,14 +3,14 @@
 import math
 from typing import assert_never
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import EmaConfig, TrainConfig
 
 
-def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def adamw(module: nn.Module, config: TrainConfig) -> AdamW:
     """Return AdamW, one fused kernel a step, over the parameters that are not frozen.
 
     Parameters with the same settings form one group, whose peak learning rate is its "base_lr"; where no
@@ -20,19 +20,16 @@ def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(_settings(module, name, config), []).append(parameter)
-    return torch.optim.AdamW(
+    return AdamW(
         [
             {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
-        ]
-        or [{"params": [], "base_lr": config.learning_rate}],  # a module in closed form
-        lr=config.learning_rate,
+        ],
         betas=config.betas,
-        fused=True,
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> None:
+def set_learning_rate(optimizer: AdamW, config: TrainConfig, step: int) -> None:
     """Give every group the learning rate of gradient step `step`, counted from 0."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, step, peak=group["base_lr"])

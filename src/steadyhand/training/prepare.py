@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from steadyhand.core.seeding import derive
 from steadyhand.data.sampler import Sampler
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.trainable import Trainable
+from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.source import Source, StepNoise, device_of
 
@@ -41,10 +41,11 @@ def prepare(trainable: Trainable[BatchT], train: Source[BatchT], config: TrainCo
         frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
         for parameter in frozen:
             parameter.requires_grad_(True)  # noqa: FBT003
-        optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=0.0, fused=True)
+        group = {"params": list(module.parameters()), "lr": learning_rate, "weight_decay": 0.0}
+        optimizer = AdamW([group], betas=(0.9, 0.999))
         for step in range(num_steps):
             value = loss(train.batch(sampler.batch_indices(step)), noise.at(step))
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             value.backward()
             optimizer.step()
         for parameter in frozen:

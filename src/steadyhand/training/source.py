@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import nn
 
 from steadyhand.core.seeding import derive
@@ -24,6 +24,15 @@ class Source(Protocol[Batch_co]):
 
     def batch(self, steps: Int64[np.ndarray, " B"]) -> Batch_co:
         """Return the batch around `steps`."""
+        ...
+
+
+@runtime_checkable
+class WeightedSource(Protocol):
+    """Training data that know what each step is worth."""
+
+    def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
+        """Return the weights of steps."""
         ...
 
 

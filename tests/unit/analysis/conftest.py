@@ -13,7 +13,7 @@ from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
 from steadyhand.analysis.report import make_report
 from steadyhand.analysis.results import Fact, PolicyResult, Report, Rounds, Wording, summarise
-from steadyhand.correction.dagger import RoundRecord
+from steadyhand.correction.rounds import RoundRecord
 
 CONTROL_DT, STEPS, STARTS, HALF_ROAD = 0.05, 1200, 64, 0.3
 

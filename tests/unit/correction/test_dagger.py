@@ -12,6 +12,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.specs import STATE
 from steadyhand.correction.dagger import DaggerConfig, dagger
+from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import Exponential
 from steadyhand.data.episode import Episode, demonstration
 
@@ -36,7 +37,15 @@ class Line:
         if self.die_at == (what, sum(call[0] == what for call in self.calls)):
             raise KeyboardInterrupt
 
-    def fit(self, episodes: Sequence[Episode], *, folder: Path, seed: int, warm_start: Path | None) -> None:
+    def fit(
+        self,
+        episodes: Sequence[Episode],
+        *,
+        folder: Path,
+        seed: int,
+        warm_start: Path | None,
+        marks: Sequence[Marks] | None = None,
+    ) -> None:
         self._maybe_die("fit")
         x, y = self._xy(episodes)
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +59,10 @@ class Line:
 
     def controller(self, folder: Path, *, num_rows: int) -> Controller:
         return Gain(json.loads((folder / "line.json").read_text())["k"])
+
+    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        k = json.loads((folder / "line.json").read_text())["k"]
+        return [(k * episode.observation[STATE]).astype(np.float32) for episode in episodes]
 
     def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
         x, y = self._xy(episodes)
@@ -113,7 +126,7 @@ def test_online_loss_and_regret_are_those_of_the_definition(tmp_path):
 
 def test_the_returned_iterate_is_the_best_by_validation_and_not_the_last(tmp_path):
     class Spoilt(Line):
-        def fit(self, episodes, *, folder, seed, warm_start):
+        def fit(self, episodes, *, folder, seed, warm_start, marks=None):
             super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start)
             if folder.name != "round-02":
                 (folder / "line.json").write_text(json.dumps({"k": 3.0}))

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from steadyhand.core.errors import SpecError
+from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.envs.car import Camera, Car, CarConfig, Lidar
 from steadyhand.envs.car.retina import GREY_SKY, SKY
 from steadyhand.envs.car.track import load_track
@@ -69,6 +69,34 @@ def test_lidar_is_zero_off_the_road_and_capped():
     assert env.observe(rows)["observation.environment_state"].max() == np.float32(0.5)
     away = {"lateral": np.full(4, 0.5, dtype=np.float32)}
     assert (env.observe(rows, view_offset=away)["observation.environment_state"] == 0).all()
+
+
+def test_scan_is_the_lidar_with_speed_and_a_collision_flag():
+    env, rows = placed(3, observation=("scan",), action="steering_speed")
+    only, _ = placed(3, observation=("lidar",), action="steering_speed")
+    name = "observation.environment_state"
+    assert env.spec.observation[name].shape == (62,)
+    assert env.spec.observation[name].names[60:] == ("speed", "collided")
+    command = np.array([[0.0, 1.0], [1.0, 1.0], [-1.0, 1.0]], dtype=np.float32)
+    ended = np.zeros(3, dtype=bool)
+    while not ended.all():
+        some = rows[~ended]
+        for one in (env, only):
+            result = one.step(command[some], some)
+        seen = env.observe(rows)[name]
+        env.spec.observation[name].check(seen, name=name)
+        np.testing.assert_array_equal(seen[:, :60], only.observe(rows)[name])
+        np.testing.assert_array_equal(seen[:, 60], env.privileged(rows)["privileged.speed"][:, 0])
+        ended[some] = result.terminated
+        np.testing.assert_array_equal(seen[:, 61], ended)
+    away = {"lateral": np.full(3, 0.5, dtype=np.float32)}
+    env.reset(env.starts("test", 3), rows)
+    assert (env.observe(rows, view_offset=away)[name][:, 61] == 1).all()
+
+
+def test_scan_and_lidar_share_a_feature():
+    with pytest.raises(ConfigError, match="share a feature"):
+        CarConfig(observation=("scan", "lidar"))
 
 
 @pytest.mark.parametrize(

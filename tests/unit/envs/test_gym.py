@@ -87,8 +87,8 @@ def test_envs_package_does_not_load_gymnasium():
     assert done.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize("name", ["Forks", "Avoiding"])
-def test_gymnasium_accepts_the_point_envs(name):
+@pytest.mark.parametrize("name", ["Forks", "Avoiding", "Pendulum", "Tabular"])
+def test_gymnasium_accepts_the_small_envs(name):
     env = gymnasium.make(f"steadyhand/{name}-v0", render_mode="rgb_array")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(infinity|not within|skip_render_check|normalized).*")

@@ -4,12 +4,16 @@ import pytest
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.envs.catalogue import env_config
+from steadyhand.experts.linear import LinearFeedback
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.experts.scripted import AvoidingDemonstrator, ForksDemonstrator
+from steadyhand.experts.swing_up import SwingUp
+from steadyhand.experts.tabular import DynamicProgramming
 from steadyhand.recipes.experts import (
     AvoidingExpert,
     ForksExpert,
     PurePursuitExpert,
+    SwingUpExpert,
     build_expert,
     default_expert,
     expert_from_text,
@@ -19,6 +23,7 @@ OWN = {
     "car": (PurePursuitExpert(), PurePursuit),
     "forks": (ForksExpert(), ForksDemonstrator),
     "avoiding": (AvoidingExpert(), AvoidingDemonstrator),
+    "pendulum": (SwingUpExpert(), SwingUp),
 }
 
 
@@ -38,6 +43,18 @@ def test_options_reach_the_expert():
     assert (expert.left_share, expert.spread, expert.config.late) == (0.3, 0.02, True)
 
 
+def test_the_experts_that_are_computed_solve_their_env():
+    grid = env_config("tabular", slip=0.0)
+    planner = build_expert(default_expert(grid), grid.build(1))
+    assert isinstance(planner, DynamicProgramming)
+    assert planner.plan.value[0].max() == 10.0
+    regulator = build_expert(default_expert(env_config("linear")), env_config("linear").build(1))
+    assert isinstance(regulator, LinearFeedback)
+    for name, other in (("tabular", "linear"), ("linear", "tabular")):
+        with pytest.raises(CapabilityError, match=f"got: +'?{other}"):
+            build_expert(default_expert(env_config(name)), env_config(other).build(1))
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_an_expert_refuses_other_envs(name):
     for other in set(OWN) - {name}:
@@ -45,9 +62,10 @@ def test_an_expert_refuses_other_envs(name):
             build_expert(OWN[name][0], env_config(other).build(1))
 
 
-def test_scripted_is_the_name_of_those_with_modes():
+def test_scripted_is_the_name_of_those_written_for_one_env():
     assert expert_from_text("scripted", env_config("forks")) == ForksExpert()
     assert expert_from_text("scripted", env_config("avoiding")) == AvoidingExpert()
+    assert expert_from_text("scripted", env_config("pendulum")) == SwingUpExpert()
     for name in ("car", "CartPole-v1"):
         with pytest.raises(CapabilityError, match="No such expert"):
             expert_from_text("scripted", env_config(name))

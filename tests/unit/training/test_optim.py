@@ -19,6 +19,7 @@ from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.threads import use_threads
 from steadyhand.testing import toy_frames
+from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import EmaConfig, TrainConfig
 from steadyhand.training.loop import fit
 from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
@@ -267,3 +268,39 @@ def test_a_state_from_before_a_setting_existed_counts_as_its_default(tmp_path: P
     other = replace(config, decay_exempt=True)
     with pytest.raises(ConfigError, match="another decay_exempt"):
         fit(policy, source, config=other, folder=tmp_path, resume=True)
+
+
+def test_our_step_is_that_of_torch_bit_for_bit_and_goes_on_from_its_state():
+    def module() -> nn.Module:
+        with scoped(0):
+            return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
+
+    ours, theirs = module(), module()
+    groups = [{"params": list(ours.parameters()), "lr": 1e-2, "weight_decay": 0.1}]
+    mine = AdamW(groups, betas=(0.9, 0.95))
+    reference = torch.optim.AdamW(
+        theirs.parameters(), lr=1e-2, weight_decay=0.1, betas=(0.9, 0.95), fused=True
+    )
+    generator = torch.Generator().manual_seed(1)
+    for step in range(40):
+        x = torch.randn(6, 5, generator=generator)
+        for model, optimizer in ((ours, mine), (theirs, reference)):
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-2 / (1 + step)
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+        if step == 20:  # a restart from what was saved
+            state = {index: dict(entry) for index, entry in mine.state_dict()["state"].items()}
+            mine = AdamW(groups, betas=(0.9, 0.95))
+            mine.load_state_dict({"state": state})
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(next(ours.parameters()), next(module().parameters()))
+
+
+def test_a_state_of_another_network_is_refused():
+    one = [{"params": [nn.Parameter(torch.zeros(3))], "lr": 0.1, "weight_decay": 0.0}]
+    entry = {"step": torch.ones(()), "exp_avg": torch.zeros(2), "exp_avg_sq": torch.zeros(2)}
+    with pytest.raises(ConfigError, match="does not fit"):
+        AdamW(one, betas=(0.9, 0.999)).load_state_dict({"state": {0: entry}})

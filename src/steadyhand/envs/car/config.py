@@ -9,7 +9,8 @@ from steadyhand.core.errors import ConfigError
 if TYPE_CHECKING:
     from steadyhand.envs.car.env import Car
 
-Sense = Literal["state", "lidar", "retina", "camera"]
+Sense = Literal["state", "scan", "lidar", "retina", "camera"]
+"""Two of them fill the same feature: "lidar", the later one, is what that feature's name stands for."""
 
 TIGHTEST_BEND = 1.067
 """Largest curvature of every track [1/m]: 0.68 g at 2.5 m/s."""
@@ -108,7 +109,8 @@ class CarConfig:
     """The car env, as `steadyhand.envs.make("car", ...)` takes it and run.json stores it.
 
     Attributes:
-        observation: What policies see, any of "state", "lidar", "retina" and "camera".
+        observation: What policies see, any of "state", "lidar" or "scan" (the lidar with speed and a
+            collision flag), "retina" and "camera".
         action: "steering": one number in [-1, 1], the target steering angle over `max_steering`, left
             positive, at constant `speed`. "steering_speed": a second number in [-1, 1] maps onto a target
             speed from 0 to `max_speed`.
@@ -152,6 +154,12 @@ class CarConfig:
                 "The car's observation must name senses, each once.",
                 got=unknown[0] if unknown else self.observation,
                 available=senses,
+            )
+        if {"lidar", "scan"} <= set(self.observation):
+            raise ConfigError(
+                "The car's senses 'lidar' and 'scan' share a feature.",
+                got=self.observation,
+                hint="name one of them; 'scan' holds the lidar's beams",
             )
         if self.action not in ("steering", "steering_speed"):
             raise ConfigError(

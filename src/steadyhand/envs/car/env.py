@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import SpecError
 from steadyhand.core.seeding import derive, generator
-from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
+from steadyhand.envs.base import BatchEnv, Family, ReturnRule, Start, StepResult
 from steadyhand.envs.car.atlas import Atlas, Lane, OnRoad
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import advance, dynamics, parameters
@@ -18,26 +17,24 @@ from steadyhand.envs.car.lidar import LidarScanner
 from steadyhand.envs.car.render import render_car
 from steadyhand.envs.car.retina import Retina
 from steadyhand.envs.car.spec import PATH_AHEAD, PREVIEW, car_spec
-from steadyhand.envs.car.track import COS, CURVATURE, HEADING, SIN, X, Y, load_track, track_number
-
-MAX_VIEW_OFFSET = 0.5
-"""Farthest sideways displacement of a view [m]; the ground is drawn that far."""
+from steadyhand.envs.car.track import (
+    COS,
+    CURVATURE,
+    HEADING,
+    SIN,
+    X,
+    Y,
+    family_of,
+    load_track,
+    track_number,
+)
+from steadyhand.envs.car.views import Pose, displaced_steering, displacement
 
 TRAIL_STEPS = 40
 
 _OPTIONS = frozenset(("track", "s", "lateral", "heading"))
 
 Selection = slice | Int64[np.ndarray, " B"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pose:
-    """Where B cars or their displaced sensors are; heading in [-pi, pi]."""
-
-    x: Float32[np.ndarray, " B"]
-    y: Float32[np.ndarray, " B"]
-    heading: Float32[np.ndarray, " B"]
-    road: OnRoad
 
 
 class Car(BatchEnv):
@@ -214,9 +211,9 @@ class Car(BatchEnv):
             if sense == "state":
                 observation["observation.state"] = self._state_feature(chosen, pose)
             elif sense == "lidar":
-                observation["observation.environment_state"] = self._lidar.scan(
-                    pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.fields()
-                )
+                observation["observation.environment_state"] = self._ranges(chosen, pose)
+            elif sense == "scan":
+                observation["observation.environment_state"] = self._scan_feature(chosen, pose)
             elif sense == "retina":
                 observation["observation.images.front"] = self._seen(self._retina, chosen, pose)
             else:
@@ -299,6 +296,31 @@ class Car(BatchEnv):
         """Return the distance from the centre line [m]."""
         return np.abs(self._values[6, rows])
 
+    def rescue(self, rows: Int64[np.ndarray, " B"]) -> tuple[Start, ...]:
+        """Return starts on the centre line, along the road, where each car is now."""
+        tracks, places = self._track[rows].tolist(), self._values[5, rows].tolist()
+        return tuple(
+            Start(family=family_of(track), seed=0, options={"track": float(track), "s": place})
+            for track, place in zip(tracks, places, strict=True)
+        )
+
+    def displaced_action(
+        self,
+        rows: Int64[np.ndarray, " B"],
+        action: Float32[np.ndarray, "B A"],
+        *,
+        view_offset: Mapping[str, Float32[np.ndarray, " B"]],
+        lookahead: float,
+        rule: ReturnRule = "pursuit",
+    ) -> Float32[np.ndarray, "B A"]:
+        """Return the steering that leads back, see `views.displaced_steering`; a speed stays as it is."""
+        del rows
+        label = action.copy()
+        label[:, 0] = displaced_steering(
+            action[:, 0], body=self.config.params, view_offset=view_offset, lookahead=lookahead, rule=rule
+        )
+        return label
+
     def _seen(self, camera: Retina, chosen: Selection, pose: Pose) -> UInt8[np.ndarray, "B h w c"]:
         textures = self.atlas.textures(camera.camera)
         return camera.draw(pose.x, pose.y, pose.heading, self._slot[chosen], textures)
@@ -331,20 +353,8 @@ class Car(BatchEnv):
         return Pose(x=v[0], y=v[1], heading=v[2], road=road)
 
     def _displaced(self, chosen: Selection, offset: Mapping[str, np.ndarray]) -> Pose:
-        unknown = set(offset) - {"lateral", "heading"}
-        if unknown:
-            raise SpecError(
-                "There is no such view offset.", got=unknown.pop(), available=("lateral", "heading")
-            )
         v = self._values[:, chosen]
-        none = np.zeros_like(v[0])
-        lateral, heading = offset.get("lateral", none), offset.get("heading", none)
-        if np.abs(lateral).max(initial=0.0) > MAX_VIEW_OFFSET:
-            raise SpecError(
-                "A view is displaced too far.",
-                got=f"{np.abs(lateral).max():.3f} m",
-                expected=f"at most {MAX_VIEW_OFFSET} m",
-            )
+        lateral, heading = displacement(offset, num_rows=v.shape[1])
         x, y = v[0] - lateral * np.sin(v[2]), v[1] + lateral * np.cos(v[2])
         turned = v[2] + heading
         guess = v[5] - lateral * np.sin(v[7]) / (1.0 - v[8] * v[6])
@@ -355,6 +365,15 @@ class Car(BatchEnv):
         ahead = self._lane(chosen).samples(pose.road.s[:, None] + np.array(PREVIEW, dtype=np.float32))
         columns = [pose.road.lateral, pose.road.heading_error, v[3], v[4]]
         return np.concatenate([np.stack(columns, axis=1), ahead[..., CURVATURE]], axis=1)
+
+    def _ranges(self, chosen: Selection, pose: Pose) -> Float32[np.ndarray, "B beams"]:
+        return self._lidar.scan(pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.fields())
+
+    def _scan_feature(self, chosen: Selection, pose: Pose) -> Float32[np.ndarray, "B F"]:
+        """Return ranges, speed, and 1 where the middle of the rear axle is off the road (F1TENTH's 62)."""
+        collided = np.abs(pose.road.lateral) > np.float32(0.5 * self.config.road_width)
+        ranges, speed = self._ranges(chosen, pose), self._values[4, chosen][:, None]
+        return np.concatenate([ranges, speed, collided[:, None].astype(np.float32)], axis=1)
 
     def _complete(self, start: Start) -> tuple[float, float, float, float]:
         """Return track, s, lateral and heading of a start, defaults filled in."""

@@ -23,6 +23,7 @@ def car_spec(config: CarConfig) -> EnvSpec:
     senses = {
         "state": ("observation.state", _state_spec()),
         "lidar": ("observation.environment_state", _lidar_spec(config)),
+        "scan": ("observation.environment_state", _scan_spec(config)),
         "retina": (
             "observation.images.front",
             image_spec(config.camera.height, config.camera.width, config.camera.channels),
@@ -58,6 +59,17 @@ def _lidar_spec(config: CarConfig) -> FeatureSpec:
         units=("m",) * beams,
         low=(0.0,) * beams,
         high=(config.lidar.max_range,) * beams,
+    )
+
+
+def _scan_spec(config: CarConfig) -> FeatureSpec:
+    beams = _lidar_spec(config)
+    return FeatureSpec(
+        shape=(beams.size + 2,),
+        names=(*(beams.names or ()), "speed", "collided"),
+        units=(*(beams.units or ()), "m/s", "1"),
+        low=(*(beams.low or ()), 0.0, 0.0),
+        high=(*(beams.high or ()), config.params.max_speed, 1.0),
     )
 
 

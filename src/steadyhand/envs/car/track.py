@@ -70,6 +70,11 @@ def track_number(family: Family, index: int) -> int:
     return FAMILY_FIRST[family] + index
 
 
+def family_of(number: int) -> Family:
+    """Return the family of a track number."""
+    return max((first, family) for family, first in FAMILY_FIRST.items() if first <= number)[1]
+
+
 @lru_cache(maxsize=256)
 def load_track(number: int) -> Track:
     """Return track `number`, the same in every process.

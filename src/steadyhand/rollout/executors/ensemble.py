@@ -75,6 +75,10 @@ class TemporalEnsemble(PolicyExecutor):
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget history and predictions of `rows`."""
         super().begin(rows)
+        self.replan(rows)
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget the predictions for `rows`."""
         self._sums[rows] = 0.0
         self._weights[rows] = 0.0
         self._counts[rows] = 0

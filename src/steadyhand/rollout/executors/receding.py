@@ -73,6 +73,10 @@ class RecedingHorizon(PolicyExecutor):
         super().begin(rows)
         self._used[rows] = self._none
 
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Predict afresh at the next step of `rows`."""
+        self._used[rows] = self._none
+
     def act(
         self,
         observation: Observation,

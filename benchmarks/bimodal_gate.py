@@ -1,0 +1,249 @@
+"""Does a gate take a choice for ignorance? The table `bimodal gate` of docs/results/remedies.md.
+
+    python benchmarks/bimodal_gate.py run [--only NAME]   compute the cells that are missing
+    python benchmarks/bimodal_gate.py table               write the table into the page
+
+Demonstrators of the env forks pass a tree on the left or on the right: in front of it two answers are right,
+and nowhere else. All gates are calibrated alike, on held-out demonstrations away from the fork, to let 5 % of
+those steps go over. What is asked, fixed before a result was seen: at which share of the steps of further
+demonstrations do they hand over where there is one right answer (5 % if the calibration holds), where there
+are two (the same, if a choice is not taken for ignorance), and off the demonstrations, where they should.
+A cell is one seed and number of demonstrations, with all gates.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grid
+import numpy as np
+
+from steadyhand.core.seeding import RowStreams, derive, generator
+from steadyhand.core.specs import STATE
+from steadyhand.correction.collect import collect
+from steadyhand.correction.gates.calibration import threshold_at
+from steadyhand.correction.gates.workshop import Workshop
+from steadyhand.correction.rounds import Stage
+from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.diffusion import Diffusion
+from steadyhand.policies.heads.mixture import Mixture
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.scores import Doubt, Neighbour, OwnLoss, Score, Seen, proposals
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experts import ForksExpert, build_expert
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.training.config import EmaConfig, TrainConfig
+
+SEEDS = range(3)
+DEMONSTRATIONS = (40, 10)
+"""To train on. 10 was added after the first cell of 40 was seen; all else was fixed before."""
+HORIZON = 4
+OPEN = 0.05
+"""This close to the line y = 0 both sides of the tree are open [m]."""
+BEHIND = 0.25
+"""As far behind the fork two answers are still right, while the side is open [m]."""
+T_95 = 4.303
+"""Student's t of two degrees of freedom: three seeds."""
+SPEED = 0.64
+"""Of the demonstrator along x [m/s]."""
+
+
+def _policy(head: Any, encoder: StateMLP) -> PolicyConfig:
+    return PolicyConfig(encoder=encoder, head=head, horizon=HORIZON)
+
+
+ONE_SHOT = TrainConfig(num_steps=2000, batch_size=64)
+NET = DenoisingMLP(hidden=(128, 128, 128))
+CLASSES: dict[str, tuple[PolicyConfig, TrainConfig]] = {
+    "regression": (_policy(Regression(), StateMLP(hidden=(128, 128))), ONE_SHOT),
+    "mixture": (_policy(Mixture(num_modes=8), StateMLP(hidden=(128, 128))), ONE_SHOT),
+    "diffusion": (_policy(Diffusion(net=NET), StateMLP(hidden=())), replace(ONE_SHOT, ema=EmaConfig())),
+}
+GATES = {
+    "doubt, regressions": "ensemble of 5 regressions, variance of their answers (Ensemble-, ThriftyDAgger)",
+    "doubt, diffusions": "ensemble of 5 diffusions, variance of their samples",
+    "doubt, diffusions, same noise": "the same, all drawing with the same noise",
+    "loss, diffusion": "a diffusion's loss of its own sample (Diff-DAgger)",
+    "loss, mixture": "a mixture's -log p of its own samples",
+    "nearest": "distance to the 5th nearest training step (CRSAIL)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a cell depends on.
+
+    Attributes:
+        env: The env.
+        expert: Who demonstrates.
+        demonstrations: To train on.
+        held_out: To calibrate with, and to measure on: as many each.
+        classes: Policy and training by name.
+        members: Of each ensemble.
+        draws: Of `OwnLoss`.
+        level: Quantile that the gates are calibrated to.
+        off: Places off the demonstrations.
+        apart: Least distance of those from each training step [m].
+        seed: Of everything.
+    """
+
+    env: ForksConfig = field(default_factory=lambda: ForksConfig(late=True, start_std=0.03))
+    expert: ForksExpert = field(default_factory=ForksExpert)
+    demonstrations: int = 40
+    held_out: int = 40
+    classes: dict[str, tuple[PolicyConfig, TrainConfig]] = field(default_factory=lambda: CLASSES)
+    members: int = 5
+    draws: int = 16
+    level: float = 0.95
+    off: int = 1000
+    apart: float = 0.15
+    seed: int = 0
+
+
+def cell(count: int, seed: int) -> grid.Cell:
+    """Return one entry of the table."""
+    trial = Trial(demonstrations=count, seed=seed)
+    return grid.Cell(
+        experiment="bimodal-gate",
+        name=f"forks {count} demonstrations seed {seed}",
+        settings=trial,
+        compute=partial(compute, trial),
+    )
+
+
+def compute(trial: Trial) -> dict[str, Any]:
+    """Demonstrate, fit, score; return the share handed over by gate and place."""
+    env = trial.env.build(trial.held_out)
+    train = demonstrations(env, trial, "train", trial.demonstrations)
+    calibration = demonstrations(env, trial, "held out", trial.held_out)
+    test = demonstrations(env, trial, "test", trial.held_out)
+    places = {
+        **split(np.concatenate([episode.observation[STATE] for episode in test]), trial),
+        "off": off_places(np.concatenate([episode.observation[STATE] for episode in train]), trial),
+    }
+    calm = split(np.concatenate([episode.observation[STATE] for episode in calibration]), trial)["one"]
+    result: dict[str, Any] = {"steps": {name: len(value) for name, value in places.items()}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, score, shop in scores(env, trial, train, Path(folder)):
+            threshold = threshold_at(at(score, shop, calm, trial.seed), trial.level)
+            result[name] = {
+                place: round(float((at(score, shop, value, trial.seed) > threshold).mean()), 4)
+                for place, value in places.items()
+            }
+    return result
+
+
+def demonstrations(env: BatchEnv, trial: Trial, name: str, count: int) -> list[Episode]:
+    """Return the demonstrations of a purpose."""
+    seed = derive(trial.seed, name)
+    starts = env.starts("train", count, seed=seed % 2**31)
+    return collect(env, build_expert(trial.expert, env), starts, source="demonstration", seed=seed)
+
+
+def split(state: np.ndarray, trial: Trial) -> dict[str, np.ndarray]:
+    """Return the states with one right answer, and those with two.
+
+    Two, where the chunk reaches the fork and the side is still open.
+    """
+    fork, step = trial.env.fork_x, SPEED * trial.env.control_dt
+    x, y = state.T
+    two = (np.abs(y) <= OPEN) & (x >= fork - (HORIZON - 1) * step) & (x <= fork + BEHIND)
+    return {"one": state[~two], "two": state[two]}
+
+
+def off_places(known: np.ndarray, trial: Trial) -> np.ndarray:
+    """Return places between start and finish, not in the tree, and far from every training step."""
+    random, config = generator(trial.seed, "off"), trial.env
+    kept = np.zeros((0, 2), dtype=np.float32)
+    while len(kept) < trial.off:
+        drawn = random.uniform((0.0, -0.9), (config.goal_x, 0.9), (trial.off, 2)).astype(np.float32)
+        far = np.linalg.norm(drawn[:, None] - known, axis=2).min(1) >= trial.apart
+        free = np.hypot(drawn[:, 0] - config.disc_x, drawn[:, 1]) > config.radius
+        kept = np.concatenate([kept, drawn[far & free]])
+    return kept[: trial.off]
+
+
+def scores(
+    env: BatchEnv, trial: Trial, train: Sequence[Episode], folder: Path
+) -> list[tuple[str, Score, Workshop]]:
+    """Fit what the gates need, as a round of correction would."""
+    shops: dict[str, Workshop] = {}
+    for name, (policy, training) in trial.classes.items():
+        learner, here = PolicyLearner(env.spec, policy=policy, training=training), folder / name
+        learner.fit(train, folder=here / "iterate", seed=derive(trial.seed, "fit", name), warm_start=None)
+        stage = Stage(
+            env=env,
+            expert=build_expert(trial.expert, env),
+            learner=learner,
+            round=2,
+            seed=derive(trial.seed, "stage", name),
+            folder=here,
+            iterate=here / "iterate",
+            policy=learner.controller(here / "iterate", num_rows=env.num_rows),
+            training=train,
+            held_out=(),
+            family="train",
+            num_rows=env.num_rows,
+        )
+        shops[name] = Workshop(stage)
+    out: list[tuple[str, Score, Workshop]] = []
+    for name, shop in shops.items():
+        if name != "mixture":
+            members = shop.members(trial.members)
+            own = Doubt(members, shop.scale, measure="mean", noise="own")
+            out.append((f"doubt, {name}s", own, shop))
+        if name == "regression":
+            out.append(("nearest", Neighbour(shop.policy, shop.bank()), shop))
+        else:
+            out.append((f"loss, {name}", OwnLoss(shop.policy, num_draws=trial.draws), shop))
+        if name == "diffusion":
+            out.append((f"doubt, {name}s, same noise", Doubt(members, shop.scale, measure="mean"), shop))
+    return out
+
+
+def at(score: Score, shop: Workshop, state: np.ndarray, seed: int) -> np.ndarray:
+    """Return a score at states, for what the policy proposes there."""
+    seen = Seen(observation={STATE: state[:, None]})
+    streams = RowStreams.from_seed(derive(seed, "score", len(state)), len(state))
+    return score(seen, proposals(shop.policy, seen, streams.fork("proposal")), streams)
+
+
+def table() -> str:
+    """Return the table."""
+    rows = [
+        "| gate | demonstrations | one right answer | two | off the demonstrations |",
+        "|---|---|---|---|---|",
+    ]
+    for count in DEMONSTRATIONS:
+        results = [found for seed in SEEDS if (found := cell(count, seed).result()) is not None]
+        for name, text in GATES.items() if results else ():
+            columns = [share([found[name][place] for found in results]) for place in ("one", "two", "off")]
+            rows.append(f"| {text} | {count} | " + " | ".join(columns) + " |")
+    return "\n".join(rows)
+
+
+def share(values: Sequence[float]) -> str:
+    """Return the mean over seeds, its 95 % interval by Student's t, and each seed's figure, in percent."""
+    mean = 100 * float(np.mean(values))
+    half = T_95 * 100 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) == 3 else np.nan
+    each = ", ".join(f"{100 * value:.0f}" for value in values)
+    return f"**{mean:.0f} %** ({max(mean - half, 0.0):.0f} to {min(mean + half, 100.0):.0f}): {each}"
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return a cell's outcome in a few words."""
+    return "; ".join(f"{name}: {result[name]}" for name in GATES)
+
+
+TABLES = {"bimodal gate": table}
+
+if __name__ == "__main__":
+    cells = [cell(count, seed) for count in DEMONSTRATIONS for seed in SEEDS]
+    grid.main(cells, page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -1,0 +1,414 @@
+"""Every remedy on the car, from the same starts and on the same labels: tables of docs/results/remedies.md.
+
+    python benchmarks/remedies.py run [--only NAME] [--shard I/N]   compute the cells that are missing
+    python benchmarks/remedies.py table                             write the tables into the page
+
+A cell is one (regime, remedy, seed); see grid.py. Three regimes have low-dimensional inputs, one a camera.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grid
+import numpy as np
+
+from steadyhand.core.statistics import clustered_mean
+from steadyhand.correction.collect import collect
+from steadyhand.correction.gates import LossGate
+from steadyhand.correction.noise import GaussianNoise, NoisyExecution
+from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.car.config import CarConfig, Lidar
+from steadyhand.policies.encoders.image import FlatImage
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experts import PurePursuitExpert, build_expert
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
+from steadyhand.recipes.runs import MethodConfig, OfflineConfig
+from steadyhand.recipes.teach import School
+from steadyhand.rollout.autonomy import autonomy
+from steadyhand.rollout.evaluate import evaluate
+from steadyhand.training.config import TrainConfig
+
+AUTONOMY_SECONDS = 40.0
+NUM_STARTS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """An env, a learner and a budget.
+
+    Attributes:
+        title: For the page.
+        env: The car.
+        policy: The learner.
+        budget: What every remedy may spend.
+        num_steps: Gradient steps of each fit.
+        seeds: Number of seeds.
+        remedies: Names of the remedies; all if empty.
+    """
+
+    title: str
+    env: CarConfig
+    policy: PolicyConfig
+    budget: Budget
+    num_steps: int = 1500
+    seeds: int = 3
+    remedies: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> TrainConfig:
+        """Training of each fit."""
+        return TrainConfig(num_steps=self.num_steps, batch_size=64, learning_rate=1e-3)
+
+
+def _vectors(hidden: tuple[int, ...]) -> PolicyConfig:
+    return PolicyConfig(encoder=StateMLP(hidden=hidden), head=Regression())
+
+
+FAST = CarConfig(observation=("lidar",), road_width=0.5, speed=3.0, max_episode_steps=800)
+CENTRED = replace(FAST, speed=3.5, lidar=Lidar(num_beams=8), start_lateral_std=0.0, start_heading_std=0.0)
+SMALL = Budget(labels=500, rounds=5, episodes=4, query_every=5, validation_starts=16)
+REGIMES = {
+    "realizable": Regime(
+        title="realizable",
+        env=CarConfig(observation=("state", "lidar"), max_episode_steps=800),
+        policy=_vectors((64, 64)),
+        budget=SMALL,
+    ),
+    "goldilocks": Regime(title="Goldilocks", env=FAST, policy=_vectors(()), budget=SMALL, seeds=10),
+    "hard": Regime(title="hard", env=CENTRED, policy=_vectors((2,)), budget=SMALL),
+    "camera": Regime(
+        title="camera",
+        env=CarConfig(),
+        policy=PolicyConfig(encoder=FlatImage(hidden=(64,)), head=Regression()),
+        budget=Budget(labels=1000, rounds=10, episodes=4, query_every=10, validation_starts=32),
+        num_steps=3000,
+        remedies=(
+            "cloning",
+            "noise",
+            "dart",
+            "side-cameras",
+            "alvinn-views",
+            "dagger",
+            "hg-dagger",
+            "eil",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a cell depends on."""
+
+    env: CarConfig
+    policy: PolicyConfig
+    training: TrainConfig
+    method: MethodConfig
+    num_starts: int = NUM_STARTS
+    autonomy_seconds: float = AUTONOMY_SECONDS
+    seed: int = 0
+
+
+def remedies_of(regime: Regime) -> list[Remedy]:
+    """Return the remedies of a regime."""
+    return [remedy(name) for name in regime.remedies] if regime.remedies else list(REMEDIES)
+
+
+def settings_of(regime: Regime, one: Remedy, seed: int) -> Settings:
+    """Return what a cell is made of; a gate that reads a likelihood gets a learner that has one."""
+    method, policy = one.make(regime.budget), regime.policy
+    if isinstance(getattr(method, "gate", None), LossGate):
+        policy = replace(policy, head=Gaussian())
+    return Settings(env=regime.env, policy=policy, training=regime.training, method=method, seed=seed)
+
+
+def cell(name: str, one: Remedy, seed: int) -> grid.Cell:
+    """Return one entry of the tables."""
+    settings = settings_of(REGIMES[name], one, seed)
+    return grid.Cell(
+        experiment="remedies",
+        name=f"{name} {one.name} seed {seed}",
+        settings=settings,
+        compute=partial(compute, settings),
+    )
+
+
+def compute(settings: Settings) -> dict[str, Any]:
+    """Teach, drive from the test starts, return what the tables need."""
+    env = settings.env.build(settings.num_starts)
+    expert = build_expert(PurePursuitExpert(), env)
+    learner = PolicyLearner(env.spec, policy=settings.policy, training=settings.training)
+    with tempfile.TemporaryDirectory() as folder:
+        school = School(
+            env=env,
+            expert=expert,
+            learner=learner,
+            updates=settings.training.num_steps,
+            folder=Path(folder),
+            seed=settings.seed,
+        )
+        taught = school.teach(settings.method)
+        starts = env.starts("test", settings.num_starts, seed=0)
+        controller = taught.learner.controller(taught.folder, num_rows=env.num_rows)
+        evaluation = evaluate(env, controller, starts, name=taught.name, seed=settings.seed, positions=False)
+        help_needed = autonomy(env, controller, starts, seconds=settings.autonomy_seconds, seed=settings.seed)
+    return {
+        "success": evaluation.success.astype(int).tolist(),
+        "seconds": [round(float(n) * env.spec.control_dt, 2) for n in evaluation.lengths],
+        "interventions": help_needed.interventions.tolist(),
+        "labels": taught.labels,
+        "burden": {name: getattr(taught.burden, name) for name in taught.burden.__dataclass_fields__},
+        "note": taught.note,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Settings of the two numbers that define a regime.
+
+    Attributes:
+        env: The car.
+        policy: The learner.
+        training: Its training.
+        demonstrations: The demonstrations that every offline remedy starts from.
+        num_labels: Labels of the best fit.
+        sigma: Disturbance under which they are collected, so that they lie where cars go astray.
+    """
+
+    env: CarConfig
+    policy: PolicyConfig
+    training: TrainConfig
+    demonstrations: OfflineConfig
+    num_labels: int = 20_000
+    sigma: float = 0.5
+    seed: int = 0
+
+
+def probe_cell(name: str) -> grid.Cell:
+    """Return the cell with the numbers that define a regime."""
+    regime = REGIMES[name]
+    demonstrations = remedy("cloning").make(regime.budget)
+    assert isinstance(demonstrations, OfflineConfig)
+    settings = Probe(
+        env=regime.env,
+        policy=regime.policy,
+        training=replace(regime.training, num_steps=4 * regime.num_steps),
+        demonstrations=demonstrations,
+    )
+    return grid.Cell(
+        experiment="remedies", name=f"{name} regime", settings=settings, compute=partial(probe, settings)
+    )
+
+
+def probe(settings: Probe) -> dict[str, Any]:
+    """Return the realizability gap and how far a clone leaves what was demonstrated."""
+    env = settings.env.build(32)
+    expert = build_expert(PurePursuitExpert(), env)
+    learner = PolicyLearner(env.spec, policy=settings.policy, training=settings.training)
+    disturbed = NoisyExecution(
+        expert, noise=GaussianNoise(sigma=settings.sigma), action=env.spec.action, clean_fraction=0.2
+    )
+    starts = env.starts("train", 4000, seed=settings.seed + 1)
+    wide = collect(
+        env,
+        disturbed,
+        starts,
+        source="probe",
+        seed=settings.seed,
+        num_labels=settings.num_labels,
+        max_steps=100,
+    )
+    kept, rest = wide[: len(wide) * 4 // 5], wide[len(wide) * 4 // 5 :]
+    with tempfile.TemporaryDirectory() as folder:
+        best = Path(folder) / "best"
+        learner.fit(kept, folder=best, seed=settings.seed, warm_start=None)
+        label = np.concatenate([episode.expert_action for episode in rest])
+        answer = np.concatenate(learner.answers(best, rest))
+        school = School(
+            env=env,
+            expert=expert,
+            learner=learner,
+            updates=settings.training.num_steps,
+            folder=Path(folder),
+            seed=settings.seed,
+        )
+        clone = school.teach(settings.demonstrations)
+        demonstrated = learner.read(clone.folder / "episodes")
+        assert demonstrated is not None
+        controller = learner.controller(clone.folder, num_rows=env.num_rows)
+        driven = collect(
+            env,
+            controller,
+            env.starts("train", 32, seed=settings.seed + 2),
+            source="probe",
+            seed=settings.seed,
+        )
+    return {
+        "gap": float(((answer - label) ** 2).mean() / label.var()),
+        "outside": outside(env, [e.observation for e in demonstrated], [e.observation for e in driven]),
+    }
+
+
+def outside(
+    env: BatchEnv, demonstrated: list[Mapping[str, np.ndarray]], driven: list[Mapping[str, np.ndarray]]
+) -> float:
+    """Return the share of driven steps farther off than 99 % of demonstrations are from each other.
+
+    Distances are to the nearest step of another demonstration, in standardised inputs; the first tenth of the
+    demonstrations sets the radius.
+    """
+    names = list(env.spec.observation)
+
+    def flat(observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate(
+            [observation[name].reshape(len(observation[name]), -1) for name in names], axis=1
+        ).astype(np.float64)
+
+    parts = [flat(one) for one in demonstrated]
+    whole = np.concatenate(parts)
+    mean, std = whole.mean(0), np.maximum(whole.std(0), 1e-6)
+    parts = [(part - mean) / std for part in parts]
+    held = max(1, len(parts) // 10)
+    reference = np.concatenate(parts[held:])
+    radius = np.quantile(nearest(np.concatenate(parts[:held]), reference), 0.99)
+    steps = np.concatenate([(flat(one) - mean) / std for one in driven])
+    return float((nearest(steps[:: max(1, len(steps) // 4000)], reference) > radius).mean())
+
+
+def nearest(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the distance of each point to the nearest of `reference`."""
+    square = (reference**2).sum(1)
+    found = [
+        np.sqrt(np.maximum((square + (some**2).sum(1)[:, None] - 2 * some @ reference.T).min(1), 0.0))
+        for some in np.array_split(points, max(1, len(points) // 500))
+    ]
+    return np.concatenate(found)
+
+
+def cells() -> list[grid.Cell]:
+    """Return all cells: the regimes' own numbers, then seed by seed, so that every remedy has some early."""
+    found = [probe_cell(name) for name in REGIMES]
+    for seed in range(max(regime.seeds for regime in REGIMES.values())):
+        for name, regime in REGIMES.items():
+            if seed < regime.seeds:
+                found += [cell(name, one, seed) for one in remedies_of(regime)]
+    return found
+
+
+def regimes() -> str:
+    """Return the table of the numbers that define the regimes."""
+    rows = [
+        "| regime | sees | learner | road, speed | labels | realizability gap | steps of the clone outside |",
+        "|---|---|---|---|--:|--:|--:|",
+    ]
+    for name, regime in REGIMES.items():
+        found = probe_cell(name).result()
+        gap, out = ("", "") if found is None else (f"{found['gap']:.3f}", f"{100 * found['outside']:.0f} %")
+        beams = f" ({regime.env.lidar.num_beams} beams)" if "lidar" in regime.env.observation else ""
+        hidden = getattr(regime.policy.encoder, "hidden", ())
+        what = "linear" if not hidden else "MLP " + "-".join(map(str, hidden))
+        sees = " + ".join(regime.env.observation) + beams
+        rows.append(
+            f"| {regime.title} | {sees} | {what} | "
+            f"{regime.env.road_width:g} m, {regime.env.speed:g} m/s | {regime.budget.labels} | {gap} "
+            f"| {out} |"
+        )
+    return "\n".join(rows)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """The finished cells of one remedy in one regime."""
+
+    title: str
+    success: np.ndarray
+    autonomy: np.ndarray
+    labels: float
+    burden: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def row_of(name: str, one: Remedy) -> Row | None:
+    """Return the row of a remedy, or None while no seed is done."""
+    found = [cell(name, one, seed).result() for seed in range(REGIMES[name].seeds)]
+    done = [result for result in found if result is not None]
+    if not done:
+        return None
+    lost = np.array([result["interventions"] for result in done])
+    return Row(
+        title=one.title,
+        success=np.array([result["success"] for result in done], dtype=float),
+        autonomy=np.maximum(0.0, 1.0 - lost.sum(1) * 6.0 / (lost.shape[1] * AUTONOMY_SECONDS)),
+        labels=float(np.mean([result["labels"] for result in done])),
+        burden={
+            key: float(np.mean([result["burden"][key] for result in done]))
+            for key in ("human_steps", "switches", "interventions", "env_steps", "violations")
+        },
+    )
+
+
+def table(name: str) -> str:
+    """Return the table of a regime, best success first."""
+    rows = [
+        "| remedy | success, 95 % interval | each seed of 64 | minus cloning | autonomy | labels | "
+        "human steps | switches | env steps | violations |",
+        "|---|---|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    made = [row for one in remedies_of(REGIMES[name]) if (row := row_of(name, one)) is not None]
+    clone = next((row for row in made if row.title == "cloning"), None)
+    for row in sorted(made, key=lambda row: (-row.success.mean(), -row.autonomy.mean(), row.title)):
+        each = " ".join(f"{int(seed.sum())}" for seed in row.success)
+        burden = row.burden
+        rows.append(
+            f"| {row.title} | {share(row.success)} | {each} | {minus(row, clone)} | "
+            f"{100 * row.autonomy.mean():.1f} % | {row.labels:.0f} | {burden['human_steps']:.0f} | "
+            f"{burden['switches']:.0f} | {burden['env_steps']:.0f} | {burden['violations']:.0f} |"
+        )
+    return "\n".join(rows)
+
+
+def share(success: np.ndarray) -> str:
+    """Return a success rate with an interval over seeds."""
+    text = f"**{100 * success.mean():.0f} %**"
+    estimate = clustered_mean(success, seed=0) if len(success) > 1 else None
+    if estimate is None or estimate.interval is None:
+        return text
+    low, high = max(0.0, estimate.interval.low), min(1.0, estimate.interval.high)
+    return f"{text} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def minus(row: Row, clone: Row | None) -> str:
+    """Return the paired difference to cloning: same starts, same seeds."""
+    if clone is None or row is clone:
+        return ""
+    seeds = min(len(row.success), len(clone.success))
+    difference = row.success[:seeds] - clone.success[:seeds]
+    text = f"{100 * difference.mean():+.0f}"
+    estimate = clustered_mean(difference, seed=0) if seeds > 1 else None
+    if estimate is None or estimate.interval is None:
+        return text
+    return f"{text} ({100 * estimate.interval.low:+.0f} to {100 * estimate.interval.high:+.0f})"
+
+
+TABLES = {
+    "car regimes": regimes,
+    **{f"car {name}": partial(table, name) for name in REGIMES},
+}
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return a cell's outcome in a few words."""
+    if "gap" in result:
+        return f"gap {result['gap']:.3f}, outside {result['outside']:.2f}"
+    return f"{sum(result['success'])} of {len(result['success'])}, {result['labels']} labels"
+
+
+if __name__ == "__main__":
+    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)

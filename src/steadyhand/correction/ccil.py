@@ -1,0 +1,314 @@
+"""CCIL (Ke et al., ICLR 2024): corrective labels from a dynamics model learnt from demonstrations alone.
+
+A label (s, a) is a state beside the demonstrations from which a leads, by the model, back onto them. Names
+are those of numerical analysis: "explicit" needs no solver, "implicit" finds a root. The released code names
+them the other way round, and its root finder for BackTrack solves the explicit equation (its unknown does not
+enter the model).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, assert_never
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.core.protocol import Actor
+from steadyhand.core.seeding import derive, generator
+from steadyhand.correction.expert_steps import ExpertSteps, Points
+from steadyhand.correction.label_geometry import LabelGeometry, measure, with_model
+from steadyhand.correction.label_search import Learnt, find
+from steadyhand.correction.true_dynamics import Oracle, TrueDynamics
+from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.policies.dynamics import Dynamics, DynamicsConfig, Transitions, TransitionSource
+from steadyhand.policies.residual_map import ResidualMap
+from steadyhand.policies.spec import PolicySpec
+from steadyhand.training.config import TrainConfig
+from steadyhand.training.loop import fit
+
+Label = Literal["explicit", "implicit", "disturbed"]
+Units = Literal["normalised", "raw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantile:
+    """Keep the labels whose score is at most a quantile of all scores.
+
+    Attributes:
+        share: The quantile, and so the share of the found labels that is kept.
+        score: The distance d from the expert's state, or L(s, a) d with L the local slope at that state: what
+            the error of a label is bounded by, up to the model's error there.
+    """
+
+    share: float = 0.8
+    score: Literal["lipschitz_distance", "distance"] = "lipschitz_distance"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise ConfigError(
+                "share is the share of labels to keep.", got=self.share, expected="0 < share <= 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Radius:
+    """Keep the labels nearer to the expert's state than `distance` (the rule of the first release)."""
+
+    distance: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepAll:
+    """Keep every label that was found."""
+
+
+Rejection = Quantile | Radius | KeepAll
+
+
+def _training() -> TrainConfig:
+    return TrainConfig(
+        num_steps=2000,
+        batch_size=512,
+        learning_rate=1e-3,
+        weight_decay=1e-5,
+        schedule="constant",
+        warmup_steps=0,
+        log_every=1000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CcilConfig:
+    """Settings of the method; published ones for each task stand in docs/methods/ccil.md.
+
+    Attributes:
+        features: Observation features that make the state; empty takes all vectors. It must be Markov.
+        dynamics: The model's net, and the limit on its slope.
+        training: How the model is trained. Its seed is combined with that of the call.
+        holdout: Share of transitions left out of the model's training, for the error that is reported. At
+            least one is left out if this is positive and there are two.
+        label: "explicit" BackTrack: s = s*_t - f(s*_t, a*_t). "implicit" BackTrack: s + f(s, a*_t) = s*_t.
+            "disturbed" (DisturbedAction): a = a*_t + N(0, delta^2), s + f(s, a) = s*_{t+1}.
+        labels_per_step: Draws for each step; more than 1 only for "disturbed".
+        delta: Standard deviation of the disturbance.
+        rejection: Which labels are kept.
+        units: Of `delta`, distances and slopes: "normalised" by standard deviations, or "raw" as in the
+            released code.
+        tolerance: Largest error of a root, in standard deviations of the state; 1e-4 in the released code.
+        max_iterations: Newton steps.
+        weight: Training weight of a label. 1 / labels_per_step lets the labels of a step weigh as much as the
+            step itself ("balanced" in the released code).
+    """
+
+    features: tuple[str, ...] = ()
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    training: TrainConfig = field(default_factory=_training)
+    holdout: float = 0.1
+    label: Label = "explicit"
+    labels_per_step: int = 1
+    delta: float = 1e-4
+    rejection: Rejection = field(default_factory=Quantile)
+    units: Units = "normalised"
+    tolerance: float = 1e-6
+    max_iterations: int = 50
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.labels_per_step < 1 or (self.label != "disturbed" and self.labels_per_step > 1):
+            raise ConfigError(
+                "BackTrack gives one label a step: more of them would be copies.",
+                got=f"label = {self.label!r}, labels_per_step = {self.labels_per_step}",
+                hint="use weight to make labels count more, or label='disturbed'",
+            )
+        if not 0.0 <= self.holdout < 1.0:
+            raise ConfigError("holdout is a share.", got=self.holdout, expected="0 <= holdout < 1")
+        if self.delta < 0.0 or self.tolerance <= 0.0 or self.max_iterations < 1 or self.weight <= 0.0:
+            raise ConfigError(
+                "delta >= 0, tolerance > 0, max_iterations >= 1 and weight > 0 are needed.", got=self
+            )
+
+
+def corrective_labels(
+    episodes: Sequence[Episode],
+    spec: PolicySpec,
+    config: CcilConfig,
+    *,
+    seed: int,
+    oracle: Oracle | None = None,
+) -> tuple[list[Episode], LabelGeometry]:
+    """Return corrective labels as branch episodes, and where they lie.
+
+    Train on `[*episodes, *labels]`: a label names its parent by position in `episodes`, which must stand
+    first and in this order. A label holds the features of the state and no others. It counts as a label of
+    the expert in `Episode.num_labels`, though nobody was asked.
+
+    Args:
+        episodes: Demonstrations or corrected rollouts. The model learns from all executed steps, labels are
+            derived from steps whose expert action is known; branches among the episodes are left alone.
+        spec: What policies see and do.
+        config: Settings.
+        seed: Of the model's parameters, its training and the disturbances.
+        oracle: Makes the labels instead of a learnt model, which is then not trained. An `Inverse` is exact,
+            so explicit and implicit labels are the same; slopes are unknown to it, and L counts as 1.
+
+    Raises:
+        CapabilityError: Discrete actions, or no continuous vector to take for the state.
+        DataError: No transition, no expert's label, or no label that was found.
+    """
+    steps = ExpertSteps(episodes, spec, config.features)
+    points = _points(steps, config, seed)
+    if oracle is None:
+        train, heldout = _halves(steps.transitions, config.holdout, seed)
+        source = Learnt(model=learnt_dynamics(train, config, seed=seed), train=train, heldout=heldout)
+    else:
+        source = oracle
+    found, slope = find(
+        source,
+        steps,
+        points,
+        explicit=config.label == "explicit",
+        normalised=config.units == "normalised",
+        tolerance=config.tolerance,
+        max_iterations=config.max_iterations,
+    )
+    states = found.x.astype(np.float32)
+    distance = _distance(steps, points, states, config)
+    kept = _kept(config.rejection, distance, slope, found.converged)
+    if not kept.any():
+        raise DataError(
+            "No corrective label was found.",
+            got=f"{int(found.converged.sum())} roots of {len(points)}, none kept",
+            hint="raise max_iterations or the rejection's limit; label='explicit' needs no root",
+        )
+    geometry = measure(steps, points, states, found=found.converged, kept=kept, seed=seed)
+    if isinstance(source, Learnt):
+        geometry = with_model(geometry, source, steps, points)
+    return _episodes(steps, points, states, kept, config), geometry
+
+
+def learnt_dynamics(transitions: Transitions, config: CcilConfig, *, seed: int) -> ResidualMap:
+    """Return a model of the dynamics, trained on `transitions`."""
+    model = Dynamics.build(
+        config.dynamics,
+        state_dim=transitions.state.shape[1],
+        action_dim=transitions.action.shape[1],
+        seed=derive(seed, "dynamics"),
+    )
+    model.fit_statistics(transitions)
+    training = replace(config.training, seed=derive(seed, "training", config.training.seed))
+    fit(model, TransitionSource(transitions), config=training)
+    return model.snapshot()
+
+
+def label_errors(
+    labels: Sequence[Episode],
+    episodes: Sequence[Episode],
+    spec: PolicySpec,
+    truth: TrueDynamics,
+    *,
+    features: tuple[str, ...] = (),
+) -> Float64[np.ndarray, " K"]:
+    """Return how far the true system, doing what each label says, misses the state that it should reach.
+
+    Args:
+        labels: What `corrective_labels` returned.
+        episodes: What it was given.
+        spec: Likewise.
+        truth: The true system.
+        features: As in `CcilConfig`.
+
+    Returns:
+        (K,) distances in standard deviations of the state.
+    """
+    steps = ExpertSteps(episodes, spec, features)
+    places = [label.branch for label in labels if label.branch is not None]
+    target = np.stack([steps.states[place.parent][place.step + 1] for place in places])
+    state = truth.states(np.concatenate([steps.joined(label) for label in labels]))
+    action = np.concatenate([label.expert_action for label in labels]).astype(np.float64)
+    reached = truth.observations(state + truth.residual(state, action))
+    return np.linalg.norm((reached - target) / steps.scale, axis=1)
+
+
+def _points(steps: ExpertSteps, config: CcilConfig, seed: int) -> Points:
+    if config.label != "disturbed":
+        return steps.back_track()
+    unit = steps.action_scale if config.units == "normalised" else np.ones_like(steps.action_scale)
+    return steps.disturbed(repeats=config.labels_per_step, delta=config.delta * unit, seed=seed)
+
+
+def _halves(transitions: Transitions, share: float, seed: int) -> tuple[Transitions, Transitions | None]:
+    """Return what the model is trained on, and what its error is measured on."""
+    total = len(transitions)
+    count = min(int(np.ceil(share * total)), total - 1)
+    if count == 0:
+        return transitions, None
+    order = generator(seed, "held-out transitions").permutation(total)
+    return transitions.rows(np.sort(order[count:])), transitions.rows(np.sort(order[:count]))
+
+
+def _distance(
+    steps: ExpertSteps, points: Points, states: np.ndarray, config: CcilConfig
+) -> Float64[np.ndarray, " N"]:
+    """Return ||s - s*|| + ||a - a*||: what multiplies the slopes in the bound of a label's error."""
+    raw = config.units == "raw"
+    away = (states - points.state) / (1.0 if raw else steps.scale)
+    shift = points.shift / (1.0 if raw else steps.action_scale)
+    return np.linalg.norm(away, axis=1) + np.linalg.norm(shift, axis=1)
+
+
+def _kept(
+    rejection: Rejection, distance: np.ndarray, slope: np.ndarray, found: Bool[np.ndarray, " N"]
+) -> Bool[np.ndarray, " N"]:
+    match rejection:
+        case Quantile(share=share, score="lipschitz_distance"):
+            return _within(slope * distance, found, share)
+        case Quantile(share=share):
+            return _within(distance, found, share)
+        case Radius(distance=most):
+            return found & (distance < most)
+        case KeepAll():
+            return found
+        case _:
+            assert_never(rejection)
+
+
+def _within(
+    score: Float[np.ndarray, " N"], found: Bool[np.ndarray, " N"], share: float
+) -> Bool[np.ndarray, " N"]:
+    """Return which of the found labels have a score of at most the quantile `share` of theirs."""
+    if not found.any():
+        return found
+    return found & (score <= np.quantile(score[found], share))
+
+
+def _episodes(
+    steps: ExpertSteps, points: Points, states: np.ndarray, kept: np.ndarray, config: CcilConfig
+) -> list[Episode]:
+    """Return the kept labels as one-step episodes that go on in their parents."""
+    chosen = np.flatnonzero(kept)
+    observation = steps.split(states[chosen])
+    actions = points.action[chosen].astype(np.float32)
+    yes, no = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
+    actor, reward = np.full(1, Actor.EXPERT, dtype=np.uint8), np.zeros(1, dtype=np.float32)
+    weight = np.full(1, config.weight, dtype=np.float32)
+    provenance = Provenance(source="ccil")
+    return [
+        Episode(
+            observation={name: values[row : row + 1] for name, values in observation.items()},
+            action=actions[row : row + 1],
+            expert_action=actions[row : row + 1],
+            expert_action_valid=yes,
+            actor=actor,
+            intervention=no,
+            weight=weight,
+            reward=reward,
+            task=steps.episodes[parent].task,
+            control_dt=steps.episodes[parent].control_dt,
+            provenance=provenance,
+            branch=Branch(parent=parent, step=step),
+        )
+        for row, (parent, step) in enumerate(
+            zip(points.parent[chosen].tolist(), points.step[chosen].tolist(), strict=True)
+        )
+    ]

@@ -1,0 +1,351 @@
+"""Forward training and SMILe (Ross and Bagnell, 2010), DAgger's ancestors, for any policy class.
+
+Forward training fits one policy for each step of the task, on the states to which the policies before it
+lead. SMILe keeps one policy for all steps and moves from the expert to the learner a little each round:
+
+    pi^n = (1 - alpha)^n pi* + alpha sum_{j=1..n} (1 - alpha)^(j-1) pi_hat^j,   drawn anew at each step
+
+pi_hat^j is fitted to the expert's answers in the states of pi^(j-1), and to nothing older. In the end the
+expert's share is removed and the rest scaled to 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, grown
+from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.correction.collect import collect
+from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.rounds import Learner
+from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv, Family
+
+
+class ByStep(Controller):
+    """Plays its first controller at the first step of an episode, its second at the second, and so on.
+
+    After the last one's step the last one goes on. A controller is asked at its own step only, so policies
+    that look back see nothing before it.
+
+    Args:
+        controllers: One for each step; at least one.
+    """
+
+    def __init__(self, controllers: Sequence[Controller]) -> None:
+        if not controllers:
+            raise ConfigError("ByStep needs a controller for the first step.", got="none")
+        self._controllers = tuple(controllers)
+        self._time = np.zeros(0, dtype=np.int64)
+        self.sees_privileged = any(controller.sees_privileged for controller in controllers)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Begin with the first controller in `rows`."""
+        for controller in self._controllers:
+            controller.begin(rows)
+        self._time = grown(self._time, rows, fill=0)
+        self._time[rows] = 0
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Ask for each row the controller of its step."""
+        self._time = grown(self._time, rows, fill=0)
+        which = np.minimum(self._time[rows], len(self._controllers) - 1)
+        self._time[rows] += 1
+        streams = generator.fork("step")
+        parts: list[tuple[np.ndarray, Decision]] = []
+        for number in np.unique(which).tolist():
+            here = np.flatnonzero(which == number)
+            seen = {name: value[here] for name, value in observation.items()}
+            known = {name: value[here] for name, value in privileged.items()}
+            answer = self._controllers[number].act(seen, known, rows[here], streams.take(here))
+            parts.append((here, answer))
+        return _joined(parts, len(rows))
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let all controllers drop what they planned for `rows`."""
+        for controller in self._controllers:
+            controller.replan(rows)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return each row's step, and the memory of all controllers."""
+        inner = {
+            f"{number}/{key}": value
+            for number, controller in enumerate(self._controllers)
+            for key, value in controller.state().items()
+        }
+        return {"time": self._time.copy(), **inner}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._time = state["time"].copy()
+        _restore(self._controllers, state)
+
+
+class Blend(Controller):
+    """Draws at each step which of its controllers acts. All are asked, so that each keeps its own memory.
+
+    Args:
+        controllers: At least one.
+        weights: Probability of each; scaled to 1.
+    """
+
+    def __init__(self, controllers: Sequence[Controller], weights: Sequence[float]) -> None:
+        if not controllers or len(controllers) != len(weights):
+            raise ConfigError(
+                "Each blended controller needs one weight.", got=f"{len(controllers)}, {len(weights)}"
+            )
+        scaled = np.array(weights, dtype=np.float64)
+        if not (scaled >= 0.0).all() or not scaled.sum() > 0.0:
+            raise ConfigError("Weights must not be negative, nor all 0.", got=list(weights))
+        self._controllers = tuple(controllers)
+        self.weights: Float64[np.ndarray, " K"] = scaled / scaled.sum()
+        self.sees_privileged = any(controller.sees_privileged for controller in controllers)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget what all controllers know of `rows`."""
+        for controller in self._controllers:
+            controller.begin(rows)
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Ask all, draw one for each row."""
+        answers = [
+            controller.act(observation, privileged, rows, generator.fork(f"part {number}"))
+            for number, controller in enumerate(self._controllers)
+        ]
+        edges = self.weights.cumsum()[:-1]
+        which = np.searchsorted(edges, generator.fork("blend").uniform(), side="right")
+        parts: list[tuple[np.ndarray, Decision]] = []
+        for number in np.unique(which).tolist():
+            here, answer = np.flatnonzero(which == number), answers[number]
+            chosen = Decision(
+                action=answer.action[here],
+                label=answer.label[here],
+                label_valid=answer.label_valid[here],
+                actor=answer.actor[here],
+                intervention=answer.intervention[here],
+            )
+            parts.append((here, chosen))
+        return _joined(parts, len(rows))
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let all controllers drop what they planned for `rows`."""
+        for controller in self._controllers:
+            controller.replan(rows)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory of all controllers."""
+        return {
+            f"{number}/{key}": value
+            for number, controller in enumerate(self._controllers)
+            for key, value in controller.state().items()
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        _restore(self._controllers, state)
+
+
+def forward_training(
+    env: BatchEnv,
+    expert: Controller,
+    learner: Learner,
+    *,
+    steps: int,
+    labels_per_step: int,
+    folder: Path,
+    seed: int,
+    family: Family = "train",
+) -> tuple[Path, ...]:
+    """Fit `steps` policies, each in the states which those before it lead to; algorithm 3.1 of the paper.
+
+    Every label needs a drive of its own. Call again with the same arguments to continue an interrupted run.
+
+    Args:
+        env: Where to drive.
+        expert: Who labels.
+        learner: Fits policies; they are asked at one step only, so they should look at one step only.
+        steps: Number of policies.
+        labels_per_step: Labels of each. Rows are asked together: where their number does not divide this one,
+            the last answers are asked for and thrown away.
+        folder: One folder for each step is kept here.
+        seed: Of drives and training.
+        family: Family of starts.
+
+    Returns:
+        The folder of each policy; `ByStep` over their controllers is the result.
+
+    Raises:
+        CapabilityError: The expert must see every step.
+    """
+    if expert.remembers:
+        raise CapabilityError(
+            "Forward training asks the expert at one step of a drive only.",
+            got=f"{type(expert).__name__}, which must see every step",
+            hint="use DAgger",
+        )
+    folders: list[Path] = []
+    for step in range(steps):
+        here = folder / f"step-{step:03d}"
+        episodes = learner.read(here / "episodes")
+        if episodes is None:
+            before = [learner.controller(done, num_rows=env.num_rows) for done in folders]
+            # Spare starts stand in for drives that end before the step.
+            starts = env.starts(family, 20 * labels_per_step, seed=derive(seed, "starts", step) % 2**31)
+            episodes = collect(
+                env,
+                # The expert takes over at the step in question: its answer there is the only label.
+                ByStep([*before, expert]),
+                starts,
+                source="correction" if step else "demonstration",
+                seed=derive(seed, "collect", step),
+                num_labels=labels_per_step,
+                num_rows=min(env.num_rows, labels_per_step),
+                max_steps=step + 1,
+                round=step,
+            )
+            episodes = [episode for episode in episodes if episode.num_labels > 0]
+            learner.write(episodes, here / "episodes")
+        learner.fit(episodes, folder=here, seed=derive(seed, "fit", step), warm_start=None)
+        folders.append(here)
+    return tuple(folders)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmileConfig:
+    """Settings of SMILe.
+
+    Attributes:
+        rounds: Number of policies that are fitted.
+        labels_per_round: Labels of each.
+        episodes_per_round: Starts over which a round's labels are spread.
+        alpha: Share that moves from the old mixture to the newest policy; the theory wants the order of
+            1 / H^2 and as many rounds as that takes, practice uses 0.1.
+        family: Family of starts.
+    """
+
+    rounds: int = 10
+    labels_per_round: int = 100
+    episodes_per_round: int = 4
+    alpha: float = 0.1
+    family: Family = "train"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or not 1 <= self.episodes_per_round <= self.labels_per_round:
+            raise ConfigError(
+                "SMILe needs rounds, and at least one label for each episode.",
+                got=f"{self.rounds} rounds of {self.labels_per_round} labels, "
+                f"{self.episodes_per_round} episodes",
+            )
+        if not 0.0 < self.alpha <= 1.0:
+            raise ConfigError("alpha is a share.", got=self.alpha, expected="(0, 1]")
+
+    def weights(self, count: int) -> list[float]:
+        """Return the share of each of the first `count` policies; the expert has what is missing to 1."""
+        return [self.alpha * (1.0 - self.alpha) ** number for number in range(count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmileResult:
+    """The policies and their shares of the final mixture.
+
+    Attributes:
+        folders: Folder of each policy, in order.
+        weights: Share of each, the expert's removed and the rest scaled to 1.
+    """
+
+    folders: tuple[Path, ...]
+    weights: tuple[float, ...]
+
+
+def smile(
+    env: BatchEnv, expert: Controller, learner: Learner, *, config: SmileConfig, folder: Path, seed: int
+) -> SmileResult:
+    """Run SMILe; `Blend` over the controllers of the result, with its weights, is the policy.
+
+    Call again with the same arguments to continue an interrupted run.
+
+    Args:
+        env: Where to drive.
+        expert: Who labels, and drives with probability (1 - alpha)^(n - 1) in round n.
+        learner: Fits policies.
+        config: Settings.
+        folder: One folder for each round is kept here.
+        seed: Of drives and training.
+    """
+    folders: list[Path] = []
+    for number in range(1, config.rounds + 1):
+        here = folder / f"round-{number:02d}"
+        episodes = learner.read(here / "episodes")
+        if episodes is None:
+            episodes = _smile_round(env, expert, learner, config=config, folders=folders, seed=seed)
+            learner.write(episodes, here / "episodes")
+        learner.fit(episodes, folder=here, seed=derive(seed, "fit", number), warm_start=None)
+        folders.append(here)
+    shares = np.array(config.weights(config.rounds))
+    return SmileResult(folders=tuple(folders), weights=tuple((shares / shares.sum()).tolist()))
+
+
+def _smile_round(
+    env: BatchEnv,
+    expert: Controller,
+    learner: Learner,
+    *,
+    config: SmileConfig,
+    folders: Sequence[Path],
+    seed: int,
+) -> list[Episode]:
+    number = len(folders) + 1
+    policy = None
+    if folders:
+        parts = [learner.controller(done, num_rows=env.num_rows) for done in folders]
+        policy = Blend(parts, config.weights(len(parts)))
+    count = config.episodes_per_round + config.labels_per_round
+    return collect(
+        env,
+        Mixture(policy, expert, beta=(1.0 - config.alpha) ** (number - 1)),
+        env.starts(config.family, count, seed=derive(seed, "starts", number) % 2**31),
+        source="correction" if folders else "demonstration",
+        seed=derive(seed, "collect", number),
+        num_labels=config.labels_per_round,
+        num_rows=config.episodes_per_round,
+        max_steps=-(-config.labels_per_round // config.episodes_per_round),
+        round=number,
+    )
+
+
+def _joined(parts: Sequence[tuple[np.ndarray, Decision]], count: int) -> Decision:
+    """Put the decisions of disjoint groups of rows together."""
+    first = parts[0][1]
+    action = np.zeros((count, *first.action.shape[1:]), dtype=first.action.dtype)
+    label, valid = action.copy(), np.zeros(count, dtype=bool)
+    actor = np.full(count, Actor.POLICY, dtype=np.uint8)
+    intervention = np.zeros(count, dtype=bool)
+    for here, answer in parts:
+        action[here], label[here] = answer.action, answer.label
+        valid[here], actor[here] = answer.label_valid, answer.actor
+        intervention[here] = answer.intervention
+    return Decision(action=action, label=label, label_valid=valid, actor=actor, intervention=intervention)
+
+
+def _restore(controllers: Sequence[Controller], state: Mapping[str, np.ndarray]) -> None:
+    for number, controller in enumerate(controllers):
+        prefix = f"{number}/"
+        controller.restore(
+            {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        )

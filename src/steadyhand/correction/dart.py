@@ -1,0 +1,243 @@
+"""DART (Laskey, Lee, Fox, Dragan and Goldberg, CoRL 2017): disturb the expert as the learner will err.
+
+The expert drives in all rounds; what it executes is disturbed, the label stays what it intended. Before each
+round the disturbance is fitted to the last iterate: its likelihood under the disturbed expert is largest for
+
+    Sigma = (1 / T) E[ sum_t (pi_hat(o_t) - pi*(o_t)) (pi_hat(o_t) - pi*(o_t))^T ],
+
+the second moment of its error about zero, on steps that it was not trained on. The paper then keeps only the
+shape, Sigma^alpha = alpha / (T tr Sigma) Sigma with alpha a guess of the final robot's total error over T
+steps; the released code does not. Both are here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from steadyhand.core.codec import load, save
+from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.core.protocol import Controller
+from steadyhand.core.seeding import derive
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.correction.dart_noise import (
+    Estimate,
+    HeldOut,
+    NoiseRecord,
+    Shape,
+    WholeEpisodes,
+    as_matrix,
+    held_out_error,
+    initial_estimate,
+    noise_record,
+    scaled,
+    second_moment,
+    shaped,
+)
+from steadyhand.correction.marks import Marks, plain
+from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
+from steadyhand.correction.rounds import (
+    Learner,
+    RoundRecord,
+    RoundsConfig,
+    RoundsResult,
+    Stage,
+    teach_in_rounds,
+)
+from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv
+from steadyhand.rollout.evaluate import Evaluation, evaluate
+
+
+@dataclass(frozen=True, kw_only=True)
+class DartConfig(RoundsConfig):
+    """Settings of the method; see `RoundsConfig` for the others.
+
+    Attributes:
+        alpha: The paper's guess of the final robot's total squared error over an episode: the trace is set to
+            alpha / horizon (for discrete actions, epsilon to it). None takes the estimate as it is.
+        horizon: T of that formula [steps]; None means the longest episode of the env.
+        shape: "full" covariance, "diagonal", or "isotropic" of the same trace.
+        floor: Added to the variance of every dimension, after the scaling (to epsilon, for discrete actions):
+            a learner that errs in few directions would leave the others undisturbed.
+        initial_sigma: Deviation in the first round, before there is a learner; 0 means clean demonstrations.
+        initial_epsilon: The same for discrete actions.
+        theta: Share of the noise that is forgotten each step; 1, independent noise, is the paper's.
+        clean_fraction: Share of episodes that are left undisturbed; 0 in the paper.
+        held_out: Which steps the estimate is made on.
+        train_on_held_out: Train the iterates on the held-out labels too; the estimate then comes from
+            a second net, trained without them before each round. False: they serve the estimate alone.
+        window: Number of last episodes with held-out steps that the estimate is made on; None means all.
+        updates: Rounds before which the estimate is renewed, from 2; None means all.
+        watch: Drives of the disturbed expert, whole ones from validation starts, before each round, only to
+            record how many succeed. They count as nobody's labels.
+    """
+
+    alpha: float | None = None
+    horizon: int | None = None
+    shape: Shape = "full"
+    floor: float = 0.0
+    initial_sigma: float = 0.0
+    initial_epsilon: float = 0.0
+    theta: float = 1.0
+    clean_fraction: float = 0.0
+    held_out: HeldOut = field(default_factory=WholeEpisodes)
+    train_on_held_out: bool = True
+    window: int | None = None
+    updates: tuple[int, ...] | None = None
+    watch: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("floor", "initial_sigma", "initial_epsilon", "watch"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must not be negative.", got=getattr(self, name), expected=">= 0")
+        if self.alpha is not None and not self.alpha > 0:
+            raise ConfigError("alpha is an error.", got=self.alpha, expected="> 0, or None for no scaling")
+        for name in ("horizon", "window"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} must be positive.", got=value, expected=">= 1")
+        CorrelatedNoise(covariance=((0.0,),), theta=self.theta)
+
+    @property
+    def reads_iterate(self) -> bool:
+        """The disturbance is fitted to the last iterate."""
+        return True
+
+    def expert_share(self, round: int) -> float:
+        """Return 1: the expert drives in all rounds."""
+        del round
+        return 1.0
+
+    def limits(self, stage: Stage) -> tuple[int, int | None]:
+        """Return the length of an episode."""
+        del stage
+        return self.steps_per_episode, None
+
+    def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
+        """Return weights that leave held-out steps out, unless iterates are trained on them."""
+        return None if self.train_on_held_out else self.without_held_out(episodes)
+
+    def without_held_out(self, episodes: Sequence[Episode]) -> list[Marks]:
+        """Return weights that leave held-out steps out."""
+        kept = [
+            plain(episode).weight * ~self.held_out.steps(i, len(episode))
+            for i, episode in enumerate(episodes)
+        ]
+        return [Marks(weight=weight.astype(np.float32)) for weight in kept]
+
+    def driver(self, stage: Stage) -> Controller:
+        """Return the expert, disturbed as the last iterate errs; writes the estimate down."""
+        estimate = self._estimate(stage)
+        noisy = self.disturbed(stage.expert, estimate, stage.env.spec.action)
+        if self.watch:
+            starts = stage.env.starts("validation", self.watch, seed=derive(stage.seed, "watch") % 2**31)
+            always = self.disturbed(stage.expert, estimate, stage.env.spec.action, clean_fraction=0.0)
+            seen = evaluate(stage.env, always, starts, name="watch", seed=stage.seed, positions=False)
+            estimate = replace(estimate, watched_success=float(seen.success.mean()))
+        save(stage.folder / "estimate.json", estimate)
+        return noisy
+
+    def disturbed(
+        self,
+        expert: Controller,
+        estimate: Estimate,
+        action: FeatureSpec,
+        *,
+        clean_fraction: float | None = None,
+    ) -> Controller:
+        """Return the expert disturbed as an estimate says."""
+        clean = self.clean_fraction if clean_fraction is None else clean_fraction
+        if estimate.trace == 0.0:
+            return expert
+        if estimate.covariance is None:
+            return RandomExecution(expert, epsilon=estimate.epsilon, action=action, clean_fraction=clean)
+        noise = CorrelatedNoise(covariance=estimate.covariance, theta=self.theta)
+        return NoisyExecution(expert, noise=noise, action=action, clean_fraction=clean)
+
+    def _estimate(self, stage: Stage) -> Estimate:
+        action = stage.env.spec.action
+        if stage.iterate is None:
+            return initial_estimate(action, self.initial_sigma**2, epsilon=self.initial_epsilon)
+        previous = stage.iterate / "driver" / "estimate.json"
+        if self.updates is not None and stage.round not in self.updates and previous.is_file():
+            return load(previous, Estimate)
+        iterate = stage.iterate
+        if self.train_on_held_out:
+            iterate = stage.folder / "probe"
+            stage.learner.fit(
+                stage.training,
+                folder=iterate,
+                seed=derive(stage.seed, "probe"),
+                warm_start=None,
+                marks=self.without_held_out(stage.training),
+            )
+        error = held_out_error(stage.learner, iterate, stage.training, self.held_out, window=self.window)
+        horizon = self.horizon or stage.env.spec.max_episode_steps
+        if action.num_classes is not None:
+            rate = float((error != 0).any(axis=1).mean())
+            epsilon = rate if self.alpha is None else self.alpha / horizon
+            return Estimate(pairs=len(error), epsilon=min(1.0, epsilon + self.floor), error_trace=rate)
+        moment = second_moment(error)
+        covariance = shaped(moment, self.shape)
+        if self.alpha is not None:
+            covariance = scaled(covariance, self.alpha, horizon=horizon)
+        covariance = covariance + self.floor * np.eye(len(covariance))
+        return Estimate(
+            covariance=as_matrix(covariance), pairs=len(error), error_trace=float(np.trace(moment))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DartResult(RoundsResult):
+    """The rounds, and the disturbance of each.
+
+    Attributes:
+        noise: One record for each round.
+    """
+
+    noise: tuple[NoiseRecord, ...]
+
+
+def dart(
+    env: BatchEnv,
+    expert: Controller,
+    learner: Learner,
+    *,
+    config: DartConfig,
+    folder: Path,
+    seed: int,
+    initial: Sequence[Episode] = (),
+    on_round: Callable[[RoundRecord, Evaluation], None] | None = None,
+) -> DartResult:
+    """Run DART; see `correction.rounds.teach_in_rounds`.
+
+    Args:
+        env: Env for collection and validation.
+        expert: Drives in all rounds, disturbed; its intended action is the label.
+        learner: Fits policies; see `Learner`.
+        config: Settings.
+        folder: One folder for each round is kept here; `driver/estimate.json` in it holds the disturbance.
+        seed: Seed of collection and training; each round derives its own.
+        initial: Demonstrations to start from; the first round is then disturbed too.
+        on_round: Called after each round that was not already complete, with its validation rollouts.
+    """
+    result = teach_in_rounds(
+        env, expert, learner, config=config, folder=folder, seed=seed, initial=initial, on_round=on_round
+    )
+    noise: list[NoiseRecord] = []
+    for number, here in enumerate(result.folders, start=1):
+        estimate = load(here / "driver" / "estimate.json", Estimate)
+        episodes = learner.read(here / "episodes")
+        if episodes is None:
+            raise DataError("The episodes of a round are gone.", got=str(here / "episodes"))
+        noise.append(noise_record(number, estimate, episodes))
+    return DartResult(
+        rounds=result.rounds,
+        best=result.best,
+        folders=result.folders,
+        queries=result.queries,
+        validation_starts=result.validation_starts,
+        noise=tuple(noise),
+    )

@@ -1,0 +1,228 @@
+"""Gated control: a gate decides at every step whether the policy or the expert drives.
+
+HG-DAgger, SafeDAgger, EnsembleDAgger, LazyDAgger, ThriftyDAgger, Diff-DAgger and CRSAIL differ in the gate
+alone, and in what is kept of a drive.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Int64, Shaped
+
+from steadyhand.core.protocol import (
+    Actor,
+    Controller,
+    Decision,
+    Observation,
+    grown,
+    merge_states,
+    split_state,
+)
+from steadyhand.core.seeding import RowStreams
+
+
+class Asking:
+    """The expert at one step of some rows; it is asked only about the rows that somebody needs.
+
+    An expert that remembers (`Controller.remembers`) is shown every row all the same, but only those that
+    were asked about count as labelled.
+
+    Args:
+        expert: The expert.
+        observation: Of all B rows.
+        privileged: Of all B rows.
+        rows: (B,).
+        generator: Streams of the rows, already forked for the expert.
+    """
+
+    def __init__(
+        self,
+        expert: Controller,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> None:
+        self._expert = expert
+        self._observation, self._privileged = observation, privileged
+        self._rows, self._generator = rows, generator
+        self._reply: Decision | None = None
+        self._known = np.zeros(len(rows), dtype=bool)
+        self.asked = np.zeros(len(rows), dtype=bool)
+        if expert.remembers:
+            self._fill(np.arange(len(rows)))
+
+    def label(self, places: Int64[np.ndarray, " D"]) -> Shaped[np.ndarray, "D A"]:
+        """Ask about rows[places], which counts as labels, and return the expert's actions."""
+        missing = places[~self._known[places]]
+        if len(missing):
+            self._fill(missing)
+        self.asked[places] = True
+        return self.reply.label[places]
+
+    def peek(self) -> Shaped[np.ndarray, "B A"]:
+        """Return what the expert would do in all rows, without a label: what somebody thinks to himself."""
+        self._fill(np.flatnonzero(~self._known))
+        return self.reply.label
+
+    @property
+    def reply(self) -> Decision:
+        """What the expert answered so far; meaningless at rows that it was not asked about."""
+        if self._reply is None:
+            self._fill(np.arange(0))
+        assert self._reply is not None
+        return self._reply
+
+    def _fill(self, places: np.ndarray) -> None:
+        whole = len(places) == len(self._rows)
+        answer = self._expert.act(
+            self._observation if whole else {k: v[places] for k, v in self._observation.items()},
+            self._privileged if whole else {k: v[places] for k, v in self._privileged.items()},
+            self._rows[places],
+            self._generator if whole else self._generator.take(places),
+        )
+        if self._reply is None:
+            size = len(self._rows)
+            self._reply = Decision(
+                action=np.zeros((size, *answer.action.shape[1:]), dtype=answer.action.dtype),
+                label=np.zeros((size, *answer.label.shape[1:]), dtype=answer.label.dtype),
+                label_valid=np.zeros(size, dtype=bool),
+                actor=np.full(size, Actor.EXPERT, dtype=np.uint8),
+                intervention=np.zeros(size, dtype=bool),
+            )
+        for name in ("action", "label", "label_valid", "actor"):
+            getattr(self._reply, name)[places] = getattr(answer, name)
+        self._known[places] = True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moment:
+    """What a gate may look at in one step.
+
+    Attributes:
+        observation: Feature -> (B, ...), what the policy sees.
+        privileged: Feature -> (B, ...), what only experts see.
+        rows: (B,) env rows.
+        generator: Streams for the gate's own draws.
+        proposal: (B, A) what the policy would execute.
+        held: (B,) whether the expert drove the step before.
+        expert: Asking it costs labels.
+    """
+
+    observation: Observation
+    privileged: Observation
+    rows: Int64[np.ndarray, " B"]
+    generator: RowStreams
+    proposal: Shaped[np.ndarray, "B A"]
+    held: Bool[np.ndarray, " B"]
+    expert: Asking
+
+
+class Gate(ABC):
+    """Decides who drives. Memory is kept by env row, as in a controller.
+
+    Attributes:
+        actor: As whom the one who takes over is recorded.
+    """
+
+    actor: Actor = Actor.EXPERT
+
+    @abstractmethod
+    def takes_over(self, moment: Moment) -> Bool[np.ndarray, " B"]:
+        """Return which rows the expert drives at this step: those it takes over, and those it keeps."""
+
+    def executed(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> None:  # noqa: B027  optional
+        """Hear what was executed in the end; called once after each `takes_over`."""
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
+        """Forget what is remembered of `rows`; called before their first step of a new episode."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory kept between steps; empty for memoryless gates."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027  optional
+        """Continue from what `state` returned."""
+
+
+class Gated(Controller):
+    """The policy drives unless the gate hands a row to the expert; the expert's action is then the label.
+
+    A step is labelled where the expert drove, and where the gate asked it. When control goes back, the policy
+    plans afresh from what it saw meanwhile.
+
+    Args:
+        policy: The learner.
+        expert: Takes over, and labels.
+        gate: Decides.
+    """
+
+    def __init__(self, policy: Controller, expert: Controller, gate: Gate) -> None:
+        self._policy, self._expert, self._gate = policy, expert, gate
+        self._held = np.zeros(0, dtype=bool)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget `rows`; the policy has control at first."""
+        self._policy.begin(rows)
+        self._expert.begin(rows)
+        self._gate.begin(rows)
+        self._held = grown(self._held, rows, fill=False)
+        self._held[rows] = False
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Let the policy propose, the gate decide, and the expert act where it is to."""
+        self._held = grown(self._held, rows, fill=False)
+        held = self._held[rows]
+        if held.any():
+            self._policy.replan(rows[held])
+        answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
+        expert = Asking(self._expert, observation, privileged, rows, generator.fork("expert"))
+        moment = Moment(
+            observation=observation,
+            privileged=privileged,
+            rows=rows,
+            generator=generator.fork("gate"),
+            proposal=answer.action,
+            held=held,
+            expert=expert,
+        )
+        drives = self._gate.takes_over(moment)
+        expert.label(np.flatnonzero(drives))
+        decision = self._merge(answer, expert, drives)
+        self._gate.executed(moment, decision.action)
+        self._held[rows] = drives
+        return decision
+
+    def _merge(self, answer: Decision, expert: Asking, drives: np.ndarray) -> Decision:
+        if not expert.asked.any():
+            return replace(answer, label=answer.action, label_valid=np.zeros(len(drives), dtype=bool))
+        action, actor, reply = answer.action.copy(), answer.actor.copy(), expert.reply
+        action[drives] = reply.action[drives]
+        actor[drives] = self._gate.actor
+        valid = expert.asked & reply.label_valid
+        label = action.copy()
+        label[valid] = reply.label[valid]
+        return Decision(action=action, label=label, label_valid=valid, actor=actor, intervention=drives)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return who holds control, and the memory of policy, expert and gate."""
+        gate = {f"gate/{name}": value for name, value in self._gate.state().items()}
+        parts = merge_states(policy=self._policy, expert=self._expert)
+        return {"held": self._held.copy(), **gate, **parts}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._held = state["held"].copy()
+        split_state(state, policy=self._policy, expert=self._expert)
+        prefix = "gate/"
+        self._gate.restore(
+            {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        )

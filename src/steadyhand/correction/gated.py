@@ -1,0 +1,65 @@
+"""The gated family of DAgger as rounds: a gate decides who drives, marks say what is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import Controller
+from steadyhand.correction.gate import Gated
+from steadyhand.correction.gates import GateConfig, HumanGate
+from steadyhand.correction.marks import Marks
+from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.rounds import RoundsConfig, Stage
+from steadyhand.correction.weighting import Unweighted, WeightingConfig
+from steadyhand.data.episode import Episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedConfig(RoundsConfig):
+    """The first round holds demonstrations; then the policy drives until the gate hands over.
+
+    Attributes:
+        gate: Who decides, and when.
+        weighting: What the steps of a drive are worth in training, and as what they count.
+        patience: A round ends after `patience` times as many env steps as labels, with the labels that there
+            are: a gate may never ask.
+        stretch: An episode is cut after `stretch` times the steps that it would have if every one were
+            labelled; longer drives reach farther.
+    """
+
+    gate: GateConfig = field(default_factory=HumanGate)
+    weighting: WeightingConfig = field(default_factory=Unweighted)
+    patience: float = 10.0
+    stretch: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience < 1.0 or self.stretch < 1.0:
+            raise ConfigError(
+                "patience and stretch are factors.", got=(self.patience, self.stretch), expected=">= 1"
+            )
+
+    @property
+    def num_held_out(self) -> int:
+        """Demonstrations that the gate's thresholds are set on."""
+        return self.gate.num_held_out
+
+    def expert_share(self, round: int) -> float:
+        """Return 1 in the first round; after it the gate decides, which counts as 0 here."""
+        return 1.0 if round == 1 else 0.0
+
+    def driver(self, stage: Stage) -> Controller:
+        """Return the expert in the first round, then the gated policy."""
+        if stage.policy is None:
+            return Mixture(None, stage.expert, beta=1.0)
+        return Gated(stage.policy, stage.expert, self.gate.build(stage))
+
+    def limits(self, stage: Stage) -> tuple[int, int | None]:
+        """Return the longest episode and the longest round."""
+        if stage.policy is None:
+            return self.steps_per_episode, None
+        return int(self.stretch * self.steps_per_episode), int(self.patience * self.labels_per_round)
+
+    def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
+        """Return what the steps are worth."""
+        return self.weighting.marks(episodes)

@@ -1,0 +1,299 @@
+"""The gates as configurations. What each score is: `policies.scores`; how each decides: `gates.rules`.
+
+Every `num_held_out` is a number of demonstrations of the first round that no policy is trained on, and that
+count as labels all the same; every `drives` a number of drives of the policy alone, in each round, that cost
+env steps and no labels.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.correction.gate import Gate
+from steadyhand.correction.gates.calibration import conformal_threshold, joint_thresholds, threshold_at
+from steadyhand.correction.gates.rules import Above, Disagreeing, Hysteresis, Patient
+from steadyhand.correction.gates.workshop import Workshop
+from steadyhand.correction.rounds import Stage
+from steadyhand.policies.scores import (
+    Doubt,
+    Neighbour,
+    OwnLoss,
+    PredictedDiscrepancy,
+    Risk,
+    RiskConfig,
+    Score,
+)
+from steadyhand.training.config import TrainConfig
+
+Calibration = Literal["held_out", "drives"]
+CLASSIFIER = TrainConfig(num_steps=500, batch_size=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafeGate:
+    """SafeDAgger (Zhang and Cho, 2016): the expert drives while a classifier calls the policy unsafe.
+
+    Deviation: tau is a quantile of the held-out discrepancy, for which the paper's .0025 is the value on one
+    simulator; and the threshold on the classifier's probability is a quantile on drives, not 1/2.
+
+    Attributes:
+        unsafe: Share of held-out steps whose discrepancy counts as unsafe: sets tau. About the share of the
+            published setting.
+        share: Of the steps of a drive of the policy alone at which the expert would drive.
+        num_held_out: See above.
+        drives: See above.
+        classifier: Training of the classifier; its seed is replaced.
+    """
+
+    unsafe: float = 0.2
+    share: float = 0.2
+    num_held_out: int = 1
+    drives: int = 4
+    classifier: TrainConfig = CLASSIFIER
+
+    def __post_init__(self) -> None:
+        _require_shares(unsafe=self.unsafe, share=self.share)
+        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        shop = Workshop(stage)
+        score = PredictedDiscrepancy(shop.classifier(shop.tau(self.unsafe), self.classifier))
+        threshold = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
+        return Above(shop.watch(score=score), threshold=threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleGate:
+    """EnsembleDAgger (Menda et al., 2019): the policy acts where it agrees with the expert and with itself.
+
+    The expert is asked at every step, so every step is a label, whoever drives: a budget of labels reaches no
+    farther than in DAgger, and the gate buys safety while training.
+
+    Attributes:
+        share: Of the held-out steps whose discrepancy lies above tau, and of the steps of ungated drives
+            whose doubt lies above chi.
+        members: Policies of the ensemble, each fitted from scratch in each round.
+        num_held_out: See above.
+        drives: See above.
+    """
+
+    share: float = 0.1
+    members: int = 5
+    num_held_out: int = 1
+    drives: int = 4
+
+    def __post_init__(self) -> None:
+        _require_shares(share=self.share)
+        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
+        _require_ensemble(self.members)
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        shop = Workshop(stage)
+        score = Doubt(shop.members(self.members), shop.scale, measure="norm")
+        chi = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
+        tau = threshold_at(shop.discrepancy(shop.held_out), 1.0 - self.share)
+        return Disagreeing(shop.watch(doubt=score), shop.scale, tau=tau, chi=chi)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LazyGate:
+    """LazyDAgger (Hoque et al., 2021): SafeDAgger with hysteresis, for fewer changes of control.
+
+    In as in `SafeGate`; out only where the true discrepancy is small, which the expert's own driving tells.
+    Deviation: the way out is a quantile of the held-out discrepancy, where the paper takes a quarter of tau,
+    below which a learner's discrepancy may never fall; and no noise is put on the expert's actions, which is
+    the default of its code.
+
+    Attributes:
+        unsafe: As in `SafeGate`.
+        share: As in `SafeGate`.
+        back: Share of held-out steps whose discrepancy is small enough to hand back.
+        num_held_out: See above.
+        drives: See above.
+        classifier: As in `SafeGate`.
+    """
+
+    unsafe: float = 0.2
+    share: float = 0.2
+    back: float = 0.5
+    num_held_out: int = 1
+    drives: int = 4
+    classifier: TrainConfig = CLASSIFIER
+
+    def __post_init__(self) -> None:
+        _require_shares(unsafe=self.unsafe, share=self.share, back=self.back)
+        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
+        if self.back > 1.0 - self.unsafe:
+            raise ConfigError(
+                "The way out must be the stricter one.",
+                got=f"back = {self.back}, unsafe = {self.unsafe}",
+                expected="back <= 1 - unsafe",
+            )
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        shop = Workshop(stage)
+        tau = shop.tau(self.unsafe)
+        leave = min(tau, threshold_at(shop.discrepancy(shop.held_out), self.back))
+        score = PredictedDiscrepancy(shop.classifier(tau, self.classifier))
+        enter = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
+        return Hysteresis(shop.watch(score=score), shop.scale, enter={"score": enter}, leave=leave)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThriftyGate:
+    """ThriftyDAgger (Hoque et al., 2021): the expert takes over where it is new or risky, within a budget.
+
+    In: novelty above delta or risk above beta, both at one quantile such that together they cover `share` of
+    the steps of ungated drives (`joint_thresholds`). Out: discrepancy at most its held-out mean, and risk at
+    most its median on the drives.
+
+    Deviation: the published rules stand each at its own (1 - share) quantile, which spends up to twice the
+    budget, and are refitted on steps that the gate let through. The mean discrepancy is that of held-out
+    demonstrations; on training data an overfitted policy's is 0, and control would never go back. The
+    published budget of .01 needs hundreds of steps behind its quantile: give `drives` enough.
+
+    Attributes:
+        share: Of the steps of a drive of the policy alone at which the expert would take over.
+        members: As in `EnsembleGate`.
+        num_held_out: See above.
+        drives: See above; they also feed the critics.
+        risk: Fit of the critics.
+    """
+
+    share: float = 0.01
+    members: int = 5
+    num_held_out: int = 1
+    drives: int = 10
+    risk: RiskConfig = field(default_factory=RiskConfig)
+
+    def __post_init__(self) -> None:
+        _require_shares(share=self.share)
+        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
+        _require_ensemble(self.members)
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        shop = Workshop(stage)
+        novelty = Doubt(shop.members(self.members), shop.scale, measure="mean")
+        risk = Risk(shop.policy, shop.critics(self.drives, self.risk), shop.scale)
+        new, risky = shop.on_drives(novelty, self.drives), shop.on_drives(risk, self.drives)
+        delta, beta = joint_thresholds(new, risky, self.share)
+        return Hysteresis(
+            shop.watch(novelty=novelty, risk=risk),
+            shop.scale,
+            enter={"novelty": delta, "risk": beta},
+            leave=float(shop.discrepancy(shop.held_out).mean()),
+            calm={"risk": float(np.median(risky))},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossGate:
+    """Diff-DAgger (Lee and Kuo, 2024): the expert takes over while the policy's own loss is high.
+
+    Works with every head whose loss of its own answer says something of the state; see
+    `policies.scores.OwnLoss`. In and out after `patience` steps in a row on the other side of one threshold.
+
+    Deviation: the quantile is taken on demonstrations that were not trained on, at the policy's own answers,
+    where the paper takes it on the training data; on those the loss of a net that has learnt them by heart is
+    lower than anywhere else.
+
+    Attributes:
+        level: Quantile of the loss.
+        patience: Steps in a row.
+        draws: Noises, or answers, behind one figure.
+        calibration: "held_out" demonstrations, or "drives" of the policy alone: then 1 - level is a budget.
+        held_out: Number of held-out demonstrations, if that is the calibration.
+        drives: Number of drives, if that is the calibration.
+    """
+
+    level: float = 0.99
+    patience: int = 3
+    draws: int = 16
+    calibration: Calibration = "held_out"
+    held_out: int = 1
+    drives: int = 4
+
+    def __post_init__(self) -> None:
+        _require_shares(level=self.level)
+        _require_counts(patience=self.patience, draws=self.draws, held_out=self.held_out, drives=self.drives)
+
+    @property
+    def num_held_out(self) -> int:
+        """Demonstrations that the threshold is set on."""
+        return self.held_out if self.calibration == "held_out" else 0
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        shop = Workshop(stage)
+        score = OwnLoss(shop.policy, num_draws=self.draws)
+        values = _calibration(shop, score, self.calibration, self.drives)
+        threshold = threshold_at(values, self.level)
+        return Patient(shop.watch(score=score), threshold=threshold, patience=self.patience)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestGate:
+    """CRSAIL (2025): the expert drives while the state is far from everything that was demonstrated.
+
+    Distance to the K-th nearest training step, against a conformal quantile of the same distance at held-out
+    demonstrations. Deviation: the paper asks for labels there; here the expert drives as well, as behind all
+    gates, unless `asks_only`.
+
+    Attributes:
+        level: Of the conformal quantile; the paper takes .9 to .95.
+        num_neighbours: K.
+        asks_only: Label those states and let the policy drive on.
+        calibration: "held_out" demonstrations, or "drives" of the policy alone.
+        held_out: Number of held-out demonstrations, if that is the calibration.
+        drives: Number of drives, if that is the calibration.
+    """
+
+    level: float = 0.95
+    num_neighbours: int = 5
+    asks_only: bool = False
+    calibration: Calibration = "held_out"
+    held_out: int = 1
+    drives: int = 4
+
+    def __post_init__(self) -> None:
+        _require_shares(level=self.level)
+        _require_counts(num_neighbours=self.num_neighbours, held_out=self.held_out, drives=self.drives)
+
+    @property
+    def num_held_out(self) -> int:
+        """Demonstrations that the threshold is set on."""
+        return self.held_out if self.calibration == "held_out" else 0
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        shop = Workshop(stage)
+        score = Neighbour(shop.policy, shop.bank(), num_neighbours=self.num_neighbours)
+        threshold = conformal_threshold(_calibration(shop, score, self.calibration, self.drives), self.level)
+        return Above(shop.watch(score=score), threshold=threshold, asks_only=self.asks_only)
+
+
+def _calibration(shop: Workshop, score: Score, where: Calibration, drives: int) -> np.ndarray:
+    return shop.on_held_out(score) if where == "held_out" else shop.on_drives(score, drives)
+
+
+def _require_shares(**values: float) -> None:
+    for name, value in values.items():
+        if not 0.0 < value < 1.0:
+            raise ConfigError(f"{name} is a share.", got=value, expected="between 0 and 1")
+
+
+def _require_counts(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"{name} must be positive.", got=value, expected=">= 1")
+
+
+def _require_ensemble(members: int) -> None:
+    if members < 2:
+        raise ConfigError("Disagreement needs two policies.", got=f"members = {members}", expected=">= 2")

@@ -1,0 +1,323 @@
+"""A simulated human who watches a robot and takes over when it looks dangerous to him.
+
+Gated methods are made for people; this stands in for one, so that they can be tested and compared without.
+He sees what a person would: states that were and actions that were executed, late by his reaction delay;
+never the proposal of this step, the policy's doubts, or the future.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, Shaped
+
+from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.protocol import Actor, grown
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.correction.gate import Gate, Moment
+from steadyhand.correction.rounds import Stage
+from steadyhand.data.episode import Episode
+from steadyhand.envs.car import Car
+
+
+class Meter(ABC):
+    """Tells how dangerous a step looked, after it was executed."""
+
+    @abstractmethod
+    def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+        """Return the risk of a step that is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discrepancy:
+    """Risk for any env: how far the robot's actions are from what he would have done himself, of late.
+
+    The root mean square over the action's dimensions of |a - a_human| / range, smoothed over time; 1 is the
+    action's whole range, and 0 or 1 for discrete actions. While he drives himself it falls to 0, so that
+    `min_hold` and the smoothing alone say for how long. A task that has several right answers looks
+    dangerous to him wherever the robot chooses another one than his.
+
+    The defaults were chosen on train starts of the car. At 0.1 he takes half of the steps from a driver who
+    pulls to one side and never leaves the road; at 0.2 and a delay of 0.15 s he loses 10 of 32 drives by one
+    who steers 0.4 of what it takes, at 0.15 none.
+
+    Attributes:
+        threshold: Risk at which he takes over with probability 1/2.
+        sigma: Spread of that threshold from one look to the next.
+        smoothing: Time constant of the smoothing [s]; one odd action alarms nobody.
+    """
+
+    threshold: float = 0.15
+    sigma: float = 0.02
+    smoothing: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check_probit(self.threshold, self.sigma)
+        if self.smoothing < 0:
+            raise ConfigError("smoothing is a time.", got=self.smoothing, expected=">= 0 [s]")
+
+    def meter(self, stage: Stage) -> Meter:
+        """Return the meter for an env."""
+        return _DiscrepancyMeter(_action_range(stage.env.spec.action, stage.training))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoadEdge:
+    """Risk for the car: where it would be across the road after `horizon`, if it went straight on.
+
+    max(|y|, |y + v sin(psi) horizon|) / (road width / 2), with lateral offset y, heading error psi and speed
+    v: 1 at the edge of the road, and also when the edge is `horizon` away.
+
+    The defaults were chosen on train starts. Pure pursuit reaches 0.33 at most; of 16 drives by a driver who
+    steers 0.4 of what it takes, and who alone always leaves the road, he loses none at a delay of 0.1 s, 1 at
+    0.2 s and 13 at 0.3 s.
+
+    Attributes:
+        threshold: Risk at which he takes over with probability 1/2.
+        sigma: Spread of that threshold from one look to the next.
+        horizon: How far he looks ahead [s].
+        smoothing: Time constant of the smoothing [s].
+        road_width: Edge to edge [m]; that of the env if None.
+    """
+
+    threshold: float = 0.6
+    sigma: float = 0.05
+    horizon: float = 0.6
+    smoothing: float = 0.0
+    road_width: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_probit(self.threshold, self.sigma)
+        if self.horizon < 0 or self.smoothing < 0:
+            raise ConfigError(
+                "horizon and smoothing are times.", got=(self.horizon, self.smoothing), expected=">= 0 [s]"
+            )
+
+    def meter(self, stage: Stage) -> Meter:
+        """Return the meter for the car.
+
+        Raises:
+            CapabilityError: The env is not the car, and `road_width` is not given.
+        """
+        width = self.road_width
+        if width is None:
+            if not isinstance(stage.env, Car):
+                raise CapabilityError(
+                    "This env does not say how wide its road is.",
+                    got=stage.env.spec.env_id,
+                    hint="give road_width, or use Discrepancy, which works with any env",
+                )
+            width = stage.env.config.road_width
+        return _RoadMeter(0.5 * width, self.horizon)
+
+
+RiskConfig = Discrepancy | RoadEdge
+
+
+def _check_probit(threshold: float, sigma: float) -> None:
+    if not threshold > 0 or not 0 <= sigma < np.inf:
+        raise ConfigError(
+            "A probit needs a threshold and a spread.",
+            got=(threshold, sigma),
+            expected="threshold > 0, sigma >= 0",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedHuman:
+    """How he watches, takes over and hands over. All times are in seconds, whatever the control step.
+
+    At each look he takes over with probability Phi((risk - threshold) / sigma), of the risk as it was
+    `reaction_delay` ago (a probit, as in MILE; Korkmaz and Biyik, 2025, arXiv 2502.13519). He drives until
+    the risk that he perceives has stayed below `release * threshold` for `calm`, but at least `min_hold`.
+
+    Deviation: MILE draws at every step, which makes the human more nervous at a higher control rate; here he
+    looks once every `judging_period`. MILE's human knows the robot by a mental model; here he sees its acts.
+
+    Attributes:
+        risk: What alarms him.
+        reaction_delay: Between what happens and what he can do about it [s]; one control step at least. The
+            car is small and fast: its 0.2 s are 0.6 s on a road ten times as large (Froude).
+        miss_rate: Probability that he does not notice a danger at all, until it is over.
+        judging_period: Between two looks [s]; one control step at least.
+        release: Share of the threshold below which all is calm.
+        calm: How long it has to be calm before he hands over [s].
+        min_hold: Shortest time that he drives [s].
+    """
+
+    risk: RiskConfig = field(default_factory=Discrepancy)
+    reaction_delay: float = 0.2
+    miss_rate: float = 0.0
+    judging_period: float = 0.1
+    release: float = 0.5
+    calm: float = 0.5
+    min_hold: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.miss_rate <= 1.0 or not 0.0 < self.release <= 1.0:
+            raise ConfigError(
+                "miss_rate is a probability, release a share of the threshold.",
+                got=(self.miss_rate, self.release),
+                expected="0 to 1, release above 0",
+            )
+        times = (self.reaction_delay, self.judging_period, self.calm, self.min_hold)
+        if any(time < 0 for time in times):
+            raise ConfigError("Times are not negative.", got=times, expected=">= 0 [s]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanGate:
+    """HG-DAgger's gate (Kelly et al., 2019): the human takes over and hands over as he sees fit.
+
+    Attributes:
+        human: Who watches.
+    """
+
+    human: SimulatedHuman = field(default_factory=SimulatedHuman)
+
+    @property
+    def num_held_out(self) -> int:
+        """No demonstrations: a person's threshold is his own."""
+        return 0
+
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        return HumanWatch(self.human, self.human.risk.meter(stage), control_dt=stage.env.spec.control_dt)
+
+
+class HumanWatch(Gate):
+    """See `SimulatedHuman`.
+
+    Args:
+        human: How he watches.
+        meter: What alarms him.
+        control_dt: Control step [s].
+    """
+
+    actor = Actor.HUMAN
+
+    def __init__(self, human: SimulatedHuman, meter: Meter, *, control_dt: float) -> None:
+        self._human, self._meter = human, meter
+        self._lag = max(1, round(human.reaction_delay / control_dt))
+        self._period = max(1, round(human.judging_period / control_dt))
+        self._calm = round(human.calm / control_dt)
+        self._min_hold = max(1, round(human.min_hold / control_dt))
+        smoothing = human.risk.smoothing
+        self._keep = float(np.exp(-control_dt / smoothing)) if smoothing > 0 else 0.0
+        self._seen = np.zeros((0, self._lag))
+        self._level = np.zeros(0)
+        self._time = np.zeros(0, dtype=np.int64)
+        self._hold = np.zeros(0, dtype=np.int64)
+        self._calm_for = np.zeros(0, dtype=np.int64)
+        self._blind = np.zeros(0, dtype=bool)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget `rows`: at the start of an episode nothing was seen yet."""
+        self._reach(rows)
+        self._seen[rows] = -np.inf
+        self._level[rows] = 0.0
+        for memory in (self._time, self._hold, self._calm_for):
+            memory[rows] = 0
+        self._blind[rows] = False
+
+    def takes_over(self, moment: Moment) -> Bool[np.ndarray, " B"]:
+        """Look, and decide for the rows whose turn it is."""
+        rows, held, human = moment.rows, moment.held, self._human
+        self._reach(rows)
+        risk = self._seen[rows, 0]
+        is_calm = risk < human.release * human.risk.threshold
+        self._calm_for[rows] = np.where(is_calm, self._calm_for[rows] + 1, 0)
+        self._hold[rows] = np.where(held, self._hold[rows] + 1, 0)
+        looks = self._time[rows] % self._period == 0
+        self._time[rows] += 1
+        alarm = ~held & looks & self._alarms(risk, moment)
+        misses = alarm & (moment.generator.fork("misses").uniform() < human.miss_rate)
+        self._blind[rows] = (self._blind[rows] & ~is_calm) | misses
+        keeps = held & ~((self._hold[rows] >= self._min_hold) & (self._calm_for[rows] >= self._calm))
+        return keeps | (alarm & ~self._blind[rows])
+
+    def _alarms(self, risk: np.ndarray, moment: Moment) -> np.ndarray:
+        """Draw with P = Phi((risk - threshold) / sigma): whether the risk exceeds a threshold with noise."""
+        settings = self._human.risk
+        noise = moment.generator.fork("threshold").normal(1)[:, 0]
+        return risk > settings.threshold + settings.sigma * noise
+
+    def executed(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> None:
+        """Remember how dangerous the step was; it will be seen `reaction_delay` later."""
+        rows = moment.rows
+        now = self._meter.risk(moment, action)
+        self._level[rows] = self._keep * self._level[rows] + (1.0 - self._keep) * now
+        self._seen[rows, :-1] = self._seen[rows, 1:]
+        self._seen[rows, -1] = self._level[rows]
+
+    def _reach(self, rows: np.ndarray) -> None:
+        self._seen = grown(self._seen, rows, fill=-np.inf)
+        self._level = grown(self._level, rows, fill=0.0)
+        self._time = grown(self._time, rows, fill=0)
+        self._hold = grown(self._hold, rows, fill=0)
+        self._calm_for = grown(self._calm_for, rows, fill=0)
+        self._blind = grown(self._blind, rows, fill=False)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what he saw and what he is about to do."""
+        return {
+            "seen": self._seen.copy(),
+            "level": self._level.copy(),
+            "time": self._time.copy(),
+            "hold": self._hold.copy(),
+            "calm_for": self._calm_for.copy(),
+            "blind": self._blind.copy(),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._seen, self._level = state["seen"].copy(), state["level"].copy()
+        self._time, self._hold = state["time"].copy(), state["hold"].copy()
+        self._calm_for, self._blind = state["calm_for"].copy(), state["blind"].copy()
+
+
+class _DiscrepancyMeter(Meter):
+    """Root mean square of the difference over the range; for discrete actions whether they differ."""
+
+    def __init__(self, span: Float[np.ndarray, " A"] | None) -> None:
+        self._span = span
+
+    def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+        own = moment.expert.peek()
+        if self._span is None:
+            return (action != own).any(1).astype(np.float64)
+        return np.sqrt(np.square((action - own) / self._span).mean(1))
+
+
+class _RoadMeter(Meter):
+    """Predicted distance from the middle of the road over half its width."""
+
+    def __init__(self, half_width: float, horizon: float) -> None:
+        self._half_width, self._horizon = half_width, horizon
+
+    def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+        del action
+        names = ("privileged.lateral", "privileged.heading_error", "privileged.speed")
+        if any(name not in moment.privileged for name in names):
+            raise CapabilityError(
+                "RoadEdge needs to know where the car is on the road.",
+                got=sorted(moment.privileged),
+                expected=", ".join(names),
+            )
+        lateral, heading, speed = (moment.privileged[name][:, 0].astype(np.float64) for name in names)
+        ahead = lateral + speed * np.sin(heading) * self._horizon
+        return np.maximum(np.abs(lateral), np.abs(ahead)) / self._half_width
+
+
+def _action_range(spec: FeatureSpec, episodes: Sequence[Episode]) -> Float[np.ndarray, " A"] | None:
+    """Return high - low: the spec's where it has bounds, else that of the labels; None for discrete."""
+    if spec.kind == "discrete":
+        return None
+    labels = np.concatenate([episode.expert_action[episode.expert_action_valid] for episode in episodes])
+    low, high = labels.min(0).astype(np.float64), labels.max(0).astype(np.float64)
+    if spec.low is not None:
+        low = np.where(np.isfinite(spec.low), spec.low, low)
+    if spec.high is not None:
+        high = np.where(np.isfinite(spec.high), spec.high, high)
+    return np.maximum(high - low, np.finfo(np.float32).tiny)

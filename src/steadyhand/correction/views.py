@@ -1,0 +1,304 @@
+"""Displaced views: what would be seen beside the path, labelled with the way back.
+
+ALVINN (Pomerleau, 1991) turns each picture into 14 shifted and rotated ones; PilotNet's car (Bojarski et al.,
+2016) carries cameras on the left and on the right. Both show a learner states that the driver never visits,
+at no cost in labels: the label is geometry, from the driver's own action. For any env that can displace its
+sensors (`observe(view_offset=...)`) and knows the way back (`displaced_action`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation
+from steadyhand.core.seeding import RowStreams
+from steadyhand.correction.view_config import AlvinnViews, SideCameras, ViewConfig
+from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.rollout.recorder import EpisodeRecorder
+from steadyhand.rollout.session import Session, StepEvent
+
+
+class ViewCamera(Controller):
+    """Wraps a controller; takes displaced views of every labelled step before it is driven.
+
+    A listener alone would come too late: it hears of a step when the env has moved on. So the views are taken
+    while the wrapped controller decides, and `listen`, a listener of the same session, files them.
+
+    Args:
+        env: The env of the session.
+        controller: Who drives; its label is what the views' labels are derived from.
+        config: Which views.
+
+    Raises:
+        CapabilityError: The env cannot displace its sensors, or does not know the way back.
+    """
+
+    def __init__(self, env: BatchEnv, controller: Controller, config: ViewConfig) -> None:
+        self.sees_privileged = controller.sees_privileged
+        self.remembers = controller.remembers
+        self._env, self._controller, self._config = env, controller, config
+        self._pending: Views | None = None
+        self._taken: dict[tuple[int, int], Views] = {}
+        spec = env.spec.action
+        nothing = {name: np.zeros(0, dtype=np.float32) for name in ("lateral", "heading")}
+        try:
+            _label(env, config, np.zeros(0, np.int64), np.zeros((0, *spec.shape), spec.dtype), nothing)
+        except CapabilityError as error:
+            raise _no_views(env, error) from error
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Start new episodes in `rows`."""
+        self._controller.begin(rows)
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let the wrapped controller plan afresh."""
+        self._controller.replan(rows)
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Let the wrapped controller decide, and take the views."""
+        decision = self._controller.act(observation, privileged, rows, generator)
+        self._pending = take_views(
+            self._env, self._config, rows, decision.label, generator.fork("displaced views")
+        )
+        return decision
+
+    def listen(self, event: StepEvent) -> None:
+        """File the views of a step under its episode."""
+        views = self._pending
+        assert views is not None, "listen before act: use the same session for both"
+        for place in np.flatnonzero(event.decision.label_valid):
+            key = int(event.start_index[place]), int(event.time[place])
+            self._taken[key] = views.of(int(place))
+        self._pending = None
+
+    def branches(self, parents: Sequence[Episode], numbers: Sequence[int]) -> list[Episode]:
+        """Return the views of recorded steps as branch episodes.
+
+        Args:
+            parents: The recorded episodes; a branch names its parent by position among them.
+            numbers: Position of each episode's start in the session's list.
+        """
+        found: list[Episode] = []
+        for position, (parent, number) in enumerate(zip(parents, numbers, strict=True)):
+            for step in np.flatnonzero(parent.expert_action_valid):
+                views = self._taken[number, int(step)]
+                branch = Branch(parent=position, step=int(step))
+                found += [
+                    _branch(views, view, parent=parent, branch=branch, weight=self._config.weight)
+                    for view in range(self._config.num_views)
+                ]
+        return found
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory of the wrapped controller."""
+        return self._controller.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._controller.restore(state)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Views:
+    """V views of one step or of each of B steps.
+
+    Attributes:
+        observation: Feature -> (V, ...) or (B, V, ...).
+        label: (V, A) or (B, V, A) what to do there.
+    """
+
+    observation: Mapping[str, np.ndarray]
+    label: Shaped[np.ndarray, "..."]
+
+    def of(self, place: int) -> "Views":
+        """Return the views of one step."""
+        seen = {name: value[place] for name, value in self.observation.items()}
+        return Views(observation=seen, label=self.label[place])
+
+
+def take_views(
+    env: BatchEnv,
+    config: ViewConfig,
+    rows: Int64[np.ndarray, " B"],
+    action: Shaped[np.ndarray, "B A"],
+    streams: RowStreams,
+) -> Views:
+    """Return displaced views of `rows` as they are now, and their labels.
+
+    Args:
+        env: The env.
+        config: Which views.
+        rows: (B,) env rows.
+        action: (B, A) what the driver does there.
+        streams: (B,) streams for the displacements.
+
+    Raises:
+        CapabilityError: The env cannot displace its sensors, or does not know the way back.
+    """
+    offsets = config.offsets(streams)
+    seen: list[Mapping[str, np.ndarray]] = []
+    labels: list[np.ndarray] = []
+    for view in range(config.num_views):
+        offset = {name: np.ascontiguousarray(value[:, view]) for name, value in offsets.items()}
+        try:
+            seen.append(env.observe(rows, view_offset=offset))
+        except CapabilityError as error:
+            raise _no_views(env, error) from error
+        labels.append(_label(env, config, rows, action, offset))
+    stacked = {name: np.stack([one[name] for one in seen], axis=1) for name in seen[0]}
+    return Views(observation=stacked, label=np.stack(labels, axis=1))
+
+
+def collect_with_views(
+    env: BatchEnv,
+    controller: Controller,
+    starts: Sequence[Start],
+    *,
+    config: ViewConfig,
+    source: str,
+    seed: int,
+    num_labels: int | None = None,
+    num_rows: int | None = None,
+    max_steps: int | None = None,
+    round: int = 0,
+) -> list[Episode]:
+    """Collect episodes as `correction.collect` does, and displaced views of each labelled step.
+
+    The drives are the same as without views, bit for bit. The views follow them as branch episodes, whose
+    parents are positions in the returned list; they are nobody's answers, so they do not count as labels that
+    were asked (`Burden` leaves branches out).
+
+    Args:
+        env: An env with displaced sensors.
+        controller: Who drives and labels.
+        starts: Taken in order until the labels are spent.
+        config: Which views.
+        source: Stored with the drives; the views are stored as "views".
+        seed: Seed of the controller's random streams and of the displacements.
+        num_labels: Stop at exactly this many labelled steps of drives; None runs every start to its end.
+        num_rows: Episodes that run at the same time; all rows of the env if None.
+        max_steps: Steps after which an episode is cut.
+        round: Round of an iterative correction.
+
+    Raises:
+        CapabilityError: The env has no displaced views.
+        ConfigError: All starts were used up before `num_labels` labels were collected.
+    """
+    camera = ViewCamera(env, controller, config)
+    recorder = EpisodeRecorder(
+        env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels
+    )
+    session = Session(
+        env,
+        camera,
+        starts,
+        seed=seed,
+        num_rows=num_rows,
+        max_steps=max_steps,
+        listeners=[recorder, camera.listen],
+    )
+    while not recorder.full and session.step() is not None:
+        pass
+    if num_labels is not None and not recorder.full:
+        raise ConfigError(
+            "The starts were used up before the labels were collected.",
+            got=f"{recorder.num_labels} labels from {len(starts)} starts",
+            expected=f"{num_labels} labels",
+            hint="give more starts, longer episodes or fewer labels",
+        )
+    drives = recorder.finish()
+    return [*drives, *camera.branches(drives, recorder.numbers)]
+
+
+def spread_of(
+    env: BatchEnv, controller: Controller, starts: Sequence[Start], *, seed: int
+) -> dict[str, float]:
+    """Return how much a driver deviates from the path: `human_lateral_std` [m] and `human_heading_std` [rad].
+
+    Args:
+        env: An env that tells "privileged.lateral" and "privileged.heading_error".
+        controller: The driver.
+        starts: Driven to their ends.
+        seed: Seed of the driver's random streams.
+    """
+    seen: dict[str, list[Float64[np.ndarray, " B"]]] = {"lateral": [], "heading_error": []}
+    session = Session(env, controller, starts, seed=seed)
+    while (event := session.step()) is not None:
+        privileged = env.privileged(event.rows)
+        for name, values in seen.items():
+            if f"privileged.{name}" not in privileged:
+                raise CapabilityError(
+                    f"{env.spec.env_id} does not tell where a driver is on the road.",
+                    got=sorted(privileged),
+                    expected="privileged.lateral and privileged.heading_error",
+                    hint="give the deviations as numbers",
+                )
+            values.append(privileged[f"privileged.{name}"][:, 0].astype(np.float64))
+    return {
+        "human_lateral_std": float(np.concatenate(seen["lateral"]).std()),
+        "human_heading_std": float(np.concatenate(seen["heading_error"]).std()),
+    }
+
+
+def _no_views(env: BatchEnv, error: CapabilityError) -> CapabilityError:
+    return CapabilityError(
+        f"{env.spec.env_id} has no displaced views.",
+        got=str(error).splitlines()[0],
+        hint="use an env that can displace its sensors, such as 'car', or a remedy without views",
+    )
+
+
+def _label(
+    env: BatchEnv,
+    config: ViewConfig,
+    rows: np.ndarray,
+    action: np.ndarray,
+    offset: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    match config:
+        case SideCameras(gain=float(gain)):
+            label = action.copy()
+            label[:, 0] -= np.float32(gain / config.offset) * offset["lateral"]
+            spec = env.spec.action
+            return label if spec.low is None else np.clip(label, spec.low, spec.high).astype(label.dtype)
+        case AlvinnViews() | SideCameras():
+            return env.displaced_action(
+                rows, action, view_offset=offset, lookahead=config.lookahead, rule=config.rule
+            )
+        case _:
+            assert_never(config)
+
+
+def _branch(views: Views, view: int, *, parent: Episode, branch: Branch, weight: float) -> Episode:
+    label = views.label[view : view + 1]
+    return Episode(
+        observation={name: value[view : view + 1] for name, value in views.observation.items()},
+        action=label,
+        expert_action=label,
+        expert_action_valid=np.ones(1, dtype=bool),
+        actor=np.array([Actor.EXPERT], dtype=np.uint8),
+        intervention=np.zeros(1, dtype=bool),
+        weight=np.full(1, weight, dtype=np.float32),
+        reward=np.zeros(1, dtype=np.float32),
+        truncated=True,
+        task=parent.task,
+        control_dt=parent.control_dt,
+        provenance=Provenance(
+            source="views",
+            seed=parent.provenance.seed,
+            start=parent.provenance.start,
+            round=parent.provenance.round,
+        ),
+        branch=branch,
+    )

@@ -1,0 +1,94 @@
+"""What can be chosen about the pendulum. SI units throughout."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+
+if TYPE_CHECKING:
+    from steadyhand.envs.pendulum.env import Pendulum
+
+FLIP_ANGLES = (math.pi / 6.0, math.pi / 3.0)
+"""Where the discontinuous variant reverses the motion [rad from hanging]."""
+
+FLIP_WIDTH = 0.01
+"""This close to one of them [rad]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendulumConfig:
+    """The pendulum of CCIL (Ke et al., ICLR 2024): l = 1, g = 9.81, dt = 0.02, torque within 3, 500 steps.
+
+    Against gravity's 9.81 N m the motor is too weak to lift the bob: it must be swung up. A bob of 1 kg on a
+    rod without mass, no friction.
+
+    Deviation: where episodes begin is not in the paper's settings. They begin as Gymnasium's Pendulum-v1
+    does: at any angle, turning at up to 1 rad/s.
+
+    Attributes:
+        discontinuous: A step that ends within `FLIP_WIDTH` of one of `FLIP_ANGLES` reverses the motion.
+        max_torque: Bound of the action [N m].
+        length: Of the rod [m].
+        gravity: [m/s^2].
+        start_angle: Starts lie this far to either side of hanging, evenly spread [rad].
+        start_speed: They turn at most this fast, either way [rad/s].
+        upright: Success asks for the bob to be this close to the top [rad] ...
+        hold_time: ... at every step of this last part of the episode [s].
+        control_dt: Time between two actions [s].
+        max_episode_steps: Steps after which an episode ends; it never ends before.
+    """
+
+    discontinuous: bool = False
+    max_torque: float = 3.0
+    length: float = 1.0
+    gravity: float = 9.81
+    start_angle: float = math.pi
+    start_speed: float = 1.0
+    upright: float = 0.2
+    hold_time: float = 1.0
+    control_dt: float = 0.02
+    max_episode_steps: int = 500
+
+    def __post_init__(self) -> None:
+        self._require("max_torque", self.max_torque, 0.1, 100.0, "N m")
+        self._require("length", self.length, 0.1, 10.0, "m")
+        self._require("gravity", self.gravity, 0.0, 100.0, "m/s^2")
+        self._require("start_angle", self.start_angle, 0.0, math.pi, "rad")
+        self._require("start_speed", self.start_speed, 0.0, 10.0, "rad/s")
+        self._require("upright", self.upright, 0.01, math.pi, "rad")
+        self._require("hold_time", self.hold_time, 0.0, 1000.0, "s")
+        self._require("control_dt", self.control_dt, 0.001, 0.1, "s")
+        self._require("max_episode_steps", self.max_episode_steps, 1, 10**6, "steps")
+
+    @property
+    def hold_steps(self) -> int:
+        """Last steps of an episode that must be upright, at least one."""
+        return max(1, round(self.hold_time / self.control_dt))
+
+    def spec(self) -> EnvSpec:
+        """Return what the env offers."""
+        names, units = ("sin_theta", "cos_theta", "theta_dot"), ("1", "1", "rad/s")
+        torque = FeatureSpec(
+            shape=(1,), names=("torque",), units=("N m",), low=(-self.max_torque,), high=(self.max_torque,)
+        )
+        return EnvSpec(
+            env_id="pendulum",
+            observation={STATE: FeatureSpec(shape=(3,), names=names, units=units)},
+            action=torque,
+            control_dt=self.control_dt,
+            max_episode_steps=self.max_episode_steps,
+            task="Swing the pendulum up and keep it upright.",
+        )
+
+    def build(self, num_rows: int) -> "Pendulum":
+        """Return the env with `num_rows` copies."""
+        from steadyhand.envs.pendulum.env import Pendulum
+
+        return Pendulum(self, num_rows=num_rows)
+
+    @staticmethod
+    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
+        if not low <= value <= high:
+            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

@@ -1,0 +1,94 @@
+"""What can be chosen about a tabular env."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import STATE, EnvSpec, discrete_spec
+from steadyhand.envs.tabular.layouts import cliff, fall_once, grid, tight, tree
+from steadyhand.envs.tabular.mdp import Contexts, FiniteMDP
+
+if TYPE_CHECKING:
+    from steadyhand.envs.tabular.env import Tabular
+
+Layout = Literal["grid", "tight", "cliff", "unrecoverable_cliff", "fall_once", "tree"]
+
+CONTEXT = "observation.context"
+"""(B, 1) what the state looks like at this step; shown where there is more than one context."""
+
+STEP = "privileged.step"
+"""(B, 1) actions taken so far, which the best action near the end of the horizon depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabularConfig:
+    """A small MDP whose costs can be computed without sampling; see `envs.tabular.layouts`.
+
+    Attributes:
+        layout: Which: "grid" (the lecture's 5 x 5), "tight" (three states), "cliff" (recoverable),
+            "unrecoverable_cliff", "fall_once" or "tree".
+        horizon: Number of actions.
+        slip: Probability of a move to the side, on the grid.
+        num_contexts: Number of looks that a state may have.
+        context_ratio: How much rarer each context is than the one before.
+    """
+
+    layout: Layout = "grid"
+    horizon: int = 32
+    slip: float = 0.2
+    num_contexts: int = 1
+    context_ratio: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.num_contexts < 1:
+            raise ConfigError(
+                "Horizon and num_contexts must be positive.", got=f"{self.horizon}, {self.num_contexts}"
+            )
+        if not 0.0 <= self.slip <= 1.0:
+            raise ConfigError("The slip is a probability.", got=self.slip, expected="0 to 1")
+        if not 0.0 < self.context_ratio <= 1.0:
+            raise ConfigError("context_ratio lies in (0, 1].", got=self.context_ratio)
+
+    def mdp(self) -> FiniteMDP:
+        """Return the MDP itself, for exact evaluation."""
+        match self.layout:
+            case "grid":
+                return grid(slip=self.slip, horizon=self.horizon)
+            case "tight":
+                return tight(horizon=self.horizon)
+            case "cliff":
+                return cliff(horizon=self.horizon, recoverable=True)
+            case "unrecoverable_cliff":
+                return cliff(horizon=self.horizon, recoverable=False)
+            case "fall_once":
+                return fall_once(horizon=self.horizon)
+            case "tree":
+                return tree(horizon=self.horizon)
+            case _:
+                assert_never(self.layout)
+
+    def contexts(self) -> Contexts:
+        """Return the distribution of contexts."""
+        return Contexts.geometric(self.num_contexts, ratio=self.context_ratio)
+
+    def spec(self) -> EnvSpec:
+        """Return what the env offers."""
+        mdp = self.mdp()
+        observation = {STATE: discrete_spec(mdp.num_states)}
+        if self.num_contexts > 1:
+            observation[CONTEXT] = discrete_spec(self.num_contexts)
+        return EnvSpec(
+            env_id="tabular",
+            observation=observation,
+            privileged={STEP: discrete_spec(self.horizon)},
+            action=discrete_spec(mdp.num_actions),
+            control_dt=1.0,
+            max_episode_steps=self.horizon,
+            task=f"Earn as much as you can: {mdp.name}.",
+        )
+
+    def build(self, num_rows: int) -> "Tabular":
+        """Return the env with `num_rows` copies."""
+        from steadyhand.envs.tabular.env import Tabular
+
+        return Tabular(self, num_rows=num_rows)

@@ -1,0 +1,84 @@
+"""An expert that reacts late, as people do."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Int64
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import Controller, Decision, Observation, grown, merge_states, split_state
+from steadyhand.core.seeding import RowStreams
+
+Labels = Literal["driven", "hindsight"]
+
+
+class Delayed(Controller):
+    """Executes what the wrapped expert wanted `delay` steps ago; before that, what it wanted first.
+
+    Args:
+        expert: Who decides. It must be shown every step.
+        delay: Reaction time [steps].
+        labels: "driven": the label is what was executed, as a record of driving has it, late by the reaction.
+            "hindsight": the label is what the expert wants at the present step, as somebody has it who looks
+            through the record afterwards, without haste.
+    """
+
+    remembers = True
+
+    def __init__(self, expert: Controller, *, delay: int, labels: Labels = "driven") -> None:
+        if delay < 0:
+            raise ConfigError("delay counts steps.", got=delay, expected=">= 0")
+        if labels not in get_args(Labels):
+            raise ConfigError("There are no such labels.", got=labels, available=get_args(Labels))
+        self._expert = expert
+        self._delay = delay
+        self._labels: Labels = labels
+        self._queue: np.ndarray | None = None
+        self._fresh = np.ones(0, dtype=bool)
+        self.sees_privileged = expert.sees_privileged
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget what was wanted in `rows`."""
+        self._expert.begin(rows)
+        self._fresh = grown(self._fresh, rows, fill=True)
+        self._fresh[rows] = True
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Ask the expert now, execute its older answer."""
+        now = self._expert.act(observation, privileged, rows, generator)
+        if self._delay == 0:
+            return now
+        if self._queue is None:
+            self._queue = np.zeros((0, self._delay, *now.action.shape[1:]), dtype=now.action.dtype)
+        self._queue = grown(self._queue, rows, fill=0)
+        self._fresh = grown(self._fresh, rows, fill=True)
+        first = rows[self._fresh[rows]]
+        self._queue[first] = now.action[self._fresh[rows], None]
+        self._fresh[rows] = False
+        late = self._queue[rows, 0]
+        self._queue[rows] = np.concatenate([self._queue[rows, 1:], now.action[:, None]], axis=1)
+        return Decision(
+            action=late,
+            label=late if self._labels == "driven" else now.label,
+            label_valid=now.label_valid,
+            actor=now.actor,
+            intervention=now.intervention,
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what was wanted and is still to be done, and the memory of the expert."""
+        queue = {} if self._queue is None else {"queue": self._queue.copy()}
+        return {"fresh": self._fresh.copy(), **queue, **merge_states(expert=self._expert)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        self._fresh = state["fresh"].copy()
+        self._queue = state["queue"].copy() if "queue" in state else None
+        split_state(state, expert=self._expert)

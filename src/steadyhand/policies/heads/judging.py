@@ -1,0 +1,205 @@
+"""Judging: EIL's value terms for any head that is trained, with the head's own loss as its score."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.policies.contract import (
+    EXPLICIT,
+    ChunkSpec,
+    Context,
+    ContextSpec,
+    Data,
+    Fit,
+    Head,
+    Loss,
+    Prefix,
+    Target,
+)
+from steadyhand.policies.heads.act import Act
+from steadyhand.policies.heads.bins import Bins
+from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.diffusion import Diffusion
+from steadyhand.policies.heads.flow import Flow
+from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.hill import GaussianHill
+from steadyhand.policies.heads.judgement import (
+    bad_loss,
+    by_kind,
+    explicit_data,
+    explicit_only,
+    good_loss,
+    of_one_kind,
+    own_kind,
+    require_margin,
+)
+from steadyhand.policies.heads.latent import Latent
+from steadyhand.policies.heads.log_linear import LogLinear
+from steadyhand.policies.heads.mip import Mip
+from steadyhand.policies.heads.mixture import Mixture
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.tokens import Tokens
+from steadyhand.policies.noise import Noise
+
+JudgedHead = (
+    Regression
+    | Gaussian
+    | Categorical
+    | Mixture
+    | Bins
+    | Diffusion
+    | Flow
+    | Mip
+    | Tokens
+    | Latent
+    | Act
+    | LogLinear
+    | GaussianHill
+)
+"""Every head whose training loss is a score of (s, a) that gradients can move."""
+
+_MOMENTUM = 0.95
+"""Share of the running bound that a batch leaves as it was: some 20 batches are remembered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """Q(s, a) = the loss that the head has for action a at state s: how unlike itself the action is.
+
+    Explicit steps have the head's own loss. A good step has max(0, Q - B + m): what nobody objected to has to
+    stay about as likely as the labels are. A bad step has max(0, B - Q + m): what made the human take over
+    has to become less likely than nearly all labels, and no more than that, so that a log-likelihood is not
+    pushed to minus infinity.
+
+    B and m are set, not learned: B is the running `quantile` of the loss over explicit steps, m is `margin`
+    times its distance from their median. So they are in the units of the loss, whatever these are: squared
+    errors of 1e-3 or nats of a whole chunk. A learned B would first have to travel there at the optimiser's
+    pace, and until it arrives l1 imitates the robot. They follow the labels while training, and are constants
+    for the gradient.
+
+    Judging begins after `settle` batches. Before a head knows the labels, being unlike itself means nothing:
+    B is as large as the labels' range, l2 throws the answers that far away from what was bad, in whichever
+    direction they happen to lie, and being flat there never lets them return.
+
+    Deviation: the ranking loss of the explicit constraint is the head's own; both have their least value
+    where the human's action is the head's answer.
+
+    Attributes:
+        head: The head.
+        quantile: Of the explicit losses, at which "good enough" ends.
+        margin: m over the distance between that quantile and the median.
+        settle: Batches with labels before judged steps count; give training several times as many.
+    """
+
+    head: JudgedHead = field(default_factory=Regression)
+    quantile: float = 0.9
+    margin: float = 0.5
+    settle: int = 200
+
+    def __post_init__(self) -> None:
+        require_margin(self.margin, head="Judging")
+        if not 0.5 < self.quantile < 1.0:
+            raise ConfigError("quantile lies above the median.", got=self.quantile, expected="(0.5, 1)")
+        if self.settle < 1:
+            raise ConfigError("There is no bound before the first batch.", got=self.settle, expected=">= 1")
+
+    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "JudgingHead":
+        """Return the head for these sizes."""
+        return JudgingHead(self, self.head.build(context, chunk))
+
+
+class JudgingHead(Head):
+    """See `Judging`; in all but the loss it is the head that it wraps."""
+
+    judges = True
+    levels: Tensor
+    num_seen: Tensor
+
+    def __init__(self, config: Judging, head: Head) -> None:
+        super().__init__()
+        self.chunk = head.chunk
+        self.likelihood = head.likelihood
+        self.inpaints = head.inpaints
+        self.draws = head.draws
+        self._config = config
+        self.head = head
+        self.register_buffer("levels", torch.zeros(2))
+        self.register_buffer("num_seen", torch.zeros((), dtype=torch.long))
+
+    @property
+    def bound(self) -> Float[Tensor, ""]:
+        """B, in units of the head's loss."""
+        return self.levels[1]
+
+    @property
+    def margin(self) -> Float[Tensor, ""]:
+        """m, in units of the head's loss."""
+        return self._config.margin * (self.levels[1] - self.levels[0])
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        """Return the head's loss at explicit steps, l1 and l2 at judged ones; in training, follow B.
+
+        Metrics: those of the head, and "judging", 1 once judged steps count.
+        """
+        kind = own_kind(target, self.chunk)
+        target, share = of_one_kind(target, self.chunk)
+        inner = self.head.loss(context, target, noise)
+        score = inner.value
+        known = (self.num_seen >= self._config.settle).to(score.dtype)
+        value = by_kind(
+            kind,
+            explicit=score,
+            good=known * good_loss(score, self.bound, self.margin),
+            bad=known * bad_loss(score, self.bound, self.margin),
+        )
+        value = value * share if value.shape[1] == 1 else value.masked_fill(target.is_absent, 0.0)
+        if self.training:
+            present = ~target.is_absent if score.shape[1] > 1 else ~target.is_absent.all(1, keepdim=True)
+            self._follow(score.detach(), present & (kind == EXPLICIT))
+        return Loss(value=value, metrics={**inner.metrics, "judging": known.expand(len(value)).clone()})
+
+    @torch.no_grad()
+    def _follow(self, score: Float[Tensor, "B K"], counts: Bool[Tensor, "B K"]) -> None:
+        explicit = score[counts]
+        if len(explicit) == 0:
+            return
+        at = torch.tensor([0.5, self._config.quantile], device=score.device, dtype=score.dtype)
+        now = explicit.quantile(at)
+        before = torch.where(self.num_seen > 0, self.levels, now)
+        self.levels.copy_(before + (1.0 - _MOMENTUM) * (now - before))
+        self.num_seen += 1
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Shaped[Tensor, "B H A"]:
+        """Draw as the head does."""
+        return self.head.sample(context, noise, prefix)
+
+    def mode(self, context: Context) -> Shaped[Tensor, "B H A"]:
+        """Answer as the head does."""
+        return self.head.mode(context)
+
+    def log_prob(self, context: Context, target: Target) -> Float[Tensor, " B"]:
+        """Return the head's likelihood."""
+        return self.head.log_prob(context, target)
+
+    def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
+        """Prepare the head on explicit steps alone: no codebook is made of what the robot did wrong."""
+
+        def fit_explicit(
+            module: nn.Module,
+            loss: Callable[[Context, Target, Noise], Float[Tensor, ""]],
+            *,
+            num_steps: int,
+            learning_rate: float,
+        ) -> None:
+            fit(
+                module,
+                lambda context, target, drawn: loss(context, explicit_only(target), drawn),
+                num_steps=num_steps,
+                learning_rate=learning_rate,
+            )
+
+        self.head.prepare(explicit_data(data), fit_explicit, noise)

@@ -1,0 +1,538 @@
+"""Corrective labels: closed forms on linear systems, bounds on random ones, and where labels belong."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from steadyhand.core.codec import from_data, to_data
+from steadyhand.core.errors import CapabilityError, ConfigError, DataError
+from steadyhand.core.protocol import Actor
+from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
+from steadyhand.correction.ccil import (
+    CcilConfig,
+    KeepAll,
+    Quantile,
+    Radius,
+    corrective_labels,
+    label_errors,
+)
+from steadyhand.correction.expert_steps import ExpertSteps, Points
+from steadyhand.correction.label_geometry import neighbours
+from steadyhand.correction.label_search import Learnt, find
+from steadyhand.correction.roots import solve
+from steadyhand.correction.true_dynamics import TrueDynamics
+from steadyhand.data.episode import Branch, Episode, demonstration
+from steadyhand.data.frames import Frames, Windower, WindowSpec
+from steadyhand.policies.dynamics import DynamicsConfig, Spectral, Unlimited
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.residual_map import ResidualMap
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.training.config import TrainConfig
+
+A = np.array([[1.0, 0.2], [-0.3, 0.9]])
+B = np.array([[0.1], [0.5]])
+SPEC = PolicySpec(
+    observation={STATE: FeatureSpec(shape=(2,))}, action=FeatureSpec(shape=(1,)), control_dt=0.1
+)
+FAST = TrainConfig(
+    num_steps=300, batch_size=64, learning_rate=3e-2, weight_decay=0.0, warmup_steps=0, log_every=1000
+)
+LINEAR = DynamicsConfig(hidden=(), lipschitz=Unlimited())
+
+
+def linear_step(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+    return state @ A.T + action @ B.T
+
+
+LINEAR_SYSTEM = TrueDynamics(step=linear_step)
+
+
+def episodes(count: int = 3, length: int = 12, *, step: object = linear_step, seed: int = 0) -> list[Episode]:
+    """Random actions on a known system; states are those of float32 actions, rounded."""
+    rng = np.random.default_rng(seed)
+    out: list[Episode] = []
+    for _ in range(count):
+        action = rng.normal(size=(length, 1)).astype(np.float32)
+        state = [rng.normal(size=(1, 2))]
+        for t in range(length):
+            assert callable(step)
+            state.append(step(state[-1], action[t : t + 1].astype(np.float64)))
+        track = np.concatenate(state).astype(np.float32)
+        out.append(
+            demonstration({STATE: track[:-1]}, action, control_dt=0.1, final_observation={STATE: track[-1]})
+        )
+    return out
+
+
+def states_of(labels: list[Episode]) -> np.ndarray:
+    return np.concatenate([label.observation[STATE] for label in labels]).astype(np.float64)
+
+
+def branch_of(label: Episode) -> Branch:
+    assert label.branch is not None
+    return label.branch
+
+
+def all_labels(config: CcilConfig, demos: list[Episode], *, oracle: object = LINEAR_SYSTEM) -> list[Episode]:
+    config = replace(config, rejection=KeepAll())
+    return corrective_labels(demos, SPEC, config, seed=0, oracle=oracle)[0]  # pyright: ignore[reportArgumentType]
+
+
+class TestClosedForms:
+    """For s' = A s + B a every label is a formula."""
+
+    def test_explicit(self) -> None:
+        demos = episodes()
+        labels = all_labels(CcilConfig(label="explicit"), demos)
+        assert len(labels) == 3 * 11  # the first step has none before it
+        for label in labels:
+            place = branch_of(label)
+            state = demos[place.parent].observation[STATE][place.step + 1]
+            action = demos[place.parent].action[place.step + 1]
+            want = 2 * state - A @ state - B @ action  # s - f(s, a) with f = (A - I) s + B a
+            assert np.allclose(label.observation[STATE][0], want, atol=1e-5)
+            assert np.array_equal(label.expert_action[0], action)
+
+    def test_implicit(self) -> None:
+        demos = episodes()
+        labels = all_labels(CcilConfig(label="implicit"), demos)
+        assert len(labels) == 3 * 11
+        for label in labels:
+            place = branch_of(label)
+            state = demos[place.parent].observation[STATE][place.step + 1]
+            action = demos[place.parent].action[place.step + 1]
+            want = np.linalg.solve(A, state - B @ action)
+            assert np.allclose(label.observation[STATE][0], want, atol=1e-5)
+            assert np.array_equal(label.expert_action[0], action)
+
+    def test_disturbed(self) -> None:
+        demos = episodes(8, 40)
+        labels = all_labels(CcilConfig(label="disturbed", delta=0.5, labels_per_step=4), demos)
+        assert len(labels) == 8 * 40 * 4
+        shifts: list[float] = []
+        for label in labels:
+            place = branch_of(label)
+            demo = demos[place.parent]
+            track = np.concatenate([demo.observation[STATE], _final(demo)[None]])
+            want = np.linalg.solve(A, track[place.step + 1] - B @ label.expert_action[0])
+            assert np.allclose(label.observation[STATE][0], want, atol=1e-5)
+            shifts.append(float(label.expert_action[0, 0] - demo.action[place.step, 0]))
+        spread = np.concatenate([demo.action for demo in demos]).std()
+        assert np.std(shifts) == pytest.approx(0.5 * spread, rel=0.08)
+        assert abs(np.mean(shifts)) < 0.05
+
+    @pytest.mark.parametrize("label", ["explicit", "implicit", "disturbed"])
+    def test_a_learnt_model_comes_close_to_them(self, label: str) -> None:
+        demos = episodes(8, 40)
+        config = CcilConfig(label=label, delta=0.5, dynamics=LINEAR, training=FAST)  # pyright: ignore[reportArgumentType]
+        learnt = all_labels(config, demos, oracle=None)
+        true = all_labels(config, demos)
+        assert [branch_of(one) for one in learnt] == [branch_of(one) for one in true]
+        assert np.abs(states_of(learnt) - states_of(true)).max() < 0.05
+
+    def test_an_inverse_of_the_system_gives_the_implicit_labels(self) -> None:
+        demos = episodes()
+
+        class Backwards:
+            def before(self, parent: np.ndarray, reached: np.ndarray, action: np.ndarray) -> np.ndarray:
+                rows = zip(parent, reached, strict=True)
+                state = np.stack([_track(demos[episode])[step] for episode, step in rows])
+                found = np.linalg.solve(A, (state - action @ B.T).T).T
+                found[reached == 5] = np.nan
+                return found
+
+        labels = all_labels(CcilConfig(label="implicit"), demos, oracle=Backwards())
+        true = [one for one in all_labels(CcilConfig(label="implicit"), demos) if branch_of(one).step != 4]
+        assert [branch_of(one) for one in labels] == [branch_of(one) for one in true]
+        assert np.allclose(states_of(labels), states_of(true), atol=1e-5)
+
+    def test_units_of_the_disturbance(self) -> None:
+        demos = [
+            replace(demo, action=9 * demo.action, expert_action=9 * demo.action) for demo in episodes(8, 40)
+        ]
+        labels = all_labels(CcilConfig(label="disturbed", delta=0.5, units="raw"), demos)
+        shifts = [one.action[0] - demos[branch_of(one).parent].action[branch_of(one).step] for one in labels]
+        assert np.std(shifts) == pytest.approx(0.5, rel=0.1)
+
+    def test_disturbed_actions_stay_within_their_bounds(self) -> None:
+        demos = episodes()
+        spec = replace(SPEC, action=FeatureSpec(shape=(1,), low=(-3.0,), high=(3.0,)))
+        config = CcilConfig(label="disturbed", delta=5.0, rejection=KeepAll())
+        labels, _ = corrective_labels(demos, spec, config, seed=0, oracle=LINEAR_SYSTEM)
+        actions = np.concatenate([label.expert_action for label in labels])
+        assert np.abs(actions).max() == 3.0
+
+
+def _final(episode: Episode) -> np.ndarray:
+    assert episode.final_observation is not None
+    return episode.final_observation[STATE]
+
+
+def _track(episode: Episode) -> np.ndarray:
+    return np.concatenate([episode.observation[STATE], _final(episode)[None]]).astype(np.float64)
+
+
+class TestHiddenStates:
+    """A pendulum observed as (sin, cos, rate): labels are found in angle and rate."""
+
+    @staticmethod
+    def step(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        rate = state[:, 1] + 0.1 * (action[:, 0] - 9.81 * np.sin(state[:, 0]))
+        return np.stack([(state[:, 0] + 0.1 * rate) % (2 * np.pi), rate], axis=1)
+
+    def test_labels_lie_on_the_circle_and_are_exact(self) -> None:
+        def observe(state: np.ndarray) -> np.ndarray:
+            return np.stack([np.sin(state[:, 0]), np.cos(state[:, 0]), state[:, 1]], axis=1)
+
+        def difference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            gap = x - y
+            gap[:, 0] = (gap[:, 0] + np.pi) % (2 * np.pi) - np.pi
+            return gap
+
+        system = TrueDynamics(
+            step=self.step,
+            state_of=lambda seen: np.stack([np.arctan2(seen[:, 0], seen[:, 1]), seen[:, 2]], axis=1),
+            observe=observe,
+            difference=difference,
+        )
+        state, track = np.array([[np.pi - 0.1, 2.0]]), [np.array([[np.pi - 0.1, 2.0]])]
+        action = np.random.default_rng(0).normal(size=(40, 1)).astype(np.float32)
+        for t in range(40):
+            state = self.step(state, action[t : t + 1])
+            track.append(state)
+        seen = observe(np.concatenate(track)).astype(np.float32)
+        demo = demonstration({STATE: seen[:-1]}, action, control_dt=0.1, final_observation={STATE: seen[-1]})
+        spec = replace(SPEC, observation={STATE: FeatureSpec(shape=(3,))})
+        config = CcilConfig(label="implicit", rejection=KeepAll())
+        labels, geometry = corrective_labels([demo], spec, config, seed=0, oracle=system)
+        assert geometry.num_converged == len(labels) == 39
+        assert np.allclose(np.hypot(*states_of(labels)[:, :2].T), 1.0, atol=1e-6)
+        assert label_errors(labels, [demo], spec, system).max() < 1e-4
+
+
+class TestBounds:
+    """Errors of labels on random smooth systems, against the certificates; not one may be larger."""
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> ResidualMap:
+        scale = rng.uniform(0.05, 0.6)
+        return ResidualMap(
+            weights=(rng.normal(size=(6, 3)) * 0.7, rng.normal(size=(2, 6)) * scale),
+            biases=(rng.normal(size=6), rng.normal(size=2) * scale),
+            activation="tanh",
+            state_scale=np.ones(2),
+            action_scale=np.ones(1),
+            residual_scale=np.ones(2),
+        )
+
+    @pytest.mark.parametrize("label", ["explicit", "implicit", "disturbed"])
+    def test_no_violation(self, label: str) -> None:
+        rng = np.random.default_rng(1)
+        checked, tight = 0, list[float]()
+        for _ in range(100):
+            truth, model = self.draw(rng), self.draw(rng)
+            steps = ExpertSteps(episodes(1, 24, step=truth.step, seed=int(rng.integers(1e9))), SPEC, ())
+            points = steps.back_track()
+            if label == "disturbed":
+                points = steps.disturbed(repeats=1, delta=np.array([0.3]), seed=0)
+            learnt = Learnt(model=model, train=steps.transitions, heldout=None)
+            roots, _ = find(
+                learnt,
+                steps,
+                points,
+                explicit=label == "explicit",
+                normalised=False,
+                tolerance=1e-10,
+                max_iterations=50,
+            )
+            k1, k2 = truth.end_to_end(), model.end_to_end()
+            at = points.state, points.action - points.shift
+            eps = np.linalg.norm(truth.residual(*at) - model.residual(*at), axis=1)
+            away = np.linalg.norm(roots.x - points.state, axis=1)
+            error = np.linalg.norm(truth.step(roots.x, points.action) - points.target, axis=1)
+            bound = {
+                "explicit": eps + k1.state * away,
+                "implicit": eps + (k1.state + k2.state) * away,
+                "disturbed": eps + (k1.both + k2.both) * (away + np.linalg.norm(points.shift, axis=1)),
+            }[label]
+            found = roots.converged
+            # Targets are stored states, true to float32 only; roots are within their tolerance.
+            assert (error[found] <= bound[found] + 1e-5).all()
+            checked += int(found.sum())
+            tight.append(float(np.median(error[found] / bound[found])) if found.any() else 0.0)
+        assert checked > 1900
+        assert np.median(tight) > 0.05  # the bounds say something
+
+
+class TestRejection:
+    def test_a_quantile_keeps_its_share_of_the_smallest_scores(self) -> None:
+        def step(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+            return state + 0.3 * np.sin(2 * state[:, ::-1]) + 0.2 * action
+
+        demos, system = episodes(6, 30, step=step), TrueDynamics(step=step)
+        everything = all_labels(CcilConfig(), demos, oracle=system)
+        steps = ExpertSteps(demos, SPEC, ())
+        points = steps.back_track()
+        away = np.linalg.norm((states_of(everything) - points.state) / steps.scale, axis=1)
+        # The Jacobian by hand: 0.6 cos(2 s_2) above the diagonal, 0.6 cos(2 s_1) below it; normalised.
+        upper = np.abs(0.6 * np.cos(2 * points.state[:, 1])) * steps.scale[1] / steps.scale[0]
+        lower = np.abs(0.6 * np.cos(2 * points.state[:, 0])) * steps.scale[0] / steps.scale[1]
+        scores = {"distance": away, "lipschitz_distance": np.maximum(upper, lower) * away}
+        for share in (0.1, 0.37, 0.8, 1.0):
+            for name, score in scores.items():
+                config = CcilConfig(rejection=Quantile(share=share, score=name))  # pyright: ignore[reportArgumentType]
+                kept, geometry = corrective_labels(demos, SPEC, config, seed=0, oracle=system)
+                assert abs(len(kept) - share * len(everything)) <= 1
+                assert geometry.kept_fraction == len(kept) / len(everything)
+                smallest = np.sort(np.argsort(score)[: len(kept)])
+                assert np.allclose(states_of(kept), states_of(everything)[smallest])
+
+    def test_a_radius_keeps_what_is_nearer(self) -> None:
+        demos = episodes()
+        everything = all_labels(CcilConfig(), demos)
+        points = ExpertSteps(demos, SPEC, ()).back_track()
+        away = np.linalg.norm(states_of(everything) - points.state, axis=1)
+        config = CcilConfig(rejection=Radius(distance=float(np.median(away))), units="raw")
+        kept, _ = corrective_labels(demos, SPEC, config, seed=0, oracle=LINEAR_SYSTEM)
+        assert np.allclose(states_of(kept), states_of(everything)[away < np.median(away)])
+
+    def test_nothing_left_is_an_error(self) -> None:
+        config = CcilConfig(rejection=Radius(distance=1e-9))
+        with pytest.raises(DataError, match="No corrective label"):
+            corrective_labels(episodes(), SPEC, config, seed=0, oracle=LINEAR_SYSTEM)
+
+
+class TestBranches:
+    @pytest.mark.parametrize("label", ["explicit", "implicit", "disturbed"])
+    def test_the_window_of_a_label_goes_on_in_its_parent(self, label: str) -> None:
+        demos = episodes()
+        labels = all_labels(CcilConfig(label=label, delta=0.1), demos)  # pyright: ignore[reportArgumentType]
+        together = [*demos, *labels]
+        frames = Frames.from_episodes(together, observation_spec=SPEC.observation, action_spec=SPEC.action)
+        windower = Windower(frames, WindowSpec(obs_offsets=(-1, 0, 1), action_offsets=(0, 1, 2)))
+        rows = np.arange(sum(map(len, demos)), len(frames))
+        windows = windower(rows)
+        for row, one in enumerate(labels):
+            place = branch_of(one)
+            demo = demos[place.parent]
+            seen = frames.observation[STATE][windows.obs_index[row]]
+            done = frames.expert_action[windows.action_index[row]]
+            assert np.array_equal(seen[1], one.observation[STATE][0])
+            assert np.array_equal(done[0], one.expert_action[0])
+            assert not windows.obs_is_pad[row, 1]
+            assert not windows.action_is_pad[row, 0]
+            assert windows.obs_is_pad[row, 0] == (place.step == 0)
+            if place.step > 0:
+                assert np.array_equal(seen[0], demo.observation[STATE][place.step - 1])
+            for ahead in (1, 2):
+                inside = place.step + ahead < len(demo)
+                assert windows.action_is_pad[row, ahead] == (not inside)
+                if inside:
+                    assert np.array_equal(done[ahead], demo.expert_action[place.step + ahead])
+            if place.step + 1 < len(demo) and label != "explicit":
+                # The truth: doing the label brings the system to the very state from which the chunk goes on.
+                reached = linear_step(one.observation[STATE].astype(float), one.expert_action.astype(float))
+                assert np.allclose(reached[0], seen[2], atol=1e-4)
+
+    def test_a_chunked_policy_trains_on_them(self) -> None:
+        demos = episodes()
+        labels = all_labels(CcilConfig(label="implicit"), demos)
+        frames = Frames.from_episodes(
+            [*demos, *labels], observation_spec=SPEC.observation, action_spec=SPEC.action
+        )
+        policy = Policy.build(PolicyConfig(n_obs_steps=2, horizon=4), SPEC)
+        policy.fit_statistics(frames)
+        window = frames.observation[STATE][-1:, None].repeat(2, axis=1)
+        assert policy.predict_chunk({STATE: window}).shape == (1, 4, 1)
+
+    def test_several_features_lie_side_by_side_and_keep_their_shapes(self) -> None:
+        features = {"observation.a": FeatureSpec(shape=(1, 1)), "observation.b": FeatureSpec(shape=(1,))}
+        demos = [
+            replace(
+                demo,
+                observation={"observation.a": whole[:-1, None, :1], "observation.b": whole[:-1, 1:]},
+                final_observation={"observation.a": whole[-1:, :1], "observation.b": whole[-1, 1:]},
+            )
+            for demo in episodes()
+            for whole in [_track(demo).astype(np.float32)]
+        ]
+        config = CcilConfig(rejection=KeepAll())
+        labels, _ = corrective_labels(
+            demos, replace(SPEC, observation=features), config, seed=0, oracle=LINEAR_SYSTEM
+        )
+        whole = states_of(all_labels(CcilConfig(), episodes()))
+        assert labels[0].observation["observation.a"].shape == (1, 1, 1)
+        for row, label in enumerate(labels):
+            assert label.observation["observation.a"].item() == pytest.approx(whole[row, 0], abs=1e-6)
+            assert label.observation["observation.b"].item() == pytest.approx(whole[row, 1], abs=1e-6)
+
+
+class TestWhatIsUsed:
+    def test_the_model_learns_what_was_executed_and_labels_are_what_was_meant(self) -> None:
+        clean = episodes(6, 40)
+        noisy = [
+            replace(
+                demo,
+                expert_action=demo.action + np.float32(1.0),
+                actor=np.full(len(demo), Actor.NOISE, dtype=np.uint8),
+            )
+            for demo in clean
+        ]
+        steps = ExpertSteps(noisy, SPEC, ())
+        assert np.array_equal(steps.transitions.action, np.concatenate([demo.action for demo in clean]))
+        config = CcilConfig(dynamics=LINEAR, training=FAST)
+        labels = all_labels(config, noisy, oracle=None)
+        for label in labels:
+            place = branch_of(label)
+            state = noisy[place.parent].observation[STATE][place.step + 1]
+            meant = noisy[place.parent].expert_action[place.step + 1]
+            assert np.array_equal(label.expert_action[0], meant)
+            want = 2 * state - A @ state - B @ meant
+            assert np.allclose(label.observation[STATE][0], want, atol=0.08)
+
+    def test_steps_without_a_label_and_branches_give_none(self) -> None:
+        demos = episodes()
+        asked = np.arange(12) % 3 == 1
+        demos[1] = replace(demos[1], expert_action_valid=asked)
+        demos.insert(1, replace(all_labels(CcilConfig(), demos)[0], branch=Branch(parent=0, step=3)))
+        labels = all_labels(CcilConfig(), demos)
+        places = [branch_of(label) for label in labels]
+        assert [place.step + 1 for place in places if place.parent == 2] == [1, 4, 7, 10]
+        assert {place.parent for place in places} == {0, 2, 3}
+
+    def test_without_a_final_state_the_last_step_cannot_be_disturbed(self) -> None:
+        demos = [replace(demo, final_observation=None) for demo in episodes()]
+        labels = all_labels(CcilConfig(label="disturbed"), demos)
+        assert {branch_of(label).step for label in labels} == set(range(11))
+
+    def test_labels_weigh_what_they_are_told(self) -> None:
+        labels = all_labels(CcilConfig(weight=0.25), episodes())
+        assert {float(label.weight[0]) for label in labels} == {0.25}
+        assert {label.provenance.source for label in labels} == {"ccil"}
+
+    def test_the_same_seed_gives_the_same_labels(self) -> None:
+        config = CcilConfig(
+            label="disturbed",
+            delta=0.1,
+            dynamics=DynamicsConfig(hidden=(8,), lipschitz=Spectral()),
+            training=replace(FAST, num_steps=20),
+        )
+        first, again, other = (corrective_labels(episodes(), SPEC, config, seed=seed) for seed in (0, 0, 1))
+        assert np.array_equal(states_of(first[0]), states_of(again[0]))
+        assert asdict(first[1]) == asdict(again[1])
+        assert asdict(first[1]) != asdict(other[1])
+
+
+class TestGeometry:
+    def test_figures_of_a_line(self) -> None:
+        """s' = s + a, a = 1 always, states 0, 1, ..., 10: explicit labels are exactly the previous states."""
+        state = np.arange(11, dtype=np.float32)[:, None]
+        action = np.ones((10, 1), dtype=np.float32)
+        demo = demonstration(
+            {STATE: state[:-1]}, action, control_dt=1.0, final_observation={STATE: state[-1]}
+        )
+        spec = PolicySpec(
+            observation={STATE: FeatureSpec(shape=(1,))}, action=FeatureSpec(shape=(1,)), control_dt=1.0
+        )
+        system = TrueDynamics(step=lambda s, a: s + a)
+        labels, geometry = corrective_labels(
+            [demo], spec, CcilConfig(rejection=KeepAll()), seed=0, oracle=system
+        )
+        assert np.array_equal(states_of(labels)[:, 0], np.arange(9))
+        assert geometry.distance_per_step == pytest.approx(0.0, abs=1e-6)
+        assert geometry.trust_distance == pytest.approx(1.0 / np.arange(10).std(), rel=1e-5)
+        assert geometry.nearest_ratio == pytest.approx(0.0, abs=1e-6)
+        assert geometry.action_disagreement == 0.0
+        assert (geometry.num_candidates, geometry.num_converged, geometry.num_kept) == (9, 9, 9)
+        assert geometry.model_error is None
+        assert geometry.lipschitz is None
+
+    def test_neighbours_by_brute_force(self) -> None:
+        rng = np.random.default_rng(0)
+        labels, states = rng.normal(size=(40, 3)), rng.normal(size=(70, 3))
+        actions, expert = rng.normal(size=(40, 2)), rng.normal(size=(70, 2))
+        gaps = np.linalg.norm(labels[:, None] - states, axis=2)
+        own = np.linalg.norm(states[:, None] - states, axis=2)
+        np.fill_diagonal(own, np.inf)
+        ratio, disagreement = neighbours(labels, actions, states, expert, seed=0)
+        assert ratio == pytest.approx(np.median(gaps.min(1)) / np.median(own.min(1)))
+        apart = np.sqrt(np.square(actions - expert[gaps.argmin(1)]).mean(1))
+        assert disagreement == pytest.approx(np.median(apart))
+
+    def test_a_learnt_model_reports_its_error_and_its_constants(self) -> None:
+        config = CcilConfig(dynamics=LINEAR, training=FAST, holdout=0.25)
+        _, geometry = corrective_labels(episodes(8, 40), SPEC, config, seed=0)
+        assert geometry.heldout_error is not None
+        assert geometry.model_error is not None
+        assert max(geometry.heldout_error, geometry.model_error) < 0.03
+        steepest = np.linalg.norm(A - np.eye(2), 2)
+        assert geometry.lipschitz == pytest.approx(steepest, rel=0.05)
+        assert geometry.local_lipschitz == pytest.approx(steepest, rel=0.05)
+        assert geometry.lipschitz_step == pytest.approx(1 + steepest, rel=0.05)
+
+    def test_label_errors_of_explicit_labels_by_hand(self) -> None:
+        """s - f(s, a) + f(s - f(s, a), a) - s = -(A - I) f(s, a) for a linear system."""
+        demos = episodes()
+        steps = ExpertSteps(demos, SPEC, ())
+        labels = all_labels(CcilConfig(label="explicit"), demos)
+        points: Points = steps.back_track()
+        change = points.state @ (A - np.eye(2)).T + points.action @ B.T
+        want = np.linalg.norm(change @ (A - np.eye(2)).T / steps.scale, axis=1)
+        assert np.allclose(label_errors(labels, demos, SPEC, LINEAR_SYSTEM), want, atol=1e-5)
+
+
+class TestRoots:
+    def test_cubes_and_equations_without_a_root(self) -> None:
+        target = np.array([[8.0], [-27.0], [0.001], [1.0]])
+
+        def rise(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return np.where(rows[:, None] == 3, x * x + target[rows], x**3 - target[rows])
+
+        def slope(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return np.where(rows[:, None] == 3, 2 * x, 3 * x * x)[..., None]
+
+        roots = solve(rise, slope, np.ones((4, 1)), scale=np.ones(1), tolerance=1e-9, max_iterations=200)
+        assert np.allclose(roots.x[:3, 0], [2.0, -3.0, 0.1], atol=1e-6)
+        assert roots.converged.tolist() == [True, True, True, False]
+
+    def test_a_singular_jacobian_stops_a_row_and_not_the_others(self) -> None:
+        def rise(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return np.where(rows[:, None] == 0, np.ones_like(x), x - 3.0)
+
+        def slope(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return np.where(rows[:, None, None] == 0, 0.0, 1.0) * np.ones((len(x), 1, 1))
+
+        roots = solve(rise, slope, np.zeros((2, 1)), scale=np.ones(1))
+        assert roots.converged.tolist() == [False, True]
+        assert roots.x[1, 0] == pytest.approx(3.0)
+
+
+def test_what_has_no_state_is_refused() -> None:
+    demos = episodes()
+    picture = {IMAGES + "front": image_spec(4, 4, 3)}
+    for spec, message in (
+        (replace(SPEC, action=discrete_spec(3)), "continuous actions"),
+        (replace(SPEC, observation=picture), "vectors"),
+    ):
+        with pytest.raises(CapabilityError, match=message):
+            corrective_labels(demos, spec, CcilConfig(), seed=0)
+    with pytest.raises(ConfigError, match="no such observation"):
+        corrective_labels(demos, SPEC, CcilConfig(features=("observation.stat",)), seed=0)
+    short = [replace(demo, final_observation=None) for demo in episodes(2, 1)]
+    with pytest.raises(DataError, match="no transition"):
+        corrective_labels(short, SPEC, CcilConfig(), seed=0)
+
+
+def test_settings_survive_json_and_bad_ones_are_refused() -> None:
+    for rejection in (Quantile(share=0.3, score="distance"), Radius(distance=6.5), KeepAll()):
+        config = CcilConfig(rejection=rejection, label="disturbed", labels_per_step=20)
+        assert from_data(to_data(config), CcilConfig) == config
+    for bad in (
+        lambda: CcilConfig(labels_per_step=2),
+        lambda: CcilConfig(holdout=1.0),
+        lambda: CcilConfig(tolerance=0.0),
+        lambda: Quantile(share=0.0),
+    ):
+        with pytest.raises(ConfigError):
+            bad()

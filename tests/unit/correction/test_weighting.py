@@ -1,0 +1,142 @@
+"""Weights: shares of the total, what sampling by source would do on average, and what stays untouched."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from drives import drive
+from steadyhand.core.codec import from_data, to_data
+from steadyhand.core.errors import ConfigError
+from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.marks import plain
+from steadyhand.correction.segments import Windows
+from steadyhand.correction.weighting import (
+    EilMarks,
+    InterventionWeighting,
+    Sirius,
+    SourceMixture,
+    Unweighted,
+    by_group,
+)
+from steadyhand.data.episode import Provenance
+from steadyhand.policies.contract import BAD, EXPLICIT, GOOD
+
+DEMO = drive("D" * 40)
+DRIVES = [drive("r" * 30 + "h" * 10 + "r" * 20), drive("r" * 50)]
+
+
+def in_round(episode, number, source="correction"):
+    return replace(episode, provenance=Provenance(source=source, round=number))
+
+
+def share(marks, masks):
+    total = sum(float(one.weight.sum()) for one in marks)
+    return sum(float(one.weight[mask].sum()) for one, mask in zip(marks, masks, strict=True)) / total
+
+
+def test_unweighted_leaves_all_as_it_is():
+    assert Unweighted().marks([DEMO]) is None
+
+
+def test_iwr_gives_interventions_half_and_keeps_the_robots_own_steps():
+    episodes = [DEMO, *DRIVES]
+    marks = InterventionWeighting().marks(episodes)
+    assert share(marks, [episode.intervention for episode in episodes]) == pytest.approx(0.5, rel=1e-6)
+    assert all((one.weight > 0).all() for one in marks)
+    outside = np.concatenate([m.weight[~e.intervention] for m, e in zip(marks, episodes, strict=True)])
+    assert np.ptp(outside) == 0.0
+    assert sum(one.weight.sum() for one in marks) == pytest.approx(sum(map(len, episodes)), rel=1e-6)
+
+
+def test_the_weighted_mean_is_what_sampling_by_source_gives_on_average():
+    """E[loss] under "source by its share, then a step of it evenly" = weighted mean over all steps."""
+    random = np.random.default_rng(0)
+    groups = [random.integers(0, 3, len(episode)) for episode in DRIVES]
+    losses = [random.normal(size=len(episode)) for episode in DRIVES]
+    shares = {0: 0.8, 1: 0.15, 2: 0.05}
+    marks = by_group(DRIVES, groups, shares)
+    weight = np.concatenate([one.weight for one in marks]).astype(np.float64)
+    group, loss = np.concatenate(groups), np.concatenate(losses)
+    sampled = sum(part * loss[group == key].mean() for key, part in shares.items())
+    assert (weight @ loss) / weight.sum() == pytest.approx(sampled, rel=1e-5)
+
+
+def test_sirius_drops_what_came_before_an_intervention_and_keeps_the_demonstrations_share():
+    episodes = [DEMO, *DRIVES]
+    marks = Sirius(windows=Windows(before=1.0, after=0.0)).marks(episodes)
+    assert not marks[1].weight[20:30].any()
+    assert share(marks, [episode.intervention for episode in episodes]) == pytest.approx(0.5, rel=1e-6)
+    everything = sum(map(len, episodes))
+    demo = [np.full(len(episode), episode is DEMO) for episode in episodes]
+    assert share(marks, demo) == pytest.approx(len(DEMO) / everything, rel=1e-6)
+
+
+def test_sirius_with_many_demonstrations_leaves_the_robot_nothing():
+    episodes = [drive("D" * 500), *DRIVES]
+    marks = Sirius().marks(episodes)
+    assert share(marks, [np.ones(500, bool), *[np.zeros(len(e), bool) for e in DRIVES]]) == pytest.approx(0.5)
+    assert not marks[2].weight.any()
+
+
+def test_a_mixture_of_sources_has_its_ratios_and_looks_at_the_last_round():
+    episodes = [in_round(DEMO, 1, "demonstration"), in_round(DRIVES[0], 2), in_round(DRIVES[0], 3)]
+    marks = SourceMixture().marks(episodes)
+    taken = DRIVES[0].intervention
+    nothing = [np.zeros(len(episode), bool) for episode in episodes]
+    assert share(marks, [*nothing[:2], taken]) == pytest.approx(0.1, rel=1e-6)
+    assert share(marks, [*nothing[:2], ~taken]) == pytest.approx(0.1, rel=1e-6)
+    assert share(marks, [np.ones(len(DEMO), bool), np.ones(len(taken), bool), nothing[2]]) == pytest.approx(
+        0.8
+    )
+
+
+@pytest.mark.parametrize("scheme", [InterventionWeighting(), Sirius(), SourceMixture(), EilMarks()])
+def test_demonstrations_alone_keep_their_weights_to_the_bit(scheme):
+    weighted = replace(DEMO, weight=np.linspace(0.1, 3.0, len(DEMO), dtype=np.float32))
+    (marks,) = scheme.marks([weighted])
+    assert np.array_equal(marks.weight, weighted.weight)
+
+
+def test_each_kind_of_constraint_counts_as_much_however_many_steps_it_has():
+    for repeats in (1, 20):
+        episodes = [DEMO, *DRIVES, *[drive("r" * 50)] * repeats]
+        marks = EilMarks(windows=Windows(before=1.0), explicit=2.0).marks(episodes)
+        for kind, expected in ((GOOD, 0.25), (BAD, 0.25), (EXPLICIT, 0.5)):
+            assert share(marks, [one.kind == kind for one in marks]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_kinds_of_a_drive():
+    marks = EilMarks(windows=Windows(before=0.2, after=0.1)).marks([drive("rrrrhhr", success=None)])
+    assert marks[0].kind.tolist() == [GOOD, GOOD, BAD, BAD, EXPLICIT, EXPLICIT, EXPLICIT]
+    assert (marks[0].weight > 0).tolist() == [True] * 6 + [False]  # cut: nobody knows what would have come
+    left_out = EilMarks(windows=Windows(before=0.2, after=0.1), reaction="ignored")
+    assert (left_out.marks([drive("rrrrhhr")])[0].weight > 0).tolist() == [True] * 4 + [False, True, True]
+
+
+def test_a_labelled_step_is_explicit_whoever_drove():
+    """Its target is the label: judging it as the robot's action would judge the expert."""
+    asked = replace(drive("rrrrhh"), expert_action_valid=np.array([False, True, False, True, True, True]))
+    kinds = EilMarks(windows=Windows(before=0.2)).kinds(asked)
+    assert kinds.tolist() == [GOOD, EXPLICIT, BAD, EXPLICIT, EXPLICIT, EXPLICIT]
+
+
+def test_without_the_value_terms_the_weights_are_those_of_hg_dagger_to_the_bit():
+    episodes = [DEMO, *DRIVES]
+    marks = EilMarks(good=0.0, bad=0.0).marks(episodes)
+    for one, episode in zip(marks, episodes, strict=True):
+        assert np.array_equal(one.weight, plain(episode).weight)
+
+
+def test_shares_are_checked():
+    for wrong in ({"share": -0.1}, {"share": 1.1}):
+        with pytest.raises(ConfigError, match="Shares"):
+            InterventionWeighting(**wrong)
+    with pytest.raises(ConfigError, match="Shares"):
+        EilMarks(good=0.0, bad=0.0, explicit=0.0)
+
+
+@pytest.mark.parametrize("scheme", [InterventionWeighting(), Sirius(), SourceMixture(), EilMarks()])
+def test_schemes_are_settings_that_can_be_stored(scheme):
+    config = GatedConfig(weighting=scheme)
+    assert from_data(to_data(config), GatedConfig) == config
