@@ -49,9 +49,7 @@ class SeedAudit:
             return "The seed does not change the starts: seeds repeat the same test."
         if not self.all_distinct:
             fewest = min(self.distinct)
-            return (
-                f"{self.num_starts} starts begin in only {fewest} different ways: count {fewest}."
-            )
+            return f"{self.num_starts} starts begin in only {fewest} different ways: count {fewest}."
         return f"{self.num_starts} starts are {self.num_starts} different ones, and the seed changes them."
 
 

@@ -34,8 +34,8 @@ def collect(
         num_labels: Stop at exactly this many labelled steps; None runs every start to its end.
         num_rows: Episodes that run at the same time; all rows of the env if None.
         max_steps: Steps after which an episode is cut.
-        max_env_steps: Stop after so many steps of all rows together, with the labels that there are: a gate
-            that never asks would otherwise drive for ever.
+        max_env_steps: Stop after so many steps of all rows together, or when the starts are used up, with the
+            labels that there are: a gate that never asks would otherwise drive for ever.
         round: Round of an iterative correction.
 
     Raises:
@@ -47,10 +47,10 @@ def collect(
     session = Session(
         env, controller, starts, seed=seed, num_rows=num_rows, max_steps=max_steps, listeners=[recorder]
     )
-    cut = False
-    while not recorder.full and not cut and session.step() is not None:
-        cut = max_env_steps is not None and session.num_steps >= max_env_steps
-    if num_labels is not None and not recorder.full and not cut:
+    while not recorder.full and session.step() is not None:
+        if max_env_steps is not None and session.num_steps >= max_env_steps:
+            break
+    if num_labels is not None and not recorder.full and max_env_steps is None:
         raise ConfigError(
             "The starts were used up before the labels were collected.",
             got=f"{recorder.num_labels} labels from {len(starts)} starts",

@@ -177,7 +177,8 @@ class Stage:
     def drive(self, num_episodes: int, *, max_steps: int) -> list[Episode]:
         """Let the iterate drive alone, unlabelled.
 
-        What a gate's threshold is set on must not be filtered by the gate. The steps count as env steps of the round.
+        What a gate's threshold is set on must not be filtered by the gate. The steps count as env steps of
+        the round.
         """
         if self.policy is None:
             raise ConfigError("There is no policy to drive yet.", got=f"round {self.round}")

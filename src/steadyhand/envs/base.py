@@ -139,7 +139,7 @@ class BatchEnv(ABC):
         raise self._lacks("modes (several right ways)", such_as="forks")
 
     def rescue(self, rows: Int64[np.ndarray, " B"]) -> tuple[Start, ...]:
-        """Return starts that put each row back where its task can go on, as a helper at the roadside would."""
+        """Return starts that put each row back where its task can go on, as a roadside helper would."""
         del rows
         raise self._lacks("a rescue (a start where a failed row can go on)")
 

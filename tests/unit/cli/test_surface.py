@@ -94,7 +94,7 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["record", "car", "--out", "x", "--labels", "2"], "fewer labels than episodes"),
         (["record", "car", "--out", "x", "--episodes", "0"], "at least one episode"),
         (["record", "car", "--out", "x", "--noise", "-1"], "standard deviation"),
-        (["record", "car", "--out", "x", "--observation", "sonar"], "available: state, lidar, retina"),
+        (["record", "car", "--out", "x", "--observation", "sonar"], "available: state, scan, lidar, retina"),
         (["record", "car", "--out", "x", "--set", "env.road=1"], "available: observation, action, speed"),
         (["record", "car", "--out", "x", "--set", "road=1"], "available: env, expert"),
         (["record", "car", "--out", "x", "--set", "env.speed.x=1"], "env.speed=VALUE"),

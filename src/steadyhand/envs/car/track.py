@@ -72,7 +72,8 @@ def track_number(family: Family, index: int) -> int:
 
 def family_of(number: int) -> Family:
     """Return the family of a track number."""
-    return max((first, family) for family, first in FAMILY_FIRST.items() if first <= number)[1]
+    reached: list[Family] = [family for family, first in FAMILY_FIRST.items() if first <= number]
+    return max(reached, key=FAMILY_FIRST.__getitem__)
 
 
 @lru_cache(maxsize=256)
