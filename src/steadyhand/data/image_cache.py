@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import ParquetSource
+from steadyhand.data.formats.files import ParquetSource, open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.png import decode_png
 from steadyhand.data.formats.video import VideoReader
@@ -63,7 +63,7 @@ class Camera:
         if self._feature.dtype == "video":
             with VideoReader(self.file(ref)) as video:
                 return self._from_video(video, ref, chosen)
-        return self._from_parquet(ParquetSource(ref.data_path), ref, chosen)
+        return self._from_parquet(open_parquet(ref.data_path), ref, chosen)
 
     def read_all(self, refs: Sequence[EpisodeRef]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
         """Yield the images of each episode, opening each file once where episodes share it."""
@@ -79,7 +79,7 @@ class Camera:
                             video.close()
                         video = VideoReader(path)
                     else:
-                        source = ParquetSource(path)
+                        source = open_parquet(path)
                 steps = np.arange(ref.length)
                 if video is not None:
                     yield self._from_video(video, ref, steps)

@@ -11,7 +11,7 @@ from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec
 from steadyhand.data.episode import Episode
 from steadyhand.data.formats.columns import to_array
-from steadyhand.data.formats.files import ParquetSource
+from steadyhand.data.formats.files import ParquetSource, open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import (
     EXPERT_ACTION,
@@ -170,7 +170,7 @@ class StoredEpisodes:
             by_file.setdefault(ref.data_path, []).append(place)
         out: list[Columns] = [{} for _ in refs]
         for path, places in by_file.items():
-            source = ParquetSource(path)
+            source = open_parquet(path)
             names = list(wanted)
             if "episode_index" in source.columns and "episode_index" not in wanted:
                 names.append("episode_index")

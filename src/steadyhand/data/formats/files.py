@@ -2,7 +2,9 @@
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import Any
@@ -121,6 +123,21 @@ def missing(path: Path) -> DataError:
     )
 
 
+def open_parquet(path: Path) -> "ParquetSource":
+    """Return the parquet file at `path`; a few of the last ones stay open.
+
+    A footer is as long as its file has episodes: reading it again for every episode would be quadratic.
+
+    Raises:
+        DataError: Missing or not readable as parquet.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise missing(path) from error
+    return _kept_open(path, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
 class ParquetSource:
     """One parquet file, opened once; reads only the row groups that it needs.
 
@@ -162,17 +179,14 @@ class ParquetSource:
                 expected=f"at least {end}",
                 hint="the copy is incomplete or the recording was cut; restore the file",
             )
-        starts = [0, *self._group_ends[:-1]]
-        groups = [
-            number
-            for number, (low, high) in enumerate(zip(starts, self._group_ends, strict=True))
-            if low < end and high > first
-        ]
+        low = bisect_right(self._group_ends, first)
+        high = bisect_left(self._group_ends, end) + 1 if end > first else low
+        groups = list(range(low, min(high, len(self._group_ends))))
         try:
             table = self._file.read_row_groups(groups, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(error) from error
-        return table.slice(first - (starts[groups[0]] if groups else 0), end - first)
+        return table.slice(first - (self._group_ends[low - 1] if groups and low else 0), end - first)
 
     def field_type(self, column: str) -> ArrowType:
         """Return the arrow type of a column."""
@@ -184,3 +198,9 @@ class ParquetSource:
             got=str(error).splitlines()[0][:200],
             hint="restore it from a copy; a recording that was never finished has no footer",
         )
+
+
+@lru_cache(maxsize=8)
+def _kept_open(path: Path, inode: int, modified: int, size: int) -> ParquetSource:
+    del inode, modified, size  # another file of that name is another entry
+    return ParquetSource(path)
