@@ -59,16 +59,19 @@ def _scores(policies: Sequence[PolicyResult], wording: Wording) -> str:
     first = f"{baseline.name} {_outcome(baseline, wording)}"
     if not others:
         return f"{first}."
-    same = baseline.labels_used is not None and all(
-        other.labels_used == baseline.labels_used for other in others
-    )
-    if same and len(others) > 1:
-        clauses = [f"{other.name} {_outcome(other, wording, brief=True)}" for other in others]
-        return f"{first}; with the same {baseline.labels_used:,} labels, {_listed(clauses)}."
-    clauses = [
-        f"{other.name}{_labels(other, baseline)} {_outcome(other, wording, brief=True)}" for other in others
-    ]
-    return f"{first}; {_listed(clauses)}."
+    parts, rest = [first], list(others)
+    same = [one for one in others if one.labels_used is not None and one.labels_used == baseline.labels_used]
+    if len(same) > 1:
+        clauses = [f"{other.name} {_outcome(other, wording, brief=True)}" for other in same]
+        parts.append(f"with the same {baseline.labels_used:,} labels, {_listed(clauses)}")
+        rest = [one for one in others if one not in same]
+    if rest:
+        parts.append(
+            _listed(
+                [f"{one.name}{_labels(one, baseline)} {_outcome(one, wording, brief=True)}" for one in rest]
+            )
+        )
+    return f"{'; '.join(parts)}."
 
 
 def _outcome(result: PolicyResult, wording: Wording, *, brief: bool = False) -> str:
