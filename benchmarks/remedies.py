@@ -7,8 +7,8 @@ A cell is one (regime, remedy, seed); see grid.py. Three regimes have low-dimens
 """
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import grid
 import numpy as np
 
-from steadyhand.core.statistics import clustered_mean
 from steadyhand.correction.collect import collect
 from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution
@@ -27,6 +26,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.bench import Row, difference, outcome_of, rate
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
@@ -164,9 +164,7 @@ def compute(settings: Settings) -> dict[str, Any]:
         "success": evaluation.success.astype(int).tolist(),
         "seconds": [round(float(n) * env.spec.control_dt, 2) for n in evaluation.lengths],
         "interventions": help_needed.interventions.tolist(),
-        "labels": taught.labels,
-        "burden": {name: getattr(taught.burden, name) for name in taught.burden.__dataclass_fields__},
-        "note": taught.note,
+        **outcome_of(taught),
     }
 
 
@@ -324,77 +322,38 @@ def regimes() -> str:
     return "\n".join(rows)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Row:
-    """The finished cells of one remedy in one regime."""
-
-    title: str
-    success: np.ndarray
-    autonomy: np.ndarray
-    labels: float
-    burden: dict[str, float] = field(default_factory=dict[str, float])
-
-
-def row_of(name: str, one: Remedy) -> Row | None:
-    """Return the row of a remedy, or None while no seed is done."""
+def results_of(name: str, one: Remedy) -> list[dict[str, Any]]:
+    """Return the results of the seeds that are there."""
     found = [cell(name, one, seed).result() for seed in range(REGIMES[name].seeds)]
-    done = [result for result in found if result is not None]
-    if not done:
-        return None
-    lost = np.array([result["interventions"] for result in done])
-    return Row(
-        title=one.title,
-        success=np.array([result["success"] for result in done], dtype=float),
-        autonomy=np.maximum(0.0, 1.0 - lost.sum(1) * 6.0 / (lost.shape[1] * AUTONOMY_SECONDS)),
-        labels=float(np.mean([result["labels"] for result in done])),
-        burden={
-            key: float(np.mean([result["burden"][key] for result in done]))
-            for key in ("human_steps", "switches", "interventions", "env_steps", "violations")
-        },
-    )
+    return [result for result in found if result is not None]
+
+
+def autonomy_of(results: Sequence[Mapping[str, Any]]) -> float:
+    """Return Bojarski's figure, a mean over seeds."""
+    lost = np.array([result["interventions"] for result in results])
+    return float(np.maximum(0.0, 1.0 - lost.sum(1) * 6.0 / (lost.shape[1] * AUTONOMY_SECONDS)).mean())
 
 
 def table(name: str) -> str:
     """Return the table of a regime, best success first."""
     rows = [
-        "| remedy | success, 95 % interval | each seed of 64 | minus cloning | autonomy | labels | "
+        "| remedy | success, 95 % interval | each seed, of 64 | minus cloning | autonomy | labels | "
         "human steps | switches | env steps | violations |",
         "|---|---|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    made = [row for one in remedies_of(REGIMES[name]) if (row := row_of(name, one)) is not None]
-    clone = next((row for row in made if row.title == "cloning"), None)
-    for row in sorted(made, key=lambda row: (-row.success.mean(), -row.autonomy.mean(), row.title)):
+    done = {one.title: results for one in remedies_of(REGIMES[name]) if (results := results_of(name, one))}
+    made = {title: Row.of(title, results) for title, results in done.items()}
+    helped = {title: autonomy_of(results) for title, results in done.items()}
+    for row in sorted(made.values(), key=lambda row: (-row.success.mean(), -helped[row.title], row.title)):
         each = " ".join(f"{int(seed.sum())}" for seed in row.success)
-        burden = row.burden
+        costs = [row.burden[key] for key in ("human_steps", "switches", "env_steps", "violations")]
         rows.append(
-            f"| {row.title} | {share(row.success)} | {each} | {minus(row, clone)} | "
-            f"{100 * row.autonomy.mean():.1f} % | {row.labels:.0f} | {burden['human_steps']:.0f} | "
-            f"{burden['switches']:.0f} | {burden['env_steps']:.0f} | {burden['violations']:.0f} |"
+            f"| {row.title} | {rate(row.success)} | {each} | {difference(row, made.get('cloning'))} | "
+            f"{100 * helped[row.title]:.1f} % | {row.labels:.0f} | "
+            + " | ".join(f"{cost:.0f}" for cost in costs)
+            + " |"
         )
     return "\n".join(rows)
-
-
-def share(success: np.ndarray) -> str:
-    """Return a success rate with an interval over seeds."""
-    text = f"**{100 * success.mean():.0f} %**"
-    estimate = clustered_mean(success, seed=0) if len(success) > 1 else None
-    if estimate is None or estimate.interval is None:
-        return text
-    low, high = max(0.0, estimate.interval.low), min(1.0, estimate.interval.high)
-    return f"{text} ({100 * low:.0f} to {100 * high:.0f})"
-
-
-def minus(row: Row, clone: Row | None) -> str:
-    """Return the paired difference to cloning: same starts, same seeds."""
-    if clone is None or row is clone:
-        return ""
-    seeds = min(len(row.success), len(clone.success))
-    difference = row.success[:seeds] - clone.success[:seeds]
-    text = f"{100 * difference.mean():+.0f}"
-    estimate = clustered_mean(difference, seed=0) if seeds > 1 else None
-    if estimate is None or estimate.interval is None:
-        return text
-    return f"{text} ({100 * estimate.interval.low:+.0f} to {100 * estimate.interval.high:+.0f})"
 
 
 TABLES = {

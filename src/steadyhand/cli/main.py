@@ -11,7 +11,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "record": ("record", "let an expert drive and store the episodes"),
     "train": ("train", "train a policy on a data set"),
     "eval": ("evaluate", "run policies from the same starts and compare them"),
-    "correct": ("correct", "teach with a remedy for compounding error: dagger | noise"),
+    "correct": ("correct", "teach with a remedy for compounding error: dagger, noise, 18 others"),
+    "bench": ("bench", "compare remedies over seeds, at equal labels: remedies"),
     "data": ("data", "look at a data set: info | check | compact"),
 }
 

@@ -153,7 +153,7 @@ def corrective_labels(
             so explicit and implicit labels are the same; slopes are unknown to it, and L counts as 1.
 
     Raises:
-        CapabilityError: Discrete actions, or no continuous vector to take for the state.
+        CapabilityError: No continuous vector to take for the state, or discrete actions to be disturbed.
         DataError: No transition, no expert's label, or no label that was found.
     """
     steps = ExpertSteps(episodes, spec, config.features)
@@ -225,7 +225,7 @@ def label_errors(
     places = [label.branch for label in labels if label.branch is not None]
     target = np.stack([steps.states[place.parent][place.step + 1] for place in places])
     state = truth.states(np.concatenate([steps.joined(label) for label in labels]))
-    action = np.concatenate([label.expert_action for label in labels]).astype(np.float64)
+    action = steps.encode(np.concatenate([label.expert_action for label in labels])).astype(np.float64)
     reached = truth.observations(state + truth.residual(state, action))
     return np.linalg.norm((reached - target) / steps.scale, axis=1)
 
@@ -288,7 +288,7 @@ def _episodes(
     """Return the kept labels as one-step episodes that go on in their parents."""
     chosen = np.flatnonzero(kept)
     observation = steps.split(states[chosen])
-    actions = points.action[chosen].astype(np.float32)
+    actions = steps.decode(points.action[chosen])
     yes, no = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
     actor, reward = np.full(1, Actor.EXPERT, dtype=np.uint8), np.zeros(1, dtype=np.float32)
     weight = np.full(1, config.weight, dtype=np.float32)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64, Shaped
 
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.core.seeding import generator
@@ -45,6 +45,9 @@ class Points:
 class ExpertSteps:
     """States, actions and transitions of the episodes that are not branches themselves.
 
+    A discrete action is a vector here too, 1 at its class: the residual is then one function of the state for
+    each class, whose slopes in the state are all that BackTrack asks for.
+
     Args:
         episodes: Where from.
         spec: What policies see and do.
@@ -60,11 +63,7 @@ class ExpertSteps:
     """
 
     def __init__(self, episodes: Sequence[Episode], spec: PolicySpec, features: tuple[str, ...]) -> None:
-        if spec.action.kind != "continuous":
-            raise CapabilityError(
-                "Corrective labels need continuous actions.", got=spec.action.kind, expected="continuous"
-            )
-        self.features = _chosen(spec.observation, features)
+        self.features = state_features(spec, features)
         self.spec = spec
         self.episodes = episodes
         self.states = [self._states(episode, number) for number, episode in enumerate(episodes)]
@@ -87,7 +86,17 @@ class ExpertSteps:
             repeats: Labels for each step.
             delta: (A,) standard deviation of the disturbance, raw.
             seed: Of the draws.
+
+        Raises:
+            CapabilityError: The actions are discrete.
         """
+        if self.spec.action.num_classes is not None:
+            raise CapabilityError(
+                "A class cannot be disturbed a little.",
+                got="discrete actions",
+                expected="continuous actions",
+                hint='use label="explicit" or "implicit", which leave the action as it is',
+            )
         points = self._points(first=0, lead=1, repeats=repeats)
         drawn = generator(seed, "disturbed actions").standard_normal(points.action.shape) * delta
         action = points.action + drawn
@@ -118,12 +127,25 @@ class ExpertSteps:
             [episode.observation[name].reshape(len(episode), -1) for name in self.features], 1
         )
 
+    def encode(self, action: Shaped[np.ndarray, "N A"]) -> Float32[np.ndarray, "N E"]:
+        """Return actions as vectors: themselves, or 1 at their class."""
+        count = self.spec.action.num_classes
+        if count is None:
+            return action.astype(np.float32)
+        return np.eye(count, dtype=np.float32)[action[:, 0]]
+
+    def decode(self, vectors: Float64[np.ndarray, "N E"]) -> Shaped[np.ndarray, "N A"]:
+        """Return the actions behind vectors, as the env takes them."""
+        if self.spec.action.num_classes is None:
+            return vectors.astype(np.float32)
+        return vectors.argmax(1)[:, None].astype(self.spec.action.dtype)
+
     def labelled(self) -> tuple[Float64[np.ndarray, "N S"], Float64[np.ndarray, "N A"]]:
         """Return the states at which the expert's action is known, and that action."""
         pairs = [
             (
                 states[: len(episode)][episode.expert_action_valid],
-                episode.expert_action[episode.expert_action_valid],
+                self.encode(episode.expert_action[episode.expert_action_valid]),
             )
             for episode, states in zip(self.episodes, self.states, strict=True)
             if episode.branch is None
@@ -143,7 +165,7 @@ class ExpertSteps:
                     np.full(len(steps), number),
                     before,
                     states[steps],
-                    episode.expert_action[steps],
+                    self.encode(episode.expert_action[steps]),
                     states[before + 1],
                     states[before],
                 )
@@ -189,7 +211,9 @@ class ExpertSteps:
                 "There is no transition to learn from.",
                 hint="a transition needs two states: episodes of one step need final_observation",
             )
-        actions = [episode.action[:count] for episode, count in zip(self.episodes, moves, strict=True)]
+        actions = [
+            self.encode(episode.action[:count]) for episode, count in zip(self.episodes, moves, strict=True)
+        ]
         return Transitions(
             state=np.concatenate([states[:-1] for states in self.states]),
             action=np.concatenate(actions),
@@ -203,7 +227,20 @@ def spread(values: Float[np.ndarray, "N S"]) -> Float64[np.ndarray, " S"]:
     return np.where(stats.constant, 1.0, stats.std)
 
 
-def _chosen(offered: dict[str, FeatureSpec], names: tuple[str, ...]) -> dict[str, FeatureSpec]:
+def state_features(spec: PolicySpec, names: tuple[str, ...]) -> dict[str, FeatureSpec]:
+    """Return the features that make the state; empty `names` takes all vectors.
+
+    Raises:
+        CapabilityError: There are none, or the actions are neither numbers nor classes.
+    """
+    if spec.action.kind not in ("continuous", "discrete"):
+        raise CapabilityError(
+            "Corrective labels need continuous or discrete actions.",
+            got=spec.action.kind,
+            expected="continuous or discrete",
+            hint="use another remedy, such as clean-label noise",
+        )
+    offered = spec.observation
     vectors = {name: feature for name, feature in offered.items() if feature.kind == "continuous"}
     for name in names:
         if name not in offered:
@@ -211,8 +248,10 @@ def _chosen(offered: dict[str, FeatureSpec], names: tuple[str, ...]) -> dict[str
     wrong = [name for name in names if name not in vectors]
     if wrong or not vectors:
         raise CapabilityError(
-            "Corrective labels need a state of continuous vectors: pictures have no dynamics model here.",
+            "Corrective labels need a state of continuous vectors: a residual is a difference of states.",
             got=wrong[0] if wrong else list(offered),
+            expected="features of numbers, neither pictures nor classes",
             available=vectors,
+            hint="use a remedy that needs no model, such as DAgger",
         )
     return {name: vectors[name] for name in (names or vectors)}

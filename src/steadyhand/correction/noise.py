@@ -171,6 +171,7 @@ class NoisyExecution(Controller):
             raise CapabilityError(
                 "Additive noise needs a continuous action.",
                 got="a discrete action",
+                expected="an action to which a number can be added",
                 hint="use RandomExecution, or the DAgger mixture: they need no distance between actions",
             )
         _check_clean(clean_fraction)

@@ -255,6 +255,7 @@ def _no_views(env: BatchEnv, error: CapabilityError) -> CapabilityError:
     return CapabilityError(
         f"{env.spec.env_id} has no displaced views.",
         got=str(error).splitlines()[0],
+        expected="an env that tells what is seen from a displaced pose, and the action that leads back",
         hint="use an env that can displace its sensors, such as 'car', or a remedy without views",
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.specs import EnvSpec
 from steadyhand.correction.marks import Marks, check_marks
@@ -93,7 +93,9 @@ class PolicyLearner:
         self._policy_spec = PolicySpec(
             observation=self._observation, action=spec.action, control_dt=spec.control_dt
         )
-        Policy.build(policy, self._policy_spec)  # what does not fit fails here, before any label is asked
+        built = Policy.build(policy, self._policy_spec)  # what does not fit fails before any label is asked
+        self._closed_form = built.head.closed_form
+        self._reads_numbers = any(f.kind == "continuous" for f in built.spec.observation.values())
         self._policy = policy
         self._training = training
         self._progress = progress
@@ -113,7 +115,26 @@ class PolicyLearner:
         return PolicyLearner(self._env_spec, policy=policy, training=self._training, progress=self._progress)
 
     def with_input_noise(self, sigma: float) -> "PolicyLearner":
-        """Return a learner whose policies see disturbed inputs while they are trained (NoiseBC)."""
+        """Return a learner whose policies see disturbed inputs while they are trained (NoiseBC).
+
+        Raises:
+            CapabilityError: It would change nothing: the head is solved on clean inputs, or there is no input
+                that a number could be added to.
+        """
+        if self._closed_form:
+            raise CapabilityError(
+                "A head in closed form is solved once, on clean inputs: noise on them would do nothing.",
+                got=type(self._policy.head).__name__,
+                expected="a head that is trained by gradients",
+                hint="for Linear, input noise of deviation s on N labels is Linear(alpha=s * s * N)",
+            )
+        if not self._reads_numbers:
+            raise CapabilityError(
+                "Noise can only be added to inputs that are numbers.",
+                got=", ".join(f"{name} ({spec.kind})" for name, spec in self._observation.items()),
+                expected="a continuous observation feature",
+                hint="use another remedy, or an image encoder's own augmentation",
+            )
         return self.with_policy(replace(self._policy, input_noise=sigma))
 
     def judging(self) -> "PolicyLearner":
@@ -129,6 +150,7 @@ class PolicyLearner:
             raise ConfigError(
                 "EIL needs a head that can score any action.",
                 got=type(head).__name__,
+                expected="a head whose loss gradients can lower or raise for any action",
                 available=[kind.__name__ for kind in get_args(JudgedHead)],
                 hint="Primitives and Energy are made for it; the others are wrapped in Judging",
             )

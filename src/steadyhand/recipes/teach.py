@@ -14,7 +14,9 @@ from steadyhand.correction.ccil import CcilConfig, LabelGeometry, corrective_lab
 from steadyhand.correction.collect import collect
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
+from steadyhand.correction.expert_steps import state_features
 from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import NoisyExecution
 from steadyhand.correction.rounds import RoundRecord, RoundsConfig, RoundsResult, teach_in_rounds
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
@@ -22,6 +24,7 @@ from steadyhand.correction.views import collect_with_views
 from steadyhand.correction.weighting import EilMarks
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
+from steadyhand.policies.scores import require_telling
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.runs import InputNoise, MethodConfig, NoiseConfig, OfflineConfig
 
@@ -97,6 +100,7 @@ class School:
             SteadyhandError: Env, policy class and remedy do not fit together.
         """
         began = time.perf_counter()
+        self._check(method)
         key = key or key_of(method)
         name = name or title_of(method)
         if isinstance(method, RoundsConfig):
@@ -131,6 +135,18 @@ class School:
             action=self.env.spec.action,
             clean_fraction=config.clean_fraction,
         )
+
+    def _check(self, method: MethodConfig) -> None:
+        """Refuse what does not fit before anything is collected; the rest shows when collecting begins."""
+        match method:
+            case OfflineConfig(remedy=CcilConfig(features=features)):
+                state_features(self.learner.policy_spec, features)
+            case OfflineConfig(remedy=InputNoise(sigma=sigma)):
+                self.learner.with_input_noise(sigma)
+            case GatedConfig(gate=LossGate()):
+                require_telling(self.learner.policy_config.head)
+            case _:
+                return
 
     def _in_rounds(
         self,

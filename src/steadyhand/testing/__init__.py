@@ -1,4 +1,4 @@
-"""The conformance batteries: what every encoder, head and policy must hold to, for your own ones too.
+"""The conformance batteries: what encoders, heads, policies and remedies must hold to, for your own ones too.
 
     from steadyhand.testing import check_head
 
@@ -9,6 +9,19 @@ A check raises AssertionError that names the law that is broken.
 """
 
 from steadyhand.testing.conformance import check_encoder, check_head, check_policy
+from steadyhand.testing.corrections import check_correction, check_refused
+from steadyhand.testing.places import Place, small
 from steadyhand.testing.toy import toy_frames
+from steadyhand.testing.toy_heads import TOY_HEADS
 
-__all__ = ["check_encoder", "check_head", "check_policy", "toy_frames"]
+__all__ = [
+    "TOY_HEADS",
+    "Place",
+    "check_correction",
+    "check_encoder",
+    "check_head",
+    "check_policy",
+    "check_refused",
+    "small",
+    "toy_frames",
+]

@@ -15,7 +15,6 @@ from steadyhand.correction.gates import (
     SafeGate,
     ThriftyGate,
 )
-
 from steadyhand.correction.human import Discrepancy, SimulatedHuman
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
 from steadyhand.envs.base import BatchEnv

@@ -35,6 +35,17 @@ def why_silent(head: HeadConfig) -> str | None:
             return None
 
 
+def require_telling(head: HeadConfig) -> None:
+    """Raise CapabilityError if a head's loss of its own answer says nothing of the state."""
+    if (reason := why_silent(head)) is not None:
+        raise CapabilityError(
+            f"{type(head).__name__}'s loss of its own answer says nothing: {reason}.",
+            got=head,
+            expected="a head whose loss of its own answer differs from state to state",
+            hint='use Diffusion, Flow, Mixture, Bins or Gaussian(std="state"), or another score',
+        )
+
+
 class OwnLoss(Score):
     """The head's training loss of an answer that the policy itself draws (Diff-DAgger: Lee and Kuo, 2024).
 
@@ -60,11 +71,7 @@ class OwnLoss(Score):
     def __init__(self, policy: Policy, *, num_draws: int = 16) -> None:
         if num_draws < 1:
             raise ConfigError("A mean needs a draw.", got=f"num_draws={num_draws}")
-        if (reason := why_silent(policy.config.head)) is not None:
-            raise CapabilityError(
-                f"{type(policy.config.head).__name__}'s loss of its own answer says nothing: {reason}.",
-                hint='use Diffusion, Flow, Mixture, Bins or Gaussian(std="state"), or another score',
-            )
+        require_telling(policy.config.head)
         self._policy, self._num_draws = policy.eval(), num_draws
 
     @torch.no_grad()

@@ -1,0 +1,298 @@
+"""Gated methods with a simulated human of several reaction delays and miss rates: tables of docs/results/remedies.md.
+
+    python benchmarks/human.py run [--only NAME] [--shard I/N]   compute the cells that are missing
+    python benchmarks/human.py table                             write the tables into the page
+
+A cell is one (delay, miss rate, method, seed) in the regime "hard" of remedies.py, or the drives of one method
+and seed fitted anew with several weightings; see grid.py.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grid
+import numpy as np
+import remedies
+
+from steadyhand.core.codec import from_data
+from steadyhand.core.protocol import Actor, Controller
+from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.correction.human import RoadEdge, SimulatedHuman
+from steadyhand.correction.marks import Marks
+from steadyhand.correction.weighting import LEFT_OUT, InterventionWeighting, Sirius, by_group
+from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.recipes.bench import Row, rate
+from steadyhand.recipes.experts import PurePursuitExpert, build_expert
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.remedies import remedy
+from steadyhand.recipes.teach import School
+from steadyhand.rollout.evaluate import evaluate
+
+HARD = remedies.REGIMES["hard"]
+METHODS = ("hg-dagger", "iwr", "sirius", "eil")
+HUMANS = tuple(
+    SimulatedHuman(risk=RoadEdge(), reaction_delay=delay, miss_rate=miss)
+    for miss in (0.0, 0.3)
+    for delay in (0.1, 0.2, 0.3)
+)
+DRIVERS = ("hg-dagger", "iwr")
+SAME_DRIVES_HUMAN = SimulatedHuman(risk=RoadEdge(), reaction_delay=0.2)
+
+
+def settings_of(name: str, human: SimulatedHuman, seed: int) -> remedies.Settings:
+    """Return what a cell is made of: that of the regime, but for the human."""
+    regime = replace(HARD, budget=replace(HARD.budget, human=human))
+    return remedies.settings_of(regime, remedy(name), seed)
+
+
+def cell(name: str, human: SimulatedHuman, seed: int) -> grid.Cell:
+    """Return one entry of the first table; the human of remedies.py has been there already."""
+    if human == HARD.budget.human:
+        return remedies.cell("hard", remedy(name), seed)
+    settings = settings_of(name, human, seed)
+    return grid.Cell(
+        experiment="human",
+        name=f"{name} delay {human.reaction_delay:g} misses {human.miss_rate:g} seed {seed}",
+        settings=settings,
+        compute=partial(remedies.compute, settings),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameDrives:
+    """What a cell of the second table depends on.
+
+    Attributes:
+        driver: The run whose drives are fitted.
+        weightings: Names of the fits.
+    """
+
+    driver: remedies.Settings
+    weightings: tuple[str, ...]
+
+
+def same_drives_cell(name: str, seed: int) -> grid.Cell:
+    """Return one entry of the second table."""
+    settings = SameDrives(
+        driver=settings_of(name, SAME_DRIVES_HUMAN, seed), weightings=tuple(name for name in WEIGHTINGS)
+    )
+    return grid.Cell(
+        experiment="human",
+        name=f"drives of {name} seed {seed}",
+        settings=settings,
+        compute=partial(same_drives, settings),
+    )
+
+
+def _weighted_without_robot(episodes: Sequence[Episode]) -> list[Marks]:
+    """IWR's shares of interventions and demonstrations, the robot's own steps left out."""
+    groups = [
+        np.where(robot_steps(episode), LEFT_OUT, episode.intervention.astype(np.int64))
+        for episode in episodes
+    ]
+    return by_group(episodes, groups, {0: 0.5, 1: 0.5})
+
+
+WEIGHTINGS: dict[str, Callable[[Sequence[Episode]], Sequence[Marks] | None]] = {
+    "HG-DAgger: labels alone": lambda _: None,
+    "IWR": InterventionWeighting().marks,
+    "IWR, expert's answer as the target at the robot's steps": InterventionWeighting().marks,
+    "IWR without the robot's steps": _weighted_without_robot,
+    "Sirius": Sirius().marks,
+}
+
+
+def robot_steps(episode: Episode) -> np.ndarray:
+    """Return which steps have no label but what the robot did."""
+    return ~episode.expert_action_valid & (episode.actor == Actor.POLICY)
+
+
+def same_drives(settings: SameDrives) -> dict[str, Any]:
+    """Drive with one method, fit all drives of all its rounds with every weighting, drive from the test starts."""
+    run = settings.driver
+    env = run.env.build(run.num_starts)
+    expert = build_expert(PurePursuitExpert(), env)
+    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
+    starts = env.starts("test", run.num_starts, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        school = School(
+            env=env,
+            expert=expert,
+            learner=learner,
+            updates=run.training.num_steps,
+            folder=Path(folder),
+            seed=run.seed,
+        )
+        taught = school.teach(run.method)
+        assert taught.rounds is not None
+        episodes = [
+            episode for one in taught.rounds.folders for episode in learner.read(one / "episodes") or []
+        ]
+        answers = [expert_answers(env, expert, episode) for episode in episodes]
+        fits: dict[str, Any] = {}
+        for name in settings.weightings:
+            marks = WEIGHTINGS[name](episodes)
+            data = relabelled(episodes, answers) if "expert's answer" in name else episodes
+            here = Path(folder) / f"fit {len(fits)}"
+            seed = derive(run.seed, "same drives")
+            learner.fit(data, folder=here, seed=seed, warm_start=None, marks=marks)
+            controller = learner.controller(here, num_rows=env.num_rows)
+            driven = evaluate(env, controller, starts, name=name, seed=run.seed, positions=False)
+            fits[name] = {
+                "success": driven.success.astype(int).tolist(),
+                "robot_share": round(robot_share(episodes, marks), 4),
+            }
+    return {"fits": fits, **targets(episodes, answers)}
+
+
+def expert_answers(env: BatchEnv, expert: Controller, episode: Episode) -> np.ndarray:
+    """Return what the expert would have done at each step, (T, A): the drive is replayed, action by action."""
+    rows = np.zeros(1, dtype=np.int64)
+    env.reset([from_data(json.loads(episode.provenance.start), Start, source="provenance")], rows)
+    expert.begin(rows)
+    out = np.zeros_like(episode.action)
+    for step, action in enumerate(episode.action):
+        observation = env.observe(rows)
+        for name, value in episode.observation.items():
+            assert np.array_equal(observation[name][0], value[step]), "the replay is another drive"
+        streams = RowStreams(np.zeros(1, dtype=np.uint64))
+        out[step] = expert.act(observation, env.privileged(rows), rows, streams).label[0]
+        env.step(action[None], rows)
+    return out
+
+
+def relabelled(episodes: Sequence[Episode], answers: Sequence[np.ndarray]) -> list[Episode]:
+    """Return the drives with the expert's answer as the target at every step."""
+    return [
+        replace(episode, expert_action=answer, expert_action_valid=np.ones(len(episode), dtype=bool))
+        for episode, answer in zip(episodes, answers, strict=True)
+    ]
+
+
+def robot_share(episodes: Sequence[Episode], marks: Sequence[Marks] | None) -> float:
+    """Return the share of the training weight that lies on what the robot did by itself."""
+    if marks is None:
+        return 0.0
+    own = sum(float(mark.weight[robot_steps(one)].sum()) for one, mark in zip(episodes, marks, strict=True))
+    return own / sum(float(mark.weight.sum()) for mark in marks)
+
+
+def targets(episodes: Sequence[Episode], answers: Sequence[np.ndarray]) -> dict[str, float]:
+    """Return how far the robot's own steps are from what the expert would have done in the same places."""
+    robot = [robot_steps(episode) for episode in episodes]
+    done = np.concatenate([one.action[here] for one, here in zip(episodes, robot, strict=True)])
+    wanted = np.concatenate([one[here] for one, here in zip(answers, robot, strict=True)])
+    failed = sum(
+        int(here.sum())
+        for one, here in zip(episodes, robot, strict=True)
+        if one.terminated and one.success is False
+    )
+    return {
+        "robot_steps": len(done),
+        "labelled_steps": int(sum(one.expert_action_valid.sum() for one in episodes)),
+        "robot_steps_in_failed_drives": failed,
+        "error": float(np.sqrt(np.square(done - wanted).mean())),
+        "spread": float(wanted.std()),
+    }
+
+
+def cells() -> list[grid.Cell]:
+    """Return all cells, seed by seed."""
+    found: list[grid.Cell] = []
+    for seed in range(HARD.seeds):
+        found += [cell(name, human, seed) for human in HUMANS for name in METHODS]
+        found += [same_drives_cell(name, seed) for name in DRIVERS]
+    return found
+
+
+def table() -> str:
+    """Return the table over humans: those of this page's script, then the one of the car's tables."""
+    rows = [
+        "| risk | delay | misses | method | success, 95 % interval | each seed, of 64 | autonomy | labels | "
+        "human steps | switches | env steps | violations |",
+        "|---|--:|--:|---|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for human in (*HUMANS, HARD.budget.human):
+        for name in METHODS:
+            found = [cell(name, human, seed).result() for seed in range(HARD.seeds)]
+            done = [result for result in found if result is not None]
+            if not done:
+                continue
+            row = Row.of(remedy(name).title, done)
+            costs = [row.burden[key] for key in ("human_steps", "switches", "env_steps", "violations")]
+            rows.append(
+                f"| {type(human.risk).__name__} | {human.reaction_delay:g} s | {100 * human.miss_rate:.0f} % | "
+                f"{row.title} | {rate(row.success)} | {' '.join(f'{int(one.sum())}' for one in row.success)} | "
+                f"{100 * remedies.autonomy_of(done):.1f} % | {row.labels:.0f} | "
+                + " | ".join(f"{cost:.0f}" for cost in costs)
+                + " |"
+            )
+    return "\n".join(rows)
+
+
+def same_drives_table() -> str:
+    """Return the table of weightings on the same drives."""
+    rows = [
+        "| drives of | fitted as | success, 95 % interval | each seed, of 64 | weight on the robot's own steps |",
+        "|---|---|---|---|--:|",
+    ]
+    for name in DRIVERS:
+        done = _done(name)
+        for weighting in WEIGHTINGS if done else ():
+            fits = [result["fits"][weighting] for result in done]
+            success = np.array([fit["success"] for fit in fits], dtype=np.float64)
+            shares = 100 * float(np.mean([fit["robot_share"] for fit in fits]))
+            rows.append(
+                f"| {remedy(name).title} | {weighting} | {rate(success)} | "
+                f"{' '.join(f'{int(one.sum())}' for one in success)} | {shares:.0f} % |"
+            )
+    return "\n".join(rows)
+
+
+def targets_table() -> str:
+    """Return the table of what the robot's own steps teach."""
+    rows = [
+        "| drives of | labelled steps | the robot's steps | of these in drives that left the road | "
+        "distance from the expert's action | spread of the expert's action |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name in DRIVERS:
+        done = _done(name)
+        if done:
+            mean = {key: float(np.mean([one[key] for one in done])) for key in done[0] if key != "fits"}
+            lost = 100 * mean["robot_steps_in_failed_drives"] / mean["robot_steps"]
+            rows.append(
+                f"| {remedy(name).title} | {mean['labelled_steps']:.0f} | {mean['robot_steps']:.0f} | "
+                f"{lost:.0f} % | {mean['error']:.3f} | {mean['spread']:.3f} |"
+            )
+    return "\n".join(rows)
+
+
+def _done(name: str) -> list[dict[str, Any]]:
+    found = [same_drives_cell(name, seed).result() for seed in range(HARD.seeds)]
+    return [
+        {key: value for key, value in one.items() if key not in ("settings", "wall_s")}
+        for one in found
+        if one is not None
+    ]
+
+
+TABLES = {"human": table, "human same drives": same_drives_table, "human targets": targets_table}
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return a cell's outcome in a few words."""
+    if "fits" in result:
+        fits = result["fits"].values()
+        return f"{[sum(fit['success']) for fit in fits]}, weight {[fit['robot_share'] for fit in fits]}"
+    return remedies.describe(result)
+
+
+if __name__ == "__main__":
+    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)

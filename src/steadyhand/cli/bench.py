@@ -1,0 +1,148 @@
+"""`steadyhand bench remedies`: which remedy to choose, for your env and your policy class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import EnvName, Overrides, listed, optional, parse, with_overrides
+from steadyhand.cli.correct import REMEDIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from steadyhand.recipes.bench import BenchRun, Row
+    from steadyhand.recipes.remedies import Remedy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Teach with each remedy and seed on the same labels, and drive all of them from the same test starts.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+
+    env: EnvName
+    """`car`, `pendulum`, `tabular`, ..., or a Gymnasium id such as Walker2d-v5."""
+    out: Path = Path("runs/bench")
+    """Folder of the run: one small file for each (remedy, seed)."""
+    only: Annotated[tuple[str, ...], listed("REMEDY", default="all")] = ()
+    """Which remedies; see `steadyhand correct --help`."""
+    seeds: int = 3
+    """Seeds of data, noise and training; one seed gives no interval."""
+    labels: int = 500
+    """Labels for each remedy."""
+    rounds: int = 5
+    """Rounds of the interactive remedies."""
+    episodes: int = 4
+    """Drives in a round; the others get as many in all."""
+    query_every: int = 1
+    """DAgger asks at every so many steps: fewer labels from longer drives."""
+    expert: str = "auto"
+    """Who labels; auto takes the one that comes along with the env."""
+    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
+    """For the car: any of state, scan, lidar, retina, camera."""
+    recipe: Annotated[str, optional("NAME", default="none")] = ""
+    """A published method instead of encoder and head; see docs/recipes.md."""
+    encoder: str = "auto"
+    """How observations are read."""
+    head: str = "auto"
+    """The policy class."""
+    steps: int = 1500
+    """Gradient steps of each fit."""
+    batch_size: int = 64
+    """Windows in a batch."""
+    starts: int = 64
+    """Test starts."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; for example budget.sigma=0.1."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    from steadyhand.core.errors import ConfigError
+
+    if not arguments or arguments[0] in ("-h", "--help"):
+        terminal.say("usage: steadyhand bench remedies ENV [options]\n")
+        terminal.say("  remedies  every remedy for compounding error, at equal labels\n")
+        terminal.say("`steadyhand bench remedies --help` explains it.")
+        return 0
+    if arguments[0] != "remedies":
+        raise ConfigError("There is no such bench.", got=arguments[0], available=["remedies"])
+    chosen = parse(Arguments, arguments[1:], verb="bench remedies")
+    run = with_overrides(_run(chosen), chosen.set)
+    from steadyhand.recipes.bench import bench
+
+    def on_cell(one: "Remedy", seed: int, result: "Mapping[str, Any]") -> None:
+        if "refusal" in result:
+            outcome = f"not here: {result['refusal']}"
+        else:
+            outcome = f"{sum(result['success'])} of {len(result['success'])}, {result['labels']} labels"
+        terminal.say(f"  {one.name:<16} seed {seed}: {outcome}")
+
+    terminal.heading(f"{len(run.remedies)} remedies, {run.seeds} seeds, {run.budget.labels} labels each")
+    show(bench(run, chosen.out, on_cell=on_cell))
+    terminal.say(f"\ncells: {(chosen.out / 'cells').resolve()}")
+    return 0
+
+
+def show(rows: "list[Row]") -> None:
+    """Print the table."""
+    from steadyhand.recipes.bench import difference, rate
+
+    clone = next((row for row in rows if row.title == "cloning" and not row.refusal), None)
+    header = ["remedy", "success", "minus cloning", "labels", "env steps"]
+    lines = [
+        [
+            row.title,
+            rate(row.success),
+            difference(row, clone),
+            f"{row.labels:.0f}",
+            f"{row.burden['env_steps']:.0f}",
+        ]
+        for row in rows
+        if not row.refusal
+    ]
+    terminal.say("")
+    terminal.table(header, lines, left=1)
+    for row in rows:
+        if row.refusal:
+            terminal.say(f"{row.title} does not fit here: {row.refusal}")
+
+
+def _run(chosen: Arguments) -> "BenchRun":
+    from steadyhand.core.errors import ConfigError
+    from steadyhand.recipes.bench import BenchRun
+    from steadyhand.recipes.choices import Wish, env_from_text, learner_of
+    from steadyhand.recipes.experts import expert_from_text
+    from steadyhand.recipes.remedies import Budget
+    from steadyhand.training.config import TrainConfig
+
+    unknown = [name for name in chosen.only if name not in REMEDIES]
+    if unknown:
+        raise ConfigError("There is no such remedy.", got=unknown[0], available=REMEDIES)
+    env = env_from_text(chosen.env, observation=chosen.observation)
+    one = env.build(1)
+    spec = one.spec
+    one.close()
+    policy, training = learner_of(
+        Wish(recipe=chosen.recipe, encoder=chosen.encoder, head=chosen.head),
+        observation=spec.observation,
+        action=spec.action,
+        default=TrainConfig(num_steps=chosen.steps, batch_size=chosen.batch_size, learning_rate=1e-3),
+    )
+    return BenchRun(
+        env=env,
+        expert=expert_from_text(chosen.expert, env),
+        policy=policy,
+        training=training,
+        remedies=chosen.only or tuple(REMEDIES),
+        budget=Budget(
+            labels=chosen.labels,
+            rounds=chosen.rounds,
+            episodes=chosen.episodes,
+            query_every=chosen.query_every,
+        ),
+        seeds=chosen.seeds,
+        num_starts=chosen.starts,
+    )

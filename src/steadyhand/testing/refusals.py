@@ -1,0 +1,92 @@
+"""Remedies that have no meaning for a policy class, each with its reason in mathematics.
+
+Every other pair of a remedy (`recipes.remedies`) and a policy class (`testing.toy_heads`) runs: the conformance
+test teaches each of them, and each of these refuses before a label is asked.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from steadyhand.recipes.remedies import REMEDIES
+from steadyhand.testing.toy_heads import TOY_HEADS
+
+MOST = 0.15
+"""Largest share of pairs that may be refused."""
+
+_DISCRETE = tuple(name for name, toy in TOY_HEADS.items() if toy.is_discrete)
+
+_SUM = (
+    "a class plus a number is no class: additive noise needs a vector space of actions. DART, whose discrete "
+    "form draws another class with probability epsilon, runs"
+)
+_GEOMETRY = (
+    "the label of a displaced view is the driver's arc, bent by the displacement: a function of an action that "
+    "is a number. Classes have no geometry to bend"
+)
+_RIDGE = (
+    "the mean over the noise has a closed form: E sum w |y - W(x + n)|^2 = sum w |y - Wx|^2 + s^2 (sum w) |W|^2, "
+    "which is ridge regression. It is had exactly as `Linear(alpha=s * s * N)`, N the number of labels"
+)
+_STORED = (
+    "windows are stored, not fitted: no loss has a mean over the noise that could be made small, and copies "
+    "displaced by noise only blur which window is the nearest"
+)
+_CLASSES = (
+    "the inputs of a table are classes: nothing lies beside a class, and a number cannot be added to it"
+)
+_RESIDUAL = (
+    "a corrective label lies at s - f(s, a), f a residual with a bounded slope in s. States that are classes have "
+    "neither differences nor slopes"
+)
+_HINGE = (
+    "EIL's judgements are hinges max(0, +-(Q - B) + m) on a score whose slope moves the policy; what is "
+    "{what} has no such slope, and no solution when a target is to be left rather than met"
+)
+_ZERO = "its loss is the distance from its own answer: 0 at that answer, in every state"
+_CONSTANT = "one covariance for all states: -log p of its mean is the same number in every state"
+
+REFUSALS: Mapping[tuple[str, str], str] = {
+    **{("noise", head): _SUM for head in _DISCRETE},
+    **{(views, head): _GEOMETRY for views in ("side-cameras", "alvinn-views") for head in _DISCRETE},
+    ("noise-bc", "Linear"): _RIDGE,
+    ("noise-bc", "Nearest"): _STORED,
+    ("noise-bc", "Nearest, discrete"): _STORED,
+    ("noise-bc", "Tabular"): _CLASSES,
+    ("ccil", "Tabular"): _RESIDUAL,
+    ("ccil-implicit", "Tabular"): _RESIDUAL,
+    ("eil", "Linear"): _HINGE.format(what="solved by normal equations"),
+    ("eil", "Nearest"): _HINGE.format(what="stored"),
+    ("eil", "Nearest, discrete"): _HINGE.format(what="stored"),
+    ("eil", "Tabular"): _HINGE.format(what="counted"),
+    ("diff-dagger", "Regression"): _ZERO,
+    ("diff-dagger", "Nearest"): _ZERO,
+    ("diff-dagger", "Nearest, discrete"): _ZERO,
+    ("diff-dagger", "Linear"): _CONSTANT,
+}
+"""(name of a remedy, name of a policy class) -> why there is no such thing."""
+
+
+def share_refused() -> float:
+    """Return the share of all pairs that are refused."""
+    return len(REFUSALS) / (len(REMEDIES) * len(TOY_HEADS))
+
+
+def table() -> str:
+    """Return the refusals as lines of Markdown, one for each reason."""
+    pairs = len(REMEDIES) * len(TOY_HEADS)
+    lines = [
+        f"{len(REMEDIES)} remedies x {len(TOY_HEADS)} policy classes = {pairs} pairs, of which "
+        f"{len(REFUSALS)} are refused ({100 * share_refused():.1f} %; at most {100 * MOST:.0f} % may be).",
+        "",
+        "| remedy | policy class | why |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| {remedies} | {heads} | {why} |" for remedies, heads, why in _grouped())])
+
+
+def _grouped() -> Iterator[tuple[str, str, str]]:
+    titles = {remedy.name: remedy.title for remedy in REMEDIES}
+    for reason in dict.fromkeys(REFUSALS.values()):
+        found = [pair for pair, why in REFUSALS.items() if why == reason]
+        remedies = dict.fromkeys(titles[remedy] for remedy, _ in found)
+        heads = dict.fromkeys(head for _, head in found)
+        yield ", ".join(remedies), "; ".join(heads), reason
