@@ -25,12 +25,9 @@ class Leaf:
         """Return the entry in the dtype and shape of its spec."""
         for key in self.path:
             observation = observation[key]
-        return np.asarray(observation, dtype=self.spec.dtype).reshape(self.spec.shape) - self.spec_start
-
-    @property
-    def spec_start(self) -> np.ndarray:
-        """First value of a discrete space, which features count from 0."""
-        return np.asarray(self.start, dtype=self.spec.dtype)
+        value = np.asarray(observation, dtype=self.spec.dtype).reshape(self.spec.shape)
+        # Features count from 0 what a discrete space may count from anywhere.
+        return value - np.asarray(self.start, dtype=self.spec.dtype) if self.start else value
 
 
 def observation_leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
@@ -98,8 +95,11 @@ class ActionCodec:
         boxes: dict[str, spaces.Space[Any]] = (
             dict(space.spaces) if isinstance(space, spaces.Dict) else {ACTION: space}
         )
+        self._start = self._last = 0
+        self._bounds: tuple[np.ndarray, np.ndarray] | None = None
         if isinstance(space, spaces.Discrete):
             self.spec = discrete_spec(int(space.n))
+            self._start, self._last = int(space.start), int(space.n) - 1
             return
         low: list[float] = []
         high: list[float] = []
@@ -122,14 +122,17 @@ class ActionCodec:
             low=tuple(low) if bounded else None,
             high=tuple(high) if bounded else None,
         )
+        if bounded:
+            self._bounds = np.array(low), np.array(high)
 
     def decode(self, action: Shaped[np.ndarray, " A"]) -> Any:
         """Return the action for the env, clipped to its bounds."""
         space = self.space
         if isinstance(space, spaces.Discrete):
-            return int(np.clip(action[0], 0, space.n - 1)) + int(space.start)
-        if self.spec.low is not None:
-            action = np.clip(action, self.spec.low, self.spec.high)
+            return self._start + min(max(int(action[0]), 0), self._last)
+        if self._bounds is not None:
+            low, high = self._bounds
+            action = np.minimum(np.maximum(action, low), high)
         if isinstance(space, spaces.Box):
             return action.reshape(space.shape).astype(space.dtype)
         if not isinstance(space, spaces.Dict):

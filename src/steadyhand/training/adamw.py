@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 
-_ADD, _STEP = "_foreach_add_", "_fused_adamw_"
-"""Kernels that torch.optim calls too; they have no public name."""
+_STEP = "_fused_adamw_"
+"""The kernel that torch.optim calls too; it has no public name."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -45,9 +45,11 @@ class AdamW:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
                 continue
-            state = [self._state.get(parameter) or self._begin(parameter) for parameter in parameters]
+            fresh = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
+            state = [self._state.get(parameter) or self._begin(parameter, fresh) for parameter in parameters]
             steps, first, second = map(list, zip(*state, strict=True))
-            getattr(torch, _ADD)(steps, 1.0)
+            for count in {id(count): count for count in steps}.values():
+                count.add_(1.0)
             getattr(torch, _STEP)(
                 parameters,
                 [parameter.grad for parameter in parameters],
@@ -72,11 +74,11 @@ class AdamW:
 
     def state_dict(self) -> dict[str, Any]:
         """Return {"state": {number of the parameter: its step and moments}, "param_groups": ...}."""
-        state = {
-            index: dict(zip(_MOMENTS, self._state[parameter], strict=True))
-            for index, parameter in enumerate(self._parameters())
-            if parameter in self._state
-        }
+        state: dict[int, dict[str, Tensor]] = {}
+        for index, parameter in enumerate(self._parameters()):
+            if parameter in self._state:
+                count, *moments = self._state[parameter]  # parameters share counts; files may not
+                state[index] = dict(zip(_MOMENTS, (count.clone(), *moments), strict=True))
         return {"state": state, "param_groups": self.param_groups}
 
     def load_state_dict(self, whole: dict[str, Any]) -> None:
@@ -88,7 +90,8 @@ class AdamW:
         parameters = self._parameters()
         self._state = {}
         for index, entry in whole["state"].items():
-            for target, name in zip(self._begin(parameters[index]), _MOMENTS, strict=True):
+            count = torch.zeros((), dtype=torch.float32, device=parameters[index].device)
+            for target, name in zip(self._begin(parameters[index], count), _MOMENTS, strict=True):
                 if target.shape != entry[name].shape:
                     raise ConfigError(
                         "The state of the optimiser does not fit its parameters.",
@@ -100,7 +103,7 @@ class AdamW:
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
 
-    def _begin(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor, Tensor]:
-        count = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    def _begin(self, parameter: nn.Parameter, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Start the moments of a parameter; those that start together share one count of steps."""
         self._state[parameter] = count, torch.zeros_like(parameter), torch.zeros_like(parameter)
         return self._state[parameter]
