@@ -24,9 +24,9 @@ import numpy as np
 from steadyhand.core.seeding import RowStreams, derive, generator
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gates.calibration import threshold_at
 from steadyhand.correction.gates.workshop import Workshop
-from steadyhand.correction.rounds import Stage
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.forks.config import ForksConfig

@@ -1,10 +1,10 @@
-"""Gated methods with a simulated human of several reaction delays and miss rates: tables of docs/results/remedies.md.
+"""Gated methods with simulated humans of several delays and miss rates: for docs/results/remedies.md.
 
     python benchmarks/human.py run [--only NAME] [--shard I/N]   compute the cells that are missing
     python benchmarks/human.py table                             write the tables into the page
 
-A cell is one (delay, miss rate, method, seed) in the regime "hard" of remedies.py, or the drives of one method
-and seed fitted anew with several weightings; see grid.py.
+A cell is one (delay, miss rate, method, seed) in the regime "hard" of remedies.py, or the drives of one
+method and seed fitted anew with several weightings; see grid.py.
 """
 
 import json
@@ -24,10 +24,10 @@ from steadyhand.core.protocol import Actor, Controller
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.marks import Marks
-from steadyhand.correction.weighting import LEFT_OUT, InterventionWeighting, Sirius, by_group
+from steadyhand.correction.weighting import LEFT_OUT, EilMarks, InterventionWeighting, Sirius, by_group
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.recipes.bench import Row, rate
+from steadyhand.recipes.bench import Row, difference, rate
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
@@ -71,20 +71,22 @@ class SameDrives:
     Attributes:
         driver: The run whose drives are fitted.
         weightings: Names of the fits.
+        fits: How often each is fitted, from other initial parameters: in so small a net they matter.
     """
 
     driver: remedies.Settings
     weightings: tuple[str, ...]
+    fits: int = 5
 
 
-def same_drives_cell(name: str, seed: int) -> grid.Cell:
-    """Return one entry of the second table."""
+def same_drives_cell(name: str, seed: int, *, terms: bool = False) -> grid.Cell:
+    """Return one entry of the second table, or of that of EIL's terms."""
     settings = SameDrives(
-        driver=settings_of(name, SAME_DRIVES_HUMAN, seed), weightings=tuple(name for name in WEIGHTINGS)
+        driver=settings_of(name, SAME_DRIVES_HUMAN, seed), weightings=tuple(TERMS if terms else WEIGHTINGS)
     )
     return grid.Cell(
         experiment="human",
-        name=f"drives of {name} seed {seed}",
+        name=f"{'terms on ' if terms else ''}drives of {name} seed {seed}",
         settings=settings,
         compute=partial(same_drives, settings),
     )
@@ -99,13 +101,22 @@ def _weighted_without_robot(episodes: Sequence[Episode]) -> list[Marks]:
     return by_group(episodes, groups, {0: 0.5, 1: 0.5})
 
 
+LABELS_ALONE = "HG-DAgger: labels alone"
 WEIGHTINGS: dict[str, Callable[[Sequence[Episode]], Sequence[Marks] | None]] = {
-    "HG-DAgger: labels alone": lambda _: None,
+    LABELS_ALONE: lambda _: None,
     "IWR": InterventionWeighting().marks,
     "IWR, expert's answer as the target at the robot's steps": InterventionWeighting().marks,
     "IWR without the robot's steps": _weighted_without_robot,
     "Sirius": Sirius().marks,
 }
+
+TERMS: dict[str, Callable[[Sequence[Episode]], Sequence[Marks] | None]] = {
+    "EIL's head, labels alone": EilMarks(good=0.0, bad=0.0).marks,
+    "and good steps": EilMarks(bad=0.0).marks,
+    "and bad steps": EilMarks(good=0.0).marks,
+    "EIL: and both": EilMarks().marks,
+}
+"""Fits whose head also judges."""
 
 
 def robot_steps(episode: Episode) -> np.ndarray:
@@ -114,17 +125,18 @@ def robot_steps(episode: Episode) -> np.ndarray:
 
 
 def same_drives(settings: SameDrives) -> dict[str, Any]:
-    """Drive with one method, fit all drives of all its rounds with every weighting, drive from the test starts."""
+    """Drive with one method, fit the drives of all its rounds with every weighting, test each fit."""
     run = settings.driver
     env = run.env.build(run.num_starts)
     expert = build_expert(PurePursuitExpert(), env)
-    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
+    plain = PolicyLearner(env.spec, policy=run.policy, training=run.training)
+    judging = plain.judging()
     starts = env.starts("test", run.num_starts, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         school = School(
             env=env,
             expert=expert,
-            learner=learner,
+            learner=plain,
             updates=run.training.num_steps,
             folder=Path(folder),
             seed=run.seed,
@@ -132,27 +144,31 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
         taught = school.teach(run.method)
         assert taught.rounds is not None
         episodes = [
-            episode for one in taught.rounds.folders for episode in learner.read(one / "episodes") or []
+            episode for one in taught.rounds.folders for episode in plain.read(one / "episodes") or []
         ]
         answers = [expert_answers(env, expert, episode) for episode in episodes]
         fits: dict[str, Any] = {}
         for name in settings.weightings:
-            marks = WEIGHTINGS[name](episodes)
+            marks = {**WEIGHTINGS, **TERMS}[name](episodes)
+            learner = judging if name in TERMS else plain
             data = relabelled(episodes, answers) if "expert's answer" in name else episodes
-            here = Path(folder) / f"fit {len(fits)}"
-            seed = derive(run.seed, "same drives")
-            learner.fit(data, folder=here, seed=seed, warm_start=None, marks=marks)
-            controller = learner.controller(here, num_rows=env.num_rows)
-            driven = evaluate(env, controller, starts, name=name, seed=run.seed, positions=False)
+            success: list[list[int]] = []
+            for number in range(settings.fits):
+                here = Path(folder) / f"{name} {number}"
+                seed = derive(run.seed, "same drives", number)
+                learner.fit(data, folder=here, seed=seed, warm_start=None, marks=marks)
+                controller = learner.controller(here, num_rows=env.num_rows)
+                driven = evaluate(env, controller, starts, name=name, seed=run.seed, positions=False)
+                success.append(driven.success.astype(int).tolist())
             fits[name] = {
-                "success": driven.success.astype(int).tolist(),
+                "success": success,
                 "robot_share": round(robot_share(episodes, marks), 4),
             }
     return {"fits": fits, **targets(episodes, answers)}
 
 
 def expert_answers(env: BatchEnv, expert: Controller, episode: Episode) -> np.ndarray:
-    """Return what the expert would have done at each step, (T, A): the drive is replayed, action by action."""
+    """Return what the expert would have done at each step, (T, A), by driving the episode again."""
     rows = np.zeros(1, dtype=np.int64)
     env.reset([from_data(json.loads(episode.provenance.start), Start, source="provenance")], rows)
     expert.begin(rows)
@@ -208,6 +224,7 @@ def cells() -> list[grid.Cell]:
     for seed in range(HARD.seeds):
         found += [cell(name, human, seed) for human in HUMANS for name in METHODS]
         found += [same_drives_cell(name, seed) for name in DRIVERS]
+        found.append(same_drives_cell(DRIVERS[0], seed, terms=True))
     return found
 
 
@@ -226,9 +243,9 @@ def table() -> str:
                 continue
             row = Row.of(remedy(name).title, done)
             costs = [row.burden[key] for key in ("human_steps", "switches", "env_steps", "violations")]
+            who = f"{type(human.risk).__name__} | {human.reaction_delay:g} s | {100 * human.miss_rate:.0f} %"
             rows.append(
-                f"| {type(human.risk).__name__} | {human.reaction_delay:g} s | {100 * human.miss_rate:.0f} % | "
-                f"{row.title} | {rate(row.success)} | {' '.join(f'{int(one.sum())}' for one in row.success)} | "
+                f"| {who} | {row.title} | {rate(row.success)} | {each(row.success)} | "
                 f"{100 * remedies.autonomy_of(done):.1f} % | {row.labels:.0f} | "
                 + " | ".join(f"{cost:.0f}" for cost in costs)
                 + " |"
@@ -239,58 +256,91 @@ def table() -> str:
 def same_drives_table() -> str:
     """Return the table of weightings on the same drives."""
     rows = [
-        "| drives of | fitted as | success, 95 % interval | each seed, of 64 | weight on the robot's own steps |",
-        "|---|---|---|---|--:|",
+        "| drives of | fitted as | success, 95 % interval | minus labels alone | each seed, of 320 | "
+        "weight on the robot's own steps |",
+        "|---|---|---|---|---|--:|",
     ]
     for name in DRIVERS:
         done = _done(name)
-        for weighting in WEIGHTINGS if done else ():
-            fits = [result["fits"][weighting] for result in done]
-            success = np.array([fit["success"] for fit in fits], dtype=np.float64)
-            shares = 100 * float(np.mean([fit["robot_share"] for fit in fits]))
+        made = {weighting: _fitted(weighting, done) for weighting in WEIGHTINGS} if done else {}
+        for weighting, row in made.items():
+            share = 100 * float(np.mean([result["fits"][weighting]["robot_share"] for result in done]))
             rows.append(
-                f"| {remedy(name).title} | {weighting} | {rate(success)} | "
-                f"{' '.join(f'{int(one.sum())}' for one in success)} | {shares:.0f} % |"
+                f"| {remedy(name).title} | {weighting} | {rate(row.success)} | "
+                f"{difference(row, made[LABELS_ALONE])} | {each(row.success)} | {share:.0f} % |"
             )
     return "\n".join(rows)
+
+
+def terms_table() -> str:
+    """Return what each of EIL's terms does on HG-DAgger's drives."""
+    found = [same_drives_cell(DRIVERS[0], seed, terms=True).result() for seed in range(HARD.seeds)]
+    done = [one for one in found if one is not None]
+    rows = [
+        "| trained on | success, 95 % interval | minus labels alone | each seed, of 320 |",
+        "|---|---|---|---|",
+    ]
+    made = {name: _fitted(name, done) for name in TERMS} if done else {}
+    for name, row in made.items():
+        against = difference(row, made["EIL's head, labels alone"])
+        rows.append(f"| {name} | {rate(row.success)} | {against} | {each(row.success)} |")
+    return "\n".join(rows)
+
+
+def _fitted(weighting: str, done: Sequence[Mapping[str, Any]]) -> Row:
+    """Return all fits of a weighting as one row of (seeds, fits x starts)."""
+    success = np.array([result["fits"][weighting]["success"] for result in done], dtype=np.float64)
+    return Row(title=weighting, success=success.reshape(len(done), -1))
 
 
 def targets_table() -> str:
-    """Return the table of what the robot's own steps teach."""
+    """Return what the robot's own steps teach, seed by seed, beside what came of it."""
     rows = [
-        "| drives of | labelled steps | the robot's steps | of these in drives that left the road | "
-        "distance from the expert's action | spread of the expert's action |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| drives of | seed | labelled steps | the robot's | of these in drives that left the road | "
+        "distance from the expert | spread of the expert | (distance / spread)^2 | labels alone | IWR |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name in DRIVERS:
-        done = _done(name)
-        if done:
-            mean = {key: float(np.mean([one[key] for one in done])) for key in done[0] if key != "fits"}
-            lost = 100 * mean["robot_steps_in_failed_drives"] / mean["robot_steps"]
+        for seed in range(HARD.seeds):
+            one = same_drives_cell(name, seed).result()
+            if one is None:
+                continue
+            lost = 100 * one["robot_steps_in_failed_drives"] / one["robot_steps"]
+            wrong = 100 * (one["error"] / one["spread"]) ** 2
+            alone, weighted = (np.sum(one["fits"][key]["success"]) for key in (LABELS_ALONE, "IWR"))
             rows.append(
-                f"| {remedy(name).title} | {mean['labelled_steps']:.0f} | {mean['robot_steps']:.0f} | "
-                f"{lost:.0f} % | {mean['error']:.3f} | {mean['spread']:.3f} |"
+                f"| {remedy(name).title} | {seed} | {one['labelled_steps']} | {one['robot_steps']} | "
+                f"{lost:.0f} % | {one['error']:.3f} | {one['spread']:.3f} | {wrong:.0f} % | "
+                f"{alone} of 320 | {weighted} of 320 |"
             )
     return "\n".join(rows)
+
+
+def each(success: np.ndarray) -> str:
+    """Return the successes of each seed."""
+    return " ".join(f"{int(seed.sum())}" for seed in success)
 
 
 def _done(name: str) -> list[dict[str, Any]]:
     found = [same_drives_cell(name, seed).result() for seed in range(HARD.seeds)]
-    return [
-        {key: value for key, value in one.items() if key not in ("settings", "wall_s")}
-        for one in found
-        if one is not None
-    ]
+    return [one for one in found if one is not None]
 
 
-TABLES = {"human": table, "human same drives": same_drives_table, "human targets": targets_table}
+TABLES = {
+    "human": table,
+    "human same drives": same_drives_table,
+    "human targets": targets_table,
+    "human terms": terms_table,
+}
 
 
 def describe(result: Mapping[str, Any]) -> str:
     """Return a cell's outcome in a few words."""
     if "fits" in result:
         fits = result["fits"].values()
-        return f"{[sum(fit['success']) for fit in fits]}, weight {[fit['robot_share'] for fit in fits]}"
+        return (
+            f"{[int(np.sum(fit['success'])) for fit in fits]}, weight {[fit['robot_share'] for fit in fits]}"
+        )
     return remedies.describe(result)
 
 

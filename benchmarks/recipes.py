@@ -54,10 +54,16 @@ STEPS = {
     "mip": (2500, 1500),
     "pilotnet": (800, 0),
     "alvinn": (3000, 0),
+    "alvinn_1989": (3000, 0),
 }
 """Gradient steps on the car and on the humanoid."""
-VECTORS = tuple(name for name in STEPS if name not in ("pilotnet", "alvinn"))
-SEEN: dict[str, Sense] = {**dict.fromkeys(VECTORS, "lidar"), "pilotnet": "camera", "alvinn": "retina"}
+VECTORS = tuple(name for name in STEPS if name not in ("pilotnet", "alvinn", "alvinn_1989"))
+SEEN: dict[str, tuple[Sense, ...]] = {
+    **dict.fromkeys(VECTORS, ("lidar",)),
+    "pilotnet": ("camera",),
+    "alvinn": ("retina",),
+    "alvinn_1989": ("retina", "ranges"),
+}
 HUMANOID = {STATE: FeatureSpec(shape=(26,))}
 COMPARED = 8
 """Steps of a chunk over which errors are averaged."""
@@ -215,7 +221,7 @@ def demonstrations(env: BatchEnv, expert: Controller, trial: Trial, family: Fami
 
 def wanted() -> list[Entry]:
     """Return all entries, in the order in which they are wanted."""
-    car: list[Entry] = [(name, "car", (sees,)) for name, sees in SEEN.items()]
+    car: list[Entry] = [(name, "car", sees) for name, sees in SEEN.items()]
     return car + [(name, "humanoid", ()) for name in VECTORS]
 
 
@@ -243,7 +249,7 @@ def car_table() -> str:
         for executed, good, way, error in tries:
             interval = wilson(good, found["expert"])
             rows.append(
-                f"| {name} | {sees[0]} | {executed} | {found['parameters']:,} "
+                f"| {name} | {' + '.join(sees)} | {executed} | {found['parameters']:,} "
                 f"| {found['settings']['training']['num_steps']} "
                 f"| **{100 * good / found['expert']:.0f} %** ({good} of {found['expert']}; "
                 f"{100 * interval.low:.0f} to {100 * interval.high:.0f}) | {way} | {error} "

@@ -21,6 +21,7 @@ def _scripts(monkeypatch):
         "modular",
         "law",
         "remedies",
+        "human",
         "bimodal_gate",
         "law_linear",
         "law_methods",
@@ -29,6 +30,7 @@ def _scripts(monkeypatch):
         "ccil_methods",
         "mujoco_remedies",
         "dart_gap",
+        "refusals",
     ):
         sys.modules.pop(name, None)
 
@@ -42,11 +44,13 @@ def _scripts(monkeypatch):
         ("multimodal", "policies.md"),
         ("law", "remedies.md"),
         ("remedies", "remedies.md"),
+        ("human", "remedies.md"),
         ("bimodal_gate", "remedies.md"),
         ("handwriting", "remedies.md"),
         ("ccil", "remedies.md"),
         ("mujoco_remedies", "remedies.md"),
         ("dart_gap", "remedies.md"),
+        ("refusals", "remedies.md"),
     ],
 )
 def test_tables_are_those_of_their_cells(script, page):

@@ -98,6 +98,13 @@ class Controller(ABC):
     def replan(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
         """Drop what was planned for `rows`, not what was seen: somebody else drove the step before."""
 
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return which of `rows` should end with the step just decided; a session cuts them as by time.
+
+        Asked once after each `act`, about the same rows. A wrapper around who drives passes it on.
+        """
+        return np.zeros(len(rows), dtype=bool)
+
     def state(self) -> dict[str, np.ndarray]:
         """Return the memory kept between steps, for snapshots; empty for memoryless controllers."""
         return {}

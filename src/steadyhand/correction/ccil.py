@@ -13,10 +13,10 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import derive, generator
-from steadyhand.correction.expert_steps import ExpertSteps, Points
+from steadyhand.correction.expert_steps import ExpertSteps, Points, state_features
 from steadyhand.correction.label_geometry import LabelGeometry, measure, with_model
 from steadyhand.correction.label_search import Learnt, find
 from steadyhand.correction.true_dynamics import Oracle, TrueDynamics
@@ -156,6 +156,7 @@ def corrective_labels(
         CapabilityError: No continuous vector to take for the state, or discrete actions to be disturbed.
         DataError: No transition, no expert's label, or no label that was found.
     """
+    require_meaning(spec, config)
     steps = ExpertSteps(episodes, spec, config.features)
     points = _points(steps, config, seed)
     if oracle is None:
@@ -185,6 +186,18 @@ def corrective_labels(
     if isinstance(source, Learnt):
         geometry = with_model(geometry, source, steps, points)
     return _episodes(steps, points, states, kept, config), geometry
+
+
+def require_meaning(spec: PolicySpec, config: CcilConfig) -> None:
+    """Raise CapabilityError where corrective labels have no meaning, before anything is collected."""
+    state_features(spec, config.features)
+    if config.label == "disturbed" and spec.action.num_classes is not None:
+        raise CapabilityError(
+            "A class cannot be disturbed a little.",
+            got=f"label = {config.label!r} and discrete actions",
+            expected="continuous actions",
+            hint='use label="explicit" or "implicit", which leave the action as it is',
+        )
 
 
 def learnt_dynamics(transitions: Transitions, config: CcilConfig, *, seed: int) -> ResidualMap:

@@ -20,8 +20,8 @@ from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, grown
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import Learner
 from steadyhand.correction.mixture import Mixture
-from steadyhand.correction.rounds import Learner
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
 

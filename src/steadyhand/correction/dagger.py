@@ -10,15 +10,9 @@ from pathlib import Path
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.correction.contract import Learner, RoundsConfig, Stage
 from steadyhand.correction.mixture import BetaSchedule, FirstRoundOnly, Granularity, Mixture
-from steadyhand.correction.rounds import (
-    Learner,
-    RoundRecord,
-    RoundsConfig,
-    RoundsResult,
-    Stage,
-    teach_in_rounds,
-)
+from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.rollout.evaluate import Evaluation

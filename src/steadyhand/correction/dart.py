@@ -21,6 +21,7 @@ from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.correction.contract import Learner, RoundsConfig, Stage
 from steadyhand.correction.dart_noise import (
     Estimate,
     HeldOut,
@@ -37,14 +38,7 @@ from steadyhand.correction.dart_noise import (
 )
 from steadyhand.correction.marks import Marks, plain
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
-from steadyhand.correction.rounds import (
-    Learner,
-    RoundRecord,
-    RoundsConfig,
-    RoundsResult,
-    Stage,
-    teach_in_rounds,
-)
+from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.rollout.evaluate import Evaluation, evaluate

@@ -86,17 +86,7 @@ class ExpertSteps:
             repeats: Labels for each step.
             delta: (A,) standard deviation of the disturbance, raw.
             seed: Of the draws.
-
-        Raises:
-            CapabilityError: The actions are discrete.
         """
-        if self.spec.action.num_classes is not None:
-            raise CapabilityError(
-                "A class cannot be disturbed a little.",
-                got="discrete actions",
-                expected="continuous actions",
-                hint='use label="explicit" or "implicit", which leave the action as it is',
-            )
         points = self._points(first=0, lead=1, repeats=repeats)
         drawn = generator(seed, "disturbed actions").standard_normal(points.action.shape) * delta
         action = points.action + drawn

@@ -157,11 +157,17 @@ class Gated(Controller):
         policy: The learner.
         expert: Takes over, and labels.
         gate: Decides.
+        end_after_intervention: End an episode when the gate hands back (RaC; Hu et al., 2025): the expert
+            drives that step too, the last one.
     """
 
-    def __init__(self, policy: Controller, expert: Controller, gate: Gate) -> None:
+    def __init__(
+        self, policy: Controller, expert: Controller, gate: Gate, *, end_after_intervention: bool = False
+    ) -> None:
         self._policy, self._expert, self._gate = policy, expert, gate
+        self._ends = end_after_intervention
         self._held = np.zeros(0, dtype=bool)
+        self._finished = np.zeros(0, dtype=bool)  # of the last step alone, so no part of `state`
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget `rows`; the policy has control at first."""
@@ -195,11 +201,20 @@ class Gated(Controller):
             expert=expert,
         )
         drives = self._gate.takes_over(moment)
+        if self._ends:
+            done = held & ~drives
+            self._finished = grown(self._finished, rows, fill=False)
+            self._finished[rows] = done
+            drives = drives | done
         expert.label(np.flatnonzero(drives))
         decision = self._merge(answer, expert, drives)
         self._gate.executed(moment, decision.action)
         self._held[rows] = drives
         return decision
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where an intervention is over, if episodes end with it."""
+        return self._finished[rows] if self._ends else super().finished(rows)
 
     def _merge(self, answer: Decision, expert: Asking, drives: np.ndarray) -> Decision:
         if not expert.asked.any():

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.gate import Gated
 from steadyhand.correction.gates import GateConfig, HumanGate
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import Mixture
-from steadyhand.correction.rounds import RoundsConfig, Stage
 from steadyhand.correction.weighting import Unweighted, WeightingConfig
 from steadyhand.data.episode import Episode
 
@@ -25,12 +25,16 @@ class GatedConfig(RoundsConfig):
             are: a gate may never ask.
         stretch: An episode is cut after `stretch` times the steps that it would have if every one were
             labelled; longer drives reach farther.
+        end_after_intervention: End an episode with its first intervention (RaC; Hu et al., 2025, arXiv
+            2509.07953: recover, correct, end). The robot never drives on from a state that it would not have
+            reached by itself; the next start comes sooner, and a round needs more of them.
     """
 
     gate: GateConfig = field(default_factory=HumanGate)
     weighting: WeightingConfig = field(default_factory=Unweighted)
     patience: float = 10.0
     stretch: float = 10.0
+    end_after_intervention: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +56,12 @@ class GatedConfig(RoundsConfig):
         """Return the expert in the first round, then the gated policy."""
         if stage.policy is None:
             return Mixture(None, stage.expert, beta=1.0)
-        return Gated(stage.policy, stage.expert, self.gate.build(stage))
+        return Gated(
+            stage.policy,
+            stage.expert,
+            self.gate.build(stage),
+            end_after_intervention=self.end_after_intervention,
+        )
 
     def limits(self, stage: Stage) -> tuple[int, int | None]:
         """Return the longest episode and the longest round."""

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, grown
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, Moment
-from steadyhand.correction.rounds import Stage
 from steadyhand.data.episode import Episode
 from steadyhand.envs.car import Car
 

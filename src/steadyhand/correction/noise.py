@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import (
@@ -230,6 +230,10 @@ class NoisyExecution(Controller):
         self._value = grown(self._value, rows, fill=np.nan)
         self._clean = grown(self._clean, rows, fill=False)
 
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the wrapped controller has finished."""
+        return self._controller.finished(rows)
+
     def state(self) -> dict[str, np.ndarray]:
         """Return the noise of each row, and the memory of the wrapped controller."""
         inner = merge_states(controller=self._controller)
@@ -309,6 +313,10 @@ class RandomExecution(Controller):
             actor=np.where(self._clean[rows] == 0, Actor.NOISE, intended.actor).astype(np.uint8),
             intervention=intended.intervention,
         )
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the wrapped controller has finished."""
+        return self._controller.finished(rows)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return which rows are left undisturbed, and the memory of the wrapped controller."""

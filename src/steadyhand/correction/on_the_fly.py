@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller, Decision, Observation
@@ -192,6 +192,10 @@ class _Watched(Controller):
             self._look = observation, decision.label, views.of(0)
         self._steps += 1
         return decision
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the wrapped controller has finished."""
+        return self._driver.finished(rows)
 
     def taken(self) -> tuple[Observation, np.ndarray, Views] | None:
         """Return what was kept since the last call."""

@@ -5,13 +5,9 @@ Every iterate is kept, and the best one by validation rollouts is returned: the 
 best, and its training loss says nothing about it.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
-
-import numpy as np
 
 from steadyhand.core.codec import load, save
 from steadyhand.core.errors import ConfigError
@@ -19,181 +15,10 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
-from steadyhand.correction.marks import Marks
+from steadyhand.correction.contract import Learner, RoundsConfig, Stage
 from steadyhand.data.episode import Episode
-from steadyhand.envs.base import BatchEnv, Family, Start
+from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.evaluate import Evaluation, evaluate
-
-
-@runtime_checkable
-class Learner(Protocol):
-    """What a remedy needs of a policy class: it never sees networks, losses or optimisers."""
-
-    def fit(
-        self,
-        episodes: Sequence[Episode],
-        *,
-        folder: Path,
-        seed: int,
-        warm_start: Path | None,
-        marks: Sequence[Marks] | None = None,
-    ) -> None:
-        """Train on the labels of `episodes` and leave the iterate in `folder`; resumes if half done.
-
-        `marks`, one for each episode, replace the weights of the steps; remedies that need none give none.
-        """
-        ...
-
-    def controller(self, folder: Path, *, num_rows: int) -> Controller:
-        """Return the iterate in `folder` as a controller."""
-        ...
-
-    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        """Return the iterate's mode at every recorded observation, (T, A) for each episode."""
-        ...
-
-    def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
-        """Return the mean training loss of the iterate in `folder` on the labels of `episodes`."""
-        ...
-
-    def write(self, episodes: Sequence[Episode], folder: Path) -> None:
-        """Store `episodes` in `folder`, all or nothing."""
-        ...
-
-    def read(self, folder: Path) -> list[Episode] | None:
-        """Return the episodes in `folder`, or None if they were not stored completely."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundsConfig(ABC):
-    """Settings that all interactive remedies share; what differs is who drives and what is kept.
-
-    Attributes:
-        rounds: Number of rounds N; there is one iterate for each.
-        labels_per_round: Labels asked in each round, at most.
-        episodes_per_round: Starts over which a round's labels are spread evenly.
-        training: "refit" starts each iterate from fresh parameters; "fine_tune" from the last iterate's.
-        family: Family of starts on which data is collected.
-        validation_starts: Number of validation starts by which the returned iterate is chosen.
-    """
-
-    rounds: int = 5
-    labels_per_round: int = 200
-    episodes_per_round: int = 4
-    training: Literal["refit", "fine_tune"] = "refit"
-    family: Family = "train"
-    validation_starts: int = 32
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.labels_per_round < 1 or self.episodes_per_round < 1:
-            raise ConfigError(
-                "Rounds, labels and episodes must be positive.",
-                got=f"{self.rounds}, {self.labels_per_round}, {self.episodes_per_round}",
-            )
-        if self.labels_per_round < self.episodes_per_round:
-            raise ConfigError(
-                "There are fewer labels than episodes in a round.",
-                got=f"{self.labels_per_round} labels, {self.episodes_per_round} episodes",
-            )
-
-    @property
-    def num_labels(self) -> int:
-        """Labels asked in all rounds, at most."""
-        return self.rounds * self.labels_per_round
-
-    @property
-    def num_episodes(self) -> int:
-        """Planned episodes in all rounds."""
-        return self.rounds * self.episodes_per_round
-
-    @property
-    def steps_per_episode(self) -> int:
-        """Steps that an episode has if its labels are asked at every step."""
-        return -(-self.labels_per_round // self.episodes_per_round)
-
-    @property
-    def num_held_out(self) -> int:
-        """Demonstrations of the first round that no iterate is trained on: thresholds are set on them."""
-        return 0
-
-    @property
-    def reads_iterate(self) -> bool:
-        """Whether `driver` looks at the last iterate even where only the expert drives."""
-        return False
-
-    @abstractmethod
-    def expert_share(self, round: int) -> float:
-        """Return the share of expert control in a round, counted from 1: 1 means demonstrations."""
-
-    @abstractmethod
-    def driver(self, stage: "Stage") -> Controller:
-        """Return who drives in a round, and who labels."""
-
-    @abstractmethod
-    def limits(self, stage: "Stage") -> tuple[int, int | None]:
-        """Return after how many steps an episode of a round is cut, and the round as a whole."""
-
-    def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
-        """Return what the steps are worth in training; None for their own weights."""
-        del episodes
-        return None
-
-
-@dataclass(kw_only=True)
-class Stage:
-    """Everything that a remedy may look at before a round.
-
-    Attributes:
-        env: The env.
-        expert: The expert.
-        learner: The learner.
-        round: Number of the round, from 1.
-        seed: Of this round's driver.
-        folder: Where the round may keep what it fits (ensemble members, classifiers).
-        iterate: Folder of the policy that is to drive; None while only the expert drives.
-        policy: The same as a controller.
-        training: Episodes that the iterate was trained on.
-        held_out: Demonstrations that it was not trained on.
-        family: Family of starts on which data is collected.
-        num_rows: Episodes that run at the same time.
-        trials: What `drive` recorded in this round.
-    """
-
-    env: BatchEnv
-    expert: Controller
-    learner: Learner
-    round: int
-    seed: int
-    folder: Path
-    iterate: Path | None
-    policy: Controller | None
-    training: Sequence[Episode]
-    held_out: Sequence[Episode]
-    family: Family
-    num_rows: int
-    trials: list[Episode] = field(default_factory=list[Episode])
-
-    def drive(self, num_episodes: int, *, max_steps: int) -> list[Episode]:
-        """Let the iterate drive alone, unlabelled.
-
-        What a gate's threshold is set on must not be filtered by the gate. The steps count as env steps of
-        the round.
-        """
-        if self.policy is None:
-            raise ConfigError("There is no policy to drive yet.", got=f"round {self.round}")
-        starts = self.env.starts(self.family, num_episodes, seed=derive(self.seed, "trial starts") % 2**31)
-        episodes = collect(
-            self.env,
-            self.policy,
-            starts,
-            source="rollout",
-            seed=derive(self.seed, "trials"),
-            max_steps=max_steps,
-            round=self.round,
-        )
-        self.trials += episodes
-        return episodes
 
 
 @dataclass(frozen=True, kw_only=True)

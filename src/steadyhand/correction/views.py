@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Int64, Shaped
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation
@@ -45,6 +45,13 @@ class ViewCamera(Controller):
         self._pending: Views | None = None
         self._taken: dict[tuple[int, int], Views] = {}
         spec = env.spec.action
+        if spec.num_classes is not None:
+            raise CapabilityError(
+                "A displaced view needs an action that its displacement can bend; a class cannot be bent.",
+                got=f"one of {spec.num_classes} discrete actions",
+                expected="continuous actions",
+                hint="use an env with continuous actions, or a remedy without views",
+            )
         nothing = {name: np.zeros(0, dtype=np.float32) for name in ("lateral", "heading")}
         try:
             _label(env, config, np.zeros(0, np.int64), np.zeros((0, *spec.shape), spec.dtype), nothing)
@@ -72,6 +79,10 @@ class ViewCamera(Controller):
             self._env, self._config, rows, decision.label, generator.fork("displaced views")
         )
         return decision
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the wrapped controller has finished."""
+        return self._controller.finished(rows)
 
     def listen(self, event: StepEvent) -> None:
         """File the views of a step under its episode."""

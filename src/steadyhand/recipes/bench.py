@@ -168,7 +168,7 @@ def rows_of(run: BenchRun, folder: Path) -> list[Row]:
 def rate(success: Float64[np.ndarray, "seeds starts"]) -> str:
     """Return a success rate, with an interval for new seeds and starts if there are several seeds.
 
-    Where all outcomes are equal a bootstrap would claim certainty; Wilson's interval over the starts does not.
+    Where all outcomes are equal a bootstrap would claim certainty; Wilson's over the starts does not.
     """
     text = f"{100 * success.mean():.0f} %"
     if success.min() == success.max():

@@ -202,6 +202,14 @@ def alvinn(size: Size, _: Pictures) -> Made:
     return PolicyConfig(encoder=encoder, head=head), TrainConfig(num_steps=3000, batch_size=64)
 
 
+def alvinn_1989(size: Size, _: Pictures) -> Made:
+    """Return ALVINN's first net, one size; paper: 40 epochs of 1,200 pictures."""
+    encoder = FlatImage(hidden=(29,), num_images=2)
+    head = GaussianHill(num_units=45, spread=10.0, error="mse")
+    num_steps = 40 * 1200 // 64 if size == "paper" else 3000
+    return PolicyConfig(encoder=encoder, head=head), TrainConfig(num_steps=num_steps, batch_size=64)
+
+
 def _state(size: Size) -> StateMLP:
     """Return what a denoiser sees of vectors: themselves in the paper, a layer of features if small.
 

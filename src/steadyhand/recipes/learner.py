@@ -75,7 +75,7 @@ def marked(
 
 
 class PolicyLearner:
-    """Fits policies of one configuration to growing sets of episodes; see `correction.rounds.Learner`.
+    """Fits policies of one configuration to growing sets of episodes; see `correction.contract.Learner`.
 
     Args:
         spec: What the env offers; the policy sees the features that its configuration names.

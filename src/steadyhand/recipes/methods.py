@@ -200,5 +200,15 @@ RECIPES: dict[str, Entry] = {
             make=constants.alvinn,
             reads="pictures",
         ),
+        Entry(
+            name="alvinn_1989",
+            summary="a 30 x 32 retina and an 8 x 32 range picture to 45 steering units",
+            source="Pomerleau, 1989",
+            deviation="no 46th output, the road's intensity, which the net reads back at the next frame: "
+            "light does not vary here, so it would carry nothing; the hill's width of 1991; AdamW instead of "
+            "backpropagation; the 1,200 simulated pictures are part of data collection",
+            make=constants.alvinn_1989,
+            reads="pictures",
+        ),
     )
 }

@@ -10,15 +10,15 @@ from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.ccil import CcilConfig, LabelGeometry, corrective_labels
+from steadyhand.correction.ccil import CcilConfig, LabelGeometry, corrective_labels, require_meaning
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
-from steadyhand.correction.expert_steps import state_features
 from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import NoisyExecution
-from steadyhand.correction.rounds import RoundRecord, RoundsConfig, RoundsResult, teach_in_rounds
+from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
 from steadyhand.correction.views import collect_with_views
 from steadyhand.correction.weighting import EilMarks
@@ -139,8 +139,8 @@ class School:
     def _check(self, method: MethodConfig) -> None:
         """Refuse what does not fit before anything is collected; the rest shows when collecting begins."""
         match method:
-            case OfflineConfig(remedy=CcilConfig(features=features)):
-                state_features(self.learner.policy_spec, features)
+            case OfflineConfig(remedy=CcilConfig() as ccil):
+                require_meaning(self.learner.policy_spec, ccil)
             case OfflineConfig(remedy=InputNoise(sigma=sigma)):
                 self.learner.with_input_noise(sigma)
             case GatedConfig(gate=LossGate()):

@@ -29,7 +29,8 @@ class StepEvent:
         privileged: Feature -> (B, ...), what the controller saw beside it; empty if it looks at nothing.
         decision: What the controller decided.
         result: What the env returned.
-        ended: (B,) whether the row's episode ended with this step, by the env or by the session's limit.
+        ended: (B,) whether the row's episode ended with this step: by the env, by the session's limit, or
+            because the controller had finished.
     """
 
     rows: Int64[np.ndarray, " B"]
@@ -111,6 +112,7 @@ class Session:
         self._time[rows] += 1
         self.num_steps += len(rows)
         ended = result.terminated | result.truncated | (self._time[rows] >= self._max_steps)
+        ended |= self.controller.finished(rows)
         event = StepEvent(
             rows=rows,
             start_index=self._start_of[rows],

@@ -32,10 +32,10 @@ from steadyhand.testing.line import Homing, Line
 from steadyhand.training.config import TrainConfig
 
 BUDGET = Budget(
-    labels=32,
+    labels=24,
     rounds=2,
     episodes=4,
-    validation_starts=3,
+    validation_starts=2,
     human=SimulatedHuman(
         risk=Discrepancy(threshold=0.05, smoothing=0.0),
         reaction_delay=0.1,
@@ -44,7 +44,7 @@ BUDGET = Budget(
     ),
 )
 _ROWS = 4
-_STEPS = 12
+_STEPS = 8
 _BRIEF = TrainConfig(num_steps=3, batch_size=8, warmup_steps=0, learning_rate=1e-3)
 
 

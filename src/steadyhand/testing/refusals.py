@@ -1,7 +1,7 @@
 """Remedies that have no meaning for a policy class, each with its reason in mathematics.
 
-Every other pair of a remedy (`recipes.remedies`) and a policy class (`testing.toy_heads`) runs: the conformance
-test teaches each of them, and each of these refuses before a label is asked.
+Every other pair of a remedy (`recipes.remedies`) and a policy class (`testing.toy_heads`) runs: the
+conformance test teaches each of them, and each of these refuses before a label is asked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,28 +19,28 @@ _SUM = (
     "form draws another class with probability epsilon, runs"
 )
 _GEOMETRY = (
-    "the label of a displaced view is the driver's arc, bent by the displacement: a function of an action that "
-    "is a number. Classes have no geometry to bend"
+    "the label of a displaced view is the driver's arc, bent by the displacement: a function of an action "
+    "that is a number. Classes have no geometry to bend"
 )
 _RIDGE = (
-    "the mean over the noise has a closed form: E sum w |y - W(x + n)|^2 = sum w |y - Wx|^2 + s^2 (sum w) |W|^2, "
-    "which is ridge regression. It is had exactly as `Linear(alpha=s * s * N)`, N the number of labels"
+    "the mean over the noise has a closed form, E sum (y - W(x + n))^2 = sum (y - Wx)^2 + N s^2 W^2 for N "
+    "labels: ridge regression. `Linear(alpha=N * s * s)` is that policy exactly, without a draw"
 )
 _STORED = (
-    "windows are stored, not fitted: no loss has a mean over the noise that could be made small, and copies "
-    "displaced by noise only blur which window is the nearest"
+    "what has the least mean error under noise is kernel regression, sum y_i N(x; x_i, s^2) / "
+    "sum N(x; x_i, s^2) (Nadaraya, Watson): a mean of all windows, and no nearest one for any s > 0"
 )
 _CLASSES = (
     "the inputs of a table are classes: nothing lies beside a class, and a number cannot be added to it"
 )
 _RESIDUAL = (
-    "a corrective label lies at s - f(s, a), f a residual with a bounded slope in s. States that are classes have "
-    "neither differences nor slopes"
+    "a corrective label lies at s - f(s, a), f a residual with a bounded slope in s. States that are classes "
+    "have neither differences nor slopes"
 )
 _HINGE = (
-    "EIL's judgements are hinges max(0, +-(Q - B) + m) on a score whose slope moves the policy; what is "
-    "{what} has no such slope, and no solution when a target is to be left rather than met"
+    "EIL's judgements are hinges, max(0, Q - B + m) and max(0, B - Q + m), on the loss Q of an action. {what}"
 )
+_UNLIKELY = "A stored window can be answered with or left out; nothing makes it less likely up to a bound"
 _ZERO = "its loss is the distance from its own answer: 0 at that answer, in every state"
 _CONSTANT = "one covariance for all states: -log p of its mean is the same number in every state"
 
@@ -53,10 +53,10 @@ REFUSALS: Mapping[tuple[str, str], str] = {
     ("noise-bc", "Tabular"): _CLASSES,
     ("ccil", "Tabular"): _RESIDUAL,
     ("ccil-implicit", "Tabular"): _RESIDUAL,
-    ("eil", "Linear"): _HINGE.format(what="solved by normal equations"),
-    ("eil", "Nearest"): _HINGE.format(what="stored"),
-    ("eil", "Nearest, discrete"): _HINGE.format(what="stored"),
-    ("eil", "Tabular"): _HINGE.format(what="counted"),
+    ("eil", "Linear"): _HINGE.format(what="Their least sum solves no linear equations"),
+    ("eil", "Nearest"): _HINGE.format(what=_UNLIKELY),
+    ("eil", "Nearest, discrete"): _HINGE.format(what=_UNLIKELY),
+    ("eil", "Tabular"): _HINGE.format(what="Counts can be added, and a hinge is no count: bad needs a minus"),
     ("diff-dagger", "Regression"): _ZERO,
     ("diff-dagger", "Nearest"): _ZERO,
     ("diff-dagger", "Nearest, discrete"): _ZERO,
@@ -89,4 +89,4 @@ def _grouped() -> Iterator[tuple[str, str, str]]:
         found = [pair for pair, why in REFUSALS.items() if why == reason]
         remedies = dict.fromkeys(titles[remedy] for remedy, _ in found)
         heads = dict.fromkeys(head for _, head in found)
-        yield ", ".join(remedies), "; ".join(heads), reason
+        yield "; ".join(remedies), "; ".join(heads), reason

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from steadyhand.cli.main import main
-
 COMMAND = [
     *(
         "bench",
@@ -24,10 +22,8 @@ COMMAND = [
 ]
 
 
-def test_a_bench_runs_shows_its_rows_and_goes_on_where_it_stopped(tmp_path, capsys) -> None:
-    out = ["--out", str(tmp_path / "bench")]
-    assert main([*COMMAND, *out]) == 0
-    said = capsys.readouterr().out
+def test_a_bench_runs_shows_its_rows_and_goes_on_where_it_stopped(cli, tmp_path) -> None:
+    said = cli(*COMMAND, "--out", "bench").out
     cells = sorted((tmp_path / "bench" / "cells").glob("*.json"))
     assert len(cells) == 8
     for path in cells:
@@ -42,8 +38,7 @@ def test_a_bench_runs_shows_its_rows_and_goes_on_where_it_stopped(tmp_path, caps
     assert "noise injection" in said
     cells[0].unlink()
     before = {path: path.stat().st_mtime_ns for path in cells[1:]}
-    assert main([*COMMAND, *out]) == 0
-    again = capsys.readouterr().out
+    again = cli(*COMMAND, "--out", "bench").out
     assert again.count(" seed ") == 1
     assert cells[0].is_file()
     assert before == {path: path.stat().st_mtime_ns for path in cells[1:]}
@@ -56,6 +51,7 @@ def test_a_bench_runs_shows_its_rows_and_goes_on_where_it_stopped(tmp_path, caps
         (["bench", "remedies", "car", "--only", "prayer"], "no such remedy"),
     ],
 )
-def test_wrong_names_are_refused(words, text, capsys) -> None:
-    assert main(words) == 2
-    assert text in capsys.readouterr().err
+def test_wrong_names_are_refused(cli, words, text) -> None:
+    said = cli(*words)
+    assert said.status == 2
+    assert text in said.err

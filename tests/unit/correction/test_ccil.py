@@ -12,6 +12,7 @@ from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, ima
 from steadyhand.correction.ccil import (
     CcilConfig,
     KeepAll,
+    Label,
     Quantile,
     Radius,
     corrective_labels,
@@ -508,11 +509,42 @@ class TestRoots:
         assert roots.x[1, 0] == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("label", ["explicit", "implicit"])
+def test_classes_are_stepped_back_by_their_own_residual(label: Label) -> None:
+    """x' = A x + b_a: back from s_t by a_t is s_t - (A - 1) s_t - b_a, or the x with A x + b_a = s_t."""
+    pushes = np.array([[-0.4, 0.1], [0.0, 0.0], [0.3, 0.2]])
+    rng = np.random.default_rng(3)
+    chosen = rng.integers(0, 3, (8, 1))
+    states = [rng.normal(size=2)]
+    for action in chosen[:, 0]:
+        states.append(A @ states[-1] + pushes[action])
+    track = np.array(states, dtype=np.float32)
+    demo = demonstration({STATE: track[:-1]}, chosen, control_dt=0.1, final_observation={STATE: track[-1]})
+    truth = TrueDynamics(step=lambda state, one_hot: state @ A.T + one_hot @ pushes)
+    spec = replace(SPEC, action=discrete_spec(3))
+    config = CcilConfig(label=label, rejection=KeepAll())
+    labels, _ = corrective_labels([demo], spec, config, seed=0, oracle=truth)
+    assert len(labels) == 7
+    for one in labels:
+        step = branch_of(one).step + 1
+        assert one.expert_action.dtype == np.int64
+        assert one.expert_action.tolist() == [chosen[step].tolist()]
+        push = pushes[chosen[step, 0]]
+        explicit = track[step] - (A @ track[step] + push - track[step])
+        wanted = explicit if label == "explicit" else np.linalg.solve(A, track[step] - push)
+        assert one.observation[STATE][0] == pytest.approx(wanted, abs=1e-5)
+    learnt = replace(config, dynamics=LINEAR, training=FAST)
+    again, _ = corrective_labels([demo], spec, learnt, seed=0)
+    assert [branch_of(one) for one in again] == [branch_of(one) for one in labels]
+    with pytest.raises(CapabilityError, match="cannot be disturbed"):
+        corrective_labels([demo], spec, replace(config, label="disturbed"), seed=0, oracle=truth)
+
+
 def test_what_has_no_state_is_refused() -> None:
     demos = episodes()
     picture = {IMAGES + "front": image_spec(4, 4, 3)}
     for spec, message in (
-        (replace(SPEC, action=discrete_spec(3)), "continuous actions"),
+        (replace(SPEC, action=image_spec(4, 4, 3)), "continuous or discrete actions"),
         (replace(SPEC, observation=picture), "vectors"),
     ):
         with pytest.raises(CapabilityError, match=message):

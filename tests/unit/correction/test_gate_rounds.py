@@ -13,6 +13,7 @@ from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gated
 from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.gates import (
@@ -29,7 +30,7 @@ from steadyhand.correction.gates.calibration import (
 )
 from steadyhand.correction.gates.workshop import Workshop
 from steadyhand.correction.marks import Marks
-from steadyhand.correction.rounds import Stage, teach_in_rounds
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression

@@ -15,6 +15,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Asking, Gated, Moment
 from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.human import (
@@ -25,7 +26,6 @@ from steadyhand.correction.human import (
     RoadEdge,
     SimulatedHuman,
 )
-from steadyhand.correction.rounds import Stage
 from steadyhand.data.episode import demonstration
 from steadyhand.envs.car import Car, CarConfig
 from steadyhand.experts.pure_pursuit import PurePursuit

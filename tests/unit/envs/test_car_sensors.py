@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steadyhand.core.errors import ConfigError, SpecError
-from steadyhand.envs.car import Camera, Car, CarConfig, Lidar
+from steadyhand.envs.car import Camera, Car, CarConfig, Lidar, RangeFinder
 from steadyhand.envs.car.retina import GREY_SKY, SKY
 from steadyhand.envs.car.track import load_track
 
@@ -213,3 +213,44 @@ def test_the_large_camera_looks_at_the_same_ground_as_an_equal_small_one():
     env, rows = placed(2, observation=("camera", "retina"), camera=camera)
     seen = env.observe(rows)
     np.testing.assert_array_equal(seen["observation.images.camera"], seen["observation.images.front"])
+
+
+def test_range_pictures_are_what_a_beam_in_space_meets_first():
+    """The oracle walks along every beam in steps of 5 mm until it is under the ground or off the road."""
+    env, rows = placed(3, observation=("ranges",), range_finder=RangeFinder(height=3, width=5))
+    finder, pose = env.config.range_finder, env.privileged(rows)["privileged.pose"].astype(float)
+    number = env.state(rows)["track"]
+    seen = env.observe(rows)["observation.images.ranges"]
+    assert (seen.shape, seen.dtype) == ((3, 3, 5, 1), np.uint8)
+    away = np.arange(0.0, finder.max_range, 0.005)
+    half = 0.5 * env.config.road_width
+    for row in rows:
+        x, y, heading = pose[row]
+        track = load_track(int(number[row]))
+        centre = track.at(np.linspace(0.0, track.length, 2000), 0.0)
+        centre = centre[np.hypot(*(centre - [x, y]).T) < finder.max_range + 1.0]
+        for line in range(3):
+            down = (line + 0.5) / 3 * finder.depth_of_view
+            for column in range(5):
+                angle = heading + (0.5 - (column + 0.5) / 5) * finder.field_of_view  # left is positive
+                along = finder.mount_forward * np.array([np.cos(heading), np.sin(heading)])
+                flat = np.outer(away * np.cos(down), [np.cos(angle), np.sin(angle)])
+                points = np.array([x, y]) + along + flat
+                apart = np.sqrt(((points[:, None] - centre) ** 2).sum(-1)).min(1)
+                met = (away * np.sin(down) >= finder.mount_height) | (apart > half)
+                near = away[np.argmax(met)] if met.any() else finder.max_range
+                expected = 255.0 * (1.0 - near / finder.max_range)
+                assert abs(float(seen[row, line, column, 0]) - expected) <= 3.0
+    assert len(np.unique(seen)) > 20
+
+
+def test_a_range_picture_turns_with_the_car_and_sees_the_bend():
+    env, rows = placed(8, observation=("ranges",))
+    plain = env.observe(rows)["observation.images.ranges"]
+    assert plain.shape == (8, 8, 32, 1)
+    offset = {"lateral": np.full(8, 0.2, np.float32), "heading": np.zeros(8, np.float32)}
+    moved = env.observe(rows, view_offset=offset)["observation.images.ranges"]
+    left = np.s_[:, :2, :8]
+    assert (moved[left].astype(int) - plain[left]).mean() > 5  # nearer to the left wall
+    with pytest.raises(ConfigError, match=r"range_finder\.max_range"):
+        CarConfig(range_finder=RangeFinder(max_range=0.0))

@@ -55,6 +55,20 @@ def no_pad(rows: int, steps: int) -> Tensor:
     return torch.zeros(rows, steps, dtype=torch.bool)
 
 
+# --- flat -----------------------------------------------------------------------------------------------
+
+
+def test_two_flat_images_share_one_layer_as_in_the_first_alvinn() -> None:
+    features = {LEFT: image_spec(30, 32, 1), RIGHT: image_spec(8, 32, 1)}
+    encoder = build(FlatImage(hidden=(29,), num_images=2), features)
+    assert count(encoder) == (30 * 32 + 8 * 32 + 1) * 29
+    seen = draw(features, rows=3, steps=1)
+    pixels = torch.cat([seen[name].float().flatten(1) for name in (LEFT, RIGHT)], dim=1)
+    layer = encoder.trunk[0]
+    expected = torch.tanh((pixels / 127.5 - 1.0) @ layer.weight.T + layer.bias)
+    assert torch.allclose(encoder(seen, no_pad(3, 1), None).tokens[:, 0], expected, atol=1e-5)
+
+
 # --- recurrent and causal -------------------------------------------------------------------------------
 
 STEPWISE = [
@@ -421,6 +435,7 @@ def test_crop_is_random_in_training_and_central_otherwise(config: EncoderConfig)
         (ResNet18(), VECTOR, "ResNet18 needs an image"),
         (StateMLP(), {LEFT: SMALL}, "needs a feature that is not an image"),
         (FlatImage(), {LEFT: SMALL, RIGHT: SMALL}, "exactly one image"),
+        (FlatImage(num_images=2), {LEFT: SMALL}, "exactly 2 images"),
         (Recurrent(), {LEFT: SMALL}, r"Recurrent\(images=SmallConv\(\)\)"),
         (CausalTransformer(), {LEFT: SMALL}, r"CausalTransformer\(images=SmallConv\(\)\)"),
         (Recurrent(images=TINY), VECTOR, "ResNet18 needs an image"),

@@ -14,6 +14,7 @@ from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -114,6 +115,29 @@ def test_noise_on_the_input_of_a_linear_policy_is_ridge_regression() -> None:
     window = np.array([[[-1.0]], [[1.0]]], dtype=np.float32)
     low, high = policy.predict_chunk({STATE: window})[:, 0, 0].tolist()
     assert (high - low) / 2 == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+def test_linear_has_it_as_its_penalty(sigma: float) -> None:
+    """E sum (y - w (x + n))^2 = sum (y - w x)^2 + N s^2 w^2: the ridge N s^2, w = 1 / (1 + s^2)."""
+    values = np.random.default_rng(0).normal(size=(512, 1)).astype(np.float32)
+    frames = Frames.from_episodes(
+        [demonstration({STATE: values}, values, control_dt=0.1)],
+        observation_spec={STATE: FeatureSpec(shape=(1,))},
+        action_spec=FeatureSpec(shape=(1,)),
+    )
+    config = PolicyConfig(
+        encoder=StateMLP(hidden=()),
+        head=Linear(alpha=512 * sigma * sigma),
+        normalisation={"action": "z_score"},
+    )
+    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy.fit_statistics(frames)
+    fit(policy, WindowSource(frames, policy.window), config=TrainConfig())
+    low, high = policy.predict_chunk({STATE: np.array([[[-1.0]], [[1.0]]], dtype=np.float32)})[
+        :, 0, 0
+    ].tolist()
+    assert (high - low) / 2 == pytest.approx(1.0 / (1.0 + sigma**2), rel=1e-4)
 
 
 def test_a_negative_deviation_is_refused() -> None:

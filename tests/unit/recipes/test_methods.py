@@ -26,15 +26,17 @@ def vector(width: int) -> FeatureSpec:
     return FeatureSpec(shape=(width,))
 
 
-def car(sense: str) -> dict[str, FeatureSpec]:
-    return dict(car_spec(CarConfig(observation=(sense,))).observation)
+def car(*senses: str) -> dict[str, FeatureSpec]:
+    return dict(car_spec(CarConfig(observation=senses)).observation)
 
 
 HUMANOID = {STATE: vector(26)}
 ARM = {STATE: vector(14), "observation.images.top": image_spec(480, 640, 3)}
 PUSH_T = {STATE: vector(2), "observation.images.top": image_spec(96, 96, 3)}
 LIDAR, RETINA, CAMERA = car("lidar"), car("retina"), car("camera")
+RETINAS = car("retina", "ranges")
 PLACES = {"humanoid": HUMANOID, "arm": ARM, "lidar": LIDAR, "retina": RETINA, "camera": CAMERA}
+PLACES["retinas"] = RETINAS
 READ = {
     **dict.fromkeys(("bc_mlp", "bet"), ("humanoid", "arm", "lidar")),
     **dict.fromkeys(
@@ -42,6 +44,7 @@ READ = {
     ),
     "pilotnet": ("arm", "camera"),
     "alvinn": ("arm", "retina", "camera"),
+    "alvinn_1989": ("retinas",),
 }
 """What each recipe reads; the arm's pictures are 480 x 640."""
 
@@ -92,6 +95,8 @@ def test_a_recipe_builds_for_what_it_reads_and_refuses_the_rest(name, size):
         ("act", ARM, 14, 83_923_087 - 513),
         # Pomerleau, 1991: 960 -> 4 -> 30.
         ("alvinn", RETINA, 1, 961 * 4 + 5 * 30),
+        # Pomerleau, 1989: 1217 -> 29 -> 46, less the intensity unit on either side.
+        ("alvinn_1989", RETINAS, 1, (1217 + 1) * 29 + (29 + 1) * 46 - 29 - 30),
     ],
 )
 def test_the_paper_size_has_the_published_parameters(name, observation, action, parameters):
@@ -290,6 +295,16 @@ PUBLISHED = {
         "policy.head.spread": 10.0,
         "policy.head.error": "mse",
     },
+    # Pomerleau, 1989: two retinas, 29 hidden units, 45 curvatures, 40 epochs of 1,200 pictures.
+    ("alvinn_1989", "pictures"): {
+        "policy.encoder.num_images": 2,
+        "policy.encoder.hidden": (29,),
+        "policy.encoder.activation": "tanh",
+        "policy.head.num_units": 45,
+        "policy.head.error": "mse",
+        "training.num_steps": 40 * 1200 / 64,
+        "training.batch_size": 64,
+    },
 }
 
 
@@ -348,6 +363,8 @@ def test_a_small_recipe_takes_a_step_and_answers_within_reach(name, place):
             "observation.images.left, observation.images.right",
             "FlatImage reads exactly one image",
         ),
+        ("alvinn_1989", RETINA, vector(1), "observation.images.front", "FlatImage reads exactly 2 images"),
+        ("alvinn_1989", LIDAR, vector(1), "observation.environment_state (continuous, [60])", "a picture"),
     ],
 )
 def test_inputs_and_outputs_that_do_not_match_are_refused(name, observation, action, got, expected):
@@ -387,7 +404,8 @@ def test_the_page_lists_every_recipe_as_it_is():
         what, source, deviation, paper, small = (cell.strip() for cell in table[name])
         assert (what, source, deviation) == (entry.summary, entry.source, entry.deviation)
         for size, shown in (("paper", paper), ("small", small)):
-            observation = RETINA if name == "alvinn" else CAMERA if name == "pilotnet" else HUMANOID
+            own = {"alvinn": RETINA, "alvinn_1989": RETINAS, "pilotnet": CAMERA}
+            observation = own.get(name, HUMANOID)
             action = vector(26) if observation is HUMANOID else vector(1)
             assert shown == f"{count(built(name, observation, action, size=size)):,}"
 

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate
 from steadyhand.correction.gates.calibration import conformal_threshold, joint_thresholds, threshold_at
 from steadyhand.correction.gates.rules import Above, Disagreeing, Hysteresis, Patient
 from steadyhand.correction.gates.workshop import Workshop
-from steadyhand.correction.rounds import Stage
 from steadyhand.policies.scores import (
     Doubt,
     Neighbour,

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.seeding import derive, generator
 from steadyhand.core.specs import discrete_spec
+from steadyhand.correction.contract import Learner, Stage
 from steadyhand.correction.gates.calibration import (
     Watch,
     answers,
@@ -20,7 +21,6 @@ from steadyhand.correction.gates.calibration import (
     windows_of,
 )
 from steadyhand.correction.marks import Marks, plain
-from steadyhand.correction.rounds import Learner, Stage
 from steadyhand.data.episode import Episode
 from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import WindowSource

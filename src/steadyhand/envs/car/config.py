@@ -9,7 +9,7 @@ from steadyhand.core.errors import ConfigError
 if TYPE_CHECKING:
     from steadyhand.envs.car.env import Car
 
-Sense = Literal["state", "scan", "lidar", "retina", "camera"]
+Sense = Literal["state", "scan", "lidar", "retina", "ranges", "camera"]
 """Two of them fill the same feature: "lidar", the later one, is what that feature's name stands for."""
 
 TIGHTEST_BEND = 1.067
@@ -105,12 +105,35 @@ class Lidar:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RangeFinder:
+    """A laser range picture, as ALVINN's first net had one: the road's edges are walls.
+
+    Attributes:
+        height: Rows of the picture.
+        width: Columns of the picture.
+        field_of_view: Horizontal angle of view [rad].
+        depth_of_view: From the horizon down to the lowest row [rad].
+        mount_forward: Position ahead of the rear axle [m].
+        mount_height: Height above the ground [m].
+        max_range: Distance from which on all is black; 0 would be white [m].
+    """
+
+    height: int = 8
+    width: int = 32
+    field_of_view: float = math.radians(80.0)
+    depth_of_view: float = math.radians(30.0)
+    mount_forward: float = 0.15
+    mount_height: float = 0.25
+    max_range: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class CarConfig:
     """The car env, as `steadyhand.envs.make("car", ...)` takes it and run.json stores it.
 
     Attributes:
         observation: What policies see, any of "state", "lidar" or "scan" (the lidar with speed and a
-            collision flag), "retina" and "camera".
+            collision flag), "retina", "ranges" and "camera".
         action: "steering": one number in [-1, 1], the target steering angle over `max_steering`, left
             positive, at constant `speed`. "steering_speed": a second number in [-1, 1] maps onto a target
             speed from 0 to `max_speed`.
@@ -128,6 +151,7 @@ class CarConfig:
         camera: The small camera that "retina" reads, "observation.images.front".
         large_camera: The one that "camera" reads, "observation.images.camera".
         lidar: The scanner.
+        range_finder: The one that "ranges" reads, "observation.images.ranges".
     """
 
     observation: tuple[Sense, ...] = ("retina",)
@@ -145,6 +169,7 @@ class CarConfig:
     camera: Camera = field(default_factory=Camera)
     large_camera: Camera = field(default_factory=Camera.pilotnet)
     lidar: Lidar = field(default_factory=Lidar)
+    range_finder: RangeFinder = field(default_factory=RangeFinder)
 
     def __post_init__(self) -> None:
         senses = get_args(Sense)
@@ -175,6 +200,7 @@ class CarConfig:
         for name, camera in (("camera", self.camera), ("large_camera", self.large_camera)):
             self._require(f"{name}.view_range", camera.view_range, 0.5, 10.0, "m")
             self._require(f"{name}.blur", camera.blur, 0.0, 0.2, "m")
+        self._require("range_finder.max_range", self.range_finder.max_range, 0.1, 10.0, "m")
         self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
         self._require("lidar.iterations", self.lidar.iterations, 2, 1000, "iterations")
 

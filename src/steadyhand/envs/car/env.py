@@ -14,6 +14,7 @@ from steadyhand.envs.car.atlas import Atlas, Lane, OnRoad
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import advance, dynamics, parameters
 from steadyhand.envs.car.lidar import LidarScanner
+from steadyhand.envs.car.ranges import RangePictures
 from steadyhand.envs.car.render import render_car
 from steadyhand.envs.car.retina import Retina
 from steadyhand.envs.car.spec import PATH_AHEAD, PREVIEW, car_spec
@@ -72,6 +73,7 @@ class Car(BatchEnv):
         self.atlas = Atlas(self.config)
         self._params = parameters(self.config)
         self._lidar = LidarScanner(self.config.lidar, road_width=self.config.road_width)
+        self._finder = RangePictures(self.config.range_finder, self.atlas, road_width=self.config.road_width)
         self._retina = Retina(self.config.camera)
         self._large_camera = Retina(self.config.large_camera)
         self._values = np.zeros((len(self._STATE), num_rows), dtype=np.float32)
@@ -214,6 +216,8 @@ class Car(BatchEnv):
                 observation["observation.environment_state"] = self._ranges(chosen, pose)
             elif sense == "scan":
                 observation["observation.environment_state"] = self._scan_feature(chosen, pose)
+            elif sense == "ranges":
+                observation["observation.images.ranges"] = self._finder.draw(pose, self._slot[chosen])
             elif sense == "retina":
                 observation["observation.images.front"] = self._seen(self._retina, chosen, pose)
             else:

@@ -28,6 +28,10 @@ def car_spec(config: CarConfig) -> EnvSpec:
             "observation.images.front",
             image_spec(config.camera.height, config.camera.width, config.camera.channels),
         ),
+        "ranges": (
+            "observation.images.ranges",
+            image_spec(config.range_finder.height, config.range_finder.width, 1),
+        ),
         "camera": (
             "observation.images.camera",
             image_spec(config.large_camera.height, config.large_camera.width, config.large_camera.channels),

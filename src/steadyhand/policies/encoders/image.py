@@ -24,59 +24,70 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 class FlatImage:
     """A grey image, flattened, through fully connected tanh layers: one token (Pomerleau, 1989).
 
-    Deviation: ALVINN's first net also had a laser range image and a road-intensity unit, and 29 hidden units.
+    ALVINN's first net read two, a camera's and a range finder's, side by side into one layer.
+
+    Deviation: that net also read its own estimate of the road's intensity, made at the frame before.
 
     Attributes:
         hidden: Width of each layer; the last is the width of the token.
         activation: After every layer.
         image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
+        num_images: How many images it reads; of any sizes.
     """
 
     hidden: tuple[int, ...] = (64,)
     activation: Activation = "tanh"
     image_range: ImageRange = "signed"
+    num_images: int = 1
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images."""
         return tuple(name for name, spec in observation.items() if is_image(spec))
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "FlatImageEncoder":
-        """Return the encoder for the one image among these features."""
+        """Return the encoder for the images among these features."""
         return FlatImageEncoder(self, observation, n_obs_steps=n_obs_steps)
 
 
 class FlatImageEncoder(Encoder):
     """See `FlatImage`."""
 
-    luminance: Tensor
-
     def __init__(
         self, config: FlatImage, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
     ) -> None:
         super().__init__()
         images = [name for name, spec in observation.items() if is_image(spec)]
-        if len(images) != 1:
+        if len(images) != config.num_images:
+            number = "one image" if config.num_images == 1 else f"{config.num_images} images"
             raise ConfigError(
-                "FlatImage reads exactly one image.",
+                f"FlatImage reads exactly {number}.",
                 got=", ".join(images) or "none",
+                expected=number,
                 available=observation,
                 hint="name the image in PolicyConfig.observation, or use SmallConv",
             )
-        self._name = images[0]
+        self._names = images
         self._range: ImageRange = config.image_range
-        height, width, channels = observation[self._name].shape
-        weights = _LUMINANCE if channels == 3 else (1.0 / channels,) * channels
-        self.register_buffer("luminance", torch.tensor(weights), persistent=False)
-        sizes = (n_obs_steps * height * width, *config.hidden)
+        pixel_count = 0
+        for index, name in enumerate(images):
+            height, width, channels = observation[name].shape
+            weights = _LUMINANCE if channels == 3 else (1.0 / channels,) * channels
+            self.register_buffer(f"luminance_{index}", torch.tensor(weights), persistent=False)
+            pixel_count += height * width
+        sizes = (n_obs_steps * pixel_count, *config.hidden)
         self.trunk = mlp(sizes, activation=config.activation, activate_last=True)
         self.spec = ContextSpec(num_tokens=1, width=sizes[-1])
 
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
         """Encode; steps before the episode's start repeat its first image."""
         del is_pad, noise
-        image = pixels(observation[self._name], scale=self._range)
-        grey = image[..., 0] if image.shape[-1] == 1 else image @ self.luminance
-        return Context.single(self.trunk(grey.flatten(1)))
+        grey = [self._grey(index, observation[name]) for index, name in enumerate(self._names)]
+        return Context.single(self.trunk(grey[0] if len(grey) == 1 else torch.cat(grey, dim=1)))
+
+    def _grey(self, index: int, image: UInt8[Tensor, "B O h w c"]) -> Float[Tensor, "B n"]:
+        scaled = pixels(image, scale=self._range)
+        grey = scaled[..., 0] if scaled.shape[-1] == 1 else scaled @ self.get_buffer(f"luminance_{index}")
+        return grey.flatten(1)
 
 
 @dataclass(frozen=True, kw_only=True)
