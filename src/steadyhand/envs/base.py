@@ -1,14 +1,14 @@
 """The env contract: N copies stepped at once, without auto-reset and without hidden random state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
-from steadyhand.core.errors import CapabilityError
+from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import EnvSpec
 
 Family = Literal["train", "validation", "test"]
@@ -166,6 +166,38 @@ class BatchEnv(ABC):
 
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""
+
+    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Raise SpecError unless the env has these rows."""
+        if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
+            raise SpecError(
+                "There is no such row.", got=f"{rows[0]} to {rows[-1]}", expected=f"0 to {self.num_rows - 1}"
+            )
+
+    def _check_step(
+        self, actions: np.ndarray, rows: Int64[np.ndarray, " B"], ended: Bool[np.ndarray, " N"]
+    ) -> None:
+        """Raise SpecError unless the actions fit and none of these rows has ended."""
+        expected = (len(rows), *self.spec.action.shape)
+        if actions.shape != expected:
+            raise SpecError("Actions have the wrong shape.", got=actions.shape, expected=expected)
+        self._check_rows(rows)
+        if ended[rows].any():
+            raise SpecError(
+                "A row that has ended was stepped.", got=f"row {rows[ended[rows]][0]}", hint="reset it first"
+            )
+
+    def _check_starts(
+        self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"], *, options: Collection[str]
+    ) -> None:
+        """Raise SpecError unless there is a start for each row and none has an option that is not known."""
+        if len(starts) != len(rows):
+            raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
+        self._check_rows(rows)
+        for name in (name for start in starts for name in start.options if name not in options):
+            raise SpecError(
+                f"A start of {self.spec.env_id} has no such option.", got=name, available=list(options)
+            )
 
     def _lacks(self, capability: str, *, such_as: str = "car") -> CapabilityError:
         return CapabilityError(

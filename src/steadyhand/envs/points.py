@@ -55,13 +55,9 @@ class PointEnv(BatchEnv):
 
     def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
         """Put each of `rows` at its start."""
-        if len(starts) != len(rows):
-            raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
+        self._check_starts(starts, rows, options=self.OPTIONS)
         if not starts:
             return
-        self._check_rows(rows)
-        for start in starts:
-            self._check_start(start)
         intents = [start.options.get(self.INTENT_OPTION, NO_INTENT) for start in starts]
         self._values[rows] = np.array([self._first(start) for start in starts], dtype=np.float32)
         self._memory[rows] = -1
@@ -78,16 +74,7 @@ class PointEnv(BatchEnv):
         Raises:
             SpecError: A row has ended, or the actions have the wrong shape.
         """
-        expected = (len(rows), *self.spec.action.shape)
-        if actions.shape != expected:
-            raise SpecError("Actions have the wrong shape.", got=actions.shape, expected=expected)
-        self._check_rows(rows)
-        if self._ended[rows].any():
-            raise SpecError(
-                "A row that has ended was stepped.",
-                got=f"row {rows[self._ended[rows]][0]}",
-                hint="reset it first",
-            )
+        self._check_step(actions, rows, self._ended)
         command = np.clip(actions.astype(np.float32, copy=False), self._low, self._high)
         old = self._values[rows]
         new = self.dynamics(old, command, params={}, xp=np)
@@ -177,19 +164,6 @@ class PointEnv(BatchEnv):
     @abstractmethod
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next state after one control step, in the array namespace `xp` (numpy or torch)."""
-
-    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
-        if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
-            raise SpecError(
-                "There is no such row.", got=f"{rows[0]} to {rows[-1]}", expected=f"0 to {self.num_rows - 1}"
-            )
-
-    def _check_start(self, start: Start) -> None:
-        for name in start.options:
-            if name not in self.OPTIONS:
-                raise SpecError(
-                    f"A start of {self.spec.env_id} has no such option.", got=name, available=self.OPTIONS
-                )
 
 
 def touches(

@@ -49,15 +49,9 @@ class LinearSystem(BatchEnv):
 
     def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
         """Put each of `rows` at its start."""
-        if len(starts) != len(rows):
-            raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
+        self._check_starts(starts, rows, options=("x1", "x2"))
         if not starts:
             return
-        self._check_rows(rows)
-        for start in starts:
-            for name in start.options:
-                if name not in ("x1", "x2"):
-                    raise SpecError("A start of linear has no such option.", got=name, available=["x1", "x2"])
         self._values[rows] = [[start.options.get(name, 0.0) for name in ("x1", "x2")] for start in starts]
         self._steps[rows] = 0
         self._ended[rows] = False
@@ -68,15 +62,7 @@ class LinearSystem(BatchEnv):
         Raises:
             SpecError: A row has ended, or the actions have the wrong shape.
         """
-        if actions.shape != (len(rows), 1):
-            raise SpecError("Actions have the wrong shape.", got=actions.shape, expected=(len(rows), 1))
-        self._check_rows(rows)
-        if self._ended[rows].any():
-            raise SpecError(
-                "A row that has ended was stepped.",
-                got=f"row {rows[self._ended[rows]][0]}",
-                hint="reset it first",
-            )
+        self._check_step(actions, rows, self._ended)
         here, command = self._values[rows], actions.astype(np.float64)
         cost = (here**2 @ np.diag(self.config.state_cost)) + (command**2 @ np.diag(self.config.input_cost))
         there = self.dynamics(here, command, params={}, xp=np)
@@ -132,9 +118,3 @@ class LinearSystem(BatchEnv):
         """Return the norm of the state: how far it is from rest."""
         self._check_rows(rows)
         return np.linalg.norm(self._values[rows], axis=1).astype(np.float32)
-
-    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
-        if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
-            raise SpecError(
-                "There is no such row.", got=f"{rows[0]} to {rows[-1]}", expected=f"0 to {self.num_rows - 1}"
-            )

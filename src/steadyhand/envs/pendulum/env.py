@@ -64,14 +64,9 @@ class Pendulum(BatchEnv):
 
     def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
         """Put each of `rows` at its start."""
-        if len(starts) != len(rows):
-            raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
+        self._check_starts(starts, rows, options=OPTIONS)
         if not starts:
             return
-        self._check_rows(rows)
-        for start in starts:
-            for name in set(start.options) - set(OPTIONS):
-                raise SpecError("A start of the pendulum has no such option.", got=name, available=OPTIONS)
         first = [[start.options.get(name, 0.0) for name in OPTIONS] for start in starts]
         values = np.array(first, dtype=np.float32)
         values[:, 0] = wrap(values[:, 0], np)
@@ -88,15 +83,7 @@ class Pendulum(BatchEnv):
         Raises:
             SpecError: A row has ended, or the actions have the wrong shape.
         """
-        if actions.shape != (len(rows), 1):
-            raise SpecError("Actions have the wrong shape.", got=actions.shape, expected=(len(rows), 1))
-        self._check_rows(rows)
-        if self._ended[rows].any():
-            raise SpecError(
-                "A row that has ended was stepped.",
-                got=f"row {rows[self._ended[rows]][0]}",
-                hint="reset it first",
-            )
+        self._check_step(actions, rows, self._ended)
         limit = np.float32(self.config.max_torque)
         torque = np.clip(actions.astype(np.float32, copy=False), -limit, limit)
         old = self._values[rows]
@@ -184,9 +171,3 @@ class Pendulum(BatchEnv):
         """Return the angle from upright, at most pi [rad]."""
         self._check_rows(rows)
         return np.abs(self._values[rows, 0] - PI)
-
-    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
-        if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
-            raise SpecError(
-                "There is no such row.", got=f"{rows[0]} to {rows[-1]}", expected=f"0 to {self.num_rows - 1}"
-            )

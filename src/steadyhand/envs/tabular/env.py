@@ -58,11 +58,9 @@ class Tabular(BatchEnv):
 
     def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
         """Put each of `rows` at its start; the option "state" names the first state."""
-        if len(starts) != len(rows):
-            raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
+        self._check_starts(starts, rows, options=("state",))
         if not starts:
             return
-        self._check_rows(rows)
         for start in starts:
             self._check_start(start)
         keys = np.array([derive(start.seed, "tabular") for start in starts], dtype=np.uint64)
@@ -85,15 +83,7 @@ class Tabular(BatchEnv):
         Raises:
             SpecError: A row has ended, or the actions have the wrong shape.
         """
-        if actions.shape != (len(rows), 1):
-            raise SpecError("Actions have the wrong shape.", got=actions.shape, expected=(len(rows), 1))
-        self._check_rows(rows)
-        if self._ended[rows].any():
-            raise SpecError(
-                "A row that has ended was stepped.",
-                got=f"row {rows[self._ended[rows]][0]}",
-                hint="reset it first",
-            )
+        self._check_step(actions, rows, self._ended)
         action = np.clip(actions[:, 0].astype(np.int64), 0, self.mdp.num_actions - 1)
         here = self._state[rows]
         reward = self.mdp.reward[here, action]
@@ -195,16 +185,8 @@ class Tabular(BatchEnv):
     def _look(self, draw: np.ndarray) -> Int64[np.ndarray, " B"]:
         return _pick(np.broadcast_to(self._looks, (len(draw), len(self._looks))), draw)
 
-    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
-        if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
-            raise SpecError(
-                "There is no such row.", got=f"{rows[0]} to {rows[-1]}", expected=f"0 to {self.num_rows - 1}"
-            )
-
     def _check_start(self, start: Start) -> None:
-        for name, value in start.options.items():
-            if name != "state":
-                raise SpecError("A start of tabular has no such option.", got=name, available=["state"])
+        for value in start.options.values():
             if not 0 <= value < self.mdp.num_states or self.mdp.terminal[int(value)]:
                 raise SpecError(
                     "An episode cannot begin in this state.",
