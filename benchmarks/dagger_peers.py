@@ -14,8 +14,8 @@ about 20 000 labelled steps. The other library runs with its defaults: beta fall
   libraries have the same. On Pendulum-v1 a return is mostly the luck of the starts, of which the expert
   itself makes -150 on average: taken are the first 20 on which it makes -125 or more.
 
-Wall time, on one core; a run pays neither for imports nor for the first optimiser that torch makes. Prints
-JSON lines; what is skipped is said on the error stream.
+Wall time, medians over seeds, on one core, both sides in turn; a run pays neither for imports nor for the
+first optimiser that torch makes. Prints JSON lines; what is skipped is said on the error stream.
 
     python benchmarks/dagger_peers.py --peers FOLDER
 
@@ -181,26 +181,32 @@ def equal_steps(arguments: argparse.Namespace, env_id: str) -> None:
     """Print the lines of equal gradient steps."""
     quiet = ("--no-log-rollouts",)
     for extra, words in (((), ""), (quiet, " without its log's roll-outs")):
-        found = theirs(arguments, env_id, *extra)
-        if found is None:
-            return
-        rounds = found["rounds"]
-        last = rounds[-1]
-        setting = like_theirs(env_id, rounds=len(rounds), labels=last["steps"], updates=last["updates"])
-        runs = [ours(env_id, setting, seed=seed) for seed in range(arguments.seeds)]
-        value, cpu = (statistics.median(run[key] for run in runs) for key in ("wall_s", "cpu_s"))
+        mine: list[dict[str, Any]] = []
+        other: list[dict[str, Any]] = []
+        for seed in range(arguments.seeds):  # in turn: a neighbour's load then falls on both
+            found = theirs(arguments, env_id, *extra, "--seed", str(seed))
+            if found is None:
+                return
+            rounds, last = len(found["rounds"]), found["rounds"][-1]
+            setting = like_theirs(env_id, rounds=rounds, labels=last["steps"], updates=last["updates"])
+            other.append({**last, "version": found["version"], "rounds": rounds})
+            mine.append(ours(env_id, setting, seed=seed))
+        value, floor = (statistics.median(run["wall_s"] for run in runs) for runs in (mine, other))
+        cpu, their_cpu = (statistics.median(run["cpu_s"] for run in runs) for runs in (mine, other))
         report(
             f"DAgger on {env_id}, equal gradient steps",
             value=value,
             unit="s",
-            floor=last["wall_s"],
-            floor_is=f"imitation {found['version']}{words}",
+            floor=floor,
+            floor_is=f"imitation {other[0]['version']}{words}",
             target="" if extra else "ratio <= 0.25",
-            cpu_ratio=round(cpu / last["cpu_s"], 3),
-            rounds=len(rounds),
-            labels=last["steps"],
-            updates=setting.training.num_steps * len(rounds),
-            their_updates=last["updates"],
+            cpu_ratio=round(cpu / their_cpu, 3),
+            seeds=arguments.seeds,
+            wall_s=[round(run["wall_s"], 2) for run in mine],
+            their_wall_s=[round(run["wall_s"], 2) for run in other],
+            rounds=[run["rounds"] for run in other],
+            labels=[run["steps"] for run in other],
+            updates=[run["updates"] for run in other],
         )
 
 

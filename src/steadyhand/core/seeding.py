@@ -7,6 +7,7 @@ at once (the finaliser of SplitMix64; Steele, Lea and Flood, OOPSLA 2014).
 """
 
 import hashlib
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt64
@@ -26,6 +27,11 @@ def derive(seed: int, *path: str | int) -> int:
 def generator(seed: int, *path: str | int) -> np.random.Generator:
     """Return a NumPy generator for the named purpose; different paths are independent."""
     return np.random.default_rng(derive(seed, *path))
+
+
+@cache
+def _salt(name: str) -> np.uint64:
+    return np.uint64(derive(0, name))
 
 
 def _mix(value: np.ndarray) -> np.ndarray:
@@ -75,8 +81,7 @@ class RowStreams:
         A controller that wraps another forks before drawing, so that adding a draw in one of them
         never shifts the numbers that the other sees.
         """
-        salt = np.uint64(derive(0, name))
-        return RowStreams(_mix(self._state() ^ salt))
+        return RowStreams(_mix(self._state() ^ _salt(name)))
 
     def uniform(self, *shape: int) -> Float[np.ndarray, "B ..."]:
         """Draw (B, *shape) float64 in [0, 1)."""

@@ -99,17 +99,20 @@ class GymnasiumEnv(BatchEnv):
                 got=f"row {rows[self._ended[rows]][0]}",
                 hint="reset it first",
             )
-        reward = np.zeros(len(rows), dtype=np.float32)
-        terminated, truncated, success = (np.zeros(len(rows), dtype=bool) for _ in range(3))
-        self._steps[rows] += 1
-        for place, row in enumerate(rows.tolist()):
-            action = self._codec.decode(actions[place])
-            observation, gain, stop, cut, info = self._envs[row].step(action)
-            cut = bool(cut) or (self._steps[row] >= self.spec.max_episode_steps and not stop)
+        steps = self._steps[rows] + 1
+        self._steps[rows] = steps
+        is_last = (steps >= self.spec.max_episode_steps).tolist()
+        rewards: list[float] = []
+        flags: list[tuple[bool, bool, bool]] = []
+        for row, action, last in zip(rows.tolist(), actions, is_last, strict=True):
+            observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))
+            stop, cut = bool(stop), bool(cut) or (last and not stop)
             self._keep(row, observation)
-            reward[place], terminated[place], truncated[place] = gain, stop, cut
-            success[place] = (stop or cut) and self._succeeded(bool(stop), info)
+            rewards.append(float(gain))
+            flags.append((stop, cut, (stop or cut) and self._succeeded(stop, info)))
+        terminated, truncated, success = np.array(flags, dtype=bool).reshape(-1, 3).T.copy()
         self._ended[rows] = terminated | truncated
+        reward = np.array(rewards, dtype=np.float32)
         return StepResult(reward=reward, terminated=terminated, truncated=truncated, success=success)
 
     def observe(

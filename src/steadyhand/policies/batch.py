@@ -93,13 +93,12 @@ class WindowSource:
         self._actions = _Column(frames.expert_action, self.device)
         self._frame_weight = frames.weight
         self._weight = _Column(frames.weight, self.device)
-        self._one_weight = None
-        if (frames.weight == 1.0).all():
-            self._one_weight = torch.ones(1, 1, device=self.device)
+        self._weighs_alike = bool((frames.weight == 1.0).all())
         self._kind = None if kind is None else _Column(kind, self.device)
         self._windower = Windower(frames, window)
         self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
-        self._no_pad = torch.zeros(1, 1, dtype=torch.bool, device=self.device)
+        self._no_pad = torch.zeros(0, 1, dtype=torch.bool, device=self.device)
+        self._ones = torch.ones(0, 1, device=self.device)
 
     def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """Return the training weights of steps."""
@@ -108,9 +107,10 @@ class WindowSource:
     def batch(self, steps: Int64[np.ndarray, " B"]) -> Batch:
         """Return the windows around `steps`, which need not be among `self.steps`."""
         if self._is_single:
-            index = _Index(steps[:, None], self.device)
-            no_pad = self._no_pad.expand(len(steps), 1)
-            return self._gather(index, no_pad, index, no_pad)
+            index = _Index(steps, self.device)
+            if len(self._no_pad) != len(steps):
+                self._no_pad = self._no_pad.new_zeros(1, 1).expand(len(steps), 1)
+            return self._gather(index, self._no_pad, index, self._no_pad)
         cut = self._windower(steps)
         return self._gather(
             _Index(cut.obs_index, self.device),
@@ -125,18 +125,21 @@ class WindowSource:
             obs_is_pad=obs_is_pad,
             actions=self._actions.take(acted),
             action_is_pad=is_pad,
-            weight=self._weight.take(acted)
-            if self._one_weight is None
-            else self._one_weight.expand(acted.shape),
+            weight=self._one_weight(is_pad) if self._weighs_alike else self._weight.take(acted),
             kind=None if self._kind is None else self._kind.take(acted),
         )
 
+    def _one_weight(self, is_pad: Tensor) -> Tensor:
+        if self._ones.shape != is_pad.shape:
+            self._ones = self._ones.new_ones(1, 1).expand(is_pad.shape)
+        return self._ones
+
 
 class _Index:
-    """(B, T) indices, flat, both as an array and as a tensor."""
+    """(B, T) indices, or (B,) where T is 1, flat, both as an array and as a tensor."""
 
     def __init__(self, index: np.ndarray, device: torch.device) -> None:
-        self.shape = index.shape
+        self.shape = None if index.ndim == 1 else index.shape
         self.array = index.reshape(-1)
         self.tensor = torch.from_numpy(self.array).to(device)
 
@@ -147,12 +150,14 @@ class _Column:
     def __init__(self, values: np.ndarray, device: torch.device) -> None:
         self._device = device
         self._shape = values.shape[1:]
-        self._array = None if values.flags.writeable else values
-        self._tensor = torch.from_numpy(values).to(device) if values.flags.writeable else None
+        self._array = None if values.flags.writeable else values[:, None]
+        self._tensor = torch.from_numpy(values).to(device)[:, None] if values.flags.writeable else None
 
     def take(self, index: _Index) -> Tensor:
         """Return (B, T, ...): `index_select` is several times faster than indexing with brackets."""
         if self._tensor is not None:
-            return self._tensor.index_select(0, index.tensor).view(*index.shape, *self._shape)
-        assert self._array is not None
-        return torch.from_numpy(self._array[index.array]).to(self._device).view(*index.shape, *self._shape)
+            rows = self._tensor.index_select(0, index.tensor)
+        else:
+            assert self._array is not None
+            rows = torch.from_numpy(self._array[index.array]).to(self._device)
+        return rows if index.shape is None else rows.view(*index.shape, *self._shape)

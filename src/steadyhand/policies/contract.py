@@ -79,6 +79,7 @@ class Context:
         groups: (name, first, last + 1) of tokens that belong together, such as one camera.
         state: (B, V) the vector features of the current step, normalised, as they came in: what a head with
             an encoder of its own (ACT's posterior) may read. None where there are none.
+        vector: (B, C) the token where there is one that is always there (`single`): `flat` need not make it.
     """
 
     tokens: Float[Tensor, "B S C"]
@@ -86,11 +87,12 @@ class Context:
     position: Float[Tensor, "S P"] | None = None
     groups: tuple[tuple[str, int, int], ...] = ()
     state: Float[Tensor, "B V"] | None = None
+    vector: Float[Tensor, "B C"] | None = None
 
     @classmethod
     def single(cls, vector: Float[Tensor, "B C"], *, state: Float[Tensor, "B V"] | None = None) -> "Context":
         """Return a context of one token that is always there."""
-        return cls(tokens=vector[:, None], state=state)
+        return cls(tokens=vector[:, None], state=state, vector=vector)
 
     def padding(self) -> Bool[Tensor, "B S"]:
         """Return `is_pad` as a tensor, for attention masks."""
@@ -100,6 +102,8 @@ class Context:
 
     def flat(self) -> Float[Tensor, "B SC"]:
         """Return the tokens side by side, absent ones zeroed."""
+        if self.vector is not None:
+            return self.vector
         if self.is_pad is None:
             return self.tokens.flatten(1)
         return self.tokens.masked_fill(self.is_pad[..., None], 0.0).flatten(1)
@@ -112,6 +116,7 @@ class Context:
             position=self.position,
             groups=self.groups,
             state=None if self.state is None else self.state.repeat_interleave(repeats, 0),
+            vector=None if self.vector is None else self.vector.repeat_interleave(repeats, 0),
         )
 
 
@@ -137,6 +142,33 @@ class Target:
     def is_absent(self) -> Bool[Tensor, "B H"]:
         """(B, H) True where a step is padded, unlabelled or judged bad: nothing may be learnt from it."""
         return self.is_pad | (self.weight <= 0.0)
+
+
+class LazyMetrics(Mapping[str, Tensor]):
+    """Figures of a loss that are computed when they are read: the training loop reads those of few steps.
+
+    Args:
+        compute: Returns name -> (B,), without gradient; called once at most.
+    """
+
+    def __init__(self, compute: Callable[[], Mapping[str, Float[Tensor, " B"]]]) -> None:
+        self._compute = compute
+        self._figures: Mapping[str, Tensor] | None = None
+
+    def __getitem__(self, name: str) -> Float[Tensor, " B"]:
+        return self._computed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._computed)
+
+    def __len__(self) -> int:
+        return len(self._computed)
+
+    @property
+    def _computed(self) -> Mapping[str, Tensor]:
+        if self._figures is None:
+            self._figures = self._compute()
+        return self._figures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ class Policy(Trainable[Batch]):
             state_dims=config.state_dims,
         )
         self.normaliser = nn.ModuleDict()
+        self._affines: dict[str, Affine] = {}
         for name, feature in spec.observation.items():
             self._add_normaliser(name, feature, default="z_score")
         self._add_normaliser("action", spec.action, default="min_max")
@@ -105,6 +106,8 @@ class Policy(Trainable[Batch]):
     @property
     def device(self) -> torch.device:
         """Where the policy's tensors are."""
+        for affine in self._affines.values():  # at hand, where a search through all modules takes 10 us
+            return affine.scale.device
         first = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if first is None else first.device
 
@@ -143,9 +146,10 @@ class Policy(Trainable[Batch]):
         if loss.value.shape[1] != weight.shape[1]:
             inside = (~target.is_pad).sum(1, keepdim=True).clamp(min=1)
             weight = weight.sum(1, keepdim=True) / inside
-        return LossRows(
-            numerator=(loss.value * weight).sum(1), denominator=weight.sum(1), metrics=loss.metrics
-        )
+        weighted = loss.value * weight
+        if weight.shape[1] == 1:
+            return LossRows(numerator=weighted[:, 0], denominator=weight[:, 0], metrics=loss.metrics)
+        return LossRows(numerator=weighted.sum(1), denominator=weight.sum(1), metrics=loss.metrics)
 
     def prepare(self, batches: Callable[[], Iterator[Batch]], fit: BatchFit[Batch], noise: Noise) -> None:
         """Prepare the head (k-means, closed forms, a codebook) on encoded training data."""
@@ -244,7 +248,7 @@ class Policy(Trainable[Batch]):
             value, affine = observation[name], self._affine(name)
             if self.config.n_obs_steps > 1:
                 value = copy_pad(value, is_pad)
-            normalised[name] = value if affine is None else affine(value)
+            normalised[name] = value if affine is None else affine.forward(value)
         return normalised
 
     def context_and_target(self, batch: Batch, noise: Noise | None) -> tuple[Context, Target]:
@@ -259,20 +263,16 @@ class Policy(Trainable[Batch]):
             weight = weight * (batch.kind == EXPLICIT)
         if (affine := self._affine("action")) is not None:
             state = self._state(batch.observation, batch.obs_is_pad)
-            actions = affine(self.representation.encode(actions, state))
+            actions = affine.forward(self.representation.encode(actions, state))
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
 
     def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Any) -> None:
         mode = mode_of(name, feature, overrides=self.config.normalisation, default=default)
         if mode is not None:
-            self.normaliser[_key(name)] = Affine(name, feature.shape, mode=mode)
+            self._affines[name] = self.normaliser[_key(name)] = Affine(name, feature.shape, mode=mode)
 
     def _affine(self, name: str) -> Affine | None:
-        if (key := _key(name)) not in self.normaliser:
-            return None
-        module = self.normaliser[key]
-        assert isinstance(module, Affine)
-        return module
+        return self._affines.get(name)
 
     def _state_features(self) -> tuple[str, ...]:
         return () if self.representation.kind == "absolute" else (self.config.state_feature,)
@@ -318,8 +318,9 @@ class Policy(Trainable[Batch]):
                 available=window,
             )
         device, num_steps = self.device, self.config.n_obs_steps
-        observation = {name: torch.as_tensor(window[name], device=device) for name in self.features}
+        observation: dict[str, Tensor] = {}
         for name, feature in self.spec.observation.items():
+            observation[name] = torch.as_tensor(window[name], device=device)
             if observation[name].shape[1:] != (num_steps, *feature.shape):
                 raise SpecError(
                     f"{name} has the wrong shape.",

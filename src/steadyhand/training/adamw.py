@@ -6,6 +6,8 @@ costs a process a second. Both count where a remedy trains a small network in ev
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import is_not
 from typing import Any
 
 import torch
@@ -16,6 +18,25 @@ from steadyhand.core.errors import ConfigError
 _STEP = "_fused_adamw_"
 """The kernel that torch.optim calls too; it has no public name."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plan:
+    """What the kernel takes in each step in which the same parameters move.
+
+    Attributes:
+        parameters: These.
+        first: Their first moments.
+        second: Their second moments.
+        steps: Their counts of steps; some are the same tensor.
+        counts: The counts that differ.
+    """
+
+    parameters: list[nn.Parameter]
+    first: list[Tensor]
+    second: list[Tensor]
+    steps: list[Tensor]
+    counts: list[Tensor]
 
 
 class AdamW:
@@ -37,26 +58,28 @@ class AdamW:
         self._betas = betas
         self._eps = eps
         self._state: dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]] = {}
+        self._plans: dict[int, _Plan] = {}
+        self._kernel = getattr(torch, _STEP)
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
+        for index, group in enumerate(self.param_groups):
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not moved:
                 continue
-            fresh = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
-            state = [self._state.get(parameter) or self._begin(parameter, fresh) for parameter in parameters]
-            steps, first, second = map(list, zip(*state, strict=True))
-            for count in {id(count): count for count in steps}.values():
+            plan = self._plans.get(index)
+            if plan is None or len(plan.parameters) != len(moved) or any(map(is_not, plan.parameters, moved)):
+                plan = self._plans[index] = self._plan(moved)
+            for count in plan.counts:
                 count.add_(1.0)
-            getattr(torch, _STEP)(
-                parameters,
-                [parameter.grad for parameter in parameters],
-                first,
-                second,
+            self._kernel(
+                moved,
+                [parameter.grad for parameter in moved],
+                plan.first,
+                plan.second,
                 [],
-                steps,
+                plan.steps,
                 lr=group["lr"],
                 beta1=self._betas[0],
                 beta2=self._betas[1],
@@ -88,7 +111,7 @@ class AdamW:
             ConfigError: A moment has another shape than its parameter.
         """
         parameters = self._parameters()
-        self._state = {}
+        self._state, self._plans = {}, {}
         for index, entry in whole["state"].items():
             count = torch.zeros((), dtype=torch.float32, device=parameters[index].device)
             for target, name in zip(self._begin(parameters[index], count), _MOMENTS, strict=True):
@@ -102,6 +125,17 @@ class AdamW:
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    def _plan(self, parameters: list[nn.Parameter]) -> "_Plan":
+        """Lay out the state of those that move; what they shared with others that rest is shared no more."""
+        fresh = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
+        state = [self._state.get(parameter) or self._begin(parameter, fresh) for parameter in parameters]
+        own = {id(count): count.clone() for count, _, _ in state}
+        steps = [own[id(count)] for count, _, _ in state]
+        first, second = [one for _, one, _ in state], [two for _, _, two in state]
+        self._state.update(zip(parameters, zip(steps, first, second, strict=True), strict=True))
+        counts = list(own.values())
+        return _Plan(parameters=parameters, first=first, second=second, steps=steps, counts=counts)
 
     def _begin(self, parameter: nn.Parameter, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Start the moments of a parameter; those that start together share one count of steps."""

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.core.seeding import RowStreams
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Target
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, LazyMetrics, Target
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Error, Regression
+from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise, scoped
 
 B, H, A, C = 5, 3, 2, 4
@@ -159,6 +160,39 @@ def test_a_head_without_likelihood_says_so() -> None:
     head: Head = Regression().build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)
     with pytest.raises(CapabilityError, match="no likelihood"):
         head.log_prob(context(), target(torch.zeros(B, H, A)))
+
+
+def test_a_single_token_and_its_flat_vector_carry_the_same_gradient() -> None:
+    one, two = (torch.arange(6.0).view(2, 3).requires_grad_() for _ in range(2))
+    single = Context.single(one)
+    assert torch.equal(single.flat(), single.tokens.flatten(1))
+    assert torch.equal(single.rows(2).flat(), single.rows(2).tokens.flatten(1))
+    single.flat().square().sum().backward()
+    Context.single(two).tokens.flatten(1).square().sum().backward()
+    assert torch.equal(one.grad, two.grad)
+
+
+def test_lazy_metrics_are_computed_once_and_only_when_read() -> None:
+    calls: list[int] = []
+
+    def compute() -> dict[str, torch.Tensor]:
+        calls.append(1)
+        return {"accuracy": torch.ones(2)}
+
+    metrics = LazyMetrics(compute)
+    assert not calls
+    assert {**metrics}["accuracy"].tolist() == [1.0, 1.0]
+    assert len(metrics) == 1
+    assert len(calls) == 1
+
+
+def test_a_net_without_calls_between_its_layers_is_nn_sequential() -> None:
+    ours = mlp((3, 5, 2), activation="tanh")
+    theirs = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours(x), theirs(x))
+    assert [*ours.state_dict()] == [*theirs.state_dict()]
 
 
 def test_absent_tokens_are_zeroed_in_a_flat_context() -> None:

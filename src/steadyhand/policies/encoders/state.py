@@ -73,4 +73,5 @@ class StateMLPEncoder(Encoder):
         vectors = self.vectors(observation)
         if self._by_step:
             return Context(tokens=self.trunk(vectors), position=self.position, state=vectors[:, -1])
-        return Context.single(self.trunk(vectors.flatten(1)), state=vectors[:, -1])
+        window = vectors.flatten(1)
+        return Context.single(self.trunk(window), state=window if vectors.shape[1] == 1 else vectors[:, -1])

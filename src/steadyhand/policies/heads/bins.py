@@ -16,6 +16,7 @@ from steadyhand.policies.contract import (
     Data,
     Fit,
     Head,
+    LazyMetrics,
     Likelihood,
     Loss,
     Prefix,
@@ -110,8 +111,11 @@ class BinsHead(Head):
         del noise
         classes = self.encode(target.actions)
         logits = self.logits(context, classes, target.is_absent)
-        right = (logits.detach().argmax(-1) == classes).float()
-        return Loss(value=-self._log_density(logits, classes), metrics={"accuracy": right.mean((1, 2))})
+
+        def metrics() -> dict[str, Tensor]:
+            return {"accuracy": (logits.detach().argmax(-1) == classes).float().mean((1, 2))}
+
+        return Loss(value=-self._log_density(logits, classes), metrics=LazyMetrics(metrics))
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
         """Draw bins, number by number if autoregressive; a frozen prefix is held and conditioned on.

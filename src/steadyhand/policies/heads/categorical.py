@@ -11,6 +11,7 @@ from steadyhand.policies.contract import (
     Context,
     ContextSpec,
     Head,
+    LazyMetrics,
     Likelihood,
     Loss,
     Prefix,
@@ -55,11 +56,15 @@ class CategoricalHead(Head):
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return -log p of each step in nats; metric: the share of a row's steps that are right."""
         del noise
-        logits = self.logits(context)
-        classes = target.actions[..., 0]
-        value = F.cross_entropy(logits.transpose(1, 2), classes, reduction="none")
-        right = (logits.detach().argmax(-1) == classes).float()
-        return Loss(value=value, metrics={"accuracy": right.mean(1)})
+        logits = self.net(context.flat()).view(-1, self._num_classes)
+        classes = target.actions.flatten()
+        value = F.cross_entropy(logits, classes, reduction="none").view(-1, self.chunk.horizon)
+
+        def metrics() -> dict[str, Tensor]:
+            right = logits.detach().argmax(-1).eq(classes).float()
+            return {"accuracy": right.view(-1, self.chunk.horizon).mean(1)}
+
+        return Loss(value=value, metrics=LazyMetrics(metrics))
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Int64[Tensor, "B H 1"]:
         """Draw every step independently; without noise the likeliest class."""
@@ -73,4 +78,4 @@ class CategoricalHead(Head):
 
     def logits(self, context: Context) -> Float[Tensor, "B H K"]:
         """Return unnormalised log-probabilities of the classes."""
-        return self.net(context.flat()).unflatten(-1, (self.chunk.horizon, self._num_classes))
+        return self.net(context.flat()).view(-1, self.chunk.horizon, self._num_classes)

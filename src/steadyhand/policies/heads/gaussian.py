@@ -15,6 +15,7 @@ from steadyhand.policies.contract import (
     Context,
     ContextSpec,
     Head,
+    LazyMetrics,
     Likelihood,
     Loss,
     Prefix,
@@ -89,7 +90,7 @@ class GaussianHead(Head):
         """Return -log p of each step in nats, of the normalised action; metric: the mean std of a row."""
         del noise
         mean, std = self.distribution(context)
-        metrics = {"std": std.detach().expand_as(mean).mean((1, 2))}
+        metrics = LazyMetrics(lambda: {"std": std.detach().expand_as(mean).mean((1, 2))})
         return Loss(value=-self._log_density(target.actions, mean, std), metrics=metrics)
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:

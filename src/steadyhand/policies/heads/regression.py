@@ -63,4 +63,4 @@ class RegressionHead(Head):
         return self._predict(context)
 
     def _predict(self, context: Context) -> Tensor:
-        return self.net(context.flat()).unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+        return self.net(context.flat()).view(-1, self.chunk.horizon, self.chunk.action_dim)

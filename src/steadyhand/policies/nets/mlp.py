@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, assert_never
 
-from torch import nn
+from torch import Tensor, nn
 
 Activation = Literal["relu", "tanh", "gelu", "silu"]
 
@@ -24,7 +24,22 @@ def activation_layer(name: Activation) -> Callable[[], nn.Module]:
             assert_never(name)
 
 
-def mlp(sizes: Sequence[int], *, activation: Activation, activate_last: bool = False) -> nn.Sequential:
+class MLP(nn.Sequential):
+    """Layers in a row, as `nn.Sequential`, without a hooked call for each of them.
+
+    Around the layers of a small net such calls take as long as the arithmetic. Hooks of single layers are not
+    run; those of the whole net are.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Send (..., D) through all layers."""
+        for layer in self._modules.values():
+            assert layer is not None
+            input = layer.forward(input)
+        return input
+
+
+def mlp(sizes: Sequence[int], *, activation: Activation, activate_last: bool = False) -> MLP:
     """Return linear layers between `sizes` (input, hidden..., output) with activations in between.
 
     Args:
@@ -36,4 +51,4 @@ def mlp(sizes: Sequence[int], *, activation: Activation, activate_last: bool = F
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(sizes):
         layers += [nn.Linear(width_in, width_out), layer()]
-    return nn.Sequential(*(layers if activate_last else layers[:-1]))
+    return MLP(*(layers if activate_last else layers[:-1]))
