@@ -208,6 +208,24 @@ def share(values: np.ndarray) -> str:
     return f"**{100 * values.mean():.0f} %**{spread}"
 
 
+def gain(task: Task, found: list[dict[str, Any]]) -> str:
+    """Return what a method has over cloning on the same seeds and starts, in points, and its interval."""
+    ours, cloned = (np.array([one["success"] for one in some]) for some in (found, results(task, "cloning")))
+    both = min(len(ours), len(cloned))
+    values = ours[:both].astype(float) - cloned[:both]
+    if both < 2 or not values.any():
+        return signed(values.mean()) if both else ""
+    interval = clustered_mean(values, seed=0).interval
+    spread = "" if interval is None else f" ({signed(interval.low)} to {signed(interval.high)})"
+    return f"{signed(values.mean())}{spread}"
+
+
+def signed(part: float) -> str:
+    """Return a share in points."""
+    points = round(100 * part)
+    return f"{points:+d}" if points else "0"
+
+
 def cost(found: list[dict[str, Any]]) -> str:
     """Return the cost of a start, the expert's on the same starts being 1, and its interval."""
     values = np.array([np.array(one["return"]) / one["expert"]["return"] for one in found])
@@ -231,15 +249,18 @@ def pendulum_table(name: str) -> str:
     """Return the table of a pendulum task."""
     task = TASKS[name]
     rows = [
-        "| method | seeds x starts | success (95 %) | cost, expert = 1 (95 %) | chosen |",
-        "|---" * 5 + "|",
+        "| method | seeds x starts | success (95 %) | minus cloning | cost, expert = 1 (95 %) | chosen |",
+        "|---" * 6 + "|",
     ]
     for method in task.methods:
         found = results(task, method)
         if found:
             success = np.array([one["success"] for one in found], dtype=bool)
             size = f"{len(success)} x {success.shape[1]}"
-            rows.append(f"| {method} | {size} | {share(success)} | {cost(found)} | {chosen(found)} |")
+            rows.append(
+                f"| {method} | {size} | {share(success)} | {gain(task, found)} | {cost(found)} "
+                f"| {chosen(found)} |"
+            )
     return "\n".join(rows)
 
 
@@ -254,9 +275,9 @@ def f1tenth_table(name: str) -> str:
     """Return the table of an F1TENTH task."""
     task = TASKS[name]
     rows = [
-        "| method | seeds x starts | all 800 steps (95 %) | share of the steps | each seed, of 100 | chosen "
-        "| published |",
-        "|---" * 7 + "|",
+        "| method | seeds x starts | all 800 steps (95 %) | minus cloning | share of the steps "
+        "| each seed, of 100 | chosen | published |",
+        "|---" * 8 + "|",
     ]
     for method in task.methods:
         found = results(task, method)
@@ -267,8 +288,8 @@ def f1tenth_table(name: str) -> str:
         each = ", ".join(str(row.sum()) for row in success)
         size = f"{len(success)} x {success.shape[1]}"
         rows.append(
-            f"| {method} | {size} | {share(success)} | {driven.mean():.2f} | {each} | {chosen(found)} "
-            f"| {PUBLISHED.get(method, '')} |"
+            f"| {method} | {size} | {share(success)} | {gain(task, found)} | {driven.mean():.2f} | {each} "
+            f"| {chosen(found)} | {PUBLISHED.get(method, '')} |"
         )
     return "\n".join(rows)
 
