@@ -4,7 +4,8 @@ python benchmarks/all.py              run all on one core, about ten minutes; th
 python benchmarks/all.py car rollout  run some; the lines of the others are kept
 python benchmarks/all.py --table      only write the table from docs/results/speed.jsonl
 
-policies_speed takes half an hour and wants other libraries (see there): it runs only when it is named.
+policies_speed (half an hour) and dagger_peers (eight minutes) want other libraries (see there): they run only
+when they are named.
 """
 
 import argparse
@@ -20,7 +21,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
 LINES, PAGE = RESULTS / "speed.jsonl", RESULTS / "speed.md"
 SHORT = ("training_step", "data_windows", "data_recording", "car", "rollout", "startup")
-NAMES = (*SHORT, "policies_speed")
+NAMES = (*SHORT, "policies_speed", "dagger_peers")
 BEGIN, END = "<!-- speed -->", "<!-- end speed -->"
 Line = dict[str, Any]
 

@@ -102,7 +102,7 @@ def fixed(policy: Policy, source: WindowSource, training: TrainConfig) -> Work:
         optimizer = adamw(policy, training)
         for step in range(num_steps):
             loss = policy.loss_rows(batch, noise).mean()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             if training.clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, training.clip_norm)

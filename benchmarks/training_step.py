@@ -79,7 +79,7 @@ def fixed(frames: Frames, base: TrainConfig) -> Work:
         ema = None if base.ema is None else Ema(policy, base.ema)
         for step in range(num_steps):
             loss = policy.loss_rows(batch, noise).mean()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             if base.clip_norm is not None:
                 nn.utils.clip_grad_norm_(policy.parameters(), base.clip_norm)
@@ -106,7 +106,7 @@ def plain(frames: Frames, base: TrainConfig) -> Work:
             first = step * BATCH % (len(order) - BATCH)
             index = order[first : first + BATCH]
             error = net(observed.index_select(0, index)) - acted.index_select(0, index)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             error.square().mean().backward()
             if base.clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, base.clip_norm)
