@@ -301,6 +301,9 @@ def cells() -> list[grid.Cell]:
     return found
 
 
+COSTS = ("human_steps", "interventions", "switches", "env_steps", "violations")
+
+
 def regimes() -> str:
     """Return the table of the numbers that define the regimes."""
     rows = [
@@ -338,15 +341,15 @@ def table(name: str) -> str:
     """Return the table of a regime, best success first."""
     rows = [
         "| remedy | success, 95 % interval | each seed, of 64 | minus cloning | autonomy | labels | "
-        "human steps | switches | env steps | violations |",
-        "|---|---|---|---|--:|--:|--:|--:|--:|--:|",
+        "human steps | interventions | switches | env steps | violations |",
+        "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     done = {one.title: results for one in remedies_of(REGIMES[name]) if (results := results_of(name, one))}
     made = {title: Row.of(title, results) for title, results in done.items()}
     helped = {title: autonomy_of(results) for title, results in done.items()}
     for row in sorted(made.values(), key=lambda row: (-row.success.mean(), -helped[row.title], row.title)):
         each = " ".join(f"{int(seed.sum())}" for seed in row.success)
-        costs = [row.burden[key] for key in ("human_steps", "switches", "env_steps", "violations")]
+        costs = [row.burden[key] for key in COSTS]
         rows.append(
             f"| {row.title} | {rate(row.success)} | {each} | {difference(row, made.get('cloning'))} | "
             f"{100 * helped[row.title]:.1f} % | {row.labels:.0f} | "

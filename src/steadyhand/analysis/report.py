@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadyhand.analysis.page import Video, render
+from steadyhand.analysis.quantities import error_of
 from steadyhand.analysis.results import (
     Comparison,
     Fact,
@@ -54,13 +55,13 @@ def make_report(
         setting: What was run: track, speed, sensors, starts, budget.
         seed: Seed of the run; also of the bootstrap.
         results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
-        rounds: Rounds of DAgger.
+        rounds: Rounds of an interactive method.
         occupancy: Maps of where each policy drove.
         regime: Under which conditions the outcome is claimed.
         caveats: What the numbers do not say.
         versions: Package -> version.
         wall_s: Time of the whole run [s].
-        wording: How the task is spoken of.
+        wording: How the task is spoken of; by default in general words, with what the env's error measures.
         mean_tests: Mean against sample, for each policy that draws.
 
     Raises:
@@ -77,7 +78,8 @@ def make_report(
             hint="evaluate every policy from the same list of starts",
         )
     comparisons = _comparisons(results, seed)
-    words = wording or Wording()
+    quantity = error_of(env)
+    words = wording or Wording(error=quantity.name, error_unit=quantity.unit)
     return Report(
         title=title,
         verdict=verdict(results, comparisons, words),

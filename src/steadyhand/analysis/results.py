@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from steadyhand.analysis.multimodality import ModeSummary
+from steadyhand.analysis.quantities import DEVIATION
 from steadyhand.analysis.scene import Scene
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
@@ -126,7 +127,7 @@ class MeanTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """The rounds of one DAgger run.
+    """The rounds of one run of an interactive method.
 
     Attributes:
         name: The `PolicyResult` that it produced.
@@ -206,7 +207,7 @@ class Wording:
 
     outcome: str = "succeeded from {k} of {n} starts"
     surviving: str = "Not failed yet"
-    error: str = "Error"
+    error: str = DEVIATION.name
     error_unit: str = ""
 
     def __post_init__(self) -> None:
@@ -231,7 +232,7 @@ class Report:
         seed: Seed of the run.
         results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
         comparisons: Every further policy against the baseline.
-        rounds: Rounds of DAgger, if it was run.
+        rounds: Rounds of an interactive method, if one was run.
         occupancy: Maps of where each policy drove.
         regime: Under which conditions the outcome is claimed.
         caveats: What the numbers do not say.

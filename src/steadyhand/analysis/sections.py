@@ -17,7 +17,14 @@ from steadyhand.analysis.notation import (
     wall,
 )
 from steadyhand.analysis.results import Comparison, Fact, PolicyResult, Report, Rounds
+from steadyhand.analysis.round_columns import round_columns
 from steadyhand.analysis.verdict import evidence, in_sentence, p_text
+
+_FEWEST_FOR_A_LINE = 2
+_ONLINE_LOSS = (
+    "loss on the states the driving policy visited, before it was trained on them; "
+    "regret is its mean so far minus that of the best policy in hindsight"
+)
 
 
 def masthead(report: Report) -> Markup:
@@ -81,8 +88,9 @@ def error(report: Report) -> Markup:
         return Markup("")
     colour = charts.colours(report.results)
     unit = f" [{report.wording.error_unit}]" if report.wording.error_unit else ""
+    quantity = report.wording.error
     figure = _figure(
-        f"{report.wording.error}{unit}",
+        f"{quantity[:1].upper()}{quantity[1:]}{unit}",
         "Mean over the episodes still running; the band spans the 10th to the 90th percentile.",
         charts.error_chart(report.results, colour, report.wording),
         _legend(shown, colour),
@@ -106,37 +114,34 @@ def error(report: Report) -> Markup:
 
 
 def rounds(report: Report) -> Markup:
-    """Show DAgger round by round, if it was run."""
+    """Show an interactive method round by round, if one was run."""
     if report.rounds is None or not report.rounds.records:
         return Markup("")
     shown = report.rounds
     colour = charts.colours(report.results).get(shown.name, "s2")
-    figures = [
-        _figure(
-            "Validation success",
-            f"Share of {shown.validation_starts} validation starts with Wilson's 95 % interval; "
-            "the ring marks the round that is returned.",
-            charts.validation_chart(shown, colour),
-        )
-    ]
-    if any(record.online_loss is not None and record.regret is not None for record in shown.records):
-        legend = tag(
-            "ul",
-            tag("li", tag("i", class_=colour), "online loss"),
-            tag("li", tag("i", class_="plain dashed"), "regret"),
-            class_="legend",
-        )
-        caption = (
-            "Loss on the states the driving policy visited, before it was trained on them; "
-            "regret is its mean so far minus that of the best policy in hindsight."
-        )
-        figures.append(_figure("Online loss and regret", caption, charts.loss_chart(shown, colour), legend))
-    headers = ("Round", "Expert drives", "New labels", "All labels", "Validation", "Online loss", "Regret")
-    body = table(
-        "Rounds of DAgger", headers, [_round_row(shown, index) for index in range(len(shown.records))]
+    validation = _figure(
+        "Validation success",
+        f"Share of {shown.validation_starts} validation starts with Wilson's 95 % interval; "
+        "the ring marks the round that is returned.",
+        charts.validation_chart(shown, colour),
     )
-    rule = tag("p", f"Returned: round {shown.returned}, by {shown.rule}.", class_="note")
-    return _section(f"{shown.name}, round by round", tag("div", figures, class_="pair"), body, rule)
+    columns = round_columns(shown)
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    body = table(f"Rounds of {shown.name}", list(columns), rows)
+    heading = f"{shown.name}, round by round"
+    rule = f"Returned: round {shown.returned}, by {shown.rule}."
+    scored = sum(record.online_loss is not None and record.regret is not None for record in shown.records)
+    if scored >= _FEWEST_FOR_A_LINE:
+        pair = tag("div", validation, _loss_figure(shown, colour), class_="pair")
+        return _section(heading, pair, body, tag("p", rule, class_="note"))
+    text = tag(
+        "div",
+        tag("h3", "Which round is returned"),
+        tag("p", "The last round is not always the best, so the policy of every round is kept. ", rule),
+        tag("p", f"Online loss: {_ONLINE_LOSS}.") if scored else Markup(""),
+        class_="aside",
+    )
+    return _section(heading, tag("div", validation, text, class_="pair"), body)
 
 
 def occupancy(report: Report) -> Markup:
@@ -334,21 +339,15 @@ def _result_row(result: PolicyResult, colour: str) -> list[Markup]:
     ]
 
 
-def _round_row(rounds: Rounds, index: int) -> list[Markup]:
-    record = rounds.records[index]
-    name = tag("span", f"Round {record.round}")
-    if record.round == rounds.returned:
-        name = group(name, tag("small", "returned"))
-    successes = round(record.validation_success * rounds.validation_starts)
-    return [
-        name,
-        exact(percent(record.beta), record.beta),
-        exact(f"{record.labels:,}", record.labels),
-        exact(f"{record.total_labels:,}", record.total_labels),
-        exact(f"{successes}/{rounds.validation_starts}", record.validation_success),
-        optional(record.online_loss),
-        optional(record.regret),
-    ]
+def _loss_figure(rounds: Rounds, colour: str) -> Markup:
+    legend = tag(
+        "ul",
+        tag("li", tag("i", class_=colour), "online loss"),
+        tag("li", tag("i", class_="plain dashed"), "regret"),
+        class_="legend",
+    )
+    caption = f"{_ONLINE_LOSS[0].upper()}{_ONLINE_LOSS[1:]}."
+    return _figure("Online loss and regret", caption, charts.loss_chart(rounds, colour), legend)
 
 
 def _comparison_row(one: Comparison) -> list[Markup]:

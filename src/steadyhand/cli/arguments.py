@@ -29,9 +29,22 @@ def optional(metavar: str, *, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-def parse(kind: type[T], arguments: list[str], *, verb: str) -> T:
-    """Read the flags of a verb into its dataclass; `--help` prints them and leaves."""
-    return tyro.cli(kind, prog=f"steadyhand {verb}", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | None = None) -> T:
+    """Read the flags of a verb into its dataclass; `--help` prints them and leaves.
+
+    Args:
+        kind: The dataclass.
+        arguments: What was typed after the verb.
+        verb: Its name, for the first line of the help.
+        description: What the help says of it; None takes the docstring of `kind`.
+    """
+    return tyro.cli(
+        kind,
+        prog=f"steadyhand {verb}",
+        description=description,
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def with_overrides(run: T, overrides: Sequence[str]) -> T:

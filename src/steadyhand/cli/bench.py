@@ -23,7 +23,7 @@ class Arguments:
     """
 
     env: EnvName
-    """`car`, `pendulum`, `tabular`, ..., or a Gymnasium id such as Walker2d-v5."""
+    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as Walker2d-v5."""
     out: Path = Path("runs/bench")
     """Folder of the run: one small file for each (remedy, seed)."""
     only: Annotated[tuple[str, ...], listed("REMEDY", default="all")] = ()
@@ -41,7 +41,7 @@ class Arguments:
     expert: str = "auto"
     """Who labels; auto takes the one that comes along with the env."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, scan, lidar, retina, camera."""
+    """For the car: any of state, scan, lidar, retina, ranges, camera."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""
     """A published method instead of encoder and head; see docs/recipes.md."""
     encoder: str = "auto"
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
 
     def on_cell(one: "Remedy", seed: int, result: "Mapping[str, Any]") -> None:
         if "refusal" in result:
-            outcome = f"not here: {result['refusal']}"
+            outcome = f"not here: {result['refusal'].splitlines()[0]}"
         else:
             outcome = f"{sum(result['success'])} of {len(result['success'])}, {result['labels']} labels"
         terminal.say(f"  {one.name:<16} seed {seed}: {outcome}")

@@ -1,137 +1,199 @@
 """`steadyhand correct METHOD`: teach a policy with a remedy for compounding error."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.correct_arguments import (
+    Chosen,
+    DaggerArguments,
+    HumanArguments,
+    NoiseArguments,
+    OfflineArguments,
+    RoundsArguments,
+)
 
 if TYPE_CHECKING:
     from steadyhand.recipes.runs import CorrectRun, MethodConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared:
-    """Arguments of all methods."""
+class Method:
+    """How the command line shows a method.
 
-    env: EnvName
-    """`car`, `forks`, `avoiding`, or a Gymnasium id such as Walker2d-v5."""
-    out: Path = Path("runs/correct")
-    """Folder of the run; the policy is written to its `policy` folder."""
-    expert: str = "auto"
-    """Who labels: `pure-pursuit` (car), `scripted` (forks, avoiding), a file of weights, or the folder of a
-    policy; auto takes the one that comes along with the env."""
-    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, lidar, retina, camera."""
-    recipe: Annotated[str, optional("NAME", default="none")] = ""
-    """A published method, such as flow_unet or act, instead of encoder and head; see docs/recipes.md."""
-    size: Literal["small", "paper"] = "small"
-    """Of the recipe: for a laptop, or with the paper's constants."""
-    encoder: str = "auto"
-    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
-    head: str = "auto"
-    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
-    steps: Annotated[int | None, optional("INT", default="3000, or the recipe's")] = None
-    """Gradient steps of each fit."""
-    batch_size: Annotated[int | None, optional("INT", default="64, or the recipe's")] = None
-    """Windows in a batch."""
-    starts: int = 64
-    """Test starts of the final comparison."""
-    videos: int = 1
-    """Test starts to film."""
-    no_clone: bool = False
-    """Leave out the plain clone on as many labels, the baseline of the report."""
-    seed: int = 0
-    """Seed of everything random."""
-    set: Overrides = ()
-    """Change any field of run.json, as path=value; for example training.learning_rate=3e-4."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DaggerArguments(Shared):
-    """DAgger: let the policy drive, let the expert label every state it visits, train on everything.
-
-    An interrupted run goes on where it stopped when the same command is given again.
+    Attributes:
+        title: Its name in prose.
+        summary: One line of the list, as `recipes.remedies` has it.
+        about: The line of its own help, if `summary` leans on the line above it.
+        arguments: What it reads.
+        page: Its page in docs/methods.
+        example: Options that work on the car, with a `--set` of its own.
     """
 
-    rounds: int = 5
-    """Rounds; each ends with a new policy, and the best on validation starts is kept."""
-    labels_per_round: int = 200
-    """Labels asked in each round."""
-    episodes_per_round: int = 4
-    """Starts over which a round's labels are spread."""
-    query_every: int = 1
-    """While the policy drives, ask the expert at every so many steps: fewer labels from longer drives."""
-    training: Literal["refit", "fine_tune"] = "refit"
-    """Train each iterate from fresh weights, or from the last iterate's."""
-    set: Overrides = ()
-    """Change any field of run.json, as path=value; for example method.beta.type=Exponential."""
+    title: str
+    summary: str
+    about: str = ""
+    arguments: type[Chosen]
+    page: str
+    example: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoiseArguments(Shared):
-    """Noise injection: disturb what the expert executes, keep its intended action as the label.
-
-    An interrupted run goes on where it stopped when the same command is given again.
-    """
-
-    labels: int = 1000
-    """Labels to collect."""
-    episodes: int = 4
-    """Starts over which they are spread."""
-    sigma: float = 0.3
-    """Standard deviation of the disturbance, in units of the action."""
-    clean_fraction: float = 0.5
-    """Share of episodes left undisturbed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemedyArguments(Shared):
-    """Teach with one remedy on a budget of labels that is the same for all.
-
-    An interrupted run goes on where it stopped when the same command is given again.
-    """
-
-    labels: int = 1000
-    """Labels in all."""
-    rounds: int = 5
-    """Rounds of the interactive remedies; the labels are shared evenly among them."""
-    episodes: int = 4
-    """Drives in a round; the others get as many in all."""
-    reaction_delay: float = 0.3
-    """Of the simulated human [s]."""
-    miss_rate: float = 0.0
-    """Share of dangers that the simulated human does not notice."""
-    set: Overrides = ()
-    """Change any field of run.json, as path=value; for example method.gate.share=0.05."""
-
-
-REMEDIES = {
-    "cloning": "no remedy: clone the expert's own driving",
-    "noise-bc": "disturb the inputs of the policy while it is trained",
-    "noise": "disturb what the expert executes, keep its intended action as the label",
-    "dart": "the same with noise that is shaped like the learner's own errors",
-    "side-cameras": "views from the left and the right that return to the road in two seconds",
-    "alvinn-views": "14 shifted and turned views of each frame, relabelled by pure pursuit",
-    "ccil": "corrective labels from learnt, locally Lipschitz dynamics",
-    "ccil-implicit": "the same, with labels found by solving the model backwards",
-    "dagger": "let the policy drive, let the expert label every state that it visits",
-    "dagger-beta": "the same while the expert still drives half, a quarter, ... of the steps",
-    "hg-dagger": "a simulated human takes over when it becomes dangerous",
-    "iwr": "HG-DAgger whose interventions are half of what is trained on",
-    "sirius": "the same, and what the robot did before a takeover is left out",
-    "eil": "learn also from when the human did not take over, and from what made him",
-    "safe-dagger": "a classifier predicts where the policy is off, and the expert drives there",
-    "ensemble-dagger": "the expert drives where policy and expert differ, or an ensemble does",
-    "lazy-dagger": "SafeDAgger that hands back only when the policy agrees with the expert again",
-    "thrifty-dagger": "the expert drives where it is new or risky, within a budget",
-    "diff-dagger": "the expert drives where a generative policy finds its own answer unlikely",
-    "crsail": "the expert drives far from everything that was demonstrated",
+METHODS = {
+    "cloning": Method(
+        title="Cloning",
+        summary="no remedy: clone the expert's own driving",
+        arguments=OfflineArguments,
+        page="behaviour-cloning",
+        example="--set training.learning_rate=3e-4",
+    ),
+    "noise-bc": Method(
+        title="NoiseBC",
+        summary="disturb the inputs of the policy while it is trained",
+        arguments=OfflineArguments,
+        page="noise-bc",
+        example="--observation state --set method.remedy.sigma=0.3",
+    ),
+    "noise": Method(
+        title="Noise injection",
+        summary="disturb what the expert executes, keep its intended action as the label",
+        arguments=NoiseArguments,
+        page="noise-injection",
+        example="--set method.noise.theta=0.3",
+    ),
+    "dart": Method(
+        title="DART",
+        summary="the same with noise that is shaped like the learner's own errors",
+        about="disturb what the expert executes by noise that is shaped like the learner's own errors",
+        arguments=RoundsArguments,
+        page="dart",
+        example="--set method.shape=isotropic",
+    ),
+    "side-cameras": Method(
+        title="Side cameras",
+        summary="views from the left and the right that return to the road in two seconds",
+        arguments=OfflineArguments,
+        page="views",
+        example="--set method.remedy.num_random=0",
+    ),
+    "alvinn-views": Method(
+        title="ALVINN's views",
+        summary="14 shifted and turned views of each frame, relabelled by pure pursuit",
+        arguments=OfflineArguments,
+        page="views",
+        example="--set method.remedy.num_views=7",
+    ),
+    "ccil": Method(
+        title="CCIL",
+        summary="corrective labels from learnt, locally Lipschitz dynamics",
+        arguments=OfflineArguments,
+        page="ccil",
+        example="--observation state --set method.remedy.rejection.share=0.5",
+    ),
+    "ccil-implicit": Method(
+        title="CCIL, implicit",
+        summary="the same, with labels found by solving the model backwards",
+        about="corrective labels from learnt dynamics as CCIL's, found by solving the model backwards",
+        arguments=OfflineArguments,
+        page="ccil",
+        example="--observation state --set method.remedy.rejection.type=KeepAll",
+    ),
+    "dagger": Method(
+        title="DAgger",
+        summary="let the policy drive, let the expert label every state that it visits",
+        arguments=DaggerArguments,
+        page="dagger",
+        example="--set method.beta.type=Exponential",
+    ),
+    "dagger-beta": Method(
+        title="DAgger, beta = .5^(i-1)",
+        summary="the same while the expert still drives half, a quarter, ... of the steps",
+        about="the expert labels every state, and still drives half, a quarter, ... of the steps",
+        arguments=RoundsArguments,
+        page="dagger",
+        example="--set method.beta.p=0.7",
+    ),
+    "hg-dagger": Method(
+        title="HG-DAgger",
+        summary="a simulated human takes over when it becomes dangerous",
+        arguments=HumanArguments,
+        page="simulated-human",
+        example="--set method.gate.human.risk.type=RoadEdge",
+    ),
+    "iwr": Method(
+        title="IWR",
+        summary="HG-DAgger whose interventions are half of what is trained on",
+        arguments=HumanArguments,
+        page="weighting",
+        example="--set method.weighting.share=0.3",
+    ),
+    "sirius": Method(
+        title="Sirius",
+        summary="the same, and what the robot did before a takeover is left out",
+        about="IWR that leaves out what the robot did before a takeover",
+        arguments=HumanArguments,
+        page="weighting",
+        example="--set method.weighting.windows.before=0.5",
+    ),
+    "eil": Method(
+        title="EIL",
+        summary="learn also from when the human did not take over, and from what made him",
+        arguments=HumanArguments,
+        page="eil",
+        example="--set method.weighting.reaction=ignored",
+    ),
+    "safe-dagger": Method(
+        title="SafeDAgger",
+        summary="a classifier predicts where the policy is off, and the expert drives there",
+        arguments=RoundsArguments,
+        page="gates",
+        example="--set method.gate.share=0.1",
+    ),
+    "ensemble-dagger": Method(
+        title="EnsembleDAgger",
+        summary="the expert drives where policy and expert differ, or an ensemble does",
+        arguments=RoundsArguments,
+        page="gates",
+        example="--set method.gate.members=3",
+    ),
+    "lazy-dagger": Method(
+        title="LazyDAgger",
+        summary="SafeDAgger that hands back only when the policy agrees with the expert again",
+        arguments=RoundsArguments,
+        page="gates",
+        example="--set method.gate.back=0.3",
+    ),
+    "thrifty-dagger": Method(
+        title="ThriftyDAgger",
+        summary="the expert drives where it is new or risky, within a budget",
+        arguments=RoundsArguments,
+        page="gates",
+        example="--set method.gate.share=0.05",
+    ),
+    "diff-dagger": Method(
+        title="Diff-DAgger",
+        summary="the expert drives where a generative policy finds its own answer unlikely",
+        arguments=RoundsArguments,
+        page="gates",
+        example="--head Gaussian --set method.gate.level=0.95",
+    ),
+    "crsail": Method(
+        title="CRSAIL",
+        summary="the expert drives far from everything that was demonstrated",
+        arguments=RoundsArguments,
+        page="gates",
+        example="--set method.gate.num_neighbours=3",
+    ),
 }
 """As `recipes.remedies` has them; here too, because that imports torch and help must not."""
-OWN = {"dagger": DaggerArguments, "noise": NoiseArguments}
-"""Methods with arguments of their own."""
+REMEDIES = {name: method.summary for name, method in METHODS.items()}
+COUNTERPARTS = {
+    "--labels": "--labels-per-round, the labels of each round",
+    "--labels-per-round": "--labels, the labels of all rounds together",
+    "--episodes": "--episodes-per-round",
+    "--episodes-per-round": "--episodes",
+}
+"""What one method calls so, another calls so."""
 
 
 def main(arguments: list[str]) -> int:
@@ -147,7 +209,10 @@ def main(arguments: list[str]) -> int:
     method = arguments[0]
     if method not in REMEDIES:
         raise ConfigError("There is no such method.", got=method, available=REMEDIES)
-    chosen = parse(OWN.get(method, RemedyArguments), arguments[1:], verb=f"correct {method}")
+    _refuse_strangers(method, arguments[1:])
+    chosen = parse(
+        METHODS[method].arguments, arguments[1:], verb=f"correct {method}", description=_described(method)
+    )
     run = with_overrides(_run(method, chosen), chosen.set)
     from steadyhand.recipes.correct import correct
 
@@ -158,7 +223,45 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _method(name: str, chosen: DaggerArguments | NoiseArguments | RemedyArguments) -> "MethodConfig":
+def _described(name: str) -> str:
+    method = METHODS[name]
+    return (
+        f"{method.title}: {method.about or method.summary}.\n\n"
+        "An interrupted run goes on where it stopped when the same command is given again.\n\n"
+        f"example: steadyhand correct {name} car {method.example}\n\n"
+        f"page: docs/methods/{method.page}.md"
+    )
+
+
+def _flags(arguments: type[Chosen]) -> set[str]:
+    return {"--" + field.name.replace("_", "-") for field in fields(arguments)}
+
+
+def _refuse_strangers(name: str, words: list[str]) -> None:
+    """Say what a flag of other methods is called here, where tyro would only say that it does not know it.
+
+    Raises:
+        ConfigError: There is such a flag.
+    """
+    from steadyhand.core.errors import ConfigError
+
+    own = _flags(METHODS[name].arguments)
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        if flag in own:
+            continue
+        if any(flag in _flags(method.arguments) for method in METHODS.values()):
+            counterpart = COUNTERPARTS.get(flag, "")
+            raise ConfigError(
+                f"{name} has no such option; other methods have it.",
+                got=flag,
+                hint=f"give {counterpart}"
+                if counterpart.partition(",")[0] in own
+                else f"leave {flag} out; `steadyhand correct {name} --help` lists what {name} takes",
+            )
+
+
+def _method(name: str, chosen: Chosen) -> "MethodConfig":
     from steadyhand.correction.dagger import DaggerConfig
     from steadyhand.correction.human import SimulatedHuman
     from steadyhand.correction.noise import OrnsteinUhlenbeck
@@ -181,13 +284,15 @@ def _method(name: str, chosen: DaggerArguments | NoiseArguments | RemedyArgument
                 noise=OrnsteinUhlenbeck(sigma=chosen.sigma),
                 clean_fraction=chosen.clean_fraction,
             )
-        case RemedyArguments():
-            human = SimulatedHuman(reaction_delay=chosen.reaction_delay, miss_rate=chosen.miss_rate)
+        case OfflineArguments() | RoundsArguments():
+            human = SimulatedHuman()
+            if isinstance(chosen, HumanArguments):
+                human = replace(human, reaction_delay=chosen.reaction_delay, miss_rate=chosen.miss_rate)
             budget = Budget(labels=chosen.labels, rounds=chosen.rounds, episodes=chosen.episodes, human=human)
             return remedy(name).make(budget)
 
 
-def _run(name: str, chosen: DaggerArguments | NoiseArguments | RemedyArguments) -> "CorrectRun":
+def _run(name: str, chosen: Chosen) -> "CorrectRun":
     from steadyhand.recipes.choices import Wish, env_from_text, learner_of
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import remedy

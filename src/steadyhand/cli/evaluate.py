@@ -24,11 +24,11 @@ class Arguments:
     ] = ()
     """Folders of policies, or run folders of `steadyhand train` and `correct`."""
     env: Annotated[str, tyro.conf.arg(metavar="ENV")]
-    """`car`, `forks`, `avoiding`, or a Gymnasium id such as CartPole-v1."""
+    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as CartPole-v1."""
     out: Path = Path("runs/eval")
     """Folder of the report; one evaluation each, which the same command repeats."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="what the policies read")] = ()
-    """For the car: any of state, lidar, retina, camera."""
+    """For the car: any of state, scan, lidar, retina, ranges, camera."""
     expert: str = "auto"
     """Also run this expert: `pure-pursuit`, `scripted`, weights or a policy; auto: the env's own; or none."""
     starts: int = 64

@@ -16,18 +16,18 @@ class Arguments:
     """
 
     env: EnvName
-    """`car`, `forks`, `avoiding`, or a Gymnasium id such as CartPole-v1."""
+    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as CartPole-v1."""
     out: Path
     """Folder of the data set; it must not hold one yet."""
     expert: str = "auto"
-    """`pure-pursuit` (car), `scripted` (forks, avoiding), a .npz or .safetensors file of weights, or the
-    folder of a policy; auto takes the one that comes along with the env."""
+    """`pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a .npz or .safetensors file of
+    weights, or the folder of a policy; auto takes the one that comes along with the env."""
     episodes: int = 4
     """Episodes to record."""
     labels: Annotated[int | None, optional("INT", default="no limit")] = None
     """Stop at exactly this many labels, spread evenly over the episodes."""
     observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, lidar, retina, camera."""
+    """For the car: any of state, scan, lidar, retina, ranges, camera."""
     noise: float = 0.0
     """Disturb the executed action by this much (Ornstein-Uhlenbeck); labels stay clean."""
     family: Literal["train", "validation", "test"] = "train"

@@ -20,7 +20,7 @@ class Burden:
         interventions: Times that the expert took over.
         env_steps: Steps of the env.
         violations: Episodes that ended in failure by the env's rules (off the road, fallen).
-        successes: Episodes that ended in success.
+        successes: Episodes that ended in success, drives of the policy alone left out.
         episodes: Episodes.
     """
 
@@ -49,6 +49,11 @@ class Burden:
             successes=sum(episode.success is True for episode in real),
             episodes=len(real),
         )
+
+    @property
+    def interventions_per_success(self) -> float | None:
+        """Times that the expert took over for each success (ThriftyDAgger's figure); None without success."""
+        return self.interventions / self.successes if self.successes else None
 
     def __add__(self, other: "Burden") -> "Burden":
         """Return the sum of both."""

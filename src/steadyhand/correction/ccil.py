@@ -37,8 +37,9 @@ class Quantile:
 
     Attributes:
         share: The quantile, and so the share of the found labels that is kept.
-        score: The distance d from the expert's state, or L(s, a) d with L the local slope at that state: what
-            the error of a label is bounded by, up to the model's error there.
+        score: The distance d from the expert's state, or L(s, a) d with L the local slope there: what
+            bounds the error of a BackTrack label, up to the model's error there. For "disturbed" labels d
+            includes the disturbance, but L still is the slope in the state alone: a ranking, no bound.
     """
 
     share: float = 0.8

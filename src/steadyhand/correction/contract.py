@@ -81,7 +81,9 @@ class RoundsConfig(ABC):
         if self.rounds < 1 or self.labels_per_round < 1 or self.episodes_per_round < 1:
             raise ConfigError(
                 "Rounds, labels and episodes must be positive.",
-                got=f"{self.rounds}, {self.labels_per_round}, {self.episodes_per_round}",
+                got=f"{self.rounds} rounds, {self.labels_per_round} labels and {self.episodes_per_round} "
+                "episodes in each",
+                expected="1 or more of each",
             )
         if self.labels_per_round < self.episodes_per_round:
             raise ConfigError(

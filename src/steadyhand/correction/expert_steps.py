@@ -82,6 +82,9 @@ class ExpertSteps:
     def disturbed(self, *, repeats: int, delta: Float64[np.ndarray, " A"], seed: int) -> Points:
         """Return the points of DisturbedAction: a disturbed action at t, leading to the state of t + 1.
 
+        Only steps at which the expert's action was also executed count: after others, the next state is not
+        where the expert would have gone.
+
         Args:
             repeats: Labels for each step.
             delta: (A,) standard deviation of the disturbance, raw.
@@ -147,6 +150,8 @@ class ExpertSteps:
         parts: list[tuple[np.ndarray, ...]] = []
         for number, (episode, states) in enumerate(zip(self.episodes, self.states, strict=True)):
             usable = episode.expert_action_valid & (episode.weight > 0)
+            if lead:
+                usable &= (episode.action == episode.expert_action).all(axis=1)
             steps = np.flatnonzero(usable[: max(len(states) - lead, 0)])
             steps = np.repeat(steps[steps >= first], repeats)
             before = steps + lead - 1
@@ -242,6 +247,7 @@ def state_features(spec: PolicySpec, names: tuple[str, ...]) -> dict[str, Featur
             got=wrong[0] if wrong else list(offered),
             expected="features of numbers, neither pictures nor classes",
             available=vectors,
-            hint="use a remedy that needs no model, such as DAgger",
+            hint="let the policy see vectors, where the env has them (on the command line --observation "
+            "state), or use a remedy that needs no model, such as DAgger",
         )
     return {name: vectors[name] for name in (names or vectors)}

@@ -55,24 +55,29 @@ class Asking:
             self._fill(np.arange(len(rows)))
 
     def label(self, places: Int64[np.ndarray, " D"]) -> Shaped[np.ndarray, "D A"]:
-        """Ask about rows[places], which counts as labels, and return the expert's actions."""
+        """Ask about rows[places], which counts as labels, and return the expert's actions.
+
+        Nobody calls an expert for no rows: (0, 0) is returned then, if it has not answered before.
+        """
         missing = places[~self._known[places]]
         if len(missing):
             self._fill(missing)
         self.asked[places] = True
-        return self.reply.label[places]
+        return np.zeros((0, 0)) if self._reply is None else self._reply.label[places]
 
     def peek(self) -> Shaped[np.ndarray, "B A"]:
         """Return what the expert would do in all rows, without a label: what somebody thinks to himself."""
-        self._fill(np.flatnonzero(~self._known))
+        if not self._known.all():
+            self._fill(np.flatnonzero(~self._known))
         return self.reply.label
 
     @property
     def reply(self) -> Decision:
-        """What the expert answered so far; meaningless at rows that it was not asked about."""
-        if self._reply is None:
-            self._fill(np.arange(0))
-        assert self._reply is not None
+        """What the expert answered so far; meaningless at rows that it was not asked about.
+
+        To be read when somebody was asked.
+        """
+        assert self._reply is not None, "nobody was asked"
         return self._reply
 
     def _fill(self, places: np.ndarray) -> None:

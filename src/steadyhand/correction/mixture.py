@@ -106,6 +106,7 @@ class Mixture(Controller):
             raise ConfigError("query_every counts steps.", got=query_every, expected=">= 1")
         self._query_every = query_every
         self._by_expert = np.zeros(0, dtype=np.int8)
+        self._held = np.zeros(0, dtype=bool)
         self._time = np.zeros(0, dtype=np.int64)
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
@@ -115,6 +116,8 @@ class Mixture(Controller):
                 controller.begin(rows)
         self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
         self._by_expert[rows] = _UNDRAWN
+        self._held = grown(self._held, rows, fill=False)
+        self._held[rows] = False
         self._time = grown(self._time, rows, fill=0)
         self._time[rows] = 0
 
@@ -125,11 +128,17 @@ class Mixture(Controller):
         rows: Int64[np.ndarray, " B"],
         generator: RowStreams,
     ) -> Decision:
-        """Ask both, execute one, label with the expert's answer."""
+        """Ask both, execute one, label with the expert's answer.
+
+        Where the expert drove the step before, the policy plans afresh: what it had planned is out of date.
+        """
         if self._policy is None:
             return self._expert.act(observation, privileged, rows, generator.fork("expert"))
+        self._held = grown(self._held, rows, fill=False)
+        if (held := self._held[rows]).any():
+            self._policy.replan(rows[held])
         answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
-        by_expert = self._who(rows, generator)
+        by_expert = self._held[rows] = self._who(rows, generator)
         expert = Asking(self._expert, observation, privileged, rows, generator.fork("expert"))
         expert.label(np.flatnonzero(by_expert | self._due(rows)))
         action, actor = answer.action.copy(), answer.actor.copy()
@@ -167,9 +176,11 @@ class Mixture(Controller):
     def state(self) -> dict[str, np.ndarray]:
         """Return who drives, and the memory of both controllers."""
         parts = merge_states(policy=self._policy, expert=self._expert)
-        return {"by_expert": self._by_expert.copy(), "time": self._time.copy(), **parts}
+        memory = {"by_expert": self._by_expert, "held": self._held, "time": self._time}
+        return {**{name: value.copy() for name, value in memory.items()}, **parts}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._by_expert, self._time = state["by_expert"].copy(), state["time"].copy()
+        self._held = state["held"].copy()
         split_state(state, policy=self._policy, expert=self._expert)

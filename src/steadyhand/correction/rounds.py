@@ -6,7 +6,7 @@ best, and its training loss says nothing about it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from steadyhand.core.codec import load, save
@@ -105,11 +105,13 @@ def teach_in_rounds(
         folder: One folder for each round is kept here.
         seed: Seed of collection and training; each round derives its own.
         initial: Demonstrations; they count as labels and stand for the first round, so that the policy drives
-            from round 1 on.
+            from round 1 on. Synthetic labels made from them (branches, behind all of them) are trained on
+            too, and count for nothing.
         on_round: Called after each round that was not already complete, with its validation rollouts.
 
     Raises:
-        ConfigError: The policy is to drive in round 1 and there is nothing to fit a first one to.
+        ConfigError: The policy is to drive in round 1 and there is nothing to fit a first one to; or
+            `initial` has branches and the gate holds demonstrations back.
     """
     run = _Run(env, expert, learner, config, folder, seed, tuple(initial))
     for number in range(1, config.rounds + 1):
@@ -179,6 +181,12 @@ class _Run:
     def _held_out(self) -> list[Episode]:
         """The last demonstrations, kept from training; they count as labels all the same."""
         demonstrations = [*self.initial] if self.initial else self.collected[0] if self.collected else []
+        if self.config.num_held_out and any(episode.branch is not None for episode in demonstrations):
+            raise ConfigError(
+                "This gate holds demonstrations back, but labels made from them would be trained on.",
+                got=f"{sum(episode.branch is not None for episode in demonstrations)} branches in `initial`",
+                hint="give the demonstrations without their views or corrective labels, or use another gate",
+            )
         count = self.config.num_held_out
         if count and count >= len(demonstrations) > 0:
             raise ConfigError(
@@ -252,7 +260,8 @@ class _Run:
             round=number,
         )
         self.folder_of(number).mkdir(parents=True, exist_ok=True)
-        save(self.folder_of(number) / "burden.json", Burden.of(episodes) + Burden.of(stage.trials))
+        trials = replace(Burden.of(stage.trials), successes=0)  # nobody watched: no success of the team
+        save(self.folder_of(number) / "burden.json", Burden.of(episodes) + trials)
         return episodes
 
     def _validate(self, number: int) -> Evaluation:
@@ -264,7 +273,7 @@ class _Run:
     def _record(self, number: int, validation: Evaluation) -> RoundRecord:
         here, beta = self.folder_of(number), self._share(number)
         online = None
-        asked = sum(episode.num_labels for episode in self.collected[-1])
+        asked = Burden.of(self.collected[-1]).labels
         if beta < 1.0 and (number > 1 or self.initial) and asked:
             online = self.learner.loss(self.folder_of(number - 1), self.collected[-1])
         losses = [*(record.online_loss for record in self.records), online]
@@ -280,7 +289,7 @@ class _Run:
             round=number,
             beta=beta,
             labels=asked,
-            total_labels=sum(episode.num_labels for episode in everything),
+            total_labels=Burden.of(everything).labels,
             online_loss=online,
             hindsight_loss=hindsight,
             regret=regret,

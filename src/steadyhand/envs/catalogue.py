@@ -101,7 +101,7 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
         raise ConfigError(
             "There is no such env.",
             got=env_id,
-            available=[*built_in, *close, f"and {len(known)} Gymnasium ids"],
+            available=[*dict.fromkeys([*built_in, *close]), f"and {len(known)} Gymnasium ids"],
             hint=f"did you mean {close[0]!r}?" if close else "install the package that registers it",
         )
     return GymnasiumConfig(env_id=env_id, max_episode_steps=limit, kwargs=options)

@@ -206,7 +206,7 @@ def _cell(run: BenchRun, one: Remedy, seed: int) -> dict[str, Any]:
             seed=seed,
         )
     except SteadyhandError as error:
-        return {"refusal": str(error).splitlines()[0]}
+        return {"refusal": str(error)}
 
 
 def _path(folder: Path, name: str, seed: int) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 from steadyhand.analysis.multimodality import ModeSummary, Ways, summarise_modes
 from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
+from steadyhand.analysis.quantities import error_of
 from steadyhand.analysis.report import make_report, write_report
 from steadyhand.analysis.results import (
     Fact,
@@ -38,8 +39,8 @@ from steadyhand.rollout.session import run
 CAR_WORDING = Wording(
     outcome="kept {k} of {n} cars on the road",
     surviving="Still on the road",
-    error="distance from the centre line",
-    error_unit="m",
+    error=error_of("car").name,
+    error_unit=error_of("car").unit,
 )
 FILM_SECONDS = 15.0
 Tick = Callable[[int, int], None]

@@ -21,7 +21,7 @@ from steadyhand.recipes.compare import (
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.runs import CorrectRun, NoiseConfig, OfflineConfig
+from steadyhand.recipes.runs import CorrectRun, OfflineConfig
 from steadyhand.recipes.teach import School, Taught, title_of
 
 MAX_ROWS = 64
@@ -50,11 +50,12 @@ def correct(
     school = School(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
-    if isinstance(run.method, NoiseConfig):
-        school.disturbed(run.method)
+    school.check(run.method)
     start_run(run, folder, resume=True)
     taught = _teach(run, school, on_stage)
     corrected = taught[-1]
+    if caveat := shortfall(corrected, run.method.num_labels):
+        on_stage(caveat)
     shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
@@ -70,15 +71,33 @@ def correct(
         setting=(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
-            Fact(name="Budget", value=f"{run.method.num_labels} expert labels for each method"),
+            Fact(name="Budget", value=f"at most {run.method.num_labels} expert labels for each method"),
             Fact(name="Learner", value=describe(run.policy)),
         ),
         seed=run.seed,
+        caveats=(caveat,) if caveat else (),
         wall_s=time.perf_counter() - began,
         rounds=rounds_of(corrected),
         maps=occupancy(env, [outcome.evaluation for outcome in outcomes], expert="expert"),
     )
     return report, publish(report, outcomes, folder)
+
+
+def shortfall(taught: Taught, budget: int) -> str:
+    """Return why a method used fewer labels than it had, in words; empty if it used them all."""
+    rounds = taught.rounds
+    if taught.labels >= budget or rounds is None:
+        return ""
+    corrected = rounds.rounds[1:]
+    steps = sum(record.burden.env_steps for record in corrected)
+    times = sum(record.burden.interventions for record in corrected)
+    took = "nobody took over" if times == 0 else f"there were {times} interventions"
+    text = (
+        f"{taught.name} asked for {taught.labels} of {budget} labels: {took} in {steps} steps after round 1."
+    )
+    if rounds.best == 1:
+        text += " The policy that it returns is round 1's, a clone of the demonstrations of that round."
+    return text
 
 
 def describe(policy: PolicyConfig) -> str:

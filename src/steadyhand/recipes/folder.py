@@ -21,10 +21,18 @@ def start_run(run: object, folder: Path, *, resume: bool) -> None:
     """
     path = folder / "run.json"
     if path.is_file():
-        if load(path, type(run)) != run:
+        try:
+            held = load(path, type(run))
+        except ConfigError as error:
+            raise ConfigError(
+                f"{folder} holds a run of another kind, or of another version.",
+                expected=f"a {type(run).__name__}, or an empty folder",
+                hint="choose another folder with --out, or delete this one",
+            ) from error
+        if held != run:
             raise ConfigError(
                 f"{folder} holds another run.",
-                got=_differences(to_data(load(path, type(run))), to_data(run)),
+                got=_differences(to_data(held), to_data(run)),
                 hint="choose another folder with --out, or delete this one",
             )
         if not resume:

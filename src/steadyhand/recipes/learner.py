@@ -133,7 +133,8 @@ class PolicyLearner:
                 "Noise can only be added to inputs that are numbers.",
                 got=", ".join(f"{name} ({spec.kind})" for name, spec in self._observation.items()),
                 expected="a continuous observation feature",
-                hint="use another remedy, or an image encoder's own augmentation",
+                hint="let the policy see vectors, where the env has them (on the command line --observation "
+                "state), use another remedy, or an image encoder's own augmentation",
             )
         return self.with_policy(replace(self._policy, input_noise=sigma))
 

@@ -59,10 +59,18 @@ class Budget:
     validation_starts: int = 32
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.labels % self.rounds:
+        if min(self.rounds, self.labels, self.episodes, self.long_episodes) < 1:
+            raise ConfigError(
+                "Rounds, labels and episodes must be positive.",
+                got=f"{self.labels} labels, {self.rounds} rounds, {self.episodes} episodes in each",
+                expected="1 or more of each",
+            )
+        if self.labels % self.rounds:
+            below = self.labels - self.labels % self.rounds
             raise ConfigError(
                 "The labels must be a multiple of the rounds, or the remedies would not get as many.",
                 got=f"{self.labels} labels, {self.rounds} rounds",
+                hint=f"ask for {below} or {below + self.rounds} labels" if below else "ask for fewer rounds",
             )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from steadyhand.core.codec import read_json, write_json
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
@@ -20,7 +21,7 @@ from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import NoisyExecution
 from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
-from steadyhand.correction.views import collect_with_views
+from steadyhand.correction.views import ViewCamera, collect_with_views
 from steadyhand.correction.weighting import EilMarks
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
@@ -100,7 +101,7 @@ class School:
             SteadyhandError: Env, policy class and remedy do not fit together.
         """
         began = time.perf_counter()
-        self._check(method)
+        self.check(method)
         key = key or key_of(method)
         name = name or title_of(method)
         if isinstance(method, RoundsConfig):
@@ -136,12 +137,29 @@ class School:
             clean_fraction=config.clean_fraction,
         )
 
-    def _check(self, method: MethodConfig) -> None:
-        """Refuse what does not fit before anything is collected; the rest shows when collecting begins."""
+    def check(self, method: MethodConfig) -> None:
+        """Refuse what does not fit before anything is collected; the rest shows when collecting begins.
+
+        Raises:
+            SteadyhandError: Env, policy class and remedy do not fit together.
+        """
         match method:
+            case NoiseConfig():
+                self.disturbed(method)
+            case OfflineConfig(remedy=AlvinnViews() | SideCameras() as views):
+                ViewCamera(self.env, self.expert, views)
+            case GatedConfig(weighting=EilMarks()):
+                self.learner.judging()
             case OfflineConfig(remedy=CcilConfig() as ccil):
                 require_meaning(self.learner.policy_spec, ccil)
             case OfflineConfig(remedy=InputNoise(sigma=sigma)):
+                if self.learner.policy_config.input_noise:
+                    raise ConfigError(
+                        "The policy has input noise of its own, so cloning would be NoiseBC already.",
+                        got=f"PolicyConfig.input_noise = {self.learner.policy_config.input_noise}",
+                        expected="0",
+                        hint="set the remedy's sigma (on the command line --set method.remedy.sigma=0.1)",
+                    )
                 self.learner.with_input_noise(sigma)
             case GatedConfig(gate=LossGate()):
                 require_telling(self.learner.policy_config.head)

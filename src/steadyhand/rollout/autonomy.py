@@ -65,19 +65,28 @@ def autonomy(
         penalty: Time that each intervention counts [s].
 
     Raises:
-        SpecError: There are fewer rows than starts.
+        SpecError: There are fewer rows than starts, or the env's time limit would end a drive, after which a
+            row would begin anew on the centre line without having been rescued.
         CapabilityError: The env cannot rescue.
     """
     if len(starts) > env.num_rows or not starts:
         raise SpecError(
             "Autonomy needs a row for each start.", got=len(starts), expected=f"1 to {env.num_rows}"
         )
+    num_steps = round(seconds / env.spec.control_dt)
+    if num_steps > env.spec.max_episode_steps:
+        raise SpecError(
+            "The drive is longer than the env's time limit.",
+            got=f"{seconds:g} s are {num_steps} steps",
+            expected=f"at most {env.spec.max_episode_steps} steps",
+            hint="drive for less time, or raise max_episode_steps of the env",
+        )
     rows = np.arange(len(starts))
     streams = RowStreams.from_seed(seed, len(rows))
     interventions = np.zeros(len(rows), dtype=np.int64)
     env.reset(list(starts), rows)
     controller.begin(rows)
-    for _ in range(round(seconds / env.spec.control_dt)):
+    for _ in range(num_steps):
         privileged = env.privileged(rows) if controller.sees_privileged else {}
         decision = controller.act(env.observe(rows), privileged, rows, streams)
         result = env.step(decision.action, rows)

@@ -141,7 +141,11 @@ class Checkpoints:
 
     def _moments(self) -> dict[str, Tensor]:
         state = self._optimizer.state_dict()["state"]
-        return {f"{index}.{name}": value for index, entry in state.items() for name, value in entry.items()}
+        return {
+            f"{index}.{name}": value.contiguous()  # filters may lie channels last, and files know no layouts
+            for index, entry in state.items()
+            for name, value in entry.items()
+        }
 
     def _load_moments(self, tensors: dict[str, Tensor], folder: Path) -> None:
         whole = self._optimizer.state_dict()

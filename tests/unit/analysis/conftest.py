@@ -13,6 +13,7 @@ from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
 from steadyhand.analysis.report import make_report
 from steadyhand.analysis.results import Fact, PolicyResult, Report, Rounds, Wording, summarise
+from steadyhand.correction.burden import Burden
 from steadyhand.correction.rounds import RoundRecord
 
 CONTROL_DT, STEPS, STARTS, HALF_ROAD = 0.05, 1200, 64, 0.3
@@ -75,6 +76,7 @@ def record(number: int, success: float, online: float | None, regret: float | No
         validation_success=success,
         validation_return=1000 * success,
         starts_failed=0,
+        burden=Burden(labels=200, human_steps=200 if number == 1 else 0, env_steps=200, episodes=4),
     )
 
 

@@ -116,6 +116,8 @@ def test_every_number_shown_is_in_the_json(report, tmp_path):
     stored = numbers_in(json.loads((tmp_path / "report.json").read_text()))
     derived = [one.num_successes for one in report.results]
     derived += [one.num_successes / one.num_starts for one in report.results]
+    burdens = [one.burden for one in report.rounds.records]
+    derived += [one.human_steps / one.env_steps for one in burdens]
     assert len(shown) > 60
     assert set(shown) <= set(stored) | set(map(float, derived))
 

@@ -4,8 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
+
+from steadyhand.envs.car.config import Sense
+from steadyhand.envs.catalogue import BUILT_IN
 
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
@@ -30,6 +34,9 @@ FLAGS = {
         "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
     },
     "correct noise": CORRECT | {"--labels", "--episodes", "--sigma", "--clean-fraction"},
+    "correct ccil": CORRECT | {"--labels", "--rounds", "--episodes"},
+    "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
+    "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
     "data info": {"--help"},
     "data check": {"--help", "--depth"},
     "data compact": {"--help"},
@@ -54,6 +61,7 @@ def test_the_overview_names_every_verb(cli):
     for verb in {name.split()[0] for name in FLAGS}:
         assert re.search(rf"^  {verb} ", said.out, re.MULTILINE)
     assert cli().out == said.out
+    assert "info | check | compact | modes" in said.out
     assert cli("data").out.count("\n") > 3
     assert "dagger" in cli("correct").out
 
@@ -121,6 +129,12 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["correct", "dagger", "car", "--starts", "0"], "at least one start"),
         (["correct", "noise", "car", "--labels", "2"], "a label for each"),
         (["correct", "noise", "car", "--head", "Categorical"], "Regression or Gaussian"),
+        (["correct", "hg-dagger", "car", "--labels-per-round", "60"], "give --labels, the labels of all"),
+        (["correct", "iwr", "car", "--episodes_per_round=2"], "give --episodes"),
+        (["correct", "dagger", "car", "--labels=60"], "give --labels-per-round"),
+        (["correct", "dagger", "car", "--episodes", "2"], "give --episodes-per-round"),
+        (["correct", "noise", "car", "--rounds", "2"], "leave --rounds out; `steadyhand correct noise"),
+        (["correct", "crsail", "car", "--miss-rate", "0.1"], "leave --miss-rate out"),
         (["data", "look"], "available: info, check, compact"),
         (["data", "info", "nowhere"], "no such folder"),
         (["data", "check", "nowhere"], "no such folder"),
@@ -134,3 +148,21 @@ def test_wrong_input_leaves_with_2_says_what_to_do_and_writes_nothing(cli, tmp_p
     assert expected in said.err
     assert not said.out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_env_is_answered_with_every_env_once(cli):
+    said = cli("record", "cra", "--out", "x")
+    line = next(line for line in said.err.splitlines() if "available:" in line)
+    names = line.split("available:")[1].strip().split(", ")
+    assert names.count("car") == 1
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "words", [("record",), ("eval",), ("correct", "dagger"), ("correct", "ccil"), ("bench", "remedies")]
+)
+def test_the_help_names_every_env_and_every_sense_of_the_car(cli, words):
+    said = " ".join(re.sub("[│\n]", " ", cli(*words, "--help").out).split())
+    envs = re.findall(r"`([a-z]+)`, ", said[: said.index("Gymnasium id")])
+    assert envs == [entry.env_id for entry in BUILT_IN]
+    assert f"any of {', '.join(get_args(Sense))}. " in said

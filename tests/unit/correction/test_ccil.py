@@ -402,6 +402,15 @@ class TestWhatIsUsed:
         assert [place.step + 1 for place in places if place.parent == 2] == [1, 4, 7, 10]
         assert {place.parent for place in places} == {0, 2, 3}
 
+    def test_actions_are_disturbed_only_where_the_experts_own_was_executed(self) -> None:
+        demos = episodes()
+        meant = demos[1].action.copy()
+        meant[::3] += 0.5
+        demos[1] = replace(demos[1], expert_action=meant)
+        places = [branch_of(label) for label in all_labels(CcilConfig(label="disturbed"), demos)]
+        assert [place.step for place in places if place.parent == 1] == [t for t in range(12) if t % 3]
+        assert [place.step for place in places if place.parent == 0] == list(range(12))
+
     def test_without_a_final_state_the_last_step_cannot_be_disturbed(self) -> None:
         demos = [replace(demo, final_observation=None) for demo in episodes()]
         labels = all_labels(CcilConfig(label="disturbed"), demos)

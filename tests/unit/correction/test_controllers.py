@@ -9,6 +9,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.correction.collect import collect
+from steadyhand.correction.gate import Gate, Gated
 from steadyhand.correction.mixture import Exponential, FirstRoundOnly, Linear, Mixture
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution, OrnsteinUhlenbeck
 
@@ -168,3 +169,60 @@ def test_the_expert_labels_what_it_drives_between_queries():
     decision = mixture.act(SEEN, {}, ROWS, streams)
     assert np.array_equal(decision.label_valid, decision.actor == Actor.EXPERT)
     assert 0.3 < decision.label_valid.mean() < 0.5
+
+
+class OneByOne(Controller):
+    """An expert written for single rows: it cannot be called for none."""
+
+    def act(self, observation, privileged, rows, generator):
+        action = np.stack([-0.5 * state for state in observation[STATE]])
+        return Decision.by(Actor.EXPERT, action, label=action)
+
+
+class Never(Gate):
+    def takes_over(self, moment):
+        return np.zeros(len(moment.rows), dtype=bool)
+
+
+@pytest.mark.parametrize(
+    "controller",
+    [Mixture(Still(), OneByOne(), beta=0.0, query_every=2), Gated(Still(), OneByOne(), Never())],
+    ids=["mixture", "gated"],
+)
+def test_an_expert_is_never_called_for_no_rows(controller):
+    rows, streams = np.arange(3), RowStreams.from_seed(0, 3)
+    controller.begin(rows)
+    valid = [
+        controller.act({STATE: np.ones((3, 1), np.float32)}, {}, rows, streams).label_valid for _ in "1234"
+    ]
+    assert [part.all() for part in valid] == (
+        [True, False] * 2 if isinstance(controller, Mixture) else [False] * 4
+    )
+
+
+class Planner(Still):
+    def __init__(self):
+        self.replanned: list[list[int]] = []
+
+    def begin(self, rows):
+        self.replanned.clear()
+
+    def replan(self, rows):
+        self.replanned.append(rows.tolist())
+
+
+def test_the_policy_of_a_mixture_plans_afresh_where_the_expert_drove_the_step_before():
+    planner, rows, streams = Planner(), np.arange(6), RowStreams.from_seed(5, 6)
+    mixture = Mixture(planner, Halving(), beta=0.5)
+    mixture.begin(rows)
+    want: list[list[int]] = []
+    for step in range(8):
+        decision = mixture.act({STATE: np.zeros((6, 1), np.float32)}, {}, rows, streams.take(rows))
+        if step < 7 and (decision.actor == Actor.EXPERT).any():
+            want.append(np.flatnonzero(decision.actor == Actor.EXPERT).tolist())
+        streams.take(rows).advance()
+    assert planner.replanned == want
+    assert len(want) > 3
+    again = Mixture(Planner(), Halving(), beta=0.5)
+    again.restore(mixture.state())
+    assert np.array_equal(again.state()["held"], mixture.state()["held"])

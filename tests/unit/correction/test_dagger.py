@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from steadyhand.core.specs import STATE
 from steadyhand.correction.dagger import DaggerConfig, dagger
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import Exponential
-from steadyhand.data.episode import Episode, demonstration
+from steadyhand.data.episode import Branch, Episode, demonstration
 
 
 class Gain(Controller):
@@ -201,3 +202,15 @@ def test_rounds_collect_from_train_starts_and_validate_on_validation_starts(tmp_
     dagger(Watched(4), Halving(), Line(), config=CONFIG, folder=tmp_path, seed=0)
     assert set(seen) == {"train", "validation"}
     assert seen.count("validation") == 4 * 6
+
+
+def test_labels_made_from_demonstrations_count_for_nothing(tmp_path):
+    seen = np.linspace(-1, 1, 6, dtype=np.float32)[:, None]
+    demo = demonstration({STATE: seen}, -0.5 * seen, control_dt=0.1)
+    made = demonstration({STATE: seen[:1] + 0.1}, -0.5 * seen[:1], control_dt=0.1)
+    made = replace(made, branch=Branch(parent=0, step=2))
+    config = DaggerConfig(rounds=2, labels_per_round=4, episodes_per_round=2, validation_starts=2)
+    initial = [demo, made, made]
+    result = dagger(PointEnv(2), Halving(), Line(), config=config, folder=tmp_path, seed=0, initial=initial)
+    assert [record.labels for record in result.rounds] == [4, 4]
+    assert result.queries == 6 + 4 + 4

@@ -455,3 +455,16 @@ def test_what_cannot_be_is_refused():
         from_data({**stored, "head": {"type": "Linear", **to_data(Linear())}}, Judging)
     with pytest.raises(SpecError, match="continuous"):
         Energy().build(ContextSpec(num_tokens=1, width=1), ChunkSpec(horizon=1, action_dim=1, num_classes=3))
+
+
+def test_stored_actions_of_an_energy_span_the_data_and_not_its_beginning(tmp_path):
+    """128 of 1000 chunks that run from -1 to 1: their ends are among them, or nearly so."""
+    line = np.linspace(-1, 1, 1000, dtype=np.float32)[:, None]
+    shown = demonstration({STATE: np.repeat(line, 2, axis=1)}, line, control_dt=DT)
+    policy = PolicyConfig(encoder=StateMLP(hidden=(8,)), head=Energy(hidden=(8,), num_stored=128))
+    learner = PolicyLearner(CONTINUOUS, policy=policy, training=TrainConfig(num_steps=1, batch_size=16))
+    learner.fit([shown], folder=tmp_path, seed=0, warm_start=None)
+    stored = learner.policy(tmp_path).head.stored[:, 0].sort().values
+    assert stored[0] < -0.95
+    assert stored[-1] > 0.95
+    assert stored.diff().max() < 3 * 2 / 128

@@ -48,5 +48,7 @@ def test_what_cannot_be_rescued_or_seated_is_refused():
     env = Car(CarConfig(), num_rows=1)
     with pytest.raises(SpecError, match="a row for each start"):
         autonomy(env, PurePursuit(), env.starts("test", 2), seconds=1.0)
+    with pytest.raises(SpecError, match="time limit"):  # its end would be a rescue that nobody counts
+        autonomy(env, PurePursuit(), env.starts("test", 1), seconds=1e4)
     with pytest.raises(CapabilityError, match="rescue"):
         make("forks", num_rows=1).rescue(np.array([0]))

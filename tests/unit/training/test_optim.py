@@ -14,6 +14,7 @@ from torch import nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.noise import scoped
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -220,9 +221,24 @@ def test_impossible_schedules_and_groups_raise(wrong: dict[str, Any]) -> None:
         TrainConfig(**wrong)
 
 
-def test_a_resumed_run_with_groups_equals_the_whole_one(tmp_path: Path) -> None:
+PICTURE = FeatureSpec(shape=(16, 20, 3), dtype="uint8", kind="image")
+FILTERS = ResNet18(channels=2, stem="small", num_keypoints=4, width=8)
+"""Its filters lie channels last in memory, and so do their moments."""
+
+
+@pytest.mark.parametrize(
+    ("observed", "made_of"),
+    [
+        ({STATE: FeatureSpec(shape=(3,))}, PolicyConfig()),
+        ({"observation.image": PICTURE}, PolicyConfig(encoder=FILTERS)),
+    ],
+    ids=["vectors", "pictures"],
+)
+def test_a_resumed_run_with_groups_equals_the_whole_one(
+    tmp_path: Path, observed: dict[str, FeatureSpec], made_of: PolicyConfig
+) -> None:
     """The moments are kept by place in the groups, so the groups must come back in the same order."""
-    frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, FeatureSpec(shape=(2,)))
+    frames = toy_frames(observed, FeatureSpec(shape=(2,)))
     config = TrainConfig(
         num_steps=12,
         batch_size=8,
@@ -239,7 +255,7 @@ def test_a_resumed_run_with_groups_equals_the_whole_one(tmp_path: Path) -> None:
                 raise InterruptedError
             return {}
 
-        policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(frames))
+        policy = Policy.build(made_of, PolicySpec.of_frames(frames))
         policy.fit_statistics(frames)
         source = WindowSource(frames, policy.window)
         fit(policy, source, config=config, folder=folder, evaluate=evaluate, resume=resume)

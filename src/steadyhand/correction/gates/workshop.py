@@ -167,7 +167,9 @@ class Workshop:
     def classifier(self, tau: float, training: TrainConfig) -> Policy:
         """Fit a classifier of discrepancy > tau to held-out demonstrations and what later rounds labelled.
 
-        In the demonstrations that it was trained on the policy differs from nobody, so those are left out.
+        In the demonstrations that it was trained on the policy differs from nobody, so those are left out. It
+        has meanwhile been trained on the collected steps, too, as in Zhang and Cho's algorithm 1: most of
+        them count as safe now.
         """
         collected = [episode for episode in self._stage.training if episode.provenance.source == "correction"]
         episodes = [*self.held_out, *collected]

@@ -172,8 +172,6 @@ class EnergyHead(Head):
             return
         chunks, valid = gather_chunks(data)
         count = len(self.stored)
-        chosen = torch.arange(count, device=chunks.device) * len(chunks) // max(count, len(chunks))
-        if len(chunks) < count:
-            chosen = torch.arange(count, device=chunks.device) % len(chunks)
+        chosen = torch.arange(count, device=chunks.device) * len(chunks) // count
         self.stored.copy_(copy_pad(chunks[chosen], ~valid[chosen]).flatten(1))
         self.is_prepared.fill_(True)  # noqa: FBT003

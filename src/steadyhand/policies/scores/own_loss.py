@@ -42,7 +42,8 @@ def require_telling(head: HeadConfig) -> None:
             f"{type(head).__name__}'s loss of its own answer says nothing: {reason}.",
             got=head,
             expected="a head whose loss of its own answer differs from state to state",
-            hint='use Diffusion, Flow, Mixture, Bins or Gaussian(std="state"), or another score',
+            hint='use Mixture, Bins, Gaussian(std="state"), Diffusion or Flow (on the command line '
+            '"--head Mixture"), or another score',
         )
 
 

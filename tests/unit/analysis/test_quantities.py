@@ -1,0 +1,44 @@
+"""The error curve names its quantity, and its unit where one is known."""
+
+import dataclasses
+import re
+
+import pytest
+
+from steadyhand.analysis import sections
+from steadyhand.analysis.quantities import DEVIATION, error_of
+from steadyhand.analysis.report import make_report
+from steadyhand.analysis.results import Wording
+from steadyhand.envs.catalogue import BUILT_IN
+
+
+def title(report, **changes):
+    return re.search(r"<strong>(.*?)</strong>", sections.error(dataclasses.replace(report, **changes)))[1]
+
+
+def about(report, env, **options):
+    return make_report(title="t", command="c", env=env, setting=(), seed=0, results=report.results, **options)
+
+
+@pytest.mark.parametrize("env_id", [entry.env_id for entry in BUILT_IN])
+def test_every_built_in_env_says_what_its_error_is(env_id):
+    assert error_of(env_id) != DEVIATION
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ("forks", "Distance in y from the nearer middle path [m]"),
+        ("pendulum", "Angle from upright [rad]"),
+        ("linear", "Distance from rest (norm of the state)"),
+        ("CartPole-v1", "Deviation from how the expert would do the task"),
+    ],
+)
+def test_the_error_curve_names_what_it_shows(report, env, expected):
+    assert title(about(report, env)) == expected
+    assert f"{expected} along the episode" in sections.error(about(report, env))
+
+
+def test_the_wording_of_the_caller_goes_first(report):
+    wording = Wording(error="distance from the kerb", error_unit="cm")
+    assert title(about(report, "forks", wording=wording)) == "Distance from the kerb [cm]"

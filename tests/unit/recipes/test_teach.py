@@ -1,0 +1,103 @@
+"""What does not fit is refused before anything is trained, and a method that asked for little says so."""
+
+from pathlib import Path
+
+import pytest
+
+from steadyhand.core.errors import SteadyhandError
+from steadyhand.correction.burden import Burden
+from steadyhand.correction.ccil import CcilConfig
+from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.rounds import RoundRecord, RoundsResult
+from steadyhand.correction.view_config import SideCameras
+from steadyhand.correction.weighting import EilMarks
+from steadyhand.envs.car import CarConfig
+from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.policies.encoders.image import FlatImage
+from steadyhand.policies.heads.linear import Linear
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.correct import correct, shortfall
+from steadyhand.recipes.experts import ForksExpert, PurePursuitExpert
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.runs import CorrectRun, InputNoise, OfflineConfig
+from steadyhand.recipes.teach import Taught
+from steadyhand.training.config import TrainConfig
+
+FORKS = {"env": ForksConfig(), "expert": ForksExpert()}
+STATES = {"env": CarConfig(observation=("state",)), "expert": PurePursuitExpert()}
+PICTURES = {"env": CarConfig(), "expert": PurePursuitExpert(), "policy": PolicyConfig(encoder=FlatImage())}
+UNFIT = {
+    "views of an env without cameras": (FORKS, OfflineConfig(remedy=SideCameras())),
+    "corrective labels for pictures": (PICTURES, OfflineConfig(remedy=CcilConfig())),
+    "input noise on pictures": (PICTURES, OfflineConfig(remedy=InputNoise())),
+    "input noise twice": (
+        {**STATES, "policy": PolicyConfig(input_noise=0.1)},
+        OfflineConfig(remedy=InputNoise()),
+    ),
+    "EIL of a closed form": (
+        {**STATES, "policy": PolicyConfig(head=Linear())},
+        GatedConfig(weighting=EilMarks()),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_does_not_fit_is_refused_before_anything_is_trained_or_written(
+    name: str, tmp_path: Path
+) -> None:
+    parts, method = UNFIT[name]
+    said: list[str] = []
+    with pytest.raises(SteadyhandError):
+        correct(CorrectRun(method=method, **parts), tmp_path / "run", on_stage=said.append)
+    assert not said
+    assert not (tmp_path / "run").exists()
+
+
+def taught(labels: int, *, best: int, interventions: int) -> Taught:
+    def record(number: int, burden: Burden) -> RoundRecord:
+        return RoundRecord(
+            round=number,
+            beta=0.0,
+            labels=0,
+            total_labels=labels,
+            online_loss=None,
+            hindsight_loss=None,
+            regret=None,
+            train_loss=0.0,
+            validation_success=0.0,
+            validation_return=0.0,
+            starts_failed=0,
+            burden=burden,
+        )
+
+    rounds = RoundsResult(
+        rounds=(
+            record(1, Burden(labels=30, env_steps=30)),
+            record(2, Burden(env_steps=300, interventions=interventions)),
+        ),
+        best=best,
+        folders=(Path("1"), Path("2")),
+        queries=labels,
+        validation_starts=2,
+    )
+    env = CarConfig(observation=("state",)).build(1)
+    learner = PolicyLearner(env.spec, policy=PolicyConfig(), training=TrainConfig())
+    return Taught(
+        name="HG-DAgger",
+        folder=Path("1"),
+        labels=labels,
+        updates=1,
+        wall_s=0.0,
+        learner=learner,
+        rounds=rounds,
+    )
+
+
+def test_a_method_that_asked_for_less_than_it_had_says_why() -> None:
+    assert shortfall(taught(60, best=2, interventions=1), 60) == ""
+    nobody = shortfall(taught(30, best=1, interventions=0), 60)
+    assert "30 of 60 labels: nobody took over in 300 steps" in nobody
+    assert "a clone of the demonstrations" in nobody
+    some = shortfall(taught(40, best=2, interventions=3), 60)
+    assert "there were 3 interventions" in some
+    assert "clone" not in some
