@@ -50,7 +50,7 @@ class Policy(Trainable[Batch]):
             state_dims=config.state_dims,
         )
         self.normaliser = nn.ModuleDict()
-        self._affines: dict[str, Affine] = {}
+        self._affines: dict[str, Affine] = {}  # the same by feature name: looked up several times a step
         for name, feature in spec.observation.items():
             self._add_normaliser(name, feature, default="z_score")
         self._add_normaliser("action", spec.action, default="min_max")

@@ -40,7 +40,7 @@ class PredictedDiscrepancy(Score):
     """P(|pi(s) - pi*(s)|^2 > tau), learnt: SafeDAgger's pi_safe (Zhang and Cho, 2016).
 
     Needs no expert when the policy drives, but labelled steps that the policy was not trained on before: on
-    its own training data it differs from nobody. `Workshop.classifier` has few of them.
+    its own training data it differs from nobody.
 
     Args:
         classifier: A policy made by `classifier_of`, trained on SAFE and UNSAFE.
