@@ -4,7 +4,7 @@
         weights.safetensors     the module as the optimiser sees it
         optimizer.safetensors   both moments and the step of every parameter
         average.safetensors     the moving average, where there is one
-        state.json              step, config, a fingerprint of the data
+        state.json              step, config, a fingerprint of the data, the digest of every file and its own
 
 There is no random state to keep: the order of the data and the noise of a step are functions of (seed, step).
 """
@@ -20,13 +20,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from steadyhand.core.codec import read_json, to_data, write_json
+from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
 from steadyhand.core.errors import ArtifactError, ConfigError
 from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of
 from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.optim import Ema
 
-VERSION = 1
+VERSION = 2
 _KEPT = 2
 _NAME = re.compile(r"step-(\d+)")
 _FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "log_every"}
@@ -78,8 +79,9 @@ class Checkpoints:
             "step": step,
             "config": to_data(self._config),
             "data": self._fingerprint,
+            "files": file_digests(temporary, sorted(path.name for path in temporary.iterdir())),
         }
-        write_json(temporary / "state.json", state)
+        write_json(temporary / "state.json", sealed(state))
         for path in temporary.iterdir():
             _flush(path)
         replace_folder(temporary, folder)
@@ -92,7 +94,7 @@ class Checkpoints:
 
         Raises:
             ConfigError: It was written with other settings or on other data.
-            ArtifactError: A file is missing, corrupt or does not fit.
+            ArtifactError: A file is missing, holds other bytes than were written, or does not fit.
         """
         states = _states(self._folder)
         if not states:
@@ -120,6 +122,8 @@ class Checkpoints:
     def _check(self, state: dict[str, Any], folder: Path) -> None:
         if state.get("version") != VERSION:
             raise ArtifactError(f"{folder} has another version.", got=state.get("version"), expected=VERSION)
+        state = unsealed(state, path=folder / "state.json")
+        check_files(folder, state["files"])
         now, then = to_data(self._config), state["config"]
         initial = to_data(type(self._config)())  # what a setting was before it could be chosen
         for name in (field.name for field in fields(self._config)):

@@ -270,6 +270,19 @@ def test_a_corrupt_state_is_refused(tmp_path: Path, name: str) -> None:
         fit(Scalar(), numbers(), config=config, folder=tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])
+def test_one_flipped_bit_of_a_state_is_found(tmp_path: Path, name: str) -> None:
+    config = TrainConfig(num_steps=4, batch_size=2)
+    fit(Scalar(), numbers(), config=config, folder=tmp_path)
+    path = tmp_path / "state" / "step-00000004" / name
+    data = bytearray(path.read_bytes())
+    place = data.index(b'"step": 4') + 8 if name == "state.json" else len(data) - 2  # a digit; a number
+    data[place] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match=f"{name} is damaged"):
+        fit(Scalar(), numbers(), config=config, folder=tmp_path, resume=True)
+
+
 def test_validation_neither_drops_out_nor_moves_pictures() -> None:
     class Ear(Trainable[Tensor]):
         """Hears whether its noise augments."""
