@@ -9,15 +9,17 @@ import tyro
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import listed, parse
 
-Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
+Data = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoArguments:
     """Describe a data set: episodes, steps, features, cameras, tasks, who recorded it."""
 
-    data: Folder
-    """Folder of the data set: LeRobot v3.0 or v2.1, or a recording of ours."""
+    data: Data
+    """Folder of the data set (LeRobot v3.0 or v2.1, or a recording of ours), or a .npz file."""
+    control_dt: float = 0.05
+    """Time between steps [s]; only for a .npz file, which does not know it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,10 @@ class CheckArguments:
     Leaves with status 1 if there are errors; warnings alone leave with 0.
     """
 
-    data: Folder
-    """Folder of the data set."""
+    data: Data
+    """Folder of the data set, or a .npz file."""
+    control_dt: float = 0.05
+    """Time between steps [s]; only for a .npz file, which does not know it."""
     depth: Literal["quick", "full"] = "full"
     """quick opens every file once; full also decodes every picture."""
 
@@ -40,7 +44,7 @@ class CompactArguments:
     Nothing needs it to be read here: training and evaluation read journals as they are.
     """
 
-    data: Folder
+    data: Data
     """Folder of the recording."""
 
 
@@ -53,8 +57,10 @@ class ModesArguments:
     dozens of episodes; reads vectors, not pictures.
     """
 
-    data: Folder
-    """Folder of the data set."""
+    data: Data
+    """Folder of the data set, or a .npz file."""
+    control_dt: float = 0.05
+    """Time between steps [s]; only for a .npz file, which does not know it."""
     features: Annotated[tuple[str, ...], listed("FEATURE", default="every vector")] = ()
     """What makes a state."""
     horizon: int = 8
@@ -102,17 +108,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _info(chosen: InfoArguments) -> int:
-    from steadyhand.data.dataset import open_dataset
+    from steadyhand.data.dataset import open_any
     from steadyhand.data.info import summarise
 
-    _require_folder(chosen.data)
-    found = summarise(open_dataset(chosen.data))
+    found = summarise(open_any(chosen.data, control_dt=chosen.control_dt), path=chosen.data)
     least, median, most = found.length
     spread = f"{least} steps" if least == most else f"{least} to {most} steps, median {median:g}"
     made_by = ", ".join(text for text in (found.robot_type, found.env_id) if text) or "unknown"
     terminal.heading(found.root)
     facts = [
-        ("format", f"LeRobot {found.version}, {found.size_bytes / 1e6:.1f} MB"),
+        ("format", f"{found.version}, {found.size_bytes / 1e6:.1f} MB"),
         ("recorded on", made_by),
         ("episodes", f"{found.num_episodes}, of {spread}"),
         ("steps", f"{found.num_frames} at {1 / found.control_dt:g} Hz: {_duration(found.duration_s)}"),
@@ -172,10 +177,9 @@ def _compact(chosen: CompactArguments) -> int:
 
 def _modes(chosen: ModesArguments) -> int:
     from steadyhand.analysis.data_modes import data_modes, vectors
-    from steadyhand.data.dataset import open_dataset
+    from steadyhand.data.dataset import open_any
 
-    _require_folder(chosen.data)
-    dataset = open_dataset(chosen.data)
+    dataset = open_any(chosen.data, control_dt=chosen.control_dt)
     names = chosen.features or vectors(dataset.observation)
     found = data_modes(
         dataset.frames(names),

@@ -133,8 +133,9 @@ def _run(chosen: Arguments) -> "TrainRun":
 
 
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
+    from steadyhand.data.dataset import open_any
     from steadyhand.recipes.choices import Wish, learner_of
-    from steadyhand.recipes.train import chosen_features, open_any
+    from steadyhand.recipes.train import chosen_features
     from steadyhand.training.config import TrainConfig
 
     dataset = open_any(data, control_dt=chosen.control_dt)

@@ -10,6 +10,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec
 from steadyhand.data.episode import Episode, Provenance
 from steadyhand.data.formats import lerobot_v3, lerobot_v21
+from steadyhand.data.formats.arrays import ArrayDataset, open_npz
 from steadyhand.data.formats.files import read_json_file
 from steadyhand.data.formats.layout import INFO, Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION
@@ -46,6 +47,31 @@ def open_dataset(root: Path | str, *, cache_dir: Path | None = None) -> "Dataset
     if (root / JOURNAL_PATH).exists():
         pending = JournalReader(root / JOURNAL_PATH, spec, live=is_locked(root / LOCK_PATH))
     return Dataset(locate(root), spec=spec, pending=pending, cache_dir=cache_dir)
+
+
+def open_any(
+    path: Path | str, *, control_dt: float, cache_dir: Path | None = None
+) -> "Dataset | ArrayDataset":
+    """Open whatever can be trained on: the folder of a data set, or an npz file of flat arrays.
+
+    Args:
+        path: The folder, or the file.
+        control_dt: Time between steps [s] of an npz file, which does not know it; folders do.
+        cache_dir: Where decoded images of a folder are kept; inside the data set if None.
+
+    Raises:
+        DataError: It is neither, or it is malformed.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        return open_npz(path, control_dt=control_dt)
+    if path.is_file():
+        raise DataError(
+            "A data set is a folder or an npz file.",
+            got=f"{path}, a file",
+            hint="name the folder that holds meta/ and data/, or save flat arrays with numpy.savez",
+        )
+    return open_dataset(path, cache_dir=cache_dir)
 
 
 def locate(root: Path) -> Layout:

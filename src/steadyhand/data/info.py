@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.dataset import Dataset
+from steadyhand.data.formats.arrays import ArrayDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +17,7 @@ class CameraInfo:
 
     Attributes:
         name: Feature name.
-        stored_as: "video" or "image".
+        stored_as: "video", "image", or "array".
         available: Number of episodes whose file is there.
     """
 
@@ -29,8 +31,8 @@ class Summary:
     """What `steadyhand data info` shows.
 
     Attributes:
-        root: Folder.
-        version: Format version, such as "v3.0".
+        root: Folder or file.
+        version: Format and version, such as "LeRobot v3.0", or "npz".
         robot_type: Robot, or None.
         env_id: Env, or "".
         control_dt: Time between steps [s].
@@ -69,12 +71,51 @@ class Summary:
     size_bytes: int
 
 
-def summarise(dataset: Dataset) -> Summary:
-    """Return the summary of a data set; reads metadata only."""
+def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> Summary:
+    """Return the summary of a data set; of one on disk only metadata are read.
+
+    Args:
+        dataset: What `open_any` returned.
+        path: Where arrays came from; a data set on disk knows it.
+    """
     lengths = dataset.lengths
+    on_disk = isinstance(dataset, Dataset)
+    if on_disk:
+        origins, branches, tasks = dataset.provenances, dataset.branch, dataset.task_of_episode
+    else:
+        episodes = dataset.all_episodes
+        origins, branches = [episode.provenance for episode in episodes], np.full((len(episodes), 2), -1)
+        tasks = [episode.task for episode in episodes]
+    return Summary(
+        root=str(dataset.root if on_disk else path or "arrays"),
+        version=f"LeRobot {dataset.layout.version}" if on_disk else "npz",
+        robot_type=dataset.layout.robot_type if on_disk else None,
+        env_id=dataset.env_id if on_disk else "",
+        control_dt=dataset.control_dt,
+        num_episodes=dataset.num_episodes,
+        num_frames=dataset.num_frames,
+        num_pending=dataset.num_pending if on_disk else 0,
+        num_branches=int((branches[:, 0] >= 0).sum()),
+        duration_s=dataset.num_frames * dataset.control_dt,
+        length=(int(lengths.min()), float(np.median(lengths)), int(lengths.max()))
+        if len(lengths)
+        else (0, 0, 0),
+        observation=dataset.observation,
+        action=dataset.action,
+        cameras=_cameras(dataset),
+        tasks=dict(Counter(tasks)),
+        sources=dict(Counter(origin.source for origin in origins)),
+        outcomes=dict(Counter(origin.outcome for origin in origins)),
+        size_bytes=_size(dataset.root if on_disk else path),
+    )
+
+
+def _cameras(dataset: Dataset | ArrayDataset) -> tuple[CameraInfo, ...]:
+    if not isinstance(dataset, Dataset):
+        names = [name for name, spec in dataset.observation.items() if spec.kind == "image"]
+        return tuple(CameraInfo(name=n, stored_as="array", available=dataset.num_episodes) for n in names)
     layout = dataset.layout
-    origins = dataset.provenances
-    cameras = tuple(
+    return tuple(
         CameraInfo(
             name=name,
             stored_as=layout.features[name].dtype,
@@ -82,29 +123,13 @@ def summarise(dataset: Dataset) -> Summary:
         )
         for name in layout.cameras
     )
-    return Summary(
-        root=str(dataset.root),
-        version=layout.version,
-        robot_type=layout.robot_type,
-        env_id=dataset.env_id,
-        control_dt=dataset.control_dt,
-        num_episodes=dataset.num_episodes,
-        num_frames=dataset.num_frames,
-        num_pending=dataset.num_pending,
-        num_branches=int((dataset.branch[:, 0] >= 0).sum()),
-        duration_s=dataset.num_frames * dataset.control_dt,
-        length=(int(lengths.min()), float(np.median(lengths)), int(lengths.max()))
-        if len(lengths)
-        else (0, 0, 0),
-        observation=dataset.observation,
-        action=dataset.action,
-        cameras=cameras,
-        tasks=dict(Counter(dataset.task_of_episode)),
-        sources=dict(Counter(origin.source for origin in origins)),
-        outcomes=dict(Counter(origin.outcome for origin in origins)),
-        size_bytes=sum(
-            path.stat().st_size
-            for path in dataset.root.rglob("*")
-            if path.is_file() and ".cache" not in path.relative_to(dataset.root).parts
-        ),
-    )
+
+
+def _size(path: Path | None) -> int:
+    """Return the bytes on disk, caches excluded."""
+    if path is None:
+        return 0
+    if path.is_file():
+        return path.stat().st_size
+    files = (file for file in path.rglob("*") if ".cache" not in file.relative_to(path).parts)
+    return sum(file.stat().st_size for file in files if file.is_file())

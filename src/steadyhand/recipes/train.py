@@ -11,8 +11,8 @@ from steadyhand.core.codec import to_data, write_json
 from steadyhand.core.errors import DataError
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.dataset import Dataset, open_dataset
-from steadyhand.data.formats.arrays import ArrayDataset, open_npz
+from steadyhand.data.dataset import Dataset, open_any
+from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import save_policy
@@ -56,11 +56,6 @@ class TrainOutcome:
             "num_held_out_episodes": self.num_validation,
             "held_out_errors": [to_data(error) for error in self.errors],
         }
-
-
-def open_any(path: Path, *, control_dt: float) -> Dataset | ArrayDataset:
-    """Open a data set folder, or a .npz file of flat arrays, which does not know its `control_dt` [s]."""
-    return open_npz(path, control_dt=control_dt) if path.suffix == ".npz" else open_dataset(path)
 
 
 def chosen_features(
