@@ -18,6 +18,9 @@ Overrides = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(
 EnvName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
 """An env, as the argument that needs no flag."""
 
+SEEN = "all that encoder or recipe can read; of the car: retina"
+"""What a policy sees where nothing is named."""
+
 
 def listed(metavar: str, *, default: str) -> Any:
     """Return how the help shows a flag that takes several values, and what no value means."""

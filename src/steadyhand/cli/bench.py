@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import EnvName, Overrides, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import SEEN, EnvName, Overrides, listed, optional, parse, with_overrides
 from steadyhand.cli.correct import REMEDIES
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class Arguments:
     """DAgger asks at every so many steps: fewer labels from longer drives."""
     expert: str = "auto"
     """Who labels; auto takes the one that comes along with the env."""
-    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, scan, lidar, retina, ranges, camera."""
+    observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
+    """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""
     """A published method instead of encoder and head; see docs/recipes.md."""
     encoder: str = "auto"
-    """How observations are read."""
+    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
     head: str = "auto"
-    """The policy class."""
+    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
     steps: int = 1500
     """Gradient steps of each fit."""
     batch_size: int = 64
@@ -72,6 +72,11 @@ def main(arguments: list[str]) -> int:
     chosen = parse(Arguments, arguments[1:], verb="bench remedies")
     run = with_overrides(_run(chosen), chosen.set)
     from steadyhand.recipes.bench import bench
+    from steadyhand.recipes.learner import PolicyLearner
+
+    built = run.env.build(1)
+    learner = PolicyLearner(built.spec, policy=run.policy, training=run.training)
+    built.close()
 
     def on_cell(one: "Remedy", seed: int, result: "Mapping[str, Any]") -> None:
         if "refusal" in result:
@@ -81,6 +86,7 @@ def main(arguments: list[str]) -> int:
         terminal.say(f"  {one.name:<16} seed {seed}: {outcome}")
 
     terminal.heading(f"{len(run.remedies)} remedies, {run.seeds} seeds, {run.budget.labels} labels each")
+    terminal.say(f"The policy {learner.in_brief}")
     show(bench(run, chosen.out, on_cell=on_cell))
     terminal.say(f"\ncells: {(chosen.out / 'cells').resolve()}")
     return 0
@@ -113,7 +119,7 @@ def show(rows: "list[Row]") -> None:
 def _run(chosen: Arguments) -> "BenchRun":
     from steadyhand.core.errors import ConfigError
     from steadyhand.recipes.bench import BenchRun
-    from steadyhand.recipes.choices import Wish, env_from_text, learner_of
+    from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import Budget
     from steadyhand.training.config import TrainConfig
@@ -121,12 +127,12 @@ def _run(chosen: Arguments) -> "BenchRun":
     unknown = [name for name in chosen.only if name not in REMEDIES]
     if unknown:
         raise ConfigError("There is no such remedy.", got=unknown[0], available=REMEDIES)
-    env = env_from_text(chosen.env, observation=chosen.observation)
+    env, shown = env_that_shows(chosen.env, chosen.observation)
     one = env.build(1)
     spec = one.spec
     one.close()
     policy, training = learner_of(
-        Wish(recipe=chosen.recipe, encoder=chosen.encoder, head=chosen.head),
+        Wish(observation=shown, recipe=chosen.recipe, encoder=chosen.encoder, head=chosen.head),
         observation=spec.observation,
         action=spec.action,
         default=TrainConfig(num_steps=chosen.steps, batch_size=chosen.batch_size, learning_rate=1e-3),

@@ -293,18 +293,19 @@ def _method(name: str, chosen: Chosen) -> "MethodConfig":
 
 
 def _run(name: str, chosen: Chosen) -> "CorrectRun":
-    from steadyhand.recipes.choices import Wish, env_from_text, learner_of
+    from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import remedy
     from steadyhand.recipes.runs import CorrectRun
     from steadyhand.training.config import TrainConfig
 
-    env = env_from_text(chosen.env, observation=chosen.observation)
+    env, shown = env_that_shows(chosen.env, chosen.observation)
     one = env.build(1)
     spec = one.spec
     one.close()
     method = _method(name, chosen)
     wish = Wish(
+        observation=shown,
         recipe=chosen.recipe,
         size=chosen.size,
         encoder=chosen.encoder,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from steadyhand.cli.arguments import EnvName, Overrides, listed, optional
+from steadyhand.cli.arguments import SEEN, EnvName, Overrides, listed, optional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class Shared:
     expert: str = "auto"
     """Who labels: `pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a file of weights, or the
     folder of a policy; auto takes the one that comes along with the env."""
-    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, scan, lidar, retina, ranges, camera."""
+    observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
+    """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""
     """A published method, such as flow_unet or act, instead of encoder and head; see docs/recipes.md."""
     size: Literal["small", "paper"] = "small"

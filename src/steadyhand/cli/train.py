@@ -29,7 +29,7 @@ class Arguments:
     out: Path = Path("runs/train")
     """Folder of the run; the policy is written to its `policy` folder."""
     observation: Annotated[
-        tuple[str, ...], listed("FEATURE", default="all vectors, or all pictures if there are none")
+        tuple[str, ...], listed("FEATURE", default="all that encoder or recipe can read")
     ] = ()
     """Features to see, such as observation.state, or state for short."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.train import train
 
     run = with_overrides(_run(chosen), chosen.set)
-    outcome = train(run, chosen.out, resume=chosen.resume, progress=is_terminal())
+    outcome = train(run, chosen.out, resume=chosen.resume, progress=is_terminal(), say=terminal.say)
     fit = outcome.fit
     held_out = "" if fit.validation_loss is None else f", held-out loss {fit.validation_loss:.4g}"
     terminal.say(
@@ -135,14 +135,13 @@ def _run(chosen: Arguments) -> "TrainRun":
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
     from steadyhand.data.dataset import open_any
     from steadyhand.recipes.choices import Wish, learner_of
-    from steadyhand.recipes.train import chosen_features
     from steadyhand.training.config import TrainConfig
 
     dataset = open_any(data, control_dt=chosen.control_dt)
     wish = Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
     return learner_of(
         wish,
-        observation=chosen_features(dataset, chosen.observation),
+        observation=dataset.observation,
         action=dataset.action,
         default=TrainConfig(),
     )

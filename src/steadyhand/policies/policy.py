@@ -19,7 +19,7 @@ from steadyhand.policies.noise import Noise, NoNoise, scoped
 from steadyhand.policies.normaliser import Affine, mode_of
 from steadyhand.policies.padding import copy_pad
 from steadyhand.policies.representation import ActionRepresentation
-from steadyhand.policies.spec import PolicyConfig, PolicySpec, read_features
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.policies.trainable import BatchFit, LossRows, Trainable
 
 _STATISTICS_ROWS = 1 << 22
@@ -75,7 +75,8 @@ class Policy(Trainable[Batch]):
             ConfigError: Features, encoder and head do not fit together.
             SpecError: Actions and head, or actions and state, do not fit together.
         """
-        spec = spec.select(read_features(config, spec.observation))
+        config = resolved(config, spec.observation)
+        spec = spec.select(config.observation)
         mode = mode_of("action", spec.action, overrides=config.normalisation, default="min_max")
         chunk = ChunkSpec(
             horizon=config.horizon,
@@ -86,6 +87,7 @@ class Policy(Trainable[Batch]):
         )
         if len(spec.action.shape) != 1:
             raise SpecError("An action must be a vector.", got=spec.action.shape, expected="(A,)")
+        assert config.encoder is not None, "`resolved` fills it in"
         with scoped(seed):
             encoder = config.encoder.build(spec.observation, n_obs_steps=config.n_obs_steps)
             head = config.head.build(encoder.spec, chunk)

@@ -1,14 +1,13 @@
 """What a policy is made of (config) and what it is made for (spec)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
-from steadyhand.policies.encoders.config import EncoderConfig
-from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.encoders.config import EncoderConfig, default_encoder
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.normaliser import Mode
@@ -25,9 +24,10 @@ class PolicyConfig:
         executed          a    a              n_action_steps = 2
 
     Attributes:
-        encoder: Turns the observation window into tokens.
+        encoder: Turns the observation window into tokens. None takes one that reads every feature there is:
+            SmallConv if one of them is an image, StateMLP otherwise.
         head: Turns tokens into a chunk of actions.
-        observation: Features to read; empty means all that the encoder can read.
+        observation: Features to read; empty means all that the encoder can read, vectors and cameras.
         n_obs_steps: Observed steps, the current one included.
         horizon: Predicted steps.
         n_action_steps: Executed steps of each chunk.
@@ -44,7 +44,7 @@ class PolicyConfig:
             training, in normalised units (NoiseBC; docs/methods/noise-bc.md).
     """
 
-    encoder: EncoderConfig = field(default_factory=StateMLP)
+    encoder: EncoderConfig | None = None
     head: HeadConfig = field(default_factory=Regression)
     observation: tuple[str, ...] = ()
     n_obs_steps: int = 1
@@ -138,19 +138,51 @@ class PolicySpec:
 
 
 def read_features(config: PolicyConfig, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
-    """Return the features that the policy reads.
+    """Return the features that the policy reads: those it names, or all that its encoder can read.
 
     Raises:
-        ConfigError: One is named that the encoder cannot read, or nothing is left.
+        ConfigError: One is named that is not there or that the encoder cannot read, or nothing is left.
     """
+    missing = [name for name in config.observation if name not in observation]
+    if missing:
+        raise ConfigError(
+            "The policy is to read a feature that is not there.",
+            got=", ".join(missing),
+            available=observation,
+        )
+    if config.encoder is None:
+        return config.observation or tuple(observation)
     readable = config.encoder.readable(observation)
-    unreadable = [name for name in config.observation if name in observation and name not in readable]
+    unreadable = [name for name in config.observation if name not in readable]
     if unreadable or not (config.observation or readable):
         raise ConfigError(
             f"The {type(config.encoder).__name__} encoder cannot read this observation.",
-            got=", ".join(unreadable or observation),
+            got=", ".join(described(name, observation[name]) for name in unreadable or observation),
             available=readable,
             hint="use StateMLP, Recurrent or CausalTransformer for vectors, FlatImage for one image, "
             "SmallConv, PilotNet or ResNet18 for images and vectors",
         )
     return config.observation or readable
+
+
+def resolved(config: PolicyConfig, observation: Mapping[str, FeatureSpec]) -> PolicyConfig:
+    """Return the configuration with its encoder and its features filled in for what there is to see.
+
+    Raises:
+        ConfigError: See `read_features`.
+    """
+    names = read_features(config, observation)
+    encoder = config.encoder or default_encoder({name: observation[name] for name in names})
+    return replace(config, encoder=encoder, observation=names)
+
+
+def described(name: str, spec: FeatureSpec) -> str:
+    """Return a feature with its shape, such as "observation.images.front (image 96 x 96 x 3)"."""
+    size = " x ".join(map(str, spec.shape))
+    match spec.kind:
+        case "image":
+            return f"{name} (image {size})"
+        case "discrete":
+            return f"{name} ({spec.num_classes} classes)"
+        case _:
+            return f"{name} ({size})"

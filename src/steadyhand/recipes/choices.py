@@ -11,7 +11,7 @@ from steadyhand.envs.car.spec import car_spec
 from steadyhand.envs.catalogue import EnvConfig, env_config
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
-from steadyhand.policies.spec import PolicyConfig
+from steadyhand.policies.spec import PolicyConfig, described, resolved
 from steadyhand.recipes.methods import Size, recipe
 from steadyhand.training.config import TrainConfig
 
@@ -49,6 +49,20 @@ def env_from_text(text: str, *, observation: Sequence[str] = ()) -> EnvConfig:
     return CarConfig(observation=tuple(dict.fromkeys(sense_of[name] for name in observation)))
 
 
+def env_that_shows(text: str, observation: Sequence[str]) -> tuple[EnvConfig, tuple[str, ...]]:
+    """Read an env, and the features that policies are to see of it.
+
+    The car shows the senses that are named, and policies see what they can read of them. Every other env
+    shows all that it has, and policies see of it what is named.
+
+    Raises:
+        ConfigError: There is no such env or sense.
+    """
+    if text == "car":
+        return env_from_text(text, observation=observation), ()
+    return env_from_text(text), tuple(observation)
+
+
 def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:
     """Return the feature that `name` stands for: "state" for "observation.state", "front" for a camera.
 
@@ -61,10 +75,14 @@ def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:
     raise ConfigError("There is no such feature.", got=name, available=features)
 
 
-def default_features(spec: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
-    """Return all vectors, or all images if there are none: beside a state, pictures must be asked for."""
-    vectors = tuple(name for name, feature in spec.items() if feature.kind != "image")
-    return vectors or tuple(spec)
+def chosen_features(features: Mapping[str, FeatureSpec], names: Sequence[str]) -> dict[str, FeatureSpec]:
+    """Return the named features, or all of them if none is named.
+
+    Raises:
+        ConfigError: A feature is not there.
+    """
+    chosen = dict.fromkeys(full_name(name, features) for name in names)
+    return {name: features[name] for name in chosen or features}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +90,10 @@ class Wish:
     """What the command line says of a learner: a recipe, or parts by name; None where it says nothing.
 
     Attributes:
+        observation: Features to see; empty takes all that the encoder or the recipe can read.
         recipe: Name of a recipe; empty puts a policy together from the parts below.
         size: Of the recipe.
-        encoder: "auto" takes SmallConv where there are pictures, StateMLP otherwise.
+        encoder: "auto" takes one for every feature: SmallConv where there are pictures, StateMLP otherwise.
         head: "auto" takes Categorical for discrete actions, Regression otherwise.
         n_obs_steps: Observed steps.
         horizon: Predicted steps.
@@ -84,6 +103,7 @@ class Wish:
         learning_rate: After the warm-up.
     """
 
+    observation: tuple[str, ...] = ()
     recipe: str = ""
     size: Size = "small"
     encoder: str = "auto"
@@ -103,24 +123,34 @@ def learner_of(
 
     Args:
         wish: What was said.
-        observation: Features that the policy may read.
+        observation: Features that there are.
         action: The action.
         default: Training of a policy that is put together from parts.
 
     Raises:
-        ConfigError: There is no such recipe or part, or a recipe is named beside parts.
+        ConfigError: There is no such recipe, part or feature, a recipe is named beside parts, or a feature
+            is named that the recipe or the encoder cannot read.
         SpecError: The recipe does not fit observation or action.
     """
+    named = chosen_features(observation, wish.observation) if wish.observation else {}
     if wish.recipe:
         _refuse_parts(wish)
-        method = recipe(wish.recipe, observation=observation, action=action, size=wish.size)
+        method = recipe(wish.recipe, observation=named or observation, action=action, size=wish.size)
+        unread = [described(name, named[name]) for name in named if name not in method.policy.observation]
+        if unread:
+            raise ConfigError(
+                f"The recipe {wish.recipe} cannot read what it is to see.",
+                got=", ".join(unread),
+                available=method.policy.observation,
+                hint="name features that it can read with --observation, or take another recipe",
+            )
         policy, training = method.policy, method.training
     elif wish.size != "small":
         raise ConfigError(
             "Only a recipe has sizes.", got=f"--size {wish.size}", hint="name one, such as --recipe flow_unet"
         )
     else:
-        policy, training = _assembled(wish, observation, action), default
+        policy, training = _assembled(wish, tuple(named), observation, action), default
     chosen = {
         "num_steps": wish.steps,
         "batch_size": wish.batch_size,
@@ -131,19 +161,21 @@ def learner_of(
     return policy, replace(training, warmup_steps=min(training.warmup_steps, limit))
 
 
-def _assembled(wish: Wish, observation: Mapping[str, FeatureSpec], action: FeatureSpec) -> PolicyConfig:
-    has_image = any(feature.kind == "image" for feature in observation.values())
+def _assembled(
+    wish: Wish, named: tuple[str, ...], observation: Mapping[str, FeatureSpec], action: FeatureSpec
+) -> PolicyConfig:
+    """Return the policy of these parts, which reads the named features, or all that its encoder can read."""
     is_discrete = action.kind == "discrete"
-    encoder = ("SmallConv" if has_image else "StateMLP") if wish.encoder == "auto" else wish.encoder
     head = ("Categorical" if is_discrete else "Regression") if wish.head == "auto" else wish.head
-    return PolicyConfig(
-        encoder=_named(ENCODERS, encoder),
+    config = PolicyConfig(
+        encoder=None if wish.encoder == "auto" else _named(ENCODERS, wish.encoder),
         head=_named(HEADS, head),
-        observation=tuple(observation),
+        observation=named,
         n_obs_steps=wish.n_obs_steps,
         horizon=wish.horizon,
         n_action_steps=wish.n_action_steps,
     )
+    return resolved(config, observation)
 
 
 def _refuse_parts(wish: Wish) -> None:

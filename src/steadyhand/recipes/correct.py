@@ -52,6 +52,7 @@ def correct(
     )
     school.check(run.method)
     start_run(run, folder, resume=True)
+    on_stage(f"The policy {learner.in_brief}")
     taught = _teach(run, school, on_stage)
     corrected = taught[-1]
     if caveat := shortfall(corrected, run.method.num_labels):
@@ -72,7 +73,7 @@ def correct(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
             Fact(name="Budget", value=f"at most {run.method.num_labels} expert labels for each method"),
-            Fact(name="Learner", value=describe(run.policy)),
+            Fact(name="Learner", value=describe(learner.policy_config)),
         ),
         seed=run.seed,
         caveats=(caveat,) if caveat else (),

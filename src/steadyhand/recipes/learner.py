@@ -25,7 +25,9 @@ from steadyhand.policies.heads.energy import Energy
 from steadyhand.policies.heads.judging import JudgedHead, Judging
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy, PolicyConfig, PolicySpec
+from steadyhand.policies.policy import Policy
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
+from steadyhand.recipes.in_brief import in_brief
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.loop import FitResult, TrainConfig, fit
 
@@ -78,22 +80,27 @@ class PolicyLearner:
     """Fits policies of one configuration to growing sets of episodes; see `correction.contract.Learner`.
 
     Args:
-        spec: What the env offers; the policy sees the features that its configuration names.
+        spec: What the env offers; the policy sees the features that its configuration names, or all that
+            its encoder can read.
         policy: Configuration of the policy.
         training: Configuration of the training loop; its seed is replaced by the one that `fit` is given.
         progress: Show a progress bar while training.
+
+    Attributes:
+        in_brief: What its policies see, leave out and are made of, in one line.
     """
 
     def __init__(
         self, spec: EnvSpec, *, policy: PolicyConfig, training: TrainConfig, progress: bool = False
     ) -> None:
-        names = policy.observation or tuple(spec.observation)
-        self._observation = {name: spec.observation[name] for name in names}
+        policy = resolved(policy, spec.observation)
+        self._observation = {name: spec.observation[name] for name in policy.observation}
         self._env_spec = spec
         self._policy_spec = PolicySpec(
             observation=self._observation, action=spec.action, control_dt=spec.control_dt
         )
         built = Policy.build(policy, self._policy_spec)  # what does not fit fails before any label is asked
+        self.in_brief = in_brief(built, spec.observation)
         self._closed_form = built.head.closed_form
         self._reads_numbers = any(f.kind == "continuous" for f in built.spec.observation.values())
         self._policy = policy

@@ -119,8 +119,10 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
     began = time.perf_counter()
     env = run.env.build(run.num_starts)
     expert = build_expert(PurePursuitExpert(), env)
-    PolicyLearner(env.spec, policy=run.policy, training=run.training)  # a mismatch must not leave a folder
+    # A mismatch must not leave a folder.
+    brief = PolicyLearner(env.spec, policy=run.policy, training=run.training).in_brief
     start_run(run, folder, resume=True)
+    watch.stage(f"The policy {brief}")
     taught = teach(run, env, expert, folder, watch=watch)
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)

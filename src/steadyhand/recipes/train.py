@@ -1,6 +1,6 @@
 """Train a policy on a data set: the run behind `steadyhand train`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,17 +10,16 @@ from steadyhand.analysis.offline import OfflineError, offline_errors
 from steadyhand.core.codec import to_data, write_json
 from steadyhand.core.errors import DataError
 from steadyhand.core.seeding import derive
-from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.dataset import Dataset, open_any
-from steadyhand.data.formats.arrays import ArrayDataset
+from steadyhand.data.dataset import open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicySpec
-from steadyhand.recipes.choices import default_features, full_name
+from steadyhand.policies.spec import PolicySpec, resolved
+from steadyhand.recipes.choices import full_name
 from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.in_brief import in_brief
 from steadyhand.recipes.runs import TrainRun
 from steadyhand.training.loop import FitResult, fit
 
@@ -58,20 +57,14 @@ class TrainOutcome:
         }
 
 
-def chosen_features(
-    dataset: Dataset | ArrayDataset, observation: Sequence[str] = ()
-) -> dict[str, FeatureSpec]:
-    """Return the named observation features, or what `default_features` says if none are named.
-
-    Raises:
-        ConfigError: A feature is not there.
-    """
-    chosen = tuple(full_name(name, dataset.observation) for name in observation)
-    names = chosen or default_features(dataset.observation)
-    return {name: dataset.observation[name] for name in names}
-
-
-def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool = False) -> TrainOutcome:
+def train(
+    run: TrainRun,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> TrainOutcome:
     """Train, and leave run.json, result.json, checkpoints and the policy in `folder`.
 
     Args:
@@ -79,6 +72,7 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
         folder: The run folder.
         resume: Continue an interrupted run of the same settings.
         progress: Show a progress bar.
+        say: Takes lines before training begins, such as what the policy sees.
 
     Raises:
         ConfigError: `folder` holds a run already and `resume` is False, or holds another run; or policy and
@@ -86,9 +80,11 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
         DataError: The data set is malformed, or too small to hold an episode out.
     """
     dataset = open_any(run.data, control_dt=run.control_dt)
-    frames = dataset.frames(tuple(chosen_features(dataset, run.policy.observation)))
+    named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
+    config = resolved(replace(run.policy, observation=named), dataset.observation)
+    frames = dataset.frames(config.observation)
     train_episodes, held_out = _split(frames, run)
-    policy = Policy.build(run.policy, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
+    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
     steps = frames.steps_of(train_episodes)
     source = WindowSource(frames, policy.window, steps=steps, features=policy.features)
     policy.fit_statistics(frames, source.steps)
@@ -97,6 +93,7 @@ def train(run: TrainRun, folder: Path, *, resume: bool = False, progress: bool =
     if len(held_out_steps) and (frames.weight[held_out_steps] > 0).any():
         validation = WindowSource(frames, policy.window, steps=held_out_steps, features=policy.features)
     start_run(run, folder, resume=resume)
+    say(in_brief(policy, dataset.observation))
     result = fit(
         policy,
         source,

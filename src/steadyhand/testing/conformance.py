@@ -21,7 +21,7 @@ from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, read_features
 from steadyhand.testing.exemptions import NO_GRADIENT
 from steadyhand.testing.toy import (
     CONTINUOUS_ACTION,
@@ -104,7 +104,7 @@ def check_memorises(config: PolicyConfig, *, num_steps: int) -> None:
 
 def _frames(config: PolicyConfig) -> Frames:
     observation: dict[str, FeatureSpec] = {**VECTOR_OBSERVATION, **IMAGE_OBSERVATION}
-    readable = config.encoder.readable(observation)
+    readable = read_features(config, observation)
     action = DISCRETE_ACTION if isinstance(config.head, Categorical | Tabular) else CONTINUOUS_ACTION
     return toy_frames({name: observation[name] for name in readable}, action)
 

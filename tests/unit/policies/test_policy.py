@@ -73,9 +73,18 @@ def with_echo(config: PolicyConfig) -> Policy:
     return policy
 
 
+def test_an_encoder_is_chosen_that_reads_everything_there_is() -> None:
+    spec = PolicySpec.of_frames(FRAMES)
+    assert Policy.build(PolicyConfig(), spec).config.encoder == SmallConv()
+    vectors = PolicyConfig(observation=(STATE, "observation.gear"))
+    assert Policy.build(vectors, spec).config.encoder == StateMLP()
+    assert Policy.build(PolicyConfig(observation=(CAMERA,)), spec).config.encoder == SmallConv()
+
+
 def test_it_reads_what_its_encoder_can_read_unless_told() -> None:
     spec = PolicySpec.of_frames(FRAMES)
-    assert Policy.build(PolicyConfig(), spec).features == (STATE, "observation.gear")
+    assert Policy.build(PolicyConfig(), spec).features == tuple(OBSERVATION)
+    assert Policy.build(PolicyConfig(encoder=StateMLP()), spec).features == (STATE, "observation.gear")
     assert Policy.build(PolicyConfig(observation=(STATE,)), spec).features == (STATE,)
     assert Policy.build(PolicyConfig(encoder=FlatImage()), spec).features == (CAMERA,)
     assert Policy.build(PolicyConfig(encoder=SmallConv()), spec).features == tuple(OBSERVATION)
@@ -85,7 +94,7 @@ def test_it_reads_what_its_encoder_can_read_unless_told() -> None:
     ("config", "error", "message"),
     [
         (PolicyConfig(observation=("observation.stat",)), ConfigError, "did you mean 'observation.state'"),
-        (PolicyConfig(observation=(CAMERA,)), ConfigError, "cannot read"),
+        (PolicyConfig(encoder=StateMLP(), observation=(CAMERA,)), ConfigError, "cannot read"),
         (PolicyConfig(encoder=FlatImage(), observation=(STATE,)), ConfigError, "cannot read"),
         (PolicyConfig(encoder=SmallConv(), observation=(STATE,)), ConfigError, "needs an image"),
         (PolicyConfig(normalisation={"observation.speed": "min_max"}), SpecError, "does not read"),

@@ -18,7 +18,14 @@ from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.choices import Wish, default_features, env_from_text, full_name, learner_of
+from steadyhand.recipes.choices import (
+    Wish,
+    chosen_features,
+    env_from_text,
+    env_that_shows,
+    full_name,
+    learner_of,
+)
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.methods import recipe
 from steadyhand.recipes.policies import needed_features, open_policy
@@ -52,9 +59,9 @@ def test_features_have_short_names():
         full_name("rear", BOTH)
 
 
-def test_pictures_must_be_asked_for_beside_vectors():
-    assert default_features(BOTH) == (STATE,)
-    assert default_features({"observation.images.front": CAMERA}) == ("observation.images.front",)
+def test_named_features_are_taken_once_and_all_of_them_where_none_is_named():
+    assert chosen_features(BOTH, ()) == BOTH
+    assert list(chosen_features(BOTH, ("front", "observation.images.front"))) == ["observation.images.front"]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,32 @@ def test_auto_picks_what_fits(observation, action, encoder, head):
     assert training == TrainConfig()
     assert (config.encoder, config.head) == (encoder, head)
     assert config.observation == tuple(observation)
+
+
+def test_an_encoder_by_name_sees_what_it_can_read():
+    def seen(**wish: object) -> tuple[str, ...]:
+        config, _ = learner_of(Wish(**wish), observation=BOTH, action=VECTOR, default=TrainConfig())
+        return config.observation
+
+    assert seen(encoder="StateMLP") == seen(recipe="bet") == (STATE,)
+    assert seen(encoder="FlatImage") == seen(observation=("front",)) == ("observation.images.front",)
+    assert seen() == seen(recipe="act") == tuple(BOTH)
+    assert seen(observation=("state",)) == (STATE,)
+
+
+@pytest.mark.parametrize("wish", [Wish(encoder="StateMLP"), Wish(recipe="bet")])
+def test_a_named_feature_that_cannot_be_read_is_refused_with_those_that_can(wish):
+    wish = replace(wish, observation=("front", "state"))
+    with pytest.raises(ConfigError, match=r"cannot read") as caught:
+        learner_of(wish, observation=BOTH, action=VECTOR, default=TrainConfig())
+    assert "observation.images.front (image 8 x 8 x 1)" in str(caught.value)
+    assert "available: observation.state" in str(caught.value)
+
+
+def test_only_the_car_shows_the_senses_that_are_named():
+    env, shown = env_that_shows("car", ("lidar",))
+    assert (env.observation, shown) == (("lidar",), ())
+    assert env_that_shows("forks", ("state",)) == (ForksConfig(), ("state",))
 
 
 def test_a_recipe_brings_its_own_training_and_flags_override_it():
