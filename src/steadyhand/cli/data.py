@@ -46,6 +46,8 @@ class CompactArguments:
 
     data: Data
     """Folder of the recording."""
+    set_damage_aside: bool = False
+    """Compact a damaged journal too: what can be read moves, and the journal as it was is kept beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,8 @@ def _info(chosen: InfoArguments) -> int:
     ]
     if found.num_pending:
         facts.append(("in the journal", f"{found.num_pending} episodes that are not compacted yet"))
+    if found.num_damaged:
+        facts.append(("damaged", f"{found.num_damaged} records of the journal; see steadyhand data check"))
     if found.num_branches:
         facts.append(("branches", f"{found.num_branches} synthetic one-step episodes"))
     terminal.table(["", ""], facts, left=2)
@@ -170,7 +174,7 @@ def _compact(chosen: CompactArguments) -> int:
 
     _require_folder(chosen.data)
     with EpisodeStore.open(chosen.data) as store:
-        moved = store.compact()
+        moved = store.compact(set_damage_aside=chosen.set_damage_aside)
     terminal.say(f"{chosen.data}: {terminal.counted(moved, 'episode')} moved into LeRobot's files")
     return 0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from steadyhand.core.errors import ArtifactError
+from steadyhand.core.errors import ArtifactError, SteadyhandError
 
 _KEY = "sha256"
 
@@ -59,20 +59,22 @@ def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, _KEY: data_digest(dict(data))}
 
 
-def unsealed(data: Any, *, path: Path) -> dict[str, Any]:
+def unsealed(data: Any, *, path: Path, error: type[SteadyhandError] = ArtifactError) -> dict[str, Any]:
     """Return a sealed JSON object without its digest.
 
-    Raises:
-        ArtifactError: It is not sealed, or holds something else than was written.
+    Args:
+        data: The object, as it was read.
+        path: File it came from, for errors.
+        error: What to raise where it is not sealed, or holds something else than was written.
     """
     if not isinstance(data, dict) or _KEY not in data:
-        raise ArtifactError(
+        raise error(
             f"{path} carries no digest of itself.",
             hint="it was written by another version or cut short; restore it from a copy",
         )
     body = {key: value for key, value in data.items() if key != _KEY}
     if data_digest(body) != data[_KEY]:
-        raise ArtifactError(
+        raise error(
             f"{path} is damaged: it holds something else than was written.",
             hint="restore it from a copy; an edit by hand counts as damage too",
         )

@@ -80,13 +80,24 @@ def _journal_problems(dataset: Dataset) -> Iterator[Problem]:
             what=f"{dataset.num_pending} episodes are only in the journal, where LeRobot does not look",
             hint="steadyhand data compact FOLDER",
         )
+    if dataset.journal_damages:
+        places = dataset.journal_damages
+        yield Problem(
+            code="journal-damaged",
+            severity="error",
+            where="meta/steadyhand/journal.bin",
+            what=f"{len(places)} records are damaged, {sum(place.size for place in places)} bytes from byte "
+            f"{places[0].offset} on; all others are read, and an episode that lost a step is read as two",
+            hint="restore the file from a copy, or keep what can be read: "
+            "steadyhand data compact FOLDER --set-damage-aside",
+        )
     if dataset.dropped_bytes:
         yield Problem(
             code="journal-cut",
             severity="warning",
             where="meta/steadyhand/journal.bin",
-            what=f"the last {dataset.dropped_bytes} bytes are a cut or damaged record and are not read",
-            hint="nothing, if the recording was killed; the step that was being written is lost",
+            what=f"the last {dataset.dropped_bytes} bytes are a record that was not written to its end",
+            hint="nothing: the recording was killed, and the step that was being written is lost",
         )
 
 

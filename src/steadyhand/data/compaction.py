@@ -1,5 +1,7 @@
 """From journal to LeRobotDataset v3.0: new files beside the earlier ones, all at once or not at all."""
 
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import DataError
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.episode import Episode
@@ -16,13 +19,15 @@ from steadyhand.data.formats.lerobot_v3 import TASKS_PATH
 from steadyhand.data.formats.lerobot_v3_writer import (
     EpisodeWriter,
     info_json,
+    open_writer,
     stats_json,
     tasks_table,
 )
 from steadyhand.data.formats.schema import describe
 from steadyhand.data.formats.sidecar import FOLDER, SidecarRow, ending_of, sidecar_table
 from steadyhand.data.formats.video import VideoCodec, has_encoder
-from steadyhand.data.journal import JOURNAL_PATH, MAGIC, JournalReader
+from steadyhand.data.journal import JOURNAL_PATH, JournalReader
+from steadyhand.data.records import MAGIC
 from steadyhand.data.spec import StoreSpec
 from steadyhand.data.staging import Stage, write_json_indented
 from steadyhand.data.stats import array_stats, histogram_stats
@@ -63,17 +68,36 @@ def write_empty_info(root: Path, spec: StoreSpec) -> None:
     write_json_indented(path, info)
 
 
-def compact(root: Path, spec: StoreSpec, dataset: Dataset, journal: JournalReader) -> int:
+def compact(
+    root: Path, spec: StoreSpec, dataset: Dataset, journal: JournalReader, *, set_damage_aside: bool
+) -> int:
     """Move the finished episodes of the journal into new files; the caller holds the writer lock.
 
     Episodes that are still open move to the new journal.
 
     Returns:
         Number of episodes moved.
+
+    Raises:
+        DataError: The journal is damaged, and the damage is not to be set aside.
     """
-    if not len(journal):
+    if journal.damages and not set_damage_aside:
+        raise DataError(
+            f"{journal.path} is damaged: compacting it would leave the damaged bytes behind.",
+            got=f"{sum(d.size for d in journal.damages)} bytes in {len(journal.damages)} places, "
+            f"{len(journal)} whole episodes",
+            hint="restore it from a copy, or set the damage aside: steadyhand data compact FOLDER "
+            "--set-damage-aside moves what can be read and keeps the journal as it is beside it",
+        )
+    if not len(journal) and not journal.damages:
         return 0
     stage = Stage(root)
+    if journal.damages:
+        _keep_aside(stage.path(_free_name(root)), journal.path)
+    if not len(journal):
+        _write_journal(stage.path(JOURNAL_PATH), journal)
+        stage.commit()
+        return 0
     features = features_of(spec)
     writer = EpisodeWriter(
         root,
@@ -91,8 +115,10 @@ def compact(root: Path, spec: StoreSpec, dataset: Dataset, journal: JournalReade
         _write_metadata(root, spec, dataset, writer, stage)
         _write_journal(stage.path(JOURNAL_PATH), journal)
     except BaseException:
-        writer.discard()
-        stage.discard()
+        try:
+            writer.discard()
+        finally:
+            stage.discard()
         raise
     stage.commit()
     return len(journal)
@@ -110,7 +136,7 @@ def _write_episodes(
             return
         table = sidecar_table(block, first=writer.next_episode - len(block), observation=spec.observation)
         if sidecar is None:
-            sidecar = pq.ParquetWriter(stage.path(f"{FOLDER}/episodes-{first:08d}.parquet"), table.schema)
+            sidecar = open_writer(stage.path(f"{FOLDER}/episodes-{first:08d}.parquet"), table.schema)
         sidecar.write_table(table)
         block = []
 
@@ -127,12 +153,10 @@ def _write_episodes(
 def _write_metadata(
     root: Path, spec: StoreSpec, dataset: Dataset, writer: EpisodeWriter, stage: Stage
 ) -> None:
-    pq.write_table(tasks_table(writer.tasks), stage.path(TASKS_PATH))
+    pq.write_table(tasks_table(writer.tasks), stage.path(TASKS_PATH), write_page_checksum=True)
     histograms = _merged_histograms(root, writer.histograms)
-    write_json_indented(
-        stage.path(HISTOGRAMS_PATH),
-        {name: {"frames": n, "counts": counts.tolist()} for name, (counts, n) in histograms.items()},
-    )
+    entries = {name: {"frames": n, "counts": counts.tolist()} for name, (counts, n) in histograms.items()}
+    write_json_indented(stage.path(HISTOGRAMS_PATH), sealed({"cameras": entries}))
     values = {
         name: array_stats(np.concatenate([*_earlier(dataset, name), *parts]))
         for name, parts in writer.values.items()
@@ -161,7 +185,8 @@ def _merged_histograms(
 ) -> dict[str, tuple[np.ndarray, int]]:
     path = root / HISTOGRAMS_PATH
     merged = dict(new)
-    before = read_json_file(path) if path.exists() else {}
+    sealed_before = read_json_file(path) if path.exists() else sealed({"cameras": {}})
+    before = unsealed(sealed_before, path=path, error=DataError)["cameras"]
     try:
         for name, entry in before.items():
             counts, frames = merged[name]
@@ -174,6 +199,21 @@ def _merged_histograms(
 def _write_journal(path: Path, journal: JournalReader) -> None:
     with path.open("wb") as file:
         file.write(MAGIC)
-        for entry in journal.open.values():
+        for entry in (piece for pieces in journal.open.values() for piece in pieces):
             for offset in entry.records:
                 file.write(journal.record(offset))
+
+
+def _free_name(root: Path) -> str:
+    """Return a name beside the journal that is not taken."""
+    taken = {path.name for path in (root / FOLDER).glob("journal-damaged-*.bin")}
+    number = next(n for n in range(len(taken) + 1) if f"journal-damaged-{n}.bin" not in taken)
+    return f"{FOLDER}/journal-damaged-{number}.bin"
+
+
+def _keep_aside(place: Path, journal: Path) -> None:
+    """Give the old journal a second name, without a copy where the file system can."""
+    try:
+        os.link(journal, place)
+    except OSError:
+        shutil.copyfile(journal, place)

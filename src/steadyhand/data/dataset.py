@@ -17,6 +17,7 @@ from steadyhand.data.formats.schema import EXPERT_ACTION
 from steadyhand.data.frames import Frames
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, is_locked
+from steadyhand.data.records import Damage
 from steadyhand.data.spec import StoreSpec, load_spec
 from steadyhand.data.staging import finish
 from steadyhand.data.stored import StoredEpisodes
@@ -43,10 +44,11 @@ def open_dataset(root: Path | str, *, cache_dir: Path | None = None) -> "Dataset
     if spec is None:
         return Dataset(locate(root), cache_dir=cache_dir)
     finish(root)
-    pending = None
+    layout, pending = locate(root), None
     if (root / JOURNAL_PATH).exists():
-        pending = JournalReader(root / JOURNAL_PATH, spec, live=is_locked(root / LOCK_PATH))
-    return Dataset(locate(root), spec=spec, pending=pending, cache_dir=cache_dir)
+        live = is_locked(root / LOCK_PATH)
+        pending = JournalReader(root / JOURNAL_PATH, spec, live=live, first=len(layout.episodes))
+    return Dataset(layout, spec=spec, pending=pending, cache_dir=cache_dir)
 
 
 def open_any(
@@ -183,8 +185,13 @@ class Dataset:
 
     @property
     def dropped_bytes(self) -> int:
-        """Bytes at the end of the journal that are no whole record."""
-        return 0 if self._pending is None else self._pending.dropped
+        """Bytes at the end of the journal that a killed process left of the record it was writing."""
+        return 0 if self._pending is None else self._pending.cut
+
+    @property
+    def journal_damages(self) -> list[Damage]:
+        """Damaged records of the journal: what they held is missing, all the rest is read."""
+        return [] if self._pending is None else self._pending.damages
 
     def __len__(self) -> int:
         return self.num_episodes

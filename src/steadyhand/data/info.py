@@ -39,6 +39,7 @@ class Summary:
         num_episodes: Number of episodes.
         num_frames: Number of steps.
         num_pending: Episodes that are still in the journal.
+        num_damaged: Damaged records of the journal; what they held is missing.
         num_branches: Synthetic one-step episodes.
         duration_s: Recorded time [s].
         length: Least, median and greatest number of steps of an episode.
@@ -59,6 +60,7 @@ class Summary:
     num_episodes: int
     num_frames: int
     num_pending: int
+    num_damaged: int
     num_branches: int
     duration_s: float
     length: tuple[int, float, int]
@@ -95,6 +97,7 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
         num_episodes=dataset.num_episodes,
         num_frames=dataset.num_frames,
         num_pending=dataset.num_pending if on_disk else 0,
+        num_damaged=len(dataset.journal_damages) if on_disk else 0,
         num_branches=int((branches[:, 0] >= 0).sum()),
         duration_s=dataset.num_frames * dataset.control_dt,
         length=(int(lengths.min()), float(np.median(lengths)), int(lengths.max()))

@@ -1,16 +1,12 @@
 """The file that recording appends to: constant cost, and nothing lost when the process is killed.
 
-After eight bytes of magic, records follow one another: three little-endian uint32 (bytes of the body, CRC-32
-of the body, bytes of its JSON header), then the body: header, then raw bytes. A record that is cut or damaged
-ends the journal; what lies behind it is dropped. No pickle.
+Episodes are put together from the records of `steadyhand.data.records`. A damaged record costs itself alone:
+an episode that lost a step is read as two, because what lies on both sides of the gap does not follow.
 """
 
 import json
 import mmap
 import os
-import struct
-import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,80 +17,47 @@ import numpy as np
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import DataError
 from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.records import (
+    MAGIC,
+    PREFIX_SIZE,
+    STEP,
+    Bytes,
+    Damage,
+    frame_at,
+    is_cut,
+    next_record,
+    record_at,
+)
 from steadyhand.data.spec import StoreSpec
 
 JOURNAL_PATH = "meta/steadyhand/journal.bin"
-MAGIC = b"SHJRNL1\n"
-_PREFIX = struct.Struct("<III")
-_SYNC_EVERY = 1.0  # [s]
-
-
-def encode(header: dict[str, Any], payload: bytes = b"") -> bytes:
-    """Return one record."""
-    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
-    body = text + payload
-    return _PREFIX.pack(len(body), zlib.crc32(body), len(text)) + body
-
-
-class JournalWriter:
-    """Appends records.
-
-    Every record is handed to the system at once, so a killed process loses nothing; it is forced to disk
-    within a second and at close, so a power cut loses at most the last second.
-    """
-
-    def __init__(self, path: Path, *, end: int) -> None:
-        self._handle = os.open(path, os.O_RDWR)
-        os.ftruncate(self._handle, end)
-        os.lseek(self._handle, end, os.SEEK_SET)
-        self._timer: threading.Timer | None = None
-        self._mutex = threading.Lock()
-
-    def append(self, record: bytes) -> None:
-        """Write one record."""
-        view = memoryview(record)
-        while view:
-            view = view[os.write(self._handle, view) :]
-        if self._timer is None:
-            self._timer = threading.Timer(_SYNC_EVERY, self.sync)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def sync(self) -> None:
-        """Force everything to disk."""
-        with self._mutex:
-            timer, self._timer = self._timer, None
-            if timer is not None:
-                timer.cancel()
-            if self._handle >= 0:
-                os.fsync(self._handle)
-
-    def close(self) -> None:
-        """Force everything to disk and close."""
-        self.sync()
-        with self._mutex:
-            if self._handle >= 0:
-                os.close(self._handle)
-            self._handle = -1
+_LET_GO = 1 << 26
+"""Bytes after which pages that were scanned are given back to the system."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """Where one episode lies in the journal.
+    """Where one episode, or one piece of an episode that lost a step, lies in the journal.
 
     Attributes:
+        number: Of the episode in its journal.
         header: How it ended; for an open episode how it began.
-        blocks: Offset of each block of packed steps.
+        start: Number of its first step in the episode; 0 but for a piece behind a gap.
+        blocks: Offset of each packed step.
         length: Number of steps.
         final: Offset of the packed final observation, or -1.
         records: Offset of each record, so that an open episode can be moved to a new journal.
+        branch: (parent, step) in the numbers of the data set, or None.
     """
 
+    number: int
     header: dict[str, Any]
-    blocks: list[int] = field(default_factory=list[int])
+    start: int = 0
+    blocks: range | list[int] = field(default_factory=list[int])
     length: int = 0
     final: int = -1
     records: list[int] = field(default_factory=list[int])
+    branch: tuple[int, int] | None = None
 
 
 class JournalReader(Sequence[Episode]):
@@ -106,23 +69,34 @@ class JournalReader(Sequence[Episode]):
         path: The journal.
         spec: What the store holds.
         live: Whether a writer is at work, so that open episodes are not over yet.
+        first: Number of its first episode in the data set: of the episodes before the journal.
+
+    Attributes:
+        entries: Finished episodes, then the interrupted ones in the order in which they began.
+        open: Pieces of each open episode, by its number in the journal.
+        end: Where whole records end; what lies behind is cut or damaged.
+        next_number: Number for the next episode.
+        orphans: Branches that are left out because damage took their parent.
 
     Raises:
         DataError: The file is no journal.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, *, live: bool) -> None:
+    def __init__(self, path: Path, spec: StoreSpec, *, live: bool, first: int) -> None:
         self.path = path
+        self.first = first
         self._spec = spec
         self._step = spec.step_dtype()
         self._final = spec.observation_dtype()
         self._live = live
         self._finished: list[Entry] = []
-        self.open: dict[int, Entry] = {}
+        self._inner: list[Damage] = []
+        self.entries: list[Entry] = []
+        self.open: dict[int, list[Entry]] = {}
         self.end = 0
         self.next_number = 0
-        self.dropped = 0
-        self._data: mmap.mmap | bytes = b""
+        self.orphans = 0
+        self._data: Bytes = b""
         self.refresh()
 
     def refresh(self) -> None:
@@ -132,73 +106,154 @@ class JournalReader(Sequence[Episode]):
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
         if self.end == 0:
             if self._data[: len(MAGIC)] != MAGIC:
-                raise DataError(f"{self.path} is not a journal.", got=bytes(self._data[:8]), expected=MAGIC)
+                raise DataError(
+                    f"{self.path} is not a journal that this version reads.",
+                    got=bytes(self._data[:8]),
+                    expected=MAGIC,
+                    hint="compact the store with the version that wrote it, or restore the file from a copy",
+                )
             self.end = len(MAGIC)
         self.end = self._scan(self.end)
-        self.dropped = len(self._data) - self.end
+        self._arrange()
+
+    @property
+    def cut(self) -> int:
+        """Bytes at the end that a killed process left of the record that it was writing."""
+        rest = len(self._data) - self.end
+        return rest if rest and is_cut(self._data, self.end) else 0
+
+    @property
+    def damages(self) -> list[Damage]:
+        """Damaged records, in order; what a killed process left at the end is not damage."""
+        rest = len(self._data) - self.end
+        return [*self._inner, Damage(self.end, rest)] if rest and not self.cut else list(self._inner)
+
+    @property
+    def writable_end(self) -> int:
+        """Where a writer goes on: behind everything but a cut record."""
+        return self.end if self.cut else len(self._data)
 
     def _scan(self, offset: int) -> int:
-        data, size = self._data, len(self._data)
-        view = memoryview(data)
-        while offset + _PREFIX.size <= size:
-            length, crc, text = _PREFIX.unpack_from(data, offset)
-            start = offset + _PREFIX.size
-            if start + length > size or text > length or zlib.crc32(view[start : start + length]) != crc:
-                break
+        data, size, let_go = self._data, len(self._data), offset + _LET_GO
+        while offset < size:
+            found = record_at(data, offset)
+            if found is None:
+                behind = next_record(data, offset)
+                if behind == size:
+                    break
+                self._inner.append(Damage(offset, behind - offset))
+                offset = behind
+                continue
+            end, text = found
             try:
-                self._take(json.loads(bytes(view[start : start + text])), offset, start + text, length - text)
+                self._take(offset, offset + PREFIX_SIZE, text, end)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"{self.path} holds a record that this version cannot read.",
                     got=error,
                     hint="it was written by another version or is damaged; restore it from a copy",
                 ) from error
-            offset = start + length
-        view.release()
+            offset = end
+            if offset > let_go:
+                let_go = offset + _LET_GO
+                self.let_go()
         return offset
 
-    def _take(self, header: dict[str, Any], record: int, payload: int, size: int) -> None:
-        number = header["episode"]
+    def let_go(self) -> None:
+        """Give pages of the file that were read back to the system."""
+        if isinstance(self._data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self._data.madvise(mmap.MADV_DONTNEED)
+
+    def _take(self, record: int, start: int, text: int, end: int) -> None:
+        if not text:
+            number, step = STEP.unpack_from(self._data, start)
+            self.next_number = max(self.next_number, number + 1)
+            if end - start != STEP.size + self._step.itemsize:
+                raise ValueError(f"a step of {end - start - STEP.size} bytes, not {self._step.itemsize}")
+            entry = self._piece(number, step)
+            assert isinstance(entry.blocks, list)
+            entry.blocks.append(start + STEP.size)
+            entry.records.append(record)
+            entry.length += 1
+            return
+        header = json.loads(self._data[start : start + text])
+        number, payload, size = header["episode"], start + text, end - start - text
         self.next_number = max(self.next_number, number + 1)
         match header["kind"]:
             case "begin":
-                self.open[number] = Entry(header, records=[record])
-            case "step":
-                entry = self.open[number]
-                self._add_block(entry, payload, size)
-                entry.records.append(record)
+                self.open[number] = [Entry(number, header, records=[record])]
             case "end":
-                entry = self.open.pop(number)
-                entry.header, entry.records = header, []
-                entry.final = payload if size else -1
-                self._finished.append(entry)
+                self._end(number, header, payload if size else -1)
             case "episode":
-                final = self._final.itemsize if header["final"] else 0
-                entry = Entry(header)
-                self._add_block(entry, payload, size - final)
-                entry.final = payload + size - final if final else -1
-                self._finished.append(entry)
+                self._finished.append(self._whole(number, header, payload, size))
             case "abort":
-                del self.open[number]
+                if self.open.pop(number, None) is None and not self._inner:
+                    raise ValueError(f"the end of episode {number}, which was never begun")
             case kind:
                 raise ValueError(f"kind {kind!r}")
 
-    def _add_block(self, entry: Entry, payload: int, size: int) -> None:
-        if size % self._step.itemsize or size == 0:
-            raise ValueError(f"{size} bytes of steps of {self._step.itemsize} bytes")
-        steps = size // self._step.itemsize
-        if steps == 1:
-            entry.blocks.append(payload)
-        else:
-            entry.blocks.extend(range(payload, payload + size, self._step.itemsize))
-        entry.length += steps
+    def _piece(self, number: int, step: int) -> Entry:
+        """Return where a step belongs: a new piece if the step before it is missing."""
+        if number not in self.open:
+            self.open[number] = [Entry(number, {})]  # damage took its beginning
+        last = self.open[number][-1]
+        if step != last.start + last.length:
+            if step < last.start + last.length:
+                raise ValueError(f"step {step} of episode {number} comes twice")
+            if last.length:
+                last = Entry(number, last.header)
+                self.open[number].append(last)
+            last.start = step
+        return last
 
-    @property
-    def entries(self) -> list[Entry]:
-        """Finished episodes, then the interrupted ones in the order in which they began."""
-        if self._live:
-            return self._finished
-        return self._finished + [entry for entry in self.open.values() if entry.length]
+    def _end(self, number: int, header: dict[str, Any], final: int) -> None:
+        pieces = self.open.pop(number, None)
+        if pieces is None:
+            if not self._inner:
+                raise ValueError(f"the end of episode {number}, which was never begun")
+            return
+        last = pieces[-1]
+        if header["length"] == last.start + last.length:
+            last.header, last.final = header, final
+        for piece in pieces:
+            piece.records = []
+        self._finished += [piece for piece in pieces if piece.length]
+
+    def _whole(self, number: int, header: dict[str, Any], payload: int, size: int) -> Entry:
+        size -= self._final.itemsize if header["final"] else 0
+        if size % self._step.itemsize or size <= 0:
+            raise ValueError(f"{size} bytes of steps of {self._step.itemsize} bytes")
+        blocks = range(payload, payload + size, self._step.itemsize)
+        entry = Entry(number, header, blocks=blocks, length=len(blocks))
+        entry.final = payload + size if header["final"] else -1
+        return entry
+
+    def _arrange(self) -> None:
+        """Number the episodes, and find the parents of branches where damage has moved them."""
+        entries = list(self._finished)
+        if not self._live:
+            entries += [piece for pieces in self.open.values() for piece in pieces if piece.length]
+        self.entries, self.orphans = [], 0
+        places: dict[int, list[tuple[int, Entry]]] = {}
+        for entry in entries:
+            mark = entry.header.get("branch")
+            if mark is not None:
+                entry.branch = self._parent(mark, places)
+                if entry.branch is None:
+                    self.orphans += 1
+                    continue
+            places.setdefault(entry.number, []).append((self.first + len(self.entries), entry))
+            self.entries.append(entry)
+
+    @staticmethod
+    def _parent(mark: dict[str, int], places: dict[int, list[tuple[int, Entry]]]) -> tuple[int, int] | None:
+        step = mark["step"]
+        if "parent" in mark:
+            return mark["parent"], step
+        for position, piece in places.get(mark["episode"], []):
+            if piece.start <= step < piece.start + piece.length:
+                return position, step - piece.start
+        return None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -208,10 +263,9 @@ class JournalReader(Sequence[Episode]):
     @overload
     def __getitem__(self, index: slice) -> list[Episode]: ...
     def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        entries = self.entries
         if isinstance(index, slice):
-            return [self._load(entry) for entry in entries[index]]
-        return self._load(entries[index])
+            return [self._load(entry) for entry in self.entries[index]]
+        return self._load(self.entries[index])
 
     def __iter__(self) -> Iterator[Episode]:
         for entry in self.entries:
@@ -235,13 +289,13 @@ class JournalReader(Sequence[Episode]):
     @property
     def branches(self) -> list[tuple[int, int]]:
         """(parent, step) of each episode, (-1, -1) where it is no branch."""
-        marks = [entry.header.get("branch") for entry in self.entries]
-        return [(-1, -1) if mark is None else (mark[0], mark[1]) for mark in marks]
+        return [(-1, -1) if entry.branch is None else entry.branch for entry in self.entries]
 
     def record(self, offset: int) -> bytes:
         """Return the bytes of one record."""
-        length = _PREFIX.unpack_from(self._data, offset)[0]
-        return bytes(self._data[offset : offset + _PREFIX.size + length])
+        frame = frame_at(self._data, offset)
+        assert frame is not None
+        return bytes(self._data[offset : offset + PREFIX_SIZE + frame[0]])
 
     def steps(self, entry: Entry) -> np.ndarray:
         """Return the packed steps of an episode, (T,) records."""
@@ -258,18 +312,17 @@ class JournalReader(Sequence[Episode]):
             raw = bytes(self._data[entry.final : entry.final + self._final.itemsize])
             packed = np.frombuffer(raw, dtype=self._final)[0]
             final = {name: np.array(packed[name]) for name in self._spec.observation}
-        return unpack(self._spec, self.steps(entry), entry.header, final)
+        return unpack(self._spec, self.steps(entry), entry, final)
 
 
 def outcome_header(episode: Episode) -> dict[str, Any]:
-    """Return how an episode ended, as JSON data."""
+    """Return how an episode ended, but for its branch, as JSON data."""
     return {
         "terminated": bool(episode.terminated),
         "truncated": bool(episode.truncated),
         "success": None if episode.success is None else bool(episode.success),
         "task": episode.task,
         "provenance": to_data(episode.provenance),
-        "branch": None if episode.branch is None else [episode.branch.parent, episode.branch.step],
     }
 
 
@@ -279,12 +332,10 @@ def _provenance(header: dict[str, Any]) -> Provenance:
     return provenance if "terminated" in header else replace(provenance, outcome="interrupted")
 
 
-def unpack(
-    spec: StoreSpec, steps: np.ndarray, header: dict[str, Any], final: dict[str, np.ndarray] | None
-) -> Episode:
-    """Return the episode of packed steps; without an end in `header` it counts as interrupted."""
+def unpack(spec: StoreSpec, steps: np.ndarray, entry: Entry, final: dict[str, np.ndarray] | None) -> Episode:
+    """Return the episode of packed steps; without an end in its header it counts as interrupted."""
     columns = ("action", "expert_action", "expert_action_valid", "actor", "intervention", "weight", "reward")
-    branch = header.get("branch")
+    header, branch = entry.header, entry.branch
     return Episode(
         observation={name: np.ascontiguousarray(steps["observation"][name]) for name in spec.observation},
         **{name: np.ascontiguousarray(steps[name]) for name in columns},

@@ -57,6 +57,11 @@ class Stage:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def is_committed(root: Path) -> bool:
+    """Whether a change is permanent whose files have not all been moved yet."""
+    return (root / STAGE_PATH / _COMMIT).exists()
+
+
 def apply(root: Path) -> None:
     """Finish a committed change or throw an uncommitted one away; the caller holds the writer lock."""
     folder = root / STAGE_PATH
@@ -79,7 +84,7 @@ def finish(root: Path) -> None:
     Raises:
         DataError: A writer is at it just now.
     """
-    if not (root / STAGE_PATH / _COMMIT).exists():
+    if not is_committed(root):
         return
     if is_locked(root / LOCK_PATH):
         raise DataError(

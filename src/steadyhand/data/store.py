@@ -16,57 +16,13 @@ from steadyhand.data.dataset import Dataset, locate, open_dataset
 from steadyhand.data.episode import Branch, Episode, Provenance
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.frames import Frames
-from steadyhand.data.journal import (
-    JOURNAL_PATH,
-    MAGIC,
-    JournalReader,
-    JournalWriter,
-    encode,
-    outcome_header,
-)
-from steadyhand.data.lock import LOCK_PATH, WriterLock
+from steadyhand.data.journal import JOURNAL_PATH, JournalReader, outcome_header
+from steadyhand.data.recording import Recording
+from steadyhand.data.records import MAGIC, encode, encode_step
 from steadyhand.data.spec import ImageFormat, StoreSpec, load_spec, pack_observation, put, save_spec
 
 Flag = bool | np.bool_ | np.ndarray
 Number = int | float | np.number | np.ndarray
-
-
-class _Recording:
-    """The open end of a journal, and what must be remembered to check what comes next."""
-
-    def __init__(self, root: Path, spec: StoreSpec) -> None:
-        self.lock = WriterLock(root / LOCK_PATH)
-        try:
-            staging.apply(root)
-            layout = locate(root)
-            journal = JournalReader(root / JOURNAL_PATH, spec, live=True)
-            self.writer = JournalWriter(root / JOURNAL_PATH, end=journal.end)
-            dataset = Dataset(layout, spec=spec)
-        except BaseException:
-            self.lock.release()
-            raise
-        self.next_number = journal.next_number
-        self.keys: dict[int, int] = {}
-        self.open_lengths: dict[int, int] = {}
-        for number, entry in journal.open.items():
-            header = {"kind": "end" if entry.length else "abort", "episode": number}
-            self.writer.append(encode(header | _interrupted(entry.header)))
-        interrupted = [entry.length for entry in journal.open.values() if entry.length]
-        self.lengths = [*dataset.stored.lengths, *journal.lengths, *interrupted]
-        self.is_branch = [ending.branch is not None for ending in dataset.stored.endings]
-        self.is_branch += [parent >= 0 for parent, _ in journal.branches] + [False] * len(interrupted)
-
-
-def _interrupted(begin: dict[str, Any]) -> dict[str, Any]:
-    source = begin.get("provenance", to_data(Provenance()))
-    return {
-        "terminated": False,
-        "truncated": True,
-        "success": None,
-        "task": begin.get("task", ""),
-        "provenance": {**source, "outcome": "interrupted"},
-        "branch": None,
-    }
 
 
 class EpisodeStore:
@@ -85,7 +41,8 @@ class EpisodeStore:
         self.spec = spec
         self._step = np.zeros((), dtype=spec.step_dtype())
         self._final = np.zeros((), dtype=spec.observation_dtype())
-        self._recording: _Recording | None = None
+        self._recording: Recording | None = None
+        self._replay = False
 
     @classmethod
     def create(
@@ -130,12 +87,17 @@ class EpisodeStore:
         journal.parent.mkdir(parents=True, exist_ok=True)
         journal.write_bytes(MAGIC)
         save_spec(root, spec)
-        write_empty_info(root, spec)
+        write_empty_info(root, spec)  # last: it is what makes the folder a data set
         return cls(root, spec)
 
     @classmethod
-    def open(cls, root: Path | str) -> "EpisodeStore":
+    def open(cls, root: Path | str, *, replay: bool = False) -> "EpisodeStore":
         """Open a store to read it or to record more.
+
+        Args:
+            root: Folder of the store.
+            replay: Whether a recording that was killed is done again from its beginning, in the same order:
+                what is there already must come again to the bit and is not written twice, the rest is new.
 
         Raises:
             DataError: The folder holds no store, or a damaged one.
@@ -148,7 +110,9 @@ class EpisodeStore:
                 got="no meta/steadyhand/store.json",
                 hint="open_dataset reads data sets of other origin; create makes a store",
             )
-        return cls(root, spec)
+        store = cls(root, spec)
+        store._replay = replay
+        return store
 
     def __enter__(self) -> "EpisodeStore":
         return self
@@ -226,7 +190,7 @@ class EpisodeStore:
         step["intervention"] = intervention
         step["weight"] = weight
         step["reward"] = reward
-        recording.writer.append(encode({"kind": "step", "episode": number}, step.tobytes()))
+        recording.writer.append(encode_step(number, recording.open_lengths[key], step.tobytes()))
         recording.open_lengths[key] += 1
 
     def end(
@@ -250,27 +214,28 @@ class EpisodeStore:
         length = recording.open_lengths[key]
         if not length:
             raise DataError("An episode has no steps.", hint="call discard instead of end")
-        self._check_branch(recording, branch, length)
+        recording.check_branch(branch, length)
         final = self._packed_final(final_observation)
         header = {
             "kind": "end",
             "episode": number,
+            "length": length,
             "terminated": bool(terminated),
             "truncated": bool(truncated),
             "success": None if success is None else bool(success),
             "task": task,
             "provenance": to_data(provenance or Provenance()),
-            "branch": None if branch is None else [branch.parent, branch.step],
+            "branch": recording.branch_mark(branch),
         }
         recording.writer.append(encode(header, final))
-        self._forget(recording, key)
-        self._ended(recording, length, branch)
+        recording.forget(key)
+        recording.ended(number, length, branch)
 
     def discard(self, key: int) -> None:
         """Drop the episode that is open under `key`, such as a botched demonstration."""
         recording, number = self._opened(key)
         recording.writer.append(encode({"kind": "abort", "episode": number}))
-        self._forget(recording, key)
+        recording.forget(key)
 
     def append(self, episode: Episode) -> None:
         """Record a whole episode; a branch names its parent by its number in this store.
@@ -285,7 +250,7 @@ class EpisodeStore:
                 got=episode.control_dt,
                 expected=self.spec.control_dt,
             )
-        self._check_branch(recording, episode.branch, len(episode))
+        recording.check_branch(episode.branch, len(episode))
         steps = np.zeros(len(episode), dtype=self.spec.step_dtype())
         pack_observation(self.spec, episode.observation, steps["observation"])
         for name in ("action", "expert_action", "expert_action_valid", "actor", "intervention"):
@@ -293,10 +258,11 @@ class EpisodeStore:
         put(steps, "weight", episode.weight, name="weight")
         put(steps, "reward", episode.reward, name="reward")
         final = self._packed_final(episode.final_observation)
-        header = {"kind": "episode", "episode": recording.next_number, "final": bool(final)}
+        number, branch = recording.next_number, recording.branch_mark(episode.branch)
+        header = {"kind": "episode", "episode": number, "final": bool(final), "branch": branch}
         recording.writer.append(encode(header | outcome_header(episode), steps.tobytes() + final))
         recording.next_number += 1
-        self._ended(recording, len(episode), episode.branch)
+        recording.ended(number, len(episode), episode.branch)
 
     def flush(self) -> None:
         """Force what was recorded to disk."""
@@ -307,34 +273,46 @@ class EpisodeStore:
         """Stop recording; episodes that are still open count as interrupted."""
         recording, self._recording = self._recording, None
         if recording is not None:
-            recording.writer.close()
-            recording.lock.release()
+            recording.close()
 
-    def compact(self) -> int:
+    def compact(self, *, set_damage_aside: bool = False) -> int:
         """Turn the journal into files of the v3.0 layout; earlier files are not touched.
 
         Either everything moves or, if the process dies, nothing does. Episodes that are open stay open.
 
+        Args:
+            set_damage_aside: Whether a damaged journal may be compacted: what can be read moves, and the
+                journal as it was is kept beside it, as meta/steadyhand/journal-damaged-<n>.bin.
+
         Returns:
             Number of episodes moved.
+
+        Raises:
+            DataError: The journal is damaged, and nothing was said about what to do.
+            OSError: The system refused, such as on a full disk; the journal stays as it is.
         """
         recording = self._record_mode()
         recording.writer.sync()
-        journal = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True)
         dataset = Dataset(locate(self.root), spec=self.spec)
-        moved = compact(self.root, self.spec, dataset, journal)
-        if moved:
-            recording.writer.close()
-            end = (self.root / JOURNAL_PATH).stat().st_size
-            recording.writer = JournalWriter(self.root / JOURNAL_PATH, end=end)
+        journal = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True, first=len(dataset.stored))
+        try:
+            moved = compact(self.root, self.spec, dataset, journal, set_damage_aside=set_damage_aside)
+        except BaseException:
+            if staging.is_committed(self.root):
+                self.close()  # opening it again finishes the change; this journal is history
+            raise
+        if moved or journal.damages:
+            recording.compacted(self.root)
         return moved
 
     def dataset(self) -> Dataset:
         """Return everything recorded so far, journal included, as `open_dataset` does."""
         if self._recording is None:
             return open_dataset(self.root)
-        pending = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True)
-        return Dataset(locate(self.root), spec=self.spec, pending=pending)
+        layout = locate(self.root)
+        first = len(layout.episodes)
+        pending = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True, first=first)
+        return Dataset(layout, spec=self.spec, pending=pending)
 
     def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
         """Return episodes, all of them if `indices` is None."""
@@ -344,12 +322,12 @@ class EpisodeStore:
         """Lay all episodes end to end; see `Dataset.frames`."""
         return self.dataset().frames(observation)
 
-    def _record_mode(self) -> _Recording:
+    def _record_mode(self) -> Recording:
         if self._recording is None:
-            self._recording = _Recording(self.root, self.spec)
+            self._recording = Recording(self.root, self.spec, replay=self._replay)
         return self._recording
 
-    def _opened(self, key: int) -> tuple[_Recording, int]:
+    def _opened(self, key: int) -> tuple[Recording, int]:
         recording = self._record_mode()
         if key not in recording.keys:
             raise DataError(
@@ -365,32 +343,3 @@ class EpisodeStore:
             return b""
         pack_observation(self.spec, observation, self._final)
         return self._final.tobytes()
-
-    def _check_branch(self, recording: _Recording, branch: Branch | None, length: int) -> None:
-        if branch is None:
-            return
-        parent = branch.parent
-        if length != 1:
-            raise DataError("A branch episode is one step long.", got=length, expected=1)
-        if not 0 <= parent < len(recording.lengths) or recording.is_branch[parent]:
-            raise DataError(
-                "A branch points at a parent that is not in the store or is itself a branch.",
-                got=parent,
-                expected=f"0 to {len(recording.lengths) - 1}, appended before its branches",
-            )
-        if not 0 <= branch.step < recording.lengths[parent]:
-            raise DataError(
-                f"A branch points past the end of episode {parent}.",
-                got=branch.step,
-                expected=f"0 to {recording.lengths[parent] - 1}",
-            )
-
-    @staticmethod
-    def _forget(recording: _Recording, key: int) -> None:
-        del recording.keys[key]
-        del recording.open_lengths[key]
-
-    @staticmethod
-    def _ended(recording: _Recording, length: int, branch: Branch | None) -> None:
-        recording.lengths.append(length)
-        recording.is_branch.append(branch is not None)

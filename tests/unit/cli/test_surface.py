@@ -39,7 +39,7 @@ FLAGS = {
     "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
     "data info": {"--help"},
     "data check": {"--help", "--depth"},
-    "data compact": {"--help"},
+    "data compact": {"--help", "--set-damage-aside"},
     "data modes": {"--help", "--features", "--horizon", "--neighbours", "--states", "--seed"},
 }  # fmt: skip
 """Every flag there is. Scripts depend on them: what is taken away or renamed belongs into the CHANGELOG."""

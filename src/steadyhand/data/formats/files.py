@@ -148,7 +148,7 @@ class ParquetSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except FileNotFoundError as error:
             raise missing(path) from error
         except (pa.ArrowException, OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def _after(number: FileNumber) -> FileNumber:
     return (chunk, file + 1) if file + 1 < CHUNKS_SIZE else (chunk + 1, 0)
 
 
+def open_writer(place: Path | io.BufferedWriter, schema: Any) -> pq.ParquetWriter:
+    """Return a writer with LeRobot's options, and a checksum on every page, which reading verifies."""
+    return pq.ParquetWriter(
+        place, schema, compression="snappy", use_dictionary=True, write_page_checksum=True
+    )
+
+
 class _DataFiles:
     """Parquet files of steps, one row group an episode."""
 
@@ -63,9 +71,7 @@ class _DataFiles:
         if self._writer is None:
             relative = DATA_PATH.format(chunk_index=self.number[0], file_index=self.number[1])
             self._file = self._stage(relative).open("wb")
-            self._writer = pq.ParquetWriter(
-                self._file, table.schema, compression="snappy", use_dictionary=True
-            )
+            self._writer = open_writer(self._file, table.schema)
         self._writer.write_table(table, row_group_size=len(table))
         return self.number
 
@@ -216,11 +222,11 @@ class EpisodeWriter:
 
     def discard(self) -> None:
         """Close all files after a failure; what they hold is thrown away with the stage."""
-        for video in self._videos.values():
-            video.discard()
-        self._data.close()
-        if self._writer is not None:
-            self._writer.close()
+        closes = [self._data.close, *(video.discard for video in self._videos.values())]
+        closes += [] if self._writer is None else [self._writer.close]
+        for close in closes:
+            with suppress(Exception):  # closing writes a footer, perhaps onto the disk that is full
+                close()
 
     def _columns(self, episode: Episode, task: int) -> dict[str, np.ndarray]:
         length = len(episode)
@@ -273,7 +279,7 @@ class EpisodeWriter:
         if self._writer is None:
             chunk, file = self._episodes_file
             path = self._stage(EPISODES_PATH.format(chunk_index=chunk, file_index=file))
-            self._writer = pq.ParquetWriter(path, table.schema, compression="snappy", use_dictionary=True)
+            self._writer = open_writer(path, table.schema)
         self._writer.write_table(table, row_group_size=_EPISODES_PER_GROUP)
         self._rows = []
 
