@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import listed, parse
+from steadyhand.cli.arguments import is_terminal, listed, parse
 
 Data = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 
@@ -113,6 +113,7 @@ def _info(chosen: InfoArguments) -> int:
     from steadyhand.data.dataset import open_any
     from steadyhand.data.info import summarise
 
+    _require(chosen.data)
     found = summarise(open_any(chosen.data, control_dt=chosen.control_dt), path=chosen.data)
     least, median, most = found.length
     spread = f"{least} steps" if least == most else f"{least} to {most} steps, median {median:g}"
@@ -149,20 +150,17 @@ def _info(chosen: InfoArguments) -> int:
 def _check(chosen: CheckArguments) -> int:
     from steadyhand.data.checks import check
 
-    _require_folder(chosen.data)
-    report = check(chosen.data, depth=chosen.depth)
-    places: dict[tuple[str, str, str], list[str]] = {}
+    _require(chosen.data)
+    with terminal.progress("episodes", enabled=is_terminal()) as bar:
+        report = check(chosen.data, depth=chosen.depth, control_dt=chosen.control_dt, tick=bar(""))
+    places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in report.problems:
-        places.setdefault((problem.code, problem.what, problem.hint), []).append(problem.where)
-    for problem in report.problems:
-        first, *others = places.pop((problem.code, problem.what, problem.hint), [""])
-        if not first:
-            continue
-        more = f" (and {len(others)} more, the last: {others[-1]})" if others else ""
-        terminal.say(f"{problem.severity:<8} {problem.code}: {first}{more}")
-        terminal.say(f"         {problem.what}")
-        if problem.hint:
-            terminal.say(f"         do this: {problem.hint}")
+        places.setdefault((problem.severity, problem.code, problem.what, problem.hint), []).append(
+            problem.where
+        )
+    for (severity, code, what, hint), where in places.items():
+        more = f" (and {len(where) - 1} more, the last: {where[-1]})" if len(where) > 1 else ""
+        terminal.finding(severity, f"{code}: {where[0]}{more}", what, hint)
     counts = {kind: sum(p.severity == kind for p in report.problems) for kind in ("error", "warning", "note")}
     found = [terminal.counted(n, kind) for kind, n in counts.items() if n]
     terminal.say(f"{chosen.data}: {', '.join(found) or 'nothing is wrong'}")
@@ -172,7 +170,7 @@ def _check(chosen: CheckArguments) -> int:
 def _compact(chosen: CompactArguments) -> int:
     from steadyhand.data.store import EpisodeStore
 
-    _require_folder(chosen.data)
+    _require(chosen.data)
     with EpisodeStore.open(chosen.data) as store:
         moved = store.compact(set_damage_aside=chosen.set_damage_aside)
     terminal.say(f"{chosen.data}: {terminal.counted(moved, 'episode')} moved into LeRobot's files")
@@ -183,6 +181,7 @@ def _modes(chosen: ModesArguments) -> int:
     from steadyhand.analysis.data_modes import data_modes, vectors
     from steadyhand.data.dataset import open_any
 
+    _require(chosen.data)
     dataset = open_any(chosen.data, control_dt=chosen.control_dt)
     names = chosen.features or vectors(dataset.observation)
     found = data_modes(
@@ -216,18 +215,11 @@ def _modes(chosen: ModesArguments) -> int:
     return 0
 
 
-def _require_folder(path: Path) -> None:
-    if path.is_dir():
-        return
-    from steadyhand.core.errors import DataError
+def _require(path: Path) -> None:
+    if not path.exists():
+        from steadyhand.core.errors import DataError
 
-    if path.is_file():
-        raise DataError(
-            "A data set is a folder.",
-            got=f"{path}, a file",
-            hint="name the folder that holds meta/ and data/; `steadyhand train` reads .npz files",
-        )
-    raise DataError("There is no such folder.", got=path, hint="check the path")
+        raise DataError("There is no such folder or file.", got=path, hint="check the path")
 
 
 def _duration(seconds: float) -> str:

@@ -35,6 +35,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def finding(severity: str, title: str, what: str, hint: str) -> None:
+    """Print one finding: how grave, where, what is wrong, what to do; long lines are folded under it."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=8)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(severity, style=_COLOURS.get(severity, "")), Text(title))
+    grid.add_row("", Text(what))
+    if hint:
+        grid.add_row("", Text(f"do this: {hint}", style="dim"))
+    console.print(grid)
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """Print a table; the first `left` columns are left aligned, the others right."""
     has_header = any(headers)

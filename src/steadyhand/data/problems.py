@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from steadyhand.core.errors import DataError
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -23,3 +25,13 @@ class Problem:
     where: str
     what: str
     hint: str = ""
+
+
+def from_error(code: str, where: str, error: DataError) -> Problem:
+    """Return an error that reading raised as a finding."""
+    lines = str(error).splitlines()
+    hints = [line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("do this:")]
+    told = [" ".join(line.split()).rstrip(".") for line in lines if not line.strip().startswith("do this:")]
+    return Problem(
+        code=code, severity="error", where=where, what="; ".join(told), hint=hints[0] if hints else ""
+    )

@@ -37,10 +37,10 @@ FLAGS = {
     "correct ccil": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
-    "data info": {"--help"},
-    "data check": {"--help", "--depth"},
+    "data info": {"--help", "--control-dt"},
+    "data check": {"--help", "--depth", "--control-dt"},
     "data compact": {"--help", "--set-damage-aside"},
-    "data modes": {"--help", "--features", "--horizon", "--neighbours", "--states", "--seed"},
+    "data modes": {"--help", "--control-dt", "--features", "--horizon", "--neighbours", "--states", "--seed"},
 }  # fmt: skip
 """Every flag there is. Scripts depend on them: what is taken away or renamed belongs into the CHANGELOG."""
 

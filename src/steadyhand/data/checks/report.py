@@ -1,0 +1,131 @@
+"""Looks for everything that is wrong or doubtful in a data set, instead of stopping at the first thing."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import ACTION
+from steadyhand.data.checks.blocks import AnyDataset, blocks, vector_specs
+from steadyhand.data.checks.cameras import CameraCheck, Depth
+from steadyhand.data.checks.columns import (
+    ColumnCheck,
+    foreign_problems,
+    is_ours,
+    journal_problems,
+    task_problems,
+)
+from steadyhand.data.checks.content import ActionJumps, Duplicates, FarValues, Idle, Labels, StateLeaps
+from steadyhand.data.checks.detector import Detector, dimension, listed
+from steadyhand.data.checks.pairing import Copies, Lag
+from steadyhand.data.checks.scan import Known, Scan
+from steadyhand.data.checks.stored_stats import stored_stats_problems
+from steadyhand.data.dataset import Dataset, open_any
+from steadyhand.data.problems import Problem, from_error
+
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Result of `check`.
+
+    Attributes:
+        root: Folder or file that was looked at.
+        problems: Errors first, then warnings, then notes.
+    """
+
+    root: Path
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+
+def check(
+    root: Path | str,
+    *,
+    depth: Depth = "full",
+    control_dt: float = 0.05,
+    tick: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Look through a data set, some episodes at a time: memory does not grow with it.
+
+    Args:
+        root: Folder of the data set, or an npz file.
+        depth: "full" decodes every picture; "quick" the first, middle and last one of each episode.
+        control_dt: Time between steps [s] of an npz file, which does not know it.
+        tick: Told how many episodes were looked at by every camera, of how many.
+    """
+    root = Path(root)
+    try:
+        dataset = open_any(root, control_dt=control_dt)
+    except DataError as error:
+        return Report(root=root, problems=(from_error("metadata", str(root), error),))
+    return Report(root=root, problems=check_dataset(dataset, depth=depth, tick=tick))
+
+
+def check_dataset(
+    dataset: AnyDataset, *, depth: Depth = "full", tick: Callable[[int, int], None] | None = None
+) -> tuple[Problem, ...]:
+    """Return what is wrong with an opened data set, errors first; see `check`."""
+    found: list[Problem] = []
+    if isinstance(dataset, Dataset):
+        found += journal_problems(dataset)
+        found += foreign_problems(dataset)
+        found += task_problems(dataset)
+        found += ColumnCheck(dataset).problems()
+    found += CameraCheck(dataset, depth, tick=tick).problems()
+    found += _content(dataset)
+    return tuple(sorted(found, key=lambda problem: _ORDER[problem.severity]))
+
+
+def _content(dataset: AnyDataset) -> Iterator[Problem]:
+    """Look at the numbers twice: at their range, then by it; episodes that cannot be read are left out."""
+    if not dataset.num_episodes:
+        return
+    observation, action = vector_specs(dataset), dataset.action
+    ours = isinstance(dataset, Dataset) and is_ours(dataset)
+    scan = Scan(observation, action, num_steps=dataset.num_frames)
+    first: list[Detector] = [
+        Labels(action, is_ours=ours),
+        Duplicates(),
+        Copies(observation, action),
+        Lag(observation, action, num_steps=dataset.num_frames, control_dt=dataset.control_dt),
+    ]
+    skipped: set[int] = set()
+    for block in blocks(dataset, skipped=skipped):
+        scan.take(block)
+        for detector in first:
+            detector.take(block)
+    known = scan.known()
+    if not known:
+        return
+    second: list[Detector] = [FarValues(known)]
+    if action.kind == "continuous":
+        second += [Idle(known), ActionJumps(known[ACTION]), StateLeaps(known)]
+    for block in blocks(dataset, skipped=skipped):
+        for detector in second:
+            detector.take(block)
+    yield from _constant(known)
+    for detector in [*first, *second]:
+        yield from detector.problems()
+    if isinstance(dataset, Dataset) and not skipped:
+        yield from stored_stats_problems(dataset, known, is_ours=ours)
+
+
+def _constant(known: Mapping[str, Known]) -> Iterator[Problem]:
+    for name, one in known.items():
+        places = np.flatnonzero(one.stats().constant.reshape(-1))
+        if len(places):
+            yield Problem(
+                code="constant",
+                severity="warning",
+                where=name,
+                what=f"never changes: dimension {listed([dimension(one.spec, int(p)) for p in places])}",
+                hint="fine for an unused joint (normalisers guard it); otherwise a sensor was dead",
+            )
