@@ -8,13 +8,13 @@ from jaxtyping import Int64, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec
-from steadyhand.data.episode import Episode, Provenance
+from steadyhand.data.episode import Episode, Provenance, TaskRun, texts_of
 from steadyhand.data.formats import lerobot_v3, lerobot_v21
 from steadyhand.data.formats.arrays import ArrayDataset, open_npz
 from steadyhand.data.formats.files import read_json_file
 from steadyhand.data.formats.layout import INFO, Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION
-from steadyhand.data.frames import Frames
+from steadyhand.data.frames import Frames, numbered_tasks
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, is_locked
 from steadyhand.data.records import Damage
@@ -22,7 +22,11 @@ from steadyhand.data.spec import StoreSpec, load_spec
 from steadyhand.data.staging import finish
 from steadyhand.data.stored import StoredEpisodes
 
-_READERS = {lerobot_v3.VERSION: lerobot_v3.locate, lerobot_v21.VERSION: lerobot_v21.locate}
+_READERS = {
+    lerobot_v3.VERSION: lerobot_v3.locate,
+    lerobot_v21.VERSION: lerobot_v21.locate,
+    "v2.0": lerobot_v21.locate,  # differs in the statistics, which are computed anew here
+}
 
 
 def open_dataset(root: Path | str, *, cache_dir: Path | None = None) -> "Dataset":
@@ -127,8 +131,8 @@ class Dataset:
         return self.layout.root
 
     @property
-    def fps(self) -> int:
-        """Steps a second."""
+    def fps(self) -> float:
+        """Steps a second, as the files say; `control_dt` is exact."""
         return self.layout.fps
 
     @property
@@ -160,8 +164,8 @@ class Dataset:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Text of each task, once each."""
-        pending = [] if self._pending is None else self._pending.tasks
-        return tuple(dict.fromkeys([*self.layout.tasks, *pending]))
+        pending = [] if self._pending is None else self._pending.task_runs
+        return tuple(dict.fromkeys([*self.layout.tasks, *(text for runs in pending for text, _ in runs)]))
 
     @property
     def branch(self) -> Int64[np.ndarray, "E 2"]:
@@ -178,10 +182,19 @@ class Dataset:
         return stored + ([] if self._pending is None else self._pending.provenances)
 
     @property
-    def task_of_episode(self) -> list[str]:
-        """Text of the task of each episode."""
-        stored = [ref.tasks[0] if ref.tasks else "" for ref in self.layout.episodes]
-        return stored + ([] if self._pending is None else self._pending.tasks)
+    def tasks_of_episode(self) -> list[tuple[str, ...]]:
+        """Texts of the tasks that occur in each episode, as the metadata list them."""
+        stored = [ref.tasks or ("",) for ref in self.layout.episodes]
+        pending = [] if self._pending is None else self._pending.task_runs
+        return stored + [tuple(dict.fromkeys(text for text, _ in runs)) for runs in pending]
+
+    def task_of_step(self, episode: int) -> tuple[str, ...]:
+        """Return the text of the task of each step of an episode, which the rows say one by one.
+
+        Raises:
+            DataError: No such episode, or missing or damaged files.
+        """
+        return texts_of(self._task_runs(self._chosen([episode]))[0])
 
     @property
     def dropped_bytes(self) -> int:
@@ -279,6 +292,7 @@ class Dataset:
             name: _joined([part[name] for part in [*parts, *extra]])
             for name in (ACTION, EXPERT_ACTION, "weight", "expert_action_valid")
         }
+        tasks, task_index = numbered_tasks(run for runs in self._task_runs(chosen) for run in runs)
         return Frames(
             observation_spec={name: self.observation[name] for name in names},
             action_spec=self.action,
@@ -289,7 +303,15 @@ class Dataset:
             weight=(rest["weight"] * rest["expert_action_valid"]).astype(np.float32),
             episode_ends=np.cumsum(self.lengths[chosen]).astype(np.int64),
             branch=self._branches(chosen),
+            tasks=tasks,
+            task_index=task_index,
         )
+
+    def _task_runs(self, chosen: np.ndarray) -> list[tuple[TaskRun, ...]]:
+        is_stored = chosen < len(self.stored)
+        stored = self.stored.task_runs([self.layout.episodes[index] for index in chosen[is_stored]])
+        pending = [] if self._pending is None else self._pending.task_runs
+        return stored + [pending[int(index) - len(self.stored)] for index in chosen[~is_stored]]
 
     def _names(self, observation: Sequence[str] | None) -> list[str]:
         names = list(self.observation) if observation is None else list(dict.fromkeys(observation))

@@ -1,13 +1,27 @@
 """One episode: what was seen, what was done, what the expert would have done, and how it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
+
+TaskRun = tuple[str, int]
+"""Text of a task, and for how many steps on end it holds."""
+
+
+def runs_of(tasks: Sequence[str]) -> tuple[TaskRun, ...]:
+    """Return the text of each step as runs."""
+    return tuple((text, sum(1 for _ in group)) for text, group in groupby(tasks))
+
+
+def texts_of(runs: Sequence[TaskRun]) -> tuple[str, ...]:
+    """Return runs as the text of each step."""
+    return tuple(text for text, count in runs for _ in range(count))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +68,8 @@ class Episode:
         terminated: The task ended by its own rules.
         truncated: The episode was cut by time or by its recorder.
         success: Whether the task was done, or None if unknown.
-        task: Text of the task.
+        task: Text of the task; where it changes within the episode, that of the first step.
+        step_tasks: Text of the task of each step, T of them; empty where `task` holds for all.
         control_dt: Time between steps [s].
         provenance: Where the episode came from.
         branch: Set for one-step synthetic episodes (corrective labels, displaced views).
@@ -76,6 +91,7 @@ class Episode:
     truncated: bool = False
     success: bool | None = None
     task: str = ""
+    step_tasks: tuple[str, ...] = ()
     control_dt: float
     provenance: Provenance = field(default_factory=Provenance)
     branch: Branch | None = None
@@ -118,6 +134,12 @@ class Episode:
         unlabelled = ~self.expert_action_valid
         if not np.array_equal(self.expert_action[unlabelled], self.action[unlabelled]):
             raise DataError("expert_action must repeat action where expert_action_valid is False.")
+        if self.step_tasks and (len(self.step_tasks) != length or self.step_tasks[0] != self.task):
+            raise DataError(
+                "step_tasks needs a text for each step, the first of them equal to task.",
+                got=f"{len(self.step_tasks)} texts, the first {self.step_tasks[0]!r}",
+                expected=f"{length}, the first {self.task!r}",
+            )
         if not self.control_dt > 0:
             raise DataError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
         if self.final_observation is not None and set(self.final_observation) != set(self.observation):
@@ -131,6 +153,11 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.action)
+
+    @property
+    def task_runs(self) -> tuple[TaskRun, ...]:
+        """The tasks one after the other, and how many steps each took."""
+        return runs_of(self.step_tasks) if self.step_tasks else ((self.task, len(self)),)
 
     @property
     def num_labels(self) -> int:

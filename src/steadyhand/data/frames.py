@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Int64, Shaped
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.episode import Episode
+from steadyhand.data.episode import Episode, TaskRun
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +26,8 @@ class Frames:
         weight: (N,) training weight; 0 where no expert was asked.
         episode_ends: (E,) exclusive cumulative ends; the last is N.
         branch: (E, 2) (parent episode, step) of synthetic one-step episodes, (-1, -1) for all others.
+        tasks: Text of each task that occurs, once each; empty if unknown.
+        task_index: (N,) which of `tasks` each step belongs to; None where there is at most one.
     """
 
     observation_spec: Mapping[str, FeatureSpec]
@@ -37,6 +39,8 @@ class Frames:
     weight: Float32[np.ndarray, " N"]
     episode_ends: Int64[np.ndarray, " E"]
     branch: Int64[np.ndarray, "E 2"]
+    tasks: tuple[str, ...] = ()
+    task_index: Int64[np.ndarray, " N"] | None = None
 
     def __post_init__(self) -> None:
         ends = self.episode_ends
@@ -45,6 +49,11 @@ class Frames:
                 "Episode ends do not add up.",
                 got=ends[-5:].tolist(),
                 expected=f"rising, the last one {len(self.action)}",
+            )
+        if (self.task_index is None) != (len(self.tasks) < 2):
+            raise DataError(
+                "Steps of several tasks need a task_index, others none.",
+                got=f"{len(self.tasks)} tasks, task_index {'absent' if self.task_index is None else 'given'}",
             )
 
     def __len__(self) -> int:
@@ -64,6 +73,14 @@ class Frames:
     def episode_of(self) -> Int64[np.ndarray, " N"]:
         """Episode of each step."""
         return np.repeat(np.arange(self.num_episodes), self.episode_ends - self.episode_starts)
+
+    @property
+    def steps_by_task(self) -> dict[str, int]:
+        """Number of steps of each task."""
+        if self.task_index is None:
+            return dict.fromkeys(self.tasks, len(self))
+        counts = np.bincount(self.task_index, minlength=len(self.tasks))
+        return dict(zip(self.tasks, counts.tolist(), strict=True))
 
     @classmethod
     def from_episodes(
@@ -107,6 +124,7 @@ class Frames:
             spec.check(observation[name], name=name)
         action = joined(episode.action for episode in episodes)
         action_spec.check(action, name="action")
+        tasks, task_index = numbered_tasks(run for episode in episodes for run in episode.task_runs)
         return cls(
             observation_spec=dict(observation_spec),
             action_spec=action_spec,
@@ -120,6 +138,8 @@ class Frames:
                 [(e.branch.parent, e.branch.step) if e.branch else (-1, -1) for e in episodes],
                 dtype=np.int64,
             ),
+            tasks=tasks,
+            task_index=task_index,
         )
 
     def steps_of(self, episodes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " M"]:
@@ -127,6 +147,25 @@ class Frames:
         chosen = np.zeros(self.num_episodes, dtype=bool)
         chosen[episodes] = True
         return np.flatnonzero(chosen[self.episode_of])
+
+
+def numbered_tasks(
+    runs: Iterable[TaskRun],
+) -> tuple[tuple[str, ...], Int64[np.ndarray, " N"] | None]:
+    """Return the tasks that occur, and which of them each step belongs to; None where there is only one.
+
+    Args:
+        runs: The task of all steps, end to end.
+    """
+    number: dict[str, int] = {}
+    index: list[int] = []
+    counts: list[int] = []
+    for text, count in runs:
+        index.append(number.setdefault(text, len(number)))
+        counts.append(count)
+    if len(number) < 2:
+        return tuple(number), None
+    return tuple(number), np.repeat(np.array(index, dtype=np.int64), counts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ class Summary:
         observation: Feature name -> spec.
         action: Spec of the action.
         cameras: Where the images are.
-        tasks: Task text -> number of episodes.
+        tasks: Task text -> number of episodes in which it occurs.
         sources: Source -> number of episodes.
         outcomes: Outcome -> number of episodes.
         size_bytes: Bytes on disk, caches excluded.
@@ -83,11 +83,11 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
     lengths = dataset.lengths
     on_disk = isinstance(dataset, Dataset)
     if on_disk:
-        origins, branches, tasks = dataset.provenances, dataset.branch, dataset.task_of_episode
+        origins, branches, tasks = dataset.provenances, dataset.branch, dataset.tasks_of_episode
     else:
         episodes = dataset.all_episodes
         origins, branches = [episode.provenance for episode in episodes], np.full((len(episodes), 2), -1)
-        tasks = [episode.task for episode in episodes]
+        tasks = [tuple(dict.fromkeys(text for text, _ in one.task_runs)) for one in episodes]
     return Summary(
         root=str(dataset.root if on_disk else path or "arrays"),
         version=f"LeRobot {dataset.layout.version}" if on_disk else "npz",
@@ -106,7 +106,7 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
         observation=dataset.observation,
         action=dataset.action,
         cameras=_cameras(dataset),
-        tasks=dict(Counter(tasks)),
+        tasks=dict(Counter(text for texts in tasks for text in texts)),
         sources=dict(Counter(origin.source for origin in origins)),
         outcomes=dict(Counter(origin.outcome for origin in origins)),
         size_bytes=_size(dataset.root if on_disk else path),

@@ -16,7 +16,7 @@ import numpy as np
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import DataError
-from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.episode import Branch, Episode, Provenance, TaskRun, texts_of
 from steadyhand.data.records import (
     MAGIC,
     PREFIX_SIZE,
@@ -282,6 +282,11 @@ class JournalReader(Sequence[Episode]):
         return [entry.header.get("task", "") for entry in self.entries]
 
     @property
+    def task_runs(self) -> list[tuple[TaskRun, ...]]:
+        """The tasks of each episode, and how many steps each took."""
+        return [_task_runs(entry.header, entry.length) for entry in self.entries]
+
+    @property
     def provenances(self) -> list[Provenance]:
         """Where each episode came from."""
         return [_provenance(entry.header) for entry in self.entries]
@@ -322,8 +327,15 @@ def outcome_header(episode: Episode) -> dict[str, Any]:
         "truncated": bool(episode.truncated),
         "success": None if episode.success is None else bool(episode.success),
         "task": episode.task,
+        **({"task_runs": [list(run) for run in episode.task_runs]} if episode.step_tasks else {}),
         "provenance": to_data(episode.provenance),
     }
+
+
+def _task_runs(header: dict[str, Any], length: int) -> tuple[TaskRun, ...]:
+    """Return the tasks of an episode; "task_runs" is only there where several follow one another."""
+    runs = header.get("task_runs")
+    return ((header.get("task", ""), length),) if runs is None else tuple((t, int(n)) for t, n in runs)
 
 
 def _provenance(header: dict[str, Any]) -> Provenance:
@@ -344,6 +356,7 @@ def unpack(spec: StoreSpec, steps: np.ndarray, entry: Entry, final: dict[str, np
         truncated=header.get("truncated", True),
         success=header.get("success"),
         task=header.get("task", ""),
+        step_tasks=texts_of(_task_runs(header, len(steps))) if "task_runs" in header else (),
         control_dt=spec.control_dt,
         provenance=_provenance(header),
         branch=None if branch is None else Branch(parent=branch[0], step=branch[1]),

@@ -9,23 +9,21 @@ from jaxtyping import UInt8
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec
-from steadyhand.data.episode import Episode
-from steadyhand.data.formats.columns import to_array
-from steadyhand.data.formats.files import ParquetSource, open_parquet
+from steadyhand.data.camera import Camera
+from steadyhand.data.episode import Episode, TaskRun, texts_of
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import (
     EXPERT_ACTION,
+    OWN_COLUMNS,
     STEP_FEATURES,
     action_spec,
     is_discrete,
     observation_specs,
 )
 from steadyhand.data.formats.sidecar import FOLDER, Ending, Sidecar
-from steadyhand.data.image_cache import Camera, cached_images
+from steadyhand.data.image_cache import cached_images
+from steadyhand.data.rows import Columns, read_columns, task_numbers
 from steadyhand.data.spec import StoreSpec
-
-Columns = dict[str, np.ndarray]
-"""Column name -> (T, ...); the actions, our step columns and the observation features that were asked for."""
 
 
 class StoredEpisodes:
@@ -70,27 +68,60 @@ class StoredEpisodes:
         """How each episode ended, as far as the files say."""
         return [Ending()] * len(self) if self._sidecar is None else self._sidecar.endings
 
-    def columns(self, refs: Sequence[EpisodeRef], names: Sequence[str]) -> list[Columns]:
-        """Return the columns of numbers of each episode.
+    def read(self, refs: Sequence[EpisodeRef], wanted: Mapping[str, str]) -> list[Columns]:
+        """Return columns of numbers of each episode; see `read_columns`."""
+        return read_columns(self.layout, refs, wanted)
+
+    def columns(
+        self, refs: Sequence[EpisodeRef], names: Sequence[str], *, told: Sequence[str] = ()
+    ) -> list[Columns]:
+        """Return the columns of numbers of each episode, actions and our own columns included.
 
         Args:
             refs: Which episodes.
             names: Which observation features, cameras excluded.
+            told: Which step columns of LeRobot, such as next.reward; those that there are come as (T,).
 
         Raises:
             DataError: Missing, short or damaged files, or values that cannot be.
         """
-        features = self.layout.features
         wanted = {ACTION: self.action.dtype} | {name: self.observation[name].dtype for name in names}
-        if EXPERT_ACTION in features and features[EXPERT_ACTION].shape == self.action.shape:
+        if self._sidecar is not None:
             wanted[EXPERT_ACTION] = self.action.dtype
+            wanted |= {name: STEP_FEATURES[name] for name in OWN_COLUMNS if name != EXPERT_ACTION}
+        features = self.layout.features
         wanted |= {
-            name: dtype
-            for name, dtype in STEP_FEATURES.items()
-            if name in features and features[name].shape == (1,) and _castable(features[name].dtype, dtype)
+            name: STEP_FEATURES[name]
+            for name in told
+            if name in features and features[name].shape == (1,) and features[name].is_number
         }
         read = self.read(refs, wanted)
         return [_completed(columns, ref.length) for columns, ref in zip(read, refs, strict=True)]
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Columns that are called as ours are but, in data of another origin, are ordinary columns."""
+        if self._sidecar is not None:
+            return ()
+        return tuple(name for name in OWN_COLUMNS if name in self.layout.features)
+
+    def task_runs(self, refs: Sequence[EpisodeRef]) -> list[tuple[TaskRun, ...]]:
+        """Return the tasks of each episode as its rows say, and how many steps each took.
+
+        Raises:
+            DataError: Missing or damaged files, or a task_index without a text.
+        """
+        texts = self.layout.tasks
+        numbers = task_numbers(self.layout, refs) if len(texts) > 1 else None
+        if numbers is None:
+            return [((_listed(ref.tasks or texts), ref.length),) for ref in refs]
+        runs: list[tuple[TaskRun, ...]] = []
+        for column in numbers:
+            starts = np.flatnonzero(np.diff(column, prepend=-1))
+            counts = np.diff(starts, append=len(column))
+            pairs = zip(column[starts], counts, strict=True)
+            runs.append(tuple((texts[int(number)], int(count)) for number, count in pairs))
+        return runs
 
     def column(self, name: str) -> np.ndarray:
         """Return a whole column, (N, *shape), as it is stored.
@@ -99,7 +130,7 @@ class StoredEpisodes:
             DataError: No such column, or it holds images or text.
         """
         feature = self.layout.features.get(name)
-        if feature is None or feature.is_image or feature.dtype == "string":
+        if feature is None or not feature.is_number:
             raise DataError("There is no such column of numbers.", got=name, available=self.layout.features)
         parts = self.read(self.layout.episodes, {name: feature.dtype})
         return np.concatenate([np.empty((0, *feature.shape), feature.dtype), *(part[name] for part in parts)])
@@ -107,15 +138,17 @@ class StoredEpisodes:
     def episode(self, index: int, names: Sequence[str]) -> Episode:
         """Return one episode with the named observation features."""
         ref = self.layout.episodes[index]
-        columns = self.columns([ref], [name for name in names if self.observation[name].kind != "image"])[0]
+        numbers = [name for name in names if self.observation[name].kind != "image"]
+        columns = self.columns([ref], numbers, told=("next.reward", "next.success"))[0]
         for name in names:
             if self.observation[name].kind == "image":
                 columns[name] = self.images(name, index)
         ending = self.endings[index]
         final = None if self._sidecar is None else self._sidecar.final_observation(index)
         success = ending.success
-        if self._sidecar is None and "next.success" in self.layout.features:
+        if self._sidecar is None and "next.success" in columns:
             success = bool(columns["next.success"][-1])
+        tasks = self.task_runs([ref])[0]
         return Episode(
             observation={name: columns[name] for name in names},
             action=columns[ACTION],
@@ -124,12 +157,13 @@ class StoredEpisodes:
             actor=columns["actor"],
             intervention=columns["intervention"],
             weight=columns["weight"],
-            reward=columns["next.reward"],
+            reward=columns.get("next.reward", np.zeros(ref.length, dtype=np.float32)),
             final_observation=None if final is None else {name: final[name] for name in names},
             terminated=ending.terminated,
             truncated=ending.truncated,
             success=success,
-            task=ref.tasks[0] if ref.tasks else "",
+            task=tasks[0][0],
+            step_tasks=texts_of(tasks) if len(tasks) > 1 else (),
             control_dt=self.control_dt,
             provenance=ending.provenance,
             branch=ending.branch,
@@ -158,43 +192,10 @@ class StoredEpisodes:
     def _num_classes(self) -> int | None:
         """Return the number of values of a discrete action of foreign data: one more than the largest."""
         feature = self.layout.features.get(ACTION)
-        if feature is None or feature.dtype in ("string", "image", "video") or not is_discrete(feature):
+        if feature is None or not feature.is_number or not is_discrete(feature):
             return None
         values = self.column(ACTION)
         return int(values.max()) + 1 if values.size and values.min() >= 0 else None
-
-    def read(self, refs: Sequence[EpisodeRef], wanted: Mapping[str, str]) -> list[Columns]:
-        """Read columns under their declared dtype, then convert; every file is opened once."""
-        by_file: dict[Path, list[int]] = {}
-        for place, ref in enumerate(refs):
-            by_file.setdefault(ref.data_path, []).append(place)
-        out: list[Columns] = [{} for _ in refs]
-        for path, places in by_file.items():
-            source = open_parquet(path)
-            names = list(wanted)
-            if "episode_index" in source.columns and "episode_index" not in wanted:
-                names.append("episode_index")
-            first = min(refs[place].first_row for place in places)
-            last = max(refs[place].first_row + refs[place].length for place in places)
-            table = source.read(names, first=first, length=last - first)
-            for name in names:
-                feature = self.layout.features.get(name)
-                shape, stored = ((1,), "int64") if feature is None else (feature.shape, feature.dtype)
-                array = to_array(table.column(name), shape=shape, dtype=stored, name=name, path=path)
-                array = array.astype(wanted.get(name, stored), copy=False)
-                for place in places:
-                    start = refs[place].first_row - first
-                    out[place][name] = array[start : start + refs[place].length]
-            for place in places:
-                owner = out[place].get("episode_index")
-                _check_owner(owner, refs[place], source)
-                if "episode_index" not in wanted:
-                    out[place].pop("episode_index", None)
-        return out
-
-
-def _castable(stored: str, wanted: str) -> bool:
-    return (np.dtype(stored).kind == "b") == (np.dtype(wanted).kind == "b") if stored != "string" else False
 
 
 def _completed(columns: Columns, length: int) -> Columns:
@@ -207,15 +208,9 @@ def _completed(columns: Columns, length: int) -> Columns:
     columns.setdefault("actor", np.full(length, Actor.EXPERT, dtype=np.uint8))
     columns.setdefault("intervention", np.zeros(length, dtype=bool))
     columns.setdefault("weight", np.ones(length, dtype=np.float32))
-    columns.setdefault("next.reward", np.zeros(length, dtype=np.float32))
     return columns
 
 
-def _check_owner(owner: np.ndarray | None, ref: EpisodeRef, source: ParquetSource) -> None:
-    if owner is not None and (owner != ref.index).any():
-        raise DataError(
-            f"Rows of {source.path} belong to another episode than the metadata says.",
-            got=f"episode {int(owner[owner != ref.index][0])}",
-            expected=f"episode {ref.index} in rows {ref.first_row} to {ref.first_row + ref.length - 1}",
-            hint="metadata and data come from different copies; copy the whole folder again",
-        )
+def _listed(tasks: Sequence[str]) -> str:
+    """Return the task of an episode whose rows do not say which of several it is."""
+    return "; ".join(dict.fromkeys(tasks))

@@ -1,6 +1,7 @@
 """Arrow columns <-> NumPy arrays of one declared shape and dtype."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,23 @@ from steadyhand.data.formats.arrow import ArrowArray, ArrowType
 
 _FAMILIES = {"f": "a number", "i": "an integer", "u": "an integer", "b": "a bool"}
 
+RowPlace = Callable[[int], tuple[int, int]]
+"""Returns the episode and step that a row of a column is."""
 
-def to_array(column: ArrowArray, *, shape: tuple[int, ...], dtype: str, name: str, path: Path) -> np.ndarray:
-    """Return an arrow column as (rows, *shape), or (rows,) for the shape (1,) of a scalar column kept flat.
+
+def to_array(
+    column: ArrowArray,
+    *,
+    shape: tuple[int, ...],
+    dtype: str,
+    name: str,
+    path: Path,
+    row_place: RowPlace | None = None,
+) -> np.ndarray:
+    """Return an arrow column as (rows, *shape).
+
+    Numbers of another kind than declared are converted where that changes none of them, as pandas turns
+    integers into floats.
 
     Args:
         column: Scalars, or lists nested to any depth.
@@ -21,6 +36,7 @@ def to_array(column: ArrowArray, *, shape: tuple[int, ...], dtype: str, name: st
         dtype: Declared NumPy dtype.
         name: Name of the column, for errors.
         path: File it came from, for errors.
+        row_place: Episode and step of a row, for errors; None counts rows.
 
     Raises:
         DataError: Missing values, another shape, another kind of value, or NaN.
@@ -34,15 +50,33 @@ def to_array(column: ArrowArray, *, shape: tuple[int, ...], dtype: str, name: st
             raise DataError(f"{name} in {path} has missing entries.", got=f"{values.null_count} nulls")
         _check_lengths(values, rows, name=name, path=path)
         values = values.flatten()
+    size = math.prod(shape)
+    if values.null_count and len(values) == rows * size:
+        absent = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))
+        raise _bad_value(f"{name} in {path} has missing values.", absent, size, len(values), row_place)
     if values.null_count:
         raise DataError(f"{name} in {path} has missing values.", got=f"{values.null_count} nulls")
-    if len(values) != rows * math.prod(shape):
+    if len(values) != rows * size:
         raise DataError(
             f"{name} in {path} has another shape than info.json declares.",
             got=f"{len(values) / max(rows, 1):g} values a row",
-            expected=f"{math.prod(shape)}, shape {shape}",
+            expected=f"{size}, shape {shape}",
         )
-    return _converted(values, dtype, name=name, path=path).reshape(rows, *shape)
+    flat = _converted(values, dtype, name=name, path=path)
+    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        bad = np.flatnonzero(~np.isfinite(flat))
+        raise _bad_value(f"{name} in {path} holds NaN or infinity.", bad, size, len(flat), row_place)
+    return flat.reshape(rows, *shape)
+
+
+def _bad_value(what: str, bad: np.ndarray, size: int, total: int, row_place: RowPlace | None) -> DataError:
+    row, hint = int(bad[0]) // size, "repair the value"
+    where = f"row {row}"
+    if row_place is not None:
+        episode, step = row_place(row)
+        where = f"step {step} of episode {episode}"
+        hint = f"leave the episode out (--episodes '!{episode}') or repair the value"
+    return DataError(what, got=f"{len(bad)} of {total} values, the first in {where}", hint=hint)
 
 
 def _is_list(kind: ArrowType) -> bool:
@@ -63,24 +97,19 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
     kind = values.type
     numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     array = values.to_numpy(zero_copy_only=False) if numeric else None
-    wanted = np.dtype(dtype).kind
-    same = array is not None and ("i" if array.dtype.kind == "u" else array.dtype.kind) == (
-        "i" if wanted == "u" else wanted
+    wanted = np.dtype(dtype)
+    if array is not None and array.dtype.kind == wanted.kind:
+        return array.astype(wanted, copy=False)
+    if array is not None:
+        with np.errstate(invalid="ignore"):
+            converted = array.astype(wanted)
+        if (converted == array).all():
+            return converted
+    raise DataError(
+        f"{name} in {path} has another dtype than info.json declares.",
+        got=kind,
+        expected=f"{dtype}, {_FAMILIES.get(wanted.kind, 'a value')}",
     )
-    if array is None or not same:
-        raise DataError(
-            f"{name} in {path} has another dtype than info.json declares.",
-            got=kind,
-            expected=f"{dtype}, {_FAMILIES.get(wanted, 'a value')}",
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise DataError(
-            f"{name} in {path} holds NaN or infinity.",
-            got=f"first at value {row} of {len(array)}",
-            hint="drop the episode or repair the value",
-        )
-    return array.astype(dtype, copy=False)
 
 
 def to_column(array: np.ndarray, shape: tuple[int, ...]) -> ArrowArray:

@@ -74,6 +74,13 @@ def fill(root: Path, template: str, values: Mapping[str, int | str]) -> Path:
     return inside(root, template.format(**values))
 
 
+def whole(value: object) -> int | None:
+    """Return a number that is whole as an int, as pandas makes floats of integers; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
+
+
 def read_json_file(path: Path) -> Any:
     """Return the content of a JSON file.
 
@@ -81,7 +88,7 @@ def read_json_file(path: Path) -> Any:
         DataError: Missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise missing(path) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -95,7 +102,8 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         DataError: Missing, or a line that is not a JSON object.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a text may hold U+2028 and other characters that it takes for the end of a line.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise missing(path) from error
     except (OSError, ValueError) as error:

@@ -10,11 +10,17 @@ from steadyhand.data.formats.files import read_json_file
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, Feature, parse_features
 
 INFO = "meta/info.json"
+_MAX_FPS = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoRef:
-    """Part of a video file: frame t of the episode is shown at start + t / fps."""
+    """Part of a video file: the frame of step t is shown at start + timestamp[t].
+
+    Attributes:
+        path: The video file.
+        start: Where the clock of the episode starts in it [s]; NaN if the metadata do not say.
+    """
 
     path: Path
     start: float
@@ -39,7 +45,7 @@ class Layout:
     Attributes:
         root: Folder of the data set.
         version: "v2.1" or "v3.0".
-        fps: Steps a second.
+        fps: Steps a second, as the file says.
         robot_type: Which robot, if the file says so.
         features: All columns and cameras.
         tasks: Text of each task, by task_index.
@@ -48,7 +54,7 @@ class Layout:
 
     root: Path
     version: str
-    fps: int
+    fps: float
     robot_type: str | None
     features: Mapping[str, Feature]
     tasks: tuple[str, ...]
@@ -59,13 +65,18 @@ class Layout:
         """Names of the image features."""
         return [name for name, feature in self.features.items() if feature.is_image]
 
+    def column_of(self, name: str) -> str:
+        """Return what a feature is called in the files, where it was renamed on reading."""
+        feature = self.features.get(name)
+        return feature.column if feature is not None and feature.column else name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
     """The checked part of info.json that both versions share."""
 
     raw: Mapping[str, Any]
-    fps: int
+    fps: float
     features: Mapping[str, Feature]
     total_episodes: int
     total_frames: int
@@ -87,20 +98,20 @@ def read_info(root: Path) -> Info:
     if absent:
         raise DataError(f"{path} lacks keys.", got=sorted(absent), expected="codebase_version, fps, features")
     fps = raw["fps"]
-    if isinstance(fps, float) and fps.is_integer():
-        fps = int(fps)
-    if not isinstance(fps, int) or isinstance(fps, bool) or fps < 1:
-        raise DataError(f"fps in {path} is not a positive integer.", got=raw["fps"])
+    if not isinstance(fps, int | float) or isinstance(fps, bool) or not 0 < fps < _MAX_FPS:
+        raise DataError(f"fps in {path} is not a positive number.", got=repr(fps), expected="steps a second")
     features = parse_features(raw["features"])
-    for name, dtype in DEFAULT_FEATURES.items():
-        if name in features and features[name].dtype != dtype:
+    for name in DEFAULT_FEATURES:
+        if name in features and not features[name].is_number:
             raise DataError(
-                f"{name} in {path} has the wrong dtype.", got=features[name].dtype, expected=dtype
+                f"{name} in {path} has the wrong dtype.",
+                got=features[name].dtype,
+                expected=DEFAULT_FEATURES[name],
             )
     robot_type = raw.get("robot_type")
     return Info(
         raw=raw,
-        fps=fps,
+        fps=float(fps),
         features=features,
         total_episodes=_count(raw, "total_episodes", path),
         total_frames=_count(raw, "total_frames", path),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import check_template, fill, read_json_lines
+from steadyhand.data.formats.files import check_template, fill, read_json_lines, whole
 from steadyhand.data.formats.layout import EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
 
 VERSION = "v2.1"
@@ -22,8 +22,10 @@ def locate(root: Path) -> Layout:
     path = root / "meta/episodes.jsonl"
     rows = read_json_lines(path)
     for row in rows:
-        if not all(isinstance(row.get(key), int) for key in ("episode_index", "length")):
+        counts = {key: whole(row.get(key)) for key in ("episode_index", "length")}
+        if None in counts.values():
             raise DataError(f"An episode in {path} lacks entries.", got=row, expected="episode_index, length")
+        row.update(counts)
     rows.sort(key=lambda row: row["episode_index"])
     numbers = [row["episode_index"] for row in rows]
     if numbers != list(range(len(rows))):
@@ -32,7 +34,7 @@ def locate(root: Path) -> Layout:
     check_totals(info, [row["length"] for row in rows], path)
     return Layout(
         root=root,
-        version=VERSION,
+        version=str(info.raw["codebase_version"]),
         fps=info.fps,
         robot_type=info.robot_type,
         features=info.features,
@@ -44,16 +46,17 @@ def locate(root: Path) -> Layout:
 def _tasks(path: Path) -> tuple[str, ...]:
     tasks: dict[int, str] = {}
     for row in read_json_lines(path):
-        if not isinstance(row.get("task_index"), int) or not isinstance(row.get("task"), str):
+        number = whole(row.get("task_index"))
+        if number is None or not isinstance(row.get("task"), str):
             raise DataError(f"A task in {path} lacks entries.", got=row, expected="task_index, task")
-        tasks[row["task_index"]] = row["task"]
+        tasks[number] = row["task"]
     if sorted(tasks) != list(range(len(tasks))):
         raise DataError(f"{path} does not number its tasks from 0.", got=sorted(tasks)[:10])
     return tuple(tasks[number] for number in sorted(tasks))
 
 
 def _refs(root: Path, info: Info, rows: list[dict[str, Any]]) -> list[EpisodeRef]:
-    fields = ("episode_chunk", "episode_index")
+    fields = ("episode_chunk", "episode_index", "chunk_index", "file_index")
     data_template = check_template(info.raw.get("data_path", DATA_PATH), fields=fields, key="data_path")
     cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
     video_template = VIDEO_PATH
@@ -64,7 +67,9 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]]) -> list[EpisodeRef
     refs: list[EpisodeRef] = []
     for row in rows:
         number = row["episode_index"]
-        place = {"episode_chunk": number // info.chunks_size, "episode_index": number}
+        chunk = number // info.chunks_size
+        # The names of v3.0 mean the same here, where every episode is a file of its own.
+        place = {"episode_chunk": chunk, "chunk_index": chunk, "episode_index": number, "file_index": number}
         tasks = row.get("tasks")
         refs.append(
             EpisodeRef(

@@ -1,11 +1,12 @@
 """LeRobotDataset v3.0: many episodes a file, metadata in parquet."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowTable
-from steadyhand.data.formats.files import ParquetSource, check_template, fill, missing
+from steadyhand.data.formats.files import ParquetSource, check_template, fill, inside, missing, whole
 from steadyhand.data.formats.layout import EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
 
 VERSION = "v3.0"
@@ -23,6 +24,7 @@ _COLUMNS = [
     "dataset_from_index",
     "dataset_to_index",
 ]
+_VIDEO_COLUMNS = ("chunk_index", "file_index", "from_timestamp")
 
 
 def locate(root: Path) -> Layout:
@@ -58,9 +60,14 @@ def read_tasks(root: Path) -> tuple[str, ...]:
     source = ParquetSource(path)
     column = "task" if "task" in source.columns else "__index_level_0__"
     table = source.read([column, "task_index"])
-    pairs = zip(_values(table, "task_index"), _values(table, column), strict=True)
-    tasks = dict(sorted((number, text) for number, text in pairs if isinstance(number, int)))
-    if list(tasks) != list(range(len(tasks))) or not all(isinstance(text, str) for text in tasks.values()):
+    numbers = [whole(number) for number in _values(table, "task_index")]
+    pairs = zip(numbers, _values(table, column), strict=True)
+    tasks = dict(sorted((number, text) for number, text in pairs if number is not None))
+    if (
+        len(tasks) < len(numbers)
+        or list(tasks) != list(range(len(tasks)))
+        or not all(isinstance(text, str) for text in tasks.values())
+    ):
         raise DataError(f"{path} does not number its tasks from 0.", got=list(tasks)[:10])
     return tuple(tasks.values())
 
@@ -70,22 +77,40 @@ def _values(table: ArrowTable, column: str) -> list[Any]:
 
 
 def _episode_rows(root: Path, cameras: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of meta/episodes; where a row does not say where a video lies, its entry is None."""
     folder = root / "meta/episodes"
     files = sorted(folder.glob("*/*.parquet"))
-    columns = list(_COLUMNS)
-    for key in cameras:
-        columns += [f"videos/{key}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
+    video_columns = [f"videos/{key}/{part}" for key in cameras for part in _VIDEO_COLUMNS]
     rows: list[dict[str, Any]] = []
     for path in files:
-        rows += ParquetSource(path).read(columns).to_pylist()
+        source = ParquetSource(path)
+        there = [name for name in video_columns if name in source.columns]
+        absent = dict.fromkeys(set(video_columns) - set(there))
+        rows += [{**absent, **row} for row in source.read([*_COLUMNS, *there]).to_pylist()]
     if not files and read_info(root).total_episodes:
         raise missing(folder / "chunk-000/file-000.parquet")
     for row in rows:
-        absent = [name for name, value in row.items() if value is None]
-        wrong = [n for n, v in row.items() if n != "tasks" and not isinstance(v, int | float)]
-        if absent or wrong or not isinstance(row["tasks"], list):
-            raise DataError(f"An episode in {folder} lacks entries.", got=absent or wrong or "tasks")
+        counts = {name: whole(row[name]) for name in _COLUMNS if name != "tasks"}
+        wrong = [name for name, value in counts.items() if value is None]
+        if wrong or not isinstance(row["tasks"], list):
+            raise DataError(
+                f"An episode in {folder} lacks entries.",
+                got=f"{wrong or 'tasks'} of episode {row['episode_index']}",
+                expected="whole numbers, and a list of texts",
+                hint="restore meta/episodes from a copy",
+            )
+        row.update(counts)
     return rows
+
+
+def _video(root: Path, template: str, key: str, row: dict[str, Any]) -> VideoRef:
+    chunk, file, start = (row[f"videos/{key}/{part}"] for part in _VIDEO_COLUMNS)
+    place = {"chunk_index": whole(chunk), "file_index": whole(file)}
+    start = float(start) if isinstance(start, int | float) else math.nan
+    if place["chunk_index"] is None or place["file_index"] is None:
+        return VideoRef(path=inside(root, f"videos/{key}"), start=math.nan)  # no file is named
+    numbers = {name: number for name, number in place.items() if number is not None}
+    return VideoRef(path=fill(root, template, {**numbers, "video_key": key}), start=start)
 
 
 def _check_rows(rows: list[dict[str, Any]], root: Path) -> None:
@@ -116,11 +141,6 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]
     for row in rows:
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         path = fill(root, data_template, place)
-        videos: dict[str, VideoRef] = {}
-        for key in cameras:
-            place = {name: row[f"videos/{key}/{name}"] for name in fields}
-            video = fill(root, video_template, {**place, "video_key": key})
-            videos[key] = VideoRef(path=video, start=float(row[f"videos/{key}/from_timestamp"]))
         first = used.get(path, 0)
         refs.append(
             EpisodeRef(
@@ -129,7 +149,7 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]
                 tasks=tuple(row["tasks"]),
                 data_path=path,
                 first_row=first,
-                videos=videos,
+                videos={key: _video(root, video_template, key, row) for key in cameras},
             )
         )
         used[path] = first + row["length"]

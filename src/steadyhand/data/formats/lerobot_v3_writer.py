@@ -172,14 +172,16 @@ class EpisodeWriter:
 
     def add(self, episode: Episode) -> None:
         """Write one episode."""
-        task = self._task_index.setdefault(episode.task, len(self.tasks))
-        if task == len(self.tasks):
-            self.tasks.append(episode.task)
         length = len(episode)
-        values = self._columns(episode, task)
+        tasks = list(dict.fromkeys(text for text, _ in episode.task_runs))
+        for text in tasks:
+            if text not in self._task_index:
+                self._task_index[text] = len(self.tasks)
+                self.tasks.append(text)
+        values = self._columns(episode)
         stats: dict[str, dict[str, Any]] = {}
         arrays: dict[str, ArrowArray] = {}
-        row: dict[str, Any] = {"episode_index": self.next_episode, "tasks": [episode.task], "length": length}
+        row: dict[str, Any] = {"episode_index": self.next_episode, "tasks": tasks, "length": length}
         videos: dict[str, Any] = {}
         for name, feature in self._features.items():
             if feature["dtype"] in ("image", "video"):
@@ -228,7 +230,7 @@ class EpisodeWriter:
             with suppress(Exception):  # closing writes a footer, perhaps onto the disk that is full
                 close()
 
-    def _columns(self, episode: Episode, task: int) -> dict[str, np.ndarray]:
+    def _columns(self, episode: Episode) -> dict[str, np.ndarray]:
         length = len(episode)
         steps = np.arange(length)
         at_end = steps == length - 1
@@ -248,7 +250,10 @@ class EpisodeWriter:
             "frame_index": steps,
             "episode_index": np.full(length, self.next_episode),
             "index": self.next_index + steps,
-            "task_index": np.full(length, task),
+            "task_index": np.repeat(
+                [self._task_index[text] for text, _ in episode.task_runs],
+                [count for _, count in episode.task_runs],
+            ),
         }
         for name, dtype in DEFAULT_FEATURES.items():
             columns[name] = columns[name].astype(dtype)

@@ -34,6 +34,10 @@ STEP_FEATURES: dict[str, str] = {
 """Our scalar columns; `expert_action` comes before them and looks like `action`."""
 
 EXPERT_ACTION = "expert_action"
+OWN_COLUMNS = (EXPERT_ACTION, "expert_action_valid", "actor", "intervention", "weight")
+"""What these columns mean is ours, so they are read as such only from a recording of ours; in data of another
+origin a `weight` may be kilograms. The others follow LeRobot's names, which mean the same everywhere."""
+
 _MAX_AXES = 5
 _MAX_CLASSES = 100_000
 
@@ -46,16 +50,23 @@ class Feature:
         dtype: A NumPy dtype name, "string", "image" or "video".
         shape: Shape of one step.
         names: One name for each value, if the file gives exactly that many.
+        column: What it is called in the files, if it was renamed on reading.
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None = None
+    column: str = ""
 
     @property
     def is_image(self) -> bool:
         """Whether it is a camera."""
         return self.dtype in ("image", "video")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it holds numbers: no camera, no text."""
+        return self.dtype not in ("image", "video", "string")
 
 
 def parse_features(data: object) -> dict[str, Feature]:
@@ -107,7 +118,7 @@ def _parse_feature(name: str, entry: object) -> Feature:
 
 
 def _names(names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
-    """Flatten the three ways in which names are written: a list, a list in a list, a dict of lists."""
+    """Flatten the ways in which names are written: lists, dicts of lists, and {name: index} in any order."""
 
     def leaves(value: object) -> Iterable[str]:
         if isinstance(value, str):
@@ -116,8 +127,13 @@ def _names(names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
             for item in value:
                 yield from leaves(item)
         elif isinstance(value, dict):
+            indices = list(value.values())
+            if all(isinstance(index, int) and not isinstance(index, bool) for index in indices):
+                if len(set(indices)) == len(indices):
+                    yield from (str(key) for key in sorted(value, key=value.__getitem__))
+                return
             for key, item in value.items():
-                yield from leaves(item) if isinstance(item, list) else (str(key),)
+                yield from leaves(item) if isinstance(item, list | dict) else (str(key),)
 
     flat = tuple(leaves(names))
     return flat if len(flat) == math.prod(shape) else None
@@ -146,7 +162,7 @@ def action_spec(features: Mapping[str, Feature], *, num_classes: int | None) -> 
     feature = features.get(ACTION)
     if feature is None:
         raise DataError("The data set has no action.", got="no feature 'action'", available=sorted(features))
-    if feature.dtype in ("string", "image", "video") or len(feature.shape) != 1:
+    if not feature.is_number or len(feature.shape) != 1:
         raise DataError(
             "The action is not a vector of numbers.", got=f"{feature.dtype} {feature.shape}", expected="(A,)"
         )

@@ -107,22 +107,30 @@ class VideoReader:
         Raises:
             DataError: No frame within `tolerance_s` of a time.
         """
+        index, distance = self.nearest(timestamps)
+        far = distance > tolerance_s
+        if far.any():
+            worst, available = int(np.flatnonzero(far)[0]), self.timestamps
+            raise DataError(
+                f"{self.path} has no frame at a time that was asked for.",
+                got=f"nearest to {timestamps[worst]:.4f} s is {available[index[worst]]:.4f} s",
+                expected=f"within {tolerance_s:.4g} s; the video lasts {available[-1]:.4f} s",
+                hint="the video is shorter than its episodes, or its frame rate is not the data set's",
+            )
+        return index
+
+    def nearest(
+        self, timestamps: Float64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        """Return the frame shown nearest to each time [s], and how far it is [s]; infinitely far from NaN."""
         available = self.timestamps
         right = np.searchsorted(available, timestamps).clip(1, max(len(available) - 1, 1))
         left = right - 1
         right = right.clip(max=len(available) - 1)
         nearer_right = np.abs(available[right] - timestamps) < np.abs(available[left] - timestamps)
         index = np.where(nearer_right, right, left).astype(np.int64)
-        far = np.abs(available[index] - timestamps) > tolerance_s
-        if far.any():
-            worst = int(np.flatnonzero(far)[0])
-            raise DataError(
-                f"{self.path} has no frame at a time that the metadata names.",
-                got=f"nearest to {timestamps[worst]:.4f} s is {available[index[worst]]:.4f} s",
-                expected=f"within {tolerance_s:.4g} s; the video lasts {available[-1]:.4f} s",
-                hint="the video is shorter than its episodes, or its frame rate is not the data set's",
-            )
-        return index
+        distance = np.abs(available[index] - timestamps)
+        return index, np.where(np.isnan(distance), np.inf, distance)
 
     def frames(self, indices: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
         """Return RGB frames in the order of `indices`, the same pixels that decoding from the start gives.

@@ -1,0 +1,170 @@
+"""The pictures of one camera of a data set on disk, each at the time of its step."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from steadyhand.core.errors import DataError
+from steadyhand.data.formats.files import ParquetSource, open_parquet
+from steadyhand.data.formats.layout import EpisodeRef, Layout
+from steadyhand.data.formats.png import decode_png
+from steadyhand.data.formats.video import VideoReader
+from steadyhand.data.rows import step_times
+
+
+class Camera:
+    """The images of one camera of a data set on disk.
+
+    Args:
+        layout: The data set.
+        name: Feature name of the camera.
+
+    Raises:
+        DataError: The camera's images have another number of channels than 1 or 3.
+    """
+
+    def __init__(self, layout: Layout, name: str, *, channels: int | None = None) -> None:
+        self.name = name
+        self._layout = layout
+        self._feature = layout.features[name]
+        self._is_video = self._feature.dtype == "video"
+        height, width, stored = self._feature.shape
+        self.shape = (height, width, stored if channels is None else channels)
+        if self.shape[2] not in (1, 3):
+            raise DataError(f"Camera {name!r} has {self.shape[2]} channels.", expected="1 or 3")
+
+    def file(self, ref: EpisodeRef) -> Path:
+        """Return the file that holds the images of an episode."""
+        return ref.videos[self.name].path if self._is_video else ref.data_path
+
+    def sources(self, ref: EpisodeRef) -> tuple[Path, ...]:
+        """Return every file that decides which image belongs to which step."""
+        return (ref.videos[self.name].path, ref.data_path) if self._is_video else (ref.data_path,)
+
+    def start(self, ref: EpisodeRef) -> float:
+        """Return where the clock of the episode starts in its video [s]; 0 for images in the data files."""
+        return ref.videos[self.name].start if self._is_video else 0.0
+
+    def require(self, refs: Sequence[EpisodeRef]) -> None:
+        """Raise DataError, naming what is missing, unless every episode's file is there."""
+        absent = [ref for ref in refs if not self.file(ref).is_file()]
+        if absent:
+            present = [ref.index for ref in refs if ref not in absent]
+            raise DataError(
+                f"Camera {self.name!r} has no images for {len(absent)} of {len(refs)} episodes.",
+                got=f"no {self.file(absent[0])}" + (" and others" if len(absent) > 1 else ""),
+                available=[f"episode {number}" for number in present[:10]] + ["..."] * (len(present) > 10),
+                hint="train without this camera, pick the episodes that have it, or copy the missing videos",
+            )
+
+    def read(self, ref: EpisodeRef, steps: np.ndarray | None = None) -> UInt8[np.ndarray, "n h w c"]:
+        """Return the images of an episode, all or those at `steps`.
+
+        Raises:
+            DataError: Missing, short or damaged images.
+        """
+        chosen = np.arange(ref.length) if steps is None else steps
+        if not self._is_video:
+            return self._from_parquet(open_parquet(ref.data_path), ref, chosen)
+        times = step_times(self._layout, [ref])[0]
+        with VideoReader(self.file(ref)) as video:
+            return self._from_video(video, ref, chosen, times)
+
+    def read_all(self, refs: Sequence[EpisodeRef]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+        """Yield the images of each episode, opening each file once where episodes share it."""
+        if not self._is_video:
+            for ref in refs:
+                yield self._from_parquet(open_parquet(ref.data_path), ref, np.arange(ref.length))
+            return
+        video: VideoReader | None = None
+        try:
+            for ref, times in zip(refs, step_times(self._layout, refs), strict=True):
+                if video is None or video.path != self.file(ref):
+                    if video is not None:
+                        video.close()
+                    video = VideoReader(self.file(ref))
+                yield self._from_video(video, ref, np.arange(ref.length), times)
+        finally:
+            if video is not None:
+                video.close()
+
+    def require_times(self, video: VideoReader, ref: EpisodeRef) -> None:
+        """Raise DataError unless `video` shows a frame for every step of an episode; decodes nothing."""
+        self._places(video, ref, np.arange(ref.length), step_times(self._layout, [ref])[0])
+
+    def _places(
+        self,
+        video: VideoReader,
+        ref: EpisodeRef,
+        steps: np.ndarray,
+        times: Float64[np.ndarray, " T"],
+    ) -> np.ndarray:
+        """Return which frame of a video belongs to each step: the one nearest to the step's time.
+
+        A quarter of a step is allowed: merged files drift by more than a fixed tolerance.
+        """
+        start = ref.videos[self.name].start
+        if not np.isfinite(start):
+            raise DataError(
+                f"Episode {ref.index} has no start in its video of {self.name}.",
+                got=f"from_timestamp = {start} in meta/episodes",
+                expected=f"a time in {video.path} [s]",
+                hint=self._without(ref),
+            )
+        wanted = start + times[steps]
+        index, distance = video.nearest(wanted)
+        tolerance = 0.25 / self._layout.fps
+        far = np.flatnonzero(distance > tolerance)
+        if len(far):
+            row, last = int(far[0]), float(video.timestamps[-1])
+            is_short = wanted[row] > last
+            raise DataError(
+                f"{self.name} has no picture for step {steps[row]} of episode {ref.index}.",
+                got=f"recorded at {wanted[row]:.4f} s of {video.path}, whose nearest frame is shown at "
+                f"{video.timestamps[index[row]]:.4f} s",
+                expected=f"a frame within a quarter step, {tolerance:.4g} s; the last is at {last:.4f} s",
+                hint=("the video is shorter than its episode; " if is_short else "")
+                + self._without(ref)
+                + ", or correct the timestamp column",
+            )
+        return index
+
+    def _without(self, ref: EpisodeRef) -> str:
+        return f"leave the episode out (--episodes '!{ref.index}'), train without this camera (--observation)"
+
+    def _from_video(
+        self, video: VideoReader, ref: EpisodeRef, steps: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        frames = video.frames(self._places(video, ref, steps, times))
+        height, width, channels = self.shape
+        pad = (frames.shape[1] - height, frames.shape[2] - width)
+        if pad not in ((0, 0), (height % 2, 0), (0, width % 2), (height % 2, width % 2)):
+            raise DataError(
+                f"{video.path} has another size than info.json declares.",
+                got=frames.shape[1:3],
+                expected=(height, width),
+                hint="correct the shape in info.json, or train without this camera",
+            )
+        return frames[:, :height, :width, :channels]
+
+    def _from_parquet(self, source: ParquetSource, ref: EpisodeRef, steps: np.ndarray) -> np.ndarray:
+        first = int(steps.min()) if len(steps) else 0
+        count = int(steps.max()) - first + 1 if len(steps) else 0
+        column = self._layout.column_of(self.name)
+        table = source.read([column], first=ref.first_row + first, length=count)
+        cells = table.column(column).to_pylist()
+        out = np.empty((len(steps), *self.shape), dtype=np.uint8)
+        for row, step in enumerate(steps):
+            cell = cells[int(step) - first]
+            data = cell.get("bytes") if isinstance(cell, dict) else None
+            if not isinstance(data, bytes):
+                raise DataError(
+                    f"{self.name} in {source.path} holds no image bytes.",
+                    got=f"step {step} of episode {ref.index}",
+                    hint="images that are only named by a path are not supported; embed them",
+                )
+            what = f"{self.name}, step {step} of episode {ref.index} in {source.path}"
+            out[row] = decode_png(data, shape=self.shape, name=what)
+        return out
