@@ -1,4 +1,7 @@
-"""SHA-256 digests that tell a damaged file from a whole one."""
+"""SHA-256 digests: a damaged file from a whole one, and one content from another.
+
+1.5 GB/s where the processor has instructions for it.
+"""
 
 import hashlib
 import json
@@ -6,9 +9,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Shaped
+
 from steadyhand.core.errors import ArtifactError, SteadyhandError
 
 _KEY = "sha256"
+_AT_ONCE = 1 << 24  # bytes
+_SHOWN = 16
+"""Hexadecimal digits of a content: 64 bits tell apart what nobody has made to collide."""
 
 
 def file_digest(path: Path) -> str:
@@ -79,3 +88,52 @@ def unsealed(data: Any, *, path: Path, error: type[SteadyhandError] = ArtifactEr
             hint="restore it from a copy; an edit by hand counts as damage too",
         )
     return body
+
+
+class Digest:
+    """A digest of content that grows: names, dtypes, shapes and numbers, whatever file they are in.
+
+    Equal contents in equal order give equal digests. Arrays are read a part at a time, so that what lies
+    memory-mapped on a disk never has to fit into memory.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def text(self, *words: object) -> "Digest":
+        """Take words in."""
+        for word in words:
+            data = str(word).encode("utf-8", "surrogatepass")
+            self._hash.update(f"{len(data)}:".encode() + data)
+        return self
+
+    def array(self, name: str, values: Shaped[np.ndarray, "*shape"]) -> "Digest":
+        """Take an array in; its layout in memory does not matter."""
+        self.text(name, values.dtype.str, values.shape)
+        if values.ndim == 0:
+            self._hash.update(np.asarray(values).tobytes())
+            return self
+        row_bytes = max(1, values.nbytes // max(1, len(values)))
+        rows = max(1, _AT_ONCE // row_bytes)
+        for first in range(0, len(values), rows):
+            part = np.ascontiguousarray(values[first : first + rows])
+            self._hash.update(part.reshape(-1).view(np.uint8).data)
+        return self
+
+    def arrays(self, arrays: Mapping[str, np.ndarray]) -> "Digest":
+        """Take arrays in, in the order of their names."""
+        for name in sorted(arrays):
+            self.array(name, arrays[name])
+        return self
+
+    def hex(self) -> str:
+        """Return the digest so far."""
+        return self._hash.hexdigest()[:_SHOWN]
+
+
+def contents_digest(paths: Iterable[Path]) -> str:
+    """Return the digest of the names and bytes of several files."""
+    whole = Digest()
+    for path in sorted(paths):
+        whole.text(path.name, file_digest(path))
+    return whole.hex()

@@ -18,6 +18,7 @@ from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, grown
+from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Learner
@@ -192,6 +193,7 @@ def forward_training(
 
     Raises:
         CapabilityError: The expert must see every step.
+        ConfigError: `folder` holds the answer to another question, or somebody else works there.
     """
     if expert.remembers:
         raise CapabilityError(
@@ -199,31 +201,40 @@ def forward_training(
             got=f"{type(expert).__name__}, which must see every step",
             hint="use DAgger",
         )
-    folders: list[Path] = []
-    for step in range(steps):
-        here = folder / f"step-{step:03d}"
-        episodes = learner.read(here / "episodes")
-        if episodes is None:
-            before = [learner.controller(done, num_rows=env.num_rows) for done in folders]
-            # Spare starts stand in for drives that end before the step.
-            starts = env.starts(family, 20 * labels_per_step, seed=derive(seed, "starts", step) % 2**31)
-            episodes = collect(
-                env,
-                # The expert takes over at the step in question: its answer there is the only label.
-                ByStep([*before, expert]),
-                starts,
-                source="correction" if step else "demonstration",
-                seed=derive(seed, "collect", step),
-                num_labels=labels_per_step,
-                num_rows=min(env.num_rows, labels_per_step),
-                max_steps=step + 1,
-                round=step,
-            )
-            episodes = [episode for episode in episodes if episode.num_labels > 0]
-            learner.write(episodes, here / "episodes")
-        learner.fit(episodes, folder=here, seed=derive(seed, "fit", step), warm_start=None)
-        folders.append(here)
-    return tuple(folders)
+    question = {  # not of `steps`: more of them go on from those that are there
+        "env": env,
+        "expert": expert,
+        "learner": learner,
+        "labels_per_step": labels_per_step,
+        "seed": seed,
+        "family": family,
+    }
+    with answering(folder, "forward training", question, answers="step-*"):
+        folders: list[Path] = []
+        for step in range(steps):
+            here = folder / f"step-{step:03d}"
+            episodes = learner.read(here / "episodes")
+            if episodes is None:
+                before = [learner.controller(done, num_rows=env.num_rows) for done in folders]
+                # Spare starts stand in for drives that end before the step.
+                starts = env.starts(family, 20 * labels_per_step, seed=derive(seed, "starts", step) % 2**31)
+                episodes = collect(
+                    env,
+                    # The expert takes over at the step in question: its answer there is the only label.
+                    ByStep([*before, expert]),
+                    starts,
+                    source="correction" if step else "demonstration",
+                    seed=derive(seed, "collect", step),
+                    num_labels=labels_per_step,
+                    num_rows=min(env.num_rows, labels_per_step),
+                    max_steps=step + 1,
+                    round=step,
+                )
+                episodes = [episode for episode in episodes if episode.num_labels > 0]
+                learner.write(episodes, here / "episodes")
+            learner.fit(episodes, folder=here, seed=derive(seed, "fit", step), warm_start=None)
+            folders.append(here)
+        return tuple(folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,18 +298,23 @@ def smile(
         config: Settings.
         folder: One folder for each round is kept here.
         seed: Of drives and training.
+
+    Raises:
+        ConfigError: `folder` holds the rounds of another question, or somebody else works there.
     """
-    folders: list[Path] = []
-    for number in range(1, config.rounds + 1):
-        here = folder / f"round-{number:02d}"
-        episodes = learner.read(here / "episodes")
-        if episodes is None:
-            episodes = _smile_round(env, expert, learner, config=config, folders=folders, seed=seed)
-            learner.write(episodes, here / "episodes")
-        learner.fit(episodes, folder=here, seed=derive(seed, "fit", number), warm_start=None)
-        folders.append(here)
-    shares = np.array(config.weights(config.rounds))
-    return SmileResult(folders=tuple(folders), weights=tuple((shares / shares.sum()).tolist()))
+    question = {"method": config, "env": env, "expert": expert, "learner": learner, "seed": seed}
+    with answering(folder, "rounds", question, answers="round-*"):
+        folders: list[Path] = []
+        for number in range(1, config.rounds + 1):
+            here = folder / f"round-{number:02d}"
+            episodes = learner.read(here / "episodes")
+            if episodes is None:
+                episodes = _smile_round(env, expert, learner, config=config, folders=folders, seed=seed)
+                learner.write(episodes, here / "episodes")
+            learner.fit(episodes, folder=here, seed=derive(seed, "fit", number), warm_start=None)
+            folders.append(here)
+        shares = np.array(config.weights(config.rounds))
+        return SmileResult(folders=tuple(folders), weights=tuple((shares / shares.sum()).tolist()))
 
 
 def _smile_round(

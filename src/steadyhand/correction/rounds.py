@@ -12,10 +12,12 @@ from pathlib import Path
 from steadyhand.core.codec import load, save
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Learner, RoundsConfig, Stage
+from steadyhand.data.digests import episodes_digest
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.evaluate import Evaluation, evaluate
@@ -111,22 +113,32 @@ def teach_in_rounds(
 
     Raises:
         ConfigError: The policy is to drive in round 1 and there is nothing to fit a first one to; or
-            `initial` has branches and the gate holds demonstrations back.
+            `initial` has branches and the gate holds demonstrations back; or `folder` holds the rounds of
+            another question, or somebody else is working there.
     """
-    run = _Run(env, expert, learner, config, folder, seed, tuple(initial))
-    for number in range(1, config.rounds + 1):
-        validation = run.round(number)
-        if on_round is not None and validation is not None:
-            on_round(run.records[-1], validation)
-    best = max(run.records, key=lambda r: (r.validation_success, r.validation_return, r.round)).round
-    folders = tuple(run.folder_of(number) for number in range(1, config.rounds + 1))
-    return RoundsResult(
-        rounds=tuple(run.records),
-        best=best,
-        folders=folders,
-        queries=run.records[-1].total_labels,
-        validation_starts=config.validation_starts,
-    )
+    question = {
+        "method": config,
+        "env": env,
+        "expert": expert,
+        "learner": learner,
+        "seed": seed,
+        "initial": episodes_digest(initial) if initial else None,
+    }
+    with answering(folder, "rounds", question, answers="round-*"):
+        run = _Run(env, expert, learner, config, folder, seed, tuple(initial))
+        for number in range(1, config.rounds + 1):
+            validation = run.round(number)
+            if on_round is not None and validation is not None:
+                on_round(run.records[-1], validation)
+        best = max(run.records, key=lambda r: (r.validation_success, r.validation_return, r.round)).round
+        folders = tuple(run.folder_of(number) for number in range(1, config.rounds + 1))
+        return RoundsResult(
+            rounds=tuple(run.records),
+            best=best,
+            folders=folders,
+            queries=run.records[-1].total_labels,
+            validation_starts=config.validation_starts,
+        )
 
 
 def round_starts(env: BatchEnv, config: RoundsConfig, *, round: int, seed: int) -> tuple[Start, ...]:

@@ -1,25 +1,10 @@
 """One writer at a time for a folder."""
 
-import os
-import sys
-import time
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.lock import FileLock
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _try_lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-_ATTEMPTS, _PAUSE = 3, 0.01  # readers hold the lock for an instant, to see whether a writer does
 LOCK_PATH = "meta/steadyhand/lock"
 
 
@@ -32,24 +17,18 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        for attempt in range(_ATTEMPTS):
-            try:
-                _try_lock(self._handle)
-                return
-            except OSError as error:
-                if attempt + 1 == _ATTEMPTS:
-                    os.close(self._handle)
-                    raise DataError(
-                        "Someone else is recording into this store.",
-                        got=f"{path} is locked",
-                        hint="close the other store or wait until it is done; reading needs no lock",
-                    ) from error
-                time.sleep(_PAUSE)
+        try:
+            self._lock = FileLock(path)
+        except BlockingIOError as error:
+            raise DataError(
+                "Someone else is recording into this store.",
+                got=f"{path} is locked",
+                hint="close the other store or wait until it is done; reading needs no lock",
+            ) from error
 
     def release(self) -> None:
         """Let the next writer in."""
-        os.close(self._handle)
+        self._lock.release()
 
 
 def is_locked(path: Path) -> bool:

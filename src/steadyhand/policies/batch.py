@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int, Int64, Shaped
 from torch import Tensor
 
 from steadyhand.core.errors import DataError
+from steadyhand.data.digests import DataDigest, frames_digest
 from steadyhand.data.frames import Frames, Windower, WindowSpec
 
 _SINGLE = (0,)
@@ -91,6 +92,7 @@ class WindowSource:
         names = tuple(frames.observation) if features is None else features
         self._observation = {name: _Column(frames.observation[name], self.device) for name in names}
         self._actions = _Column(frames.expert_action, self.device)
+        self._frames, self._names, self._kinds = frames, names, kind
         self._frame_weight = frames.weight
         self._weight = _Column(frames.weight, self.device)
         self._weighs_alike = bool((frames.weight == 1.0).all())
@@ -99,6 +101,10 @@ class WindowSource:
         self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
         self._no_pad = torch.zeros(0, 1, dtype=torch.bool, device=self.device)
         self._ones = torch.ones(0, 1, device=self.device)
+
+    def digest(self) -> DataDigest:
+        """Return the digest of all that may be read: a resumed run must find the same."""
+        return frames_digest(self._frames, features=self._names, steps=self.steps, kind=self._kinds)
 
     def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """Return the training weights of steps."""

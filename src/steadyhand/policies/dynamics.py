@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
+from steadyhand.core.digests import Digest
 from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.data.digests import DataDigest
 from steadyhand.policies.nets.mlp import activation_layer, mlp
 from steadyhand.policies.nets.spectral import SpectralLinear
 from steadyhand.policies.noise import Noise, scoped
@@ -175,8 +177,16 @@ class TransitionSource:
                 hint="a transition needs two states: episodes of one step need final_observation",
             )
         self.steps = np.arange(len(transitions)) if steps is None else steps
+        self._transitions = transitions
         columns = (transitions.state, transitions.action, transitions.next_state)
         self._columns = [torch.from_numpy(np.ascontiguousarray(column)) for column in columns]
+
+    def digest(self) -> DataDigest:
+        """Return the digest of all that may be read."""
+        data = self._transitions
+        whole = Digest().array("state", data.state).array("action", data.action)
+        whole.array("next_state", data.next_state).array("steps", self.steps)
+        return {"episodes": 0, "steps": len(self.steps), "sha256": whole.hex()}
 
     def batch(self, steps: Int64[np.ndarray, " B"]) -> TransitionBatch:
         """Return the transitions of `steps`."""

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
+from steadyhand.core.lock import working_in
 from steadyhand.core.statistics import clustered_mean, wilson
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.policies.spec import PolicyConfig
@@ -140,15 +141,16 @@ def bench(
     Raises:
         ConfigError: `folder` holds another run.
     """
-    start_run(run, folder, resume=True)
-    for seed in range(run.seeds):
-        for name in run.remedies:
-            path = _path(folder, name, seed)
-            if not path.is_file():
-                write_json(path, _cell(run, remedy(name), seed))
-                if on_cell is not None:
-                    on_cell(remedy(name), seed, read_json(path))
-    return rows_of(run, folder)
+    with working_in(folder):
+        start_run(run, folder, resume=True)
+        for seed in range(run.seeds):
+            for name in run.remedies:
+                path = _path(folder, name, seed)
+                if not path.is_file():
+                    write_json(path, _cell(run, remedy(name), seed))
+                    if on_cell is not None:
+                        on_cell(remedy(name), seed, read_json(path))
+        return rows_of(run, folder)
 
 
 def rows_of(run: BenchRun, folder: Path) -> list[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from steadyhand.analysis.results import Fact, Report
+from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
@@ -43,7 +44,6 @@ def correct(
         SteadyhandError: Env, expert, policy and method do not fit together (nothing is written then), or
             `folder` holds another run.
     """
-    began = time.perf_counter()
     env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
     expert = build_expert(run.expert, env)
     learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
@@ -51,8 +51,21 @@ def correct(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
     school.check(run.method)
-    start_run(run, folder, resume=True)
-    on_stage(f"The policy {learner.in_brief}")
+    with working_in(folder):
+        start_run(run, folder, resume=True)
+        on_stage(f"The policy {learner.in_brief}")
+        return _correct(run, school, on_stage=on_stage, on_step=on_step)
+
+
+def _correct(
+    run: CorrectRun,
+    school: School,
+    *,
+    on_stage: Callable[[str], None],
+    on_step: Callable[[str], Tick] | None,
+) -> tuple[Report, Path]:
+    began = time.perf_counter()
+    env, folder = school.env, school.folder
     taught = _teach(run, school, on_stage)
     corrected = taught[-1]
     if caveat := shortfall(corrected, run.method.num_labels):
@@ -60,7 +73,7 @@ def correct(
     shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
-    field_of = [Contestant(name="expert", controller=expert, kind="expert")]
+    field_of = [Contestant(name="expert", controller=school.expert, kind="expert")]
     field_of += [contestant(one, env) for one in taught]
     outcomes = compete(
         env, field_of, starts, seed=derive(run.seed, "test"), num_films=run.num_videos, on_step=on_step
@@ -73,7 +86,7 @@ def correct(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
             Fact(name="Budget", value=f"at most {run.method.num_labels} expert labels for each method"),
-            Fact(name="Learner", value=describe(learner.policy_config)),
+            Fact(name="Learner", value=describe(school.learner.policy_config)),
         ),
         seed=run.seed,
         caveats=(caveat,) if caveat else (),

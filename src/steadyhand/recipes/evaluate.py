@@ -6,6 +6,7 @@ from pathlib import Path
 
 from steadyhand.analysis.results import Fact, MeanTest, Report
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.lock import working_in
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
 from steadyhand.recipes.experts import build_expert
@@ -36,7 +37,6 @@ def evaluate_policies(
             got="no policy and no expert",
             hint="steadyhand eval POLICY --env ENV",
         )
-    began = time.perf_counter()
     env = run.env.build(min(run.num_starts, MAX_ROWS))
     contestants: list[Contestant] = []
     if run.expert is not None:
@@ -46,7 +46,20 @@ def evaluate_policies(
         policy = open_policy(path, env.spec)
         controller = run.executor.build(policy, num_rows=env.num_rows, deterministic=run.deterministic)
         contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
-    start_run(run, folder, resume=True)
+    with working_in(folder):
+        start_run(run, folder, resume=True)
+        return _evaluated(run, env, contestants, folder, on_step=on_step)
+
+
+def _evaluated(
+    run: EvalRun,
+    env: BatchEnv,
+    contestants: Sequence[Contestant],
+    folder: Path,
+    *,
+    on_step: Callable[[str], Tick] | None,
+) -> tuple[Report, Path]:
+    began = time.perf_counter()
     starts = env.starts(run.family, run.num_starts, seed=run.seed)
     outcomes = compete(env, contestants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
     evaluations = [outcome.evaluation for outcome in outcomes]

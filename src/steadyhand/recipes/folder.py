@@ -2,22 +2,31 @@
 
 import platform
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from steadyhand.core.codec import load, save, to_data, write_json
+from steadyhand.core.digests import contents_digest
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.question import claim, differences
+from steadyhand.recipes.runs import TrainRun
 
 PACKAGES = ("steadyhand", "torch", "numpy", "gymnasium", "pyarrow", "av", "mujoco")
 
 
 def start_run(run: object, folder: Path, *, resume: bool) -> None:
-    """Write run.json and provenance.json, or check that `folder` holds this very run.
+    """Write run.json, provenance.json and question.json, or check that `folder` holds this very run.
+
+    What a run reads is compared by its content: an expert's weights, the policies that are evaluated. The
+    data of `train` are compared by the training itself.
 
     Raises:
-        ConfigError: There is a run already and `resume` is False, or it is another run.
+        ConfigError: There is a run already and `resume` is False, or it is another run, or one of a version
+            that computes other numbers.
     """
     path = folder / "run.json"
     if path.is_file():
@@ -32,7 +41,7 @@ def start_run(run: object, folder: Path, *, resume: bool) -> None:
         if held != run:
             raise ConfigError(
                 f"{folder} holds another run.",
-                got=_differences(to_data(held), to_data(run)),
+                got=differences(to_data(held), to_data(run)),
                 hint="choose another folder with --out, or delete this one",
             )
         if not resume:
@@ -40,7 +49,9 @@ def start_run(run: object, folder: Path, *, resume: bool) -> None:
                 f"{folder} holds this run already.",
                 hint="add --resume to continue it, or choose another folder with --out",
             )
+        claim(folder, "run", {"files": _contents(run)}, answered=True)
         return
+    claim(folder, "run", {"files": _contents(run)}, answered=False)
     save(path, run)
     write_json(folder / "provenance.json", provenance())
 
@@ -68,8 +79,28 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _differences(old: object, new: object, path: str = "") -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        return "; ".join(_differences(old.get(key), new.get(key), f"{path}.{key}".strip(".")) for key in keys)
-    return f"{path}: {old!r} there, {new!r} asked for"
+def _contents(run: object) -> dict[str, str]:
+    """Return the digest of each policy and file of weights that a run names."""
+    found: dict[str, str] = {}
+    for path in _paths(run):
+        inner = path / "policy" if (path / "policy").is_dir() else path
+        names = ("policy.json", "weights.safetensors", "stats.safetensors")
+        files = [path] if path.is_file() else [inner / name for name in names if (inner / name).is_file()]
+        if files:
+            found[str(path)] = contents_digest(files)
+    return found
+
+
+def _paths(value: object) -> Iterator[Path]:
+    match value:
+        case Path():
+            yield value
+        case tuple():
+            for item in value:
+                yield from _paths(item)
+        case _ if is_dataclass(value):
+            for field in fields(value):
+                if not (isinstance(value, TrainRun) and field.name == "data"):
+                    yield from _paths(getattr(value, field.name))
+        case _:
+            return

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from steadyhand.core.digests import contents_digest
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.question import answering, claim, described
 from steadyhand.core.specs import EnvSpec
 from steadyhand.correction.marks import Marks, check_marks
+from steadyhand.data.digests import frames_digest
 from steadyhand.data.episode import Episode
 from steadyhand.data.frames import Frames
 from steadyhand.data.store import EpisodeStore
@@ -29,6 +32,7 @@ from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.training.checkpoint import FREE_TO_CHANGE
 from steadyhand.training.loop import FitResult, TrainConfig, fit
 
 EVALUATION_BATCH = 1024
@@ -56,8 +60,11 @@ def fitted(
     built = Policy.build(policy, PolicySpec.of_frames(frames), seed=weights_seed)
     source = WindowSource(frames, built.window, steps=steps, features=built.features)
     built.fit_statistics(frames, source.steps)
-    result = fit(built, source, config=training, folder=folder, resume=folder is not None)
-    return built, result
+    if folder is None:
+        return built, fit(built, source, config=training)
+    question = {"policy": policy, "seed": weights_seed, "data": source.digest()}
+    with answering(folder, "fitted", question, answers="state/step-*"):
+        return built, fit(built, source, config=training, folder=folder, resume=True)
 
 
 def marked(
@@ -106,6 +113,15 @@ class PolicyLearner:
         self._policy = policy
         self._training = training
         self._progress = progress
+
+    def question(self) -> dict[str, object]:
+        """Return what its fits depend on beside data and seed, as far as it changes numbers."""
+        training = described(self._training)
+        return {
+            "policy": self._policy,
+            "training": {name: value for name, value in training.items() if name not in FREE_TO_CHANGE},
+            "sees": self._policy_spec,
+        }
 
     @property
     def policy_spec(self) -> PolicySpec:
@@ -179,10 +195,35 @@ class PolicyLearner:
         warm_start: Path | None,
         marks: Sequence[Marks] | None = None,
     ) -> None:
-        """Train, or continue training, and leave the policy in `folder`; nothing to do if it is there."""
-        if (folder / "policy").is_dir():
-            return
+        """Train, or continue training, and leave the policy in `folder`; nothing to do if it is there.
+
+        Raises:
+            ConfigError: `folder` holds a policy, or half of one, of other settings, other data, another seed
+                or a version that computes other numbers; or somebody else is working there.
+        """
         frames, kind = marked(self.frames(episodes), episodes, marks)
+        done = folder / "policy"
+        question = {
+            **self.question(),
+            "data": frames_digest(frames, kind=kind),
+            "seed": seed,
+            "warm_start": None if warm_start is None else contents_digest((warm_start / "policy").iterdir()),
+        }
+        if done.is_dir():
+            claim(folder, "fit", question, answered=True)
+            return
+        with answering(folder, "fit", question, answers="training/state/step-*"):
+            self._fit(frames, kind, folder=folder, seed=seed, warm_start=warm_start)
+
+    def _fit(
+        self,
+        frames: Frames,
+        kind: Int64[np.ndarray, " N"] | None,
+        *,
+        folder: Path,
+        seed: int,
+        warm_start: Path | None,
+    ) -> None:
         if warm_start is None:
             policy = Policy.build(self._policy, self._policy_spec, seed=seed)
             source = WindowSource(frames, policy.window, kind=kind)

@@ -8,7 +8,10 @@ from typing import assert_never
 
 from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.lock import working_in
+from steadyhand.core.names import file_name
 from steadyhand.core.protocol import Controller
+from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.ccil import CcilConfig, LabelGeometry, corrective_labels, require_meaning
@@ -98,17 +101,19 @@ class School:
             on_round: Called after each round of an interactive remedy.
 
         Raises:
-            SteadyhandError: Env, policy class and remedy do not fit together.
+            SteadyhandError: Env, policy class and remedy do not fit together; or its folder holds the answer
+                to another question, such as other settings of the same remedy.
         """
         began = time.perf_counter()
         self.check(method)
-        key = key or key_of(method)
+        key = file_name(key or key_of(method), what="The name of a method's folder")
         name = name or title_of(method)
-        if isinstance(method, RoundsConfig):
-            taught = self._in_rounds(method, key, name, initial, on_round)
-        else:
-            taught = self._offline(method, key, name)
-        return replace(taught, wall_s=self._wall(key, began))
+        with working_in(self.folder / key):
+            if isinstance(method, RoundsConfig):
+                taught = self._in_rounds(method, key, name, initial, on_round)
+            else:
+                taught = self._offline(method, key, name)
+            return replace(taught, wall_s=self._wall(key, began))
 
     def clone(self, *, num_labels: int, num_episodes: int, family: Family = "train") -> Taught:
         """Behaviour cloning of expert demonstrations."""
@@ -201,10 +206,19 @@ class School:
 
     def _offline(self, method: OfflineConfig | NoiseConfig, key: str, name: str) -> Taught:
         here = self.folder / key
-        episodes = self.learner.read(here / "episodes")
-        if episodes is None:
-            episodes = self._collect(method, key)
-            self.learner.write(episodes, here / "episodes")
+        question = {
+            "method": method,
+            "env": self.env,
+            "expert": self.expert,
+            "learner": self.learner,
+            "seed": self.seed,
+            "key": key,
+        }
+        with answering(here, "teach", question, answers="episodes"):
+            episodes = self.learner.read(here / "episodes")
+            if episodes is None:
+                episodes = self._collect(method, key)
+                self.learner.write(episodes, here / "episodes")
         learner, labels, geometry = self.learner, list[Episode](), None
         remedy = method.remedy if isinstance(method, OfflineConfig) else None
         if isinstance(remedy, InputNoise):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 from steadyhand.analysis.results import Fact, Report
+from steadyhand.core.lock import working_in
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.dagger import DaggerConfig
@@ -116,13 +117,20 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
         The report, and the path of report.html.
     """
     watch = watch or Watch()
-    began = time.perf_counter()
     env = run.env.build(run.num_starts)
     expert = build_expert(PurePursuitExpert(), env)
     # A mismatch must not leave a folder.
     brief = PolicyLearner(env.spec, policy=run.policy, training=run.training).in_brief
-    start_run(run, folder, resume=True)
-    watch.stage(f"The policy {brief}")
+    with working_in(folder):
+        start_run(run, folder, resume=True)
+        watch.stage(f"The policy {brief}")
+        return _tour(run, env, expert, folder, watch=watch)
+
+
+def _tour(
+    run: TourRun, env: BatchEnv, expert: Controller, folder: Path, *, watch: Watch
+) -> tuple[Report, Path]:
+    began = time.perf_counter()
     taught = teach(run, env, expert, folder, watch=watch)
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)

@@ -12,7 +12,8 @@ There is no random state to keep: the order of the data and the noise of a step 
 import os
 import re
 import shutil
-from dataclasses import fields
+import warnings
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from torch import Tensor, nn
 
 from steadyhand.core.codec import read_json, to_data, write_json
 from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
-from steadyhand.core.errors import ArtifactError, ConfigError
+from steadyhand.core.errors import ArtifactError, ConfigError, SteadyhandError
+from steadyhand.core.lock import remove_leftovers
+from steadyhand.core.question import NUMERICS
 from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of
 from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
@@ -30,8 +33,18 @@ from steadyhand.training.optim import Ema
 VERSION = 2
 _KEPT = 2
 _NAME = re.compile(r"step-(\d+)")
-_FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "log_every"}
+FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "log_every"}
 """Settings that change no number of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """The files of one state, read and whole."""
+
+    header: dict[str, Any]
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    average: dict[str, Tensor]
 
 
 class Checkpoints:
@@ -76,6 +89,7 @@ class Checkpoints:
             save_file(average, temporary / "average.safetensors")
         state = {
             "version": VERSION,
+            "numerics": NUMERICS,
             "step": step,
             "config": to_data(self._config),
             "data": self._fingerprint,
@@ -92,22 +106,31 @@ class Checkpoints:
     def restore(self) -> int:
         """Load the last state into module, optimiser and average; return its step, 0 if there is none.
 
+        A state with a damaged file is passed over with a warning, and the one before it is loaded.
+
         Raises:
             ConfigError: It was written with other settings or on other data.
-            ArtifactError: A file is missing, holds other bytes than were written, or does not fit.
+            ArtifactError: All states are damaged, or one does not fit.
         """
+        remove_leftovers(self._folder)
         states = _states(self._folder)
-        if not states:
-            return 0
-        step, folder = states[-1]
-        self._check(read_json(folder / "state.json"), folder)
-        load_tensors(self._module, read_tensors(folder / "weights.safetensors"), source=folder)
-        self._load_moments(read_tensors(folder / "optimizer.safetensors"), folder)
-        if self._ema is not None:
-            average = read_tensors(folder / "average.safetensors")
-            for name, value in self._ema.state().items():
-                value.copy_(average[name])
-        return step
+        for step, folder in reversed(states):
+            try:
+                state = self._read(folder)
+            except SteadyhandError as error:
+                if folder == states[0][1]:
+                    raise
+                what = " ".join(str(error).split())
+                warnings.warn(f"{folder} is damaged and passed over: {what}", stacklevel=2)
+                continue
+            self._check(state.header, folder)
+            load_tensors(self._module, state.weights, source=folder)
+            self._load_moments(state.moments, folder)
+            if self._ema is not None:
+                for name, value in self._ema.state().items():
+                    value.copy_(state.average[name])
+            return step
+        return 0
 
     def clear(self) -> int:
         """Remove every state, as a fresh run does first, and return step 0."""
@@ -119,16 +142,40 @@ class Checkpoints:
         """Return whether a run in `folder` left a state."""
         return bool(_states(folder / "state"))
 
+    def _read(self, folder: Path) -> _State:
+        """Read all files of a state before anything is loaded.
+
+        Raises:
+            SteadyhandError: One is missing or damaged.
+        """
+        path = folder / "state.json"
+        header = read_json(path)
+        if isinstance(header, dict) and header.get("version", VERSION) != VERSION:
+            raise ArtifactError(f"{folder} has another version.", got=header["version"], expected=VERSION)
+        header = unsealed(header, path=path)
+        check_files(folder, header["files"])
+        has_average = header["config"].get("ema") is not None
+        average = read_tensors(folder / "average.safetensors") if has_average else {}
+        return _State(
+            header=header,
+            weights=read_tensors(folder / "weights.safetensors"),
+            moments=read_tensors(folder / "optimizer.safetensors"),
+            average=average,
+        )
+
     def _check(self, state: dict[str, Any], folder: Path) -> None:
-        if state.get("version") != VERSION:
-            raise ArtifactError(f"{folder} has another version.", got=state.get("version"), expected=VERSION)
-        state = unsealed(state, path=folder / "state.json")
-        check_files(folder, state["files"])
+        if state.get("numerics") != NUMERICS:
+            raise ConfigError(
+                f"The run in {folder.parent} was started by a version that computes other numbers.",
+                got=f"numerics {NUMERICS}",
+                expected=f"numerics {state.get('numerics')}",
+                hint="start afresh in another folder, or with resume=False",
+            )
         now, then = to_data(self._config), state["config"]
         initial = to_data(type(self._config)())  # what a setting was before it could be chosen
         for name in (field.name for field in fields(self._config)):
             before = then.get(name, initial[name])
-            if name not in _FREE_TO_CHANGE and _plain(now[name]) != _plain(before):
+            if name not in FREE_TO_CHANGE and _plain(now[name]) != _plain(before):
                 raise ConfigError(
                     f"The run in {folder.parent} was started with another {name}.",
                     got=now[name],

@@ -2,8 +2,8 @@
 
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError, SteadyhandError
+from steadyhand.core.lock import working_in
 from steadyhand.data.sampler import Sampler, WeightedSampler
 from steadyhand.policies.threads import use_threads
 from steadyhand.policies.trainable import Trainable
@@ -23,7 +24,7 @@ from steadyhand.training.config import TrainConfig
 from steadyhand.training.metrics import Bar, Line, Metrics
 from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
 from steadyhand.training.prepare import prepare
-from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of
+from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of, source_digest
 
 BatchT = TypeVar("BatchT")
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
@@ -82,11 +83,11 @@ def fit(
 
     Raises:
         DivergedError: The loss became NaN or infinite; it names the step and the last good checkpoint.
-        ConfigError: `resume` finds a run with other settings or on other data.
+        ConfigError: `resume` finds a run with other settings or on other data, or somebody else trains there.
         CapabilityError: A policy has no statistics.
     """
     began = time.perf_counter()
-    with use_threads(config.num_threads):
+    with use_threads(config.num_threads), nullcontext() if folder is None else working_in(folder):
         if not (resume and folder is not None and Checkpoints.exist(folder)):
             prepare(trainable, train, config)
         loop = _Loop(trainable, train, config, folder=folder, validation=validation, evaluate=evaluate)
@@ -266,14 +267,14 @@ class _Loop(Generic[BatchT]):
         return numerator / denominator
 
     def _make_checkpoints(self, folder: Path) -> Checkpoints:
-        steps = np.ascontiguousarray(self._train.steps)
+        data = source_digest(self._train)
         return Checkpoints(
             folder,
             module=self._trainable,
             optimizer=self._optimizer,
             ema=self._ema,
             config=self._config,
-            fingerprint=f"{len(steps)} steps, crc32 {zlib.crc32(steps.tobytes()):08x}",
+            fingerprint=f"{data['steps']} steps of content {data['sha256']}",
         )
 
 

@@ -1,5 +1,7 @@
 """What the loop draws from: batches by step, random numbers by step."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import chain
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -8,12 +10,15 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import nn
 
+from steadyhand.core.digests import Digest
 from steadyhand.core.seeding import derive
+from steadyhand.data.digests import DataDigest
 from steadyhand.policies.noise import GeneratorNoise, Noise
 
 Batch_co = TypeVar("Batch_co", covariant=True)
 _STRIDE = 0x9E3779B97F4A7C15
 _MASK = (1 << 63) - 1
+_AT_ONCE = 1024
 
 
 @runtime_checkable
@@ -34,6 +39,44 @@ class WeightedSource(Protocol):
     def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """Return the weights of steps."""
         ...
+
+
+@runtime_checkable
+class DigestedSource(Protocol):
+    """Training data that know a short way to the digest of their content."""
+
+    def digest(self) -> DataDigest:
+        """Return the digest of all that may be read."""
+        ...
+
+
+def source_digest(source: Source[object]) -> DataDigest:
+    """Return the digest of training data; where they know none, that of the batches of all their steps."""
+    if isinstance(source, DigestedSource):
+        return source.digest()
+    steps = np.ascontiguousarray(source.steps)
+    whole = Digest().array("steps", steps)
+    for first in range(0, len(steps), _AT_ONCE):
+        _take(whole, source.batch(steps[first : first + _AT_ONCE]))
+    return {"episodes": 0, "steps": len(steps), "sha256": whole.hex()}
+
+
+def _take(whole: Digest, value: object) -> None:
+    if isinstance(value, torch.Tensor):
+        whole.array("", value.detach().cpu().numpy())
+    elif isinstance(value, np.ndarray):
+        whole.array("", value)
+    elif is_dataclass(value):
+        for field in fields(value):
+            _take(whole, getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            _take(whole.text(name), value[name])
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            _take(whole, item)
+    else:
+        whole.text(value)
 
 
 class StepNoise:

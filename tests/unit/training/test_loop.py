@@ -299,3 +299,51 @@ def test_validation_neither_drops_out_nor_moves_pictures() -> None:
     ear, eight = Ear(), Numbers(np.arange(8))
     fit(ear, eight, config=TrainConfig(num_steps=2, batch_size=4), validation=eight)
     assert ear.heard == {True: {True}, False: {False}}
+
+
+def test_resuming_on_the_same_steps_with_other_content_is_refused(tmp_path: Path) -> None:
+    config = TrainConfig(num_steps=4, batch_size=2)
+    policy = new_policy()
+    fit(policy, WindowSource(FRAMES, policy.window), config=config, folder=tmp_path)
+    fit(new_policy(), WindowSource(FRAMES, policy.window), config=config, folder=tmp_path, resume=True)
+    for changed in (
+        replace(FRAMES, expert_action=-FRAMES.expert_action),
+        replace(FRAMES, weight=FRAMES.weight * 2),
+        replace(FRAMES, observation={name: value + 1 for name, value in FRAMES.observation.items()}),
+    ):
+        source = WindowSource(changed, policy.window)
+        with pytest.raises(ConfigError, match=r"(?s)other training data.*steps of content"):
+            fit(new_policy(), source, config=config, folder=tmp_path, resume=True)
+
+    class Shifted(Numbers):
+        """Knows no digest of itself."""
+
+        def batch(self, steps: Int64[np.ndarray, " B"]) -> Tensor:
+            return super().batch(steps) + 1
+
+    fit(Scalar(), numbers(), config=config, folder=tmp_path / "scalar")
+    with pytest.raises(ConfigError, match="other training data"):
+        fit(Scalar(), Shifted(np.arange(10)), config=config, folder=tmp_path / "scalar", resume=True)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_damaged_newest_state_is_passed_over_with_a_word(
+    tmp_path: Path, name: str, whole: tuple[dict[str, Tensor], list[dict[str, float]]]
+) -> None:
+    killed_run.run(tmp_path)
+    path = tmp_path / "state" / "step-00000060" / name
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(UserWarning, match=f"(?s)step-00000060 is damaged and passed over.*{name}"):
+        resumed = killed_run.run(tmp_path, resume=True)
+    assert_same(bits(resumed), whole[0])
+    assert lines_of(tmp_path) == whole[1]
+
+
+def test_a_run_of_a_version_that_computes_other_numbers_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(num_steps=4, batch_size=2)
+    fit(Scalar(), numbers(), config=config, folder=tmp_path)
+    monkeypatch.setattr("steadyhand.training.checkpoint.NUMERICS", 99)
+    with pytest.raises(ConfigError, match="computes other numbers"):
+        fit(Scalar(), numbers(), config=config, folder=tmp_path, resume=True)

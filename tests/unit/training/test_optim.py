@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.batch import WindowSource
@@ -277,9 +278,9 @@ def test_a_state_from_before_a_setting_existed_counts_as_its_default(tmp_path: P
     source, config = WindowSource(frames, policy.window), TrainConfig(num_steps=2, batch_size=4)
     fit(policy, source, config=config, folder=tmp_path)
     path = tmp_path / "state" / "step-00000002" / "state.json"
-    state = json.loads(path.read_text())
+    state = unsealed(json.loads(path.read_text()), path=path)
     del state["config"]["decay_exempt"]
-    path.write_text(json.dumps(state))
+    path.write_text(json.dumps(sealed(state)))
     assert fit(policy, source, config=config, folder=tmp_path, resume=True).steps == 2
     other = replace(config, decay_exempt=True)
     with pytest.raises(ConfigError, match="another decay_exempt"):
