@@ -12,13 +12,14 @@ from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, op
 class Arguments:
     """Let an expert drive and store what it sees and does, as a LeRobot v3.0 data set.
 
-    Recording can be stopped at any time: what was driven is kept, up to the last second.
+    Recording can be stopped at any time, or killed: what was driven is kept, and the same command goes on to
+    the same data set. It drives again what is there, and refuses if that gives anything else.
     """
 
     env: EnvName
     """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as CartPole-v1."""
     out: Path
-    """Folder of the data set; it must not hold one yet."""
+    """Folder of the data set; it must not hold one yet, but for this recording, stopped before its end."""
     expert: str = "auto"
     """`pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a .npz or .safetensors file of
     weights, or the folder of a policy; auto takes the one that comes along with the env."""
@@ -60,8 +61,13 @@ def main(arguments: list[str]) -> int:
         video=chosen.video,
         seed=chosen.seed,
     )
-    with terminal.progress("recording", enabled=is_terminal()) as bar:
-        summary = record(with_overrides(run, chosen.set), chosen.out, on_step=bar(str(chosen.out)))
+    try:
+        with terminal.progress("recording", enabled=is_terminal()) as bar:
+            summary = record(with_overrides(run, chosen.set), chosen.out, on_step=bar(str(chosen.out)))
+    except KeyboardInterrupt:
+        terminal.say(f"{chosen.out}: the same command goes on; to use what is there as it is, run")
+        terminal.say(f"  steadyhand data compact {chosen.out}")
+        raise
     judged = f", {summary.num_success} of {summary.num_judged} succeeded" if summary.num_judged else ""
     terminal.say(
         f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "

@@ -82,7 +82,7 @@ class JournalReader(Sequence[Episode]):
         DataError: The file is no journal.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, *, live: bool, first: int) -> None:
+    def __init__(self, path: Path, spec: StoreSpec, *, live: bool, first: int = 0) -> None:
         self.path = path
         self.first = first
         self._spec = spec

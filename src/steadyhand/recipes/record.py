@@ -6,7 +6,9 @@ from pathlib import Path
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
+from steadyhand.core.specs import EnvSpec
 from steadyhand.correction.noise import NoisyExecution
+from steadyhand.data.dataset import locate
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.store import EpisodeStore
 from steadyhand.recipes.experts import build_expert
@@ -21,7 +23,11 @@ MAX_ROWS = 64
 def record(
     run: RecordRun, folder: Path, *, on_step: Callable[[int, int], None] | None = None
 ) -> EpisodeRecorder:
-    """Record into a new data set at `folder`, and return the recorder with its counts.
+    """Record a data set at `folder`, and return the recorder with its counts.
+
+    Where this very recording was killed there, it is driven again from its beginning: what is in the journal
+    must come again to the bit and is not written twice, then it goes on. The result is that of a recording
+    that was not killed.
 
     Args:
         run: What to record.
@@ -29,14 +35,12 @@ def record(
         on_step: Called with (labels, budget) or (episodes, all) after each step.
 
     Raises:
-        DataError: There is a data set already.
-        KeyboardInterrupt: Recording was stopped; what was driven is kept, as interrupted episodes.
+        DataError: There is another data set already, this recording is complete, or what is driven again
+            differs from what is there.
+        ConfigError: The folder holds another run.
+        KeyboardInterrupt: Recording was stopped; what was driven is kept, and the same run goes on.
     """
-    if (folder / INFO).exists():
-        raise DataError(
-            f"{folder} holds a data set already.",
-            hint="choose another folder with --out, or delete this one",
-        )
+    begun = _begun(run, folder)
     num_rows = min(run.num_episodes, MAX_ROWS)
     env = run.env.build(num_rows)
     controller: Controller = build_expert(run.expert, env)
@@ -47,50 +51,58 @@ def record(
     spares = 0 if run.num_labels is None else run.num_labels
     starts = env.starts(run.family, run.num_episodes + spares, seed=run.seed)
     limit = None if run.num_labels is None else -(-run.num_labels // run.num_episodes)
-    try:
-        with EpisodeStore.create(
-            folder,
-            observation=env.spec.observation,
-            action=env.spec.action,
-            control_dt=env.spec.control_dt,
-            image_format="mp4" if run.video else "png",
-            env_id=env.spec.env_id,
-        ) as store:
-            start_run(run, folder, resume=False)
-            recorder = EpisodeRecorder(
-                env,
-                starts,
-                source="demonstration",
-                seed=run.seed,
-                label_budget=run.num_labels,
-                sink=store,
-            )
-            session = Session(
-                env,
-                controller,
-                starts,
-                seed=derive(run.seed, "record"),
-                num_rows=num_rows,
-                max_steps=limit,
-                listeners=[recorder],
-            )
-            _drive(session, recorder, run, on_step)
-            store.compact()
-    except KeyboardInterrupt:
-        if (folder / INFO).exists():
-            compact_store(folder)
-        raise
+    with _open(run, folder, env.spec, begun=begun) as store:
+        recorder = EpisodeRecorder(
+            env,
+            starts,
+            source="demonstration",
+            seed=run.seed,
+            label_budget=run.num_labels,
+            sink=store,
+        )
+        session = Session(
+            env,
+            controller,
+            starts,
+            seed=derive(run.seed, "record"),
+            num_rows=num_rows,
+            max_steps=limit,
+            listeners=[recorder],
+        )
+        _drive(session, recorder, run, on_step)
+        store.compact()
     return recorder
 
 
-def compact_store(folder: Path) -> int:
-    """Make files that LeRobot opens of what a stopped or killed recording left; return its episodes.
+def _begun(run: RecordRun, folder: Path) -> bool:
+    """Write run.json, or return that this very run was begun in `folder` and did not come to its end."""
+    is_data = (folder / INFO).exists()
+    if is_data and not (folder / "run.json").is_file():
+        raise DataError(
+            f"{folder} holds a data set already.",
+            hint="choose another folder with --out, or delete this one",
+        )
+    start_run(run, folder, resume=True)
+    if is_data and (num_episodes := len(locate(folder).episodes)):
+        raise DataError(
+            f"{folder} holds this recording already.",
+            got=f"{num_episodes} episodes in LeRobot's files",
+            hint="choose another folder with --out, or delete this one",
+        )
+    return is_data
 
-    Raises:
-        DataError: The folder holds no store, or another process is recording into it.
-    """
-    with EpisodeStore.open(folder) as store:
-        return store.compact()
+
+def _open(run: RecordRun, folder: Path, spec: EnvSpec, *, begun: bool) -> EpisodeStore:
+    if begun:
+        return EpisodeStore.open(folder, replay=True)
+    return EpisodeStore.create(
+        folder,
+        observation=spec.observation,
+        action=spec.action,
+        control_dt=spec.control_dt,
+        image_format="mp4" if run.video else "png",
+        env_id=spec.env_id,
+    )
 
 
 def _drive(

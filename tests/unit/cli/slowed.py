@@ -20,9 +20,11 @@ if __name__ == "__main__":
     from steadyhand.cli.main import main
     from steadyhand.data.sampler import Sampler
     from steadyhand.envs.car.env import Car
+    from steadyhand.envs.points import PointEnv
 
     pause = float(sys.argv[1])
     if pause:
         pause_before(Car, "step", pause)
+        pause_before(PointEnv, "step", pause)
         pause_before(Sampler, "batch_indices", pause)
     raise SystemExit(main(sys.argv[2:]))

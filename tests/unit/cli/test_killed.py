@@ -74,10 +74,31 @@ def test_ctrl_c_while_recording_keeps_every_step(cli, process, tmp_path):
     assert status == 130
     assert "kept" in said
     assert "Traceback" not in said
+    assert "the same command goes on" in said
     dataset = open_dataset(demos)
-    assert dataset.num_pending == 0
     assert dataset.num_frames >= 61
     assert cli("data", "check", "demos").status == 0
+
+
+MANY = (
+    "record", "forks", "--episodes", "40", "--noise", "0.1", "--seed", "3", "--out", "demos",
+)  # fmt: skip
+
+
+def test_a_killed_recording_goes_on_to_the_same_bits(cli, process, tmp_path):
+    assert cli(*MANY[:-1], "whole").status == 0
+    demos = tmp_path / "demos"
+    process(*MANY, slow=0.02).kill_when(lambda: steps_in_journal(demos) >= 40 * 12)
+    assert not (demos / "data").exists()
+    refused = cli(*MANY, "--seed", "4")
+    assert refused.status == 2
+    assert "seed" in refused.err
+    assert cli(*MANY).status == 0
+    assert open_dataset(demos).num_episodes == 40
+    assert same_bytes(tmp_path / "whole", demos, "*.parquet") >= 3
+    again = cli(*MANY)
+    assert again.status == 2
+    assert "40 episodes" in again.err
 
 
 def test_a_killed_training_run_continues_to_the_same_bits(cli, process, tmp_path):

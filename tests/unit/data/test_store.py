@@ -219,6 +219,40 @@ def test_a_torn_tail_is_dropped_at_every_byte(tmp_path: Path) -> None:
     assert_same(dataset.episode(1), episode(2))
 
 
+def test_a_replayed_recording_writes_nothing_twice_and_ends_the_same(tmp_path: Path) -> None:
+    first, second = episode(0, length=6), episode(1, length=4)
+
+    def recorded(store: EpisodeStore, calls: int) -> None:
+        todo = [
+            lambda: store.begin(0, task="reach"),
+            lambda: record_steps(store, 0, first, range(4)),
+            lambda: store.begin(1),
+            lambda: record_steps(store, 1, second),
+            lambda: store.end(1, **end_of(second)),
+            lambda: record_steps(store, 0, first, range(4, 6)),
+            lambda: store.end(0, **end_of(first)),
+        ]
+        for call in todo[:calls]:
+            call()
+
+    journal = "meta/steadyhand/journal.bin"
+    with new_store(tmp_path / "whole") as store:
+        recorded(store, 7)
+    with new_store(tmp_path / "killed") as store:
+        recorded(store, 4)
+    data = (tmp_path / "killed" / journal).read_bytes()
+    (tmp_path / "killed" / journal).write_bytes(data[:-7])  # killed in the middle of a record
+    with EpisodeStore.open(tmp_path / "killed", replay=True) as store:
+        recorded(store, 7)
+    assert (tmp_path / "killed" / journal).read_bytes() == (tmp_path / "whole" / journal).read_bytes()
+
+    with EpisodeStore.open(tmp_path / "killed", replay=True) as store:
+        store.begin(0, task="reach")
+        with pytest.raises(DataError, match="another step than it holds"):
+            record_steps(store, 0, second, range(1))
+    assert (tmp_path / "killed" / journal).read_bytes() == (tmp_path / "whole" / journal).read_bytes()
+
+
 class Killed(BaseException):
     """Stands for the process dying: nothing after it runs, clean-up included."""
 
