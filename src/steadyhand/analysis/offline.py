@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import STATE
 from steadyhand.data.frames import Frames, Windower
+from steadyhand.data.stats import SpreadFloor, array_stats
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
 
@@ -28,7 +29,8 @@ class OfflineError:
         name: Whose answer.
         mean: Over all dimensions and predicted steps.
         by_step: (H,) over all dimensions, for each predicted step.
-        relative: `mean` after dividing each dimension by its standard deviation over the held-out actions.
+        relative: `mean` after dividing each dimension by its standard deviation over the held-out actions,
+            or its floor where it hardly moves (`data.stats.SpreadFloor`).
     """
 
     name: str
@@ -69,7 +71,9 @@ def offline_errors(
     if state is not None and state.shape[1:] == target.shape[2:]:
         answers["copy the state"] = state[steps][:, None]
     answers["mean action"] = target[valid].mean(axis=0)[None, None]
-    scale = np.maximum(target[valid].std(axis=0), 1e-6)
+    stats = array_stats(target[valid])
+    scale = np.maximum(stats.std, SpreadFloor().of("action", frames.action_spec, stats))
+    scale = np.where(scale > 0.0, scale, 1.0)
     return [_error(label, answer, target, valid, scale) for label, answer in answers.items()]
 
 

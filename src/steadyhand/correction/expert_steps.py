@@ -10,7 +10,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.core.seeding import generator
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.episode import Episode
-from steadyhand.data.stats import array_stats
+from steadyhand.data.stats import distance_scale
 from steadyhand.policies.dynamics import Transitions
 from steadyhand.policies.spec import PolicySpec
 
@@ -217,9 +217,8 @@ class ExpertSteps:
 
 
 def spread(values: Float[np.ndarray, "N S"]) -> Float64[np.ndarray, " S"]:
-    """Return the standard deviation of each column, 1 where it never changes."""
-    stats = array_stats(values)
-    return np.where(stats.constant, 1.0, stats.std)
+    """Return the standard deviation of each column; one that hardly moves hardly counts (`SpreadFloor`)."""
+    return distance_scale(values)
 
 
 def state_features(spec: PolicySpec, names: tuple[str, ...]) -> dict[str, FeatureSpec]:

@@ -1,14 +1,15 @@
 """A trained policy on disk: JSON and safetensors, read without running anybody's code.
 
-policy.json            format, version, config with tags, features with shapes and units, control_dt
+policy.json            format, version, config with tags, features with shapes and units, control_dt; mode,
+                       offset, scale, spread and floor of every normalised feature; the digest of the weights
+                       and of itself. Everything is written out: no default of the code that loads it counts
 weights.safetensors    parameters and other buffers
-stats.safetensors      the normaliser's offsets and scales
 """
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from steadyhand.core.codec import from_data, read_json, to_data, write_json
+from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
 from steadyhand.core.errors import ArtifactError, ConfigError
 from steadyhand.policies.contract import Head
 from steadyhand.policies.nets.pretrained import without_pretrained
@@ -23,8 +25,11 @@ from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 FORMAT = "steadyhand.policy"
-VERSION = 1
+VERSION = 2
+_WEIGHTS = "weights.safetensors"
 _STATISTICS = "normaliser."
+_PARTS = {"config", "spec", "normaliser", "files", "extra"}
+T = TypeVar("T")
 
 
 def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None = None) -> None:
@@ -44,22 +49,18 @@ def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None
     temporary.mkdir(parents=True)
     save_file(
         {name: value for name, value in state.items() if not name.startswith(_STATISTICS)},
-        temporary / "weights.safetensors",
+        temporary / _WEIGHTS,
     )
-    save_file(
-        {name: value for name, value in state.items() if name.startswith(_STATISTICS)},
-        temporary / "stats.safetensors",
-    )
-    write_json(
-        temporary / "policy.json",
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "config": to_data(policy.config),
-            "spec": to_data(policy.spec),
-            "extra": dict(extra or {}),
-        },
-    )
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": to_data(policy.config),
+        "spec": to_data(policy.spec),
+        "normaliser": {name: affine.to_data() for name, affine in policy.affines.items()},
+        "extra": dict(extra or {}),
+        "files": file_digests(temporary, [_WEIGHTS]),
+    }
+    write_json(temporary / "policy.json", sealed(header))
     replace_folder(temporary, folder)
 
 
@@ -70,16 +71,18 @@ def load_policy(folder: Path, *, device: torch.device | str = "cpu") -> Policy:
         ArtifactError: A file is missing, corrupt, of another version, or does not fit the config.
     """
     data = _read_header(folder)
-    try:
-        config = from_data(data["config"], PolicyConfig, source=str(folder / "policy.json"))
-        spec = from_data(data["spec"], PolicySpec, source=str(folder / "policy.json"))
-    except (ConfigError, KeyError) as error:
-        raise ArtifactError(f"{folder / 'policy.json'} does not describe a policy.", got=error) from error
+    path = folder / "policy.json"
+    config = _whole(data["config"], PolicyConfig, path)
+    spec = _whole(data["spec"], PolicySpec, path)
+    check_files(folder, data["files"])
     with without_pretrained():
         policy = Policy.build(config, spec)
-    weights = read_tensors(folder / "weights.safetensors")
-    statistics = read_tensors(folder / "stats.safetensors")
-    load_tensors(policy, {**weights, **statistics}, source=folder)
+    for name, affine in policy.affines.items():
+        affine.from_data(data["normaliser"].get(name), source=str(path))
+    statistics = {
+        name: value for name, value in policy.state_dict().items() if name.startswith(_STATISTICS)
+    }
+    load_tensors(policy, {**read_tensors(folder / _WEIGHTS), **statistics}, source=folder)
     return policy.to(device).eval()
 
 
@@ -185,6 +188,37 @@ def _read_header(folder: Path) -> dict[str, Any]:
             f"{path} has a version that this code cannot read.",
             got=data.get("version"),
             expected=VERSION,
-            hint="load it with the version of steadyhand that wrote it",
+            hint="train the policy again, or load it with the version of steadyhand that wrote it",
         )
-    return data
+    body = unsealed(data, path=path)
+    if missing := _PARTS - body.keys():
+        raise ArtifactError(f"{path} lacks {', '.join(sorted(missing))}.", got=sorted(body))
+    return body
+
+
+def _whole(data: Any, kind: type[T], path: Path) -> T:
+    """Return the dataclass that `data` describes in full: what the code would add to it is refused."""
+    try:
+        value = from_data(data, kind, source=str(path))
+    except ConfigError as error:
+        raise ArtifactError(f"{path} does not describe a policy.", got=error) from error
+    if added := _added(data, to_data(value), kind.__name__):
+        raise ArtifactError(
+            f"{path} does not say all that makes a policy.",
+            got=f"no {', no '.join(added)}",
+            hint="train the policy again, or load it with the version of steadyhand that wrote it",
+        )
+    return value
+
+
+def _added(given: Any, whole: Any, place: str) -> list[str]:
+    """Return the places of keys that `whole` has and `given` has not."""
+    if isinstance(whole, dict) and isinstance(given, dict):
+        return [
+            found
+            for key, value in whole.items()
+            for found in (_added(given[key], value, f"{place}.{key}") if key in given else [f"{place}.{key}"])
+        ]
+    if isinstance(whole, list | tuple) and isinstance(given, list | tuple):
+        return [found for one, other in zip(given, whole, strict=True) for found in _added(one, other, place)]
+    return []

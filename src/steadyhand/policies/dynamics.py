@@ -214,7 +214,7 @@ class Dynamics(Trainable[TransitionBatch]):
             self.slack = mlp((sizes[0], _SLACK_WIDTH, _SLACK_WIDTH, 1), activation="relu")
         self.state_affine = Affine("the state", (state_dim,), mode="z_score")
         self.action_affine = Affine("the action", (action_dim,), mode="z_score")
-        self.residual_affine = Affine("the change of state", (state_dim,), mode="z_score")
+        self.residual_affine = Affine("the change of state", (state_dim,), mode="z_score", role="output")
 
     @classmethod
     def build(cls, config: DynamicsConfig, *, state_dim: int, action_dim: int, seed: int = 0) -> "Dynamics":

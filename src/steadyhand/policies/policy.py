@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
+from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.contract import EXPLICIT, ChunkSpec, Context, Encoder, Head, Prefix, Target
 from steadyhand.policies.noise import Noise, NoNoise, scoped
-from steadyhand.policies.normaliser import Affine, mode_of
+from steadyhand.policies.normaliser import Affine, Mode, Role, mode_of
 from steadyhand.policies.padding import copy_pad
 from steadyhand.policies.representation import ActionRepresentation
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
@@ -30,7 +32,7 @@ class Policy(Trainable[Batch]):
     """A policy; make one with `Policy.build`.
 
     Attributes:
-        config: What it is made of.
+        config: What it is made of; `normalisation` names the mode of every feature.
         spec: What it is made for: only the features that it reads.
         encoder: Observation window -> context.
         head: Context -> chunk.
@@ -52,8 +54,9 @@ class Policy(Trainable[Batch]):
         self.normaliser = nn.ModuleDict()
         self._affines: dict[str, Affine] = {}  # the same by feature name: looked up several times a step
         for name, feature in spec.observation.items():
-            self._add_normaliser(name, feature, default="z_score")
-        self._add_normaliser("action", spec.action, default="min_max")
+            self._add_normaliser(name, feature, default="z_score", role="input")
+        self._add_normaliser("action", spec.action, default="min_max", role="output")
+        self.config = replace(config, normalisation={name: one.mode for name, one in self._affines.items()})
         unknown = set(config.normalisation) - {*spec.observation, "action"}
         if unknown:
             raise SpecError(
@@ -130,11 +133,26 @@ class Policy(Trainable[Batch]):
         """
         self._check_frames(frames)
         source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
+        rule = self.config.spread_floor
         for name in self.features:
             if (affine := self._affine(name)) is not None:
-                affine.fit(frames.observation[name][source.steps])
+                values = frames.observation[name][source.steps]
+                affine.fit(values, floor=rule, spec=self.spec.observation[name])
         if (affine := self._affine("action")) is not None:
-            affine.fit(self._represented(source))
+            is_bounded = self.representation.kind == "absolute"
+            affine.fit(
+                self._represented(source), floor=rule, spec=self.spec.action, is_bounded=is_bounded
+            )
+
+    @property
+    def affines(self) -> Mapping[str, Affine]:
+        """Feature name, or "action", -> how it is normalised; what is not normalised is not there."""
+        return self._affines
+
+    def hardly_moving(self) -> tuple[Still, ...]:
+        """Return the dimensions that hardly moved in the data of `fit_statistics`, actions as represented."""
+        specs = {**self.spec.observation, "action": self.spec.action}
+        return tuple(still for name, one in self._affines.items() for still in one.still(specs[name]))
 
     def loss_rows(self, batch: Batch, noise: Noise) -> LossRows:
         """Return the loss of each window; see `LossRows`.
@@ -246,11 +264,16 @@ class Policy(Trainable[Batch]):
     ) -> dict[str, Shaped[Tensor, "B O ..."]]:
         """Return the features of raw observation windows as the encoder reads them, padding overwritten."""
         normalised: dict[str, Tensor] = {}
+        clip = self.config.input_clip
         for name in self.features:
             value, affine = observation[name], self._affine(name)
             if self.config.n_obs_steps > 1:
                 value = copy_pad(value, is_pad)
-            normalised[name] = value if affine is None else affine.forward(value)
+            if affine is not None:
+                value = affine.forward(value)
+                if clip is not None:
+                    value = value.clamp(-clip, clip)
+            normalised[name] = value
         return normalised
 
     def context_and_target(self, batch: Batch, noise: Noise | None) -> tuple[Context, Target]:
@@ -268,10 +291,11 @@ class Policy(Trainable[Batch]):
             actions = affine.forward(self.representation.encode(actions, state))
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
 
-    def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Any) -> None:
+    def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Mode, role: Role) -> None:
         mode = mode_of(name, feature, overrides=self.config.normalisation, default=default)
         if mode is not None:
-            self._affines[name] = self.normaliser[_key(name)] = Affine(name, feature.shape, mode=mode)
+            affine = Affine(name, feature.shape, mode=mode, role=role)
+            self._affines[name] = self.normaliser[_key(name)] = affine
 
     def _affine(self, name: str) -> Affine | None:
         return self._affines.get(name)

@@ -7,6 +7,7 @@ from typing import Literal
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
+from steadyhand.data.stats import SpreadFloor
 from steadyhand.policies.encoders.config import EncoderConfig, default_encoder
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.regression import Regression
@@ -34,6 +35,11 @@ class PolicyConfig:
         chunk_start: First predicted step relative to the current one, from -(n_obs_steps - 1) to 0. Diffusion
             Policy's chunks begin in the past; those steps are learnt, and dropped at prediction.
         normalisation: Feature name -> mode, where it differs from z_score (observation) or min_max (action).
+            A policy that is built names the mode of every feature here.
+        spread_floor: Which dimensions hardly move, so that nothing is divided by their spread.
+        input_clip: Normalised inputs are held within plus and minus so many units (standard deviations under
+            z_score, half ranges under min_max). None holds nothing: a linear policy answers rightly far from
+            its data, and a clip would hide how far that is.
         action_representation: "absolute", "delta" or "relative" to the state at the chunk's first step.
         state_feature: What delta and relative actions are relative to.
         state_dims: State dimension for each action dimension, -1 for one that stays absolute; empty pairs
@@ -52,6 +58,8 @@ class PolicyConfig:
     n_action_steps: int = 1
     chunk_start: int = 0
     normalisation: dict[str, Mode] = field(default_factory=dict[str, Mode])
+    spread_floor: SpreadFloor = field(default_factory=SpreadFloor)
+    input_clip: float | None = None
     action_representation: Representation = "absolute"
     state_feature: str = STATE
     state_dims: tuple[int, ...] = ()
@@ -61,6 +69,8 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if not self.input_noise >= 0:
             raise ConfigError("input_noise is a standard deviation.", got=self.input_noise, expected=">= 0")
+        if self.input_clip is not None and not self.input_clip > 0:
+            raise ConfigError("input_clip is a number of spreads.", got=self.input_clip, expected="> 0 or None")
         if self.n_obs_steps < 1:
             raise ConfigError("A policy observes at least the current step.", got=self.n_obs_steps)
         if not -self.n_obs_steps < self.chunk_start <= 0:

@@ -1,8 +1,10 @@
 """Saved policies: bit for bit, and an error with a reason for everything that can be wrong with them."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from steadyhand.core.errors import ArtifactError
+from steadyhand.core.digests import file_digest, sealed
+from steadyhand.core.errors import ArtifactError, CapabilityError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.artifact import load_policy, load_tensors, read_extra, save_policy, tensors_of
 from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
@@ -32,16 +35,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "policy"
 
 
-def edit_json(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+def edit_json(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change policy.json and seal it again: what only another program could have written."""
     data = json.loads((folder / "policy.json").read_text())
+    data.pop("sha256")
     change(data)
-    (folder / "policy.json").write_text(json.dumps(data))
+    (folder / "policy.json").write_text(json.dumps(sealed(data)))
 
 
-def edit_tensors(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+def edit_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    """Change the weights, and their digest with them."""
+    path = folder / "weights.safetensors"
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path)
+    edit_json(folder, lambda data: data["files"].update({path.name: file_digest(path)}))
 
 
 def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
@@ -49,9 +57,18 @@ def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
     assert data["config"]["encoder"]["type"] == "StateMLP"
     assert data["config"]["head"]["type"] == "Regression"
     assert data["spec"]["observation"][STATE]["units"] == ["m", "m", "m/s"]
-    statistics = load_file(folder / "stats.safetensors")
-    expected = FRAMES.observation[STATE].astype(np.float64).mean(0)
-    np.testing.assert_allclose(statistics["normaliser.observation/state.offset"], expected, rtol=1e-5)
+    state = FRAMES.observation[STATE].astype(np.float64)
+    action = FRAMES.expert_action.astype(np.float64)
+    statistics = data["normaliser"]
+    assert (statistics[STATE]["mode"], statistics["action"]["mode"]) == ("z_score", "min_max")
+    assert data["config"]["normalisation"] == {STATE: "z_score", "action": "min_max"}
+    assert data["config"]["input_clip"] is None
+    np.testing.assert_allclose(statistics[STATE]["offset"], state.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(statistics[STATE]["scale"], state.std(0), rtol=1e-5)
+    np.testing.assert_allclose(statistics["action"]["scale"], np.ptp(action, 0) / 2, rtol=1e-5)
+    np.testing.assert_allclose(statistics[STATE]["floor"], [1e-4, 1e-4, 1e-3])
+    weights = (folder / "weights.safetensors").read_bytes()
+    assert data["files"] == {"weights.safetensors": hashlib.sha256(weights).hexdigest()}
     assert read_extra(folder) == {"success": 0.5}
 
 
@@ -63,21 +80,20 @@ def test_saving_again_replaces_all_of_it(folder: Path) -> None:
     save_policy(policy, folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         "policy.json",
-        "stats.safetensors",
         "weights.safetensors",
     ]
     assert [path.name for path in folder.parent.iterdir()] == ["policy"]
     assert (next(load_policy(folder).parameters()) == 0.25).all()
 
 
-@pytest.mark.parametrize("name", ["policy.json", "weights.safetensors", "stats.safetensors"])
+@pytest.mark.parametrize("name", ["policy.json", "weights.safetensors"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ArtifactError, match=name.split(".", maxsplit=1)[0]):
         load_policy(folder)
 
 
-@pytest.mark.parametrize("name", ["policy.json", "weights.safetensors", "stats.safetensors"])
+@pytest.mark.parametrize("name", ["policy.json", "weights.safetensors"])
 @pytest.mark.parametrize("length", [0, 7, 60])
 def test_a_file_that_is_cut_short_is_refused(folder: Path, name: str, length: int) -> None:
     path = folder / name
@@ -96,14 +112,58 @@ def test_another_version_or_format_is_refused(folder: Path) -> None:
 
 
 def test_an_unknown_setting_is_refused(folder: Path) -> None:
-    edit_json(folder, lambda data: data["config"].update(horizom=3))  # pyright: ignore
+    edit_json(folder, lambda data: data["config"].update(horizom=3))
     with pytest.raises(ArtifactError, match="horizom"):
         load_policy(folder)
 
 
-@pytest.mark.parametrize("file", ["weights.safetensors", "stats.safetensors"])
-def test_missing_unexpected_and_misshapen_tensors_are_refused(folder: Path, file: str) -> None:
-    original = load_file(folder / file)
+@pytest.mark.parametrize("place", [("config", "input_noise"), ("config", "encoder", "hidden"), ("spec", "control_dt")])
+def test_a_setting_that_the_file_leaves_to_the_code_is_refused(folder: Path, place: tuple[str, ...]) -> None:
+    def remove(data: dict[str, Any]) -> None:
+        for name in place[:-1]:
+            data = data[name]
+        del data[place[-1]]
+
+    edit_json(folder, remove)
+    with pytest.raises(ArtifactError, match=place[-1]):
+        load_policy(folder)
+
+
+@pytest.mark.parametrize("part", ["config", "spec", "normaliser", "files"])
+def test_a_missing_part_is_named(folder: Path, part: str) -> None:
+    edit_json(folder, lambda data: data.pop(part))
+    with pytest.raises(ArtifactError, match=part):
+        load_policy(folder)
+
+
+def test_one_changed_digit_or_bit_is_refused(folder: Path) -> None:
+    whole = (folder / "policy.json").read_text()
+    (folder / "policy.json").write_text(whole.replace('"z_score"', '"min_max"', 1))
+    with pytest.raises(ArtifactError, match="damaged"):
+        load_policy(folder)
+    (folder / "policy.json").write_text(whole)
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged"):
+        load_policy(folder)
+
+
+def test_a_policy_of_the_first_format_is_refused_with_what_to_do(folder: Path) -> None:
+    edit_json(folder, lambda data: data.update(version=1))
+    with pytest.raises(ArtifactError, match="train the policy again"):
+        load_policy(folder)
+
+
+def test_a_policy_without_statistics_can_be_kept(tmp_path: Path) -> None:
+    save_policy(Policy.build(PolicyConfig(), PolicySpec.of_frames(FRAMES)), tmp_path / "policy")
+    with pytest.raises(CapabilityError, match="no statistics"):
+        load_policy(tmp_path / "policy").predict_chunk({STATE: np.zeros((1, 1, 3), np.float32)})
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_refused(folder: Path) -> None:
+    original = load_file(folder / "weights.safetensors")
     name = sorted(original)[0]
     changes: list[tuple[str, Callable[[dict[str, Tensor]], object]]] = [
         ("lacks", lambda tensors: tensors.pop(name)),
@@ -112,8 +172,8 @@ def test_missing_unexpected_and_misshapen_tensors_are_refused(folder: Path, file
         ("does not fit", lambda tensors: tensors.update({name: tensors[name].double()})),
     ]
     for message, change in changes:
-        save_file(original, folder / file)
-        edit_tensors(folder / file, change)
+        save_file(original, folder / "weights.safetensors")
+        edit_tensors(folder, change)
         with pytest.raises(ArtifactError, match=message):
             load_policy(folder)
 

@@ -1,5 +1,7 @@
 """Statistics: exact, invertible, guarded, and never guessed."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import ArtifactError, CapabilityError, ConfigError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
+from steadyhand.data.stats import SpreadFloor
 from steadyhand.policies.normaliser import Affine, Mode, mode_of
 
 MODES: list[Mode] = ["min_max", "z_score", "quantile", "identity"]
+STATISTICAL = MODES[:3]
 
 
 def fitted(values: np.ndarray, mode: Mode) -> Affine:
@@ -59,19 +63,108 @@ def test_quantile_range_has_a_floor_where_outliers_hold_all_the_spread() -> None
     assert normalised.abs().max() <= 20.0
 
 
-@pytest.mark.parametrize("mode", ["min_max", "z_score", "quantile"])
+@pytest.mark.parametrize("mode", STATISTICAL)
 @pytest.mark.parametrize("level", [0.0, 3.0, -1e5])
 def test_a_constant_dimension_becomes_zero(mode: Mode, level: float) -> None:
     values = np.full((50, 1), level, dtype=np.float32)
     values[::2] = np.nextafter(np.float32(level), np.float32(np.inf)) if level else level
     affine = fitted(values, mode)
-    assert affine(torch.from_numpy(values)).abs().max() <= 0.01 * max(1.0, abs(level) / 1e4)
-    assert affine.scale.item() == 1.0
+    assert affine(torch.from_numpy(values)).abs().max() <= 0.001
+    moved = torch.from_numpy(values) + 0.01
+    assert affine(moved).abs().max() <= 0.02
 
 
-def test_a_small_but_real_spread_is_not_taken_for_a_constant() -> None:
-    values = np.linspace(0.0, 1e-9, 20, dtype=np.float32)[:, None]
-    assert fitted(values, "min_max")(torch.from_numpy(values)).max().item() == pytest.approx(1.0)
+@pytest.mark.parametrize("mode", STATISTICAL)
+def test_a_small_but_real_spread_is_not_taken_for_a_constant(mode: Mode) -> None:
+    """Numbers without a unit that are all small are small numbers, not noise."""
+    values = np.linspace(-1e-6, 1e-6, 21, dtype=np.float32)[:, None]
+    assert 0.9 < fitted(values, mode)(torch.from_numpy(values)).max().item() < 2.0
+
+
+def locked_joint(unit: str | None = None) -> tuple[np.ndarray, FeatureSpec]:
+    """One joint moves by 1 rad, the other is locked at 0.5 and trembles by 1e-6."""
+    draws = np.random.default_rng(0)
+    values = np.stack([draws.uniform(-1, 1, 2000), 0.5 + 1e-6 * draws.standard_normal(2000)], axis=1)
+    return values.astype(np.float32), FeatureSpec(shape=(2,), units=None if unit is None else (unit, unit))
+
+
+@pytest.mark.parametrize("mode", STATISTICAL)
+@pytest.mark.parametrize("unit", [None, "rad", "furlong"])
+def test_an_input_that_trembles_is_not_blown_up(mode: Mode, unit: str | None) -> None:
+    values, spec = locked_joint(unit)
+    affine = Affine("x", (2,), mode=mode)
+    affine.fit(values, spec=spec)
+    still, moved = affine(torch.tensor([[0.0, 0.5], [0.0, 0.51]]))
+    assert abs(still[1]) < 1e-4
+    assert abs(moved[1]) < 0.02, "a hundredth of a radian is next to nothing"
+    assert 0.5 < affine.scale[0] <= 1.0, "the joint that moves is scaled by its own spread"
+
+
+@pytest.mark.parametrize("mode", STATISTICAL)
+def test_an_action_that_trembles_is_answered_as_it_was_and_costs_no_fortune(mode: Mode) -> None:
+    values, spec = locked_joint()
+    affine = Affine("action", (2,), mode=mode, role="output")
+    affine.fit(values, spec=spec)
+    assert abs(affine(torch.tensor([0.0, 0.51]))[1]) < 20.0, "without a floor: 10 000"
+    answer = affine.inverse(torch.tensor([0.0, 0.3]))[1].item()
+    assert answer == pytest.approx(0.5, abs=1e-3), "an error of the network moves the locked joint by nothing"
+
+
+@pytest.mark.parametrize(
+    ("unit", "spread", "is_still"),
+    [
+        ("rad", 5e-4, True),
+        ("rad", 5e-3, False),
+        ("deg", 0.02, True),
+        ("deg", 0.2, False),
+        ("m", 5e-5, True),
+        ("m", 5e-4, False),
+        ("px", 0.05, True),
+        ("count", 1.0, True),
+        ("", 5e-4, True),
+        ("", 5e-3, False),
+    ],
+)
+def test_the_floor_is_that_of_the_unit(unit: str, spread: float, is_still: bool) -> None:  # noqa: FBT001
+    values = np.stack([np.linspace(-5, 5, 100), np.tile([-spread, spread], 50)], axis=1)
+    spec = FeatureSpec(shape=(2,), names=("one", "two"), units=(unit, unit))
+    affine = Affine("x", (2,), mode="z_score")
+    affine.fit(values.astype(np.float32), spec=spec)
+    assert [(one.name, one.unit) for one in affine.still(spec)] == ([("two", unit)] if is_still else [])
+
+
+def test_a_floor_can_be_set_for_a_feature_and_for_a_unit() -> None:
+    values, spec = locked_joint("rad")
+    affine = Affine("x", (2,), mode="z_score")
+    affine.fit(values, spec=spec, floor=SpreadFloor(features={"x": 0.0}))
+    assert affine.scale[1].item() == pytest.approx(1e-6, rel=0.1)
+    affine.fit(values, spec=spec, floor=SpreadFloor(units={"rad": 2.0}))
+    assert len(affine.still(spec)) == 2
+    for wrong in ({"absolute": -1.0}, {"units": {"m": np.inf}}, {"relative": 0.0}):
+        with pytest.raises(ConfigError):
+            SpreadFloor(**wrong)  # pyright: ignore
+
+
+def test_a_bound_tells_the_size_of_a_command_that_never_moves() -> None:
+    values = np.tile(np.float32([-1e-6, 1e-6]), 50)[:, None]
+    affine = Affine("action", (1,), mode="min_max", role="output")
+    affine.fit(values, spec=FeatureSpec(shape=(1,), low=(-1.0,), high=(1.0,)))
+    assert affine.scale.item() == pytest.approx(1e-3)
+    affine.fit(values, spec=FeatureSpec(shape=(1,), low=(-np.inf,), high=(np.inf,)))
+    assert affine.scale.item() == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_numbers_come_back_exactly_from_json(mode: Mode) -> None:
+    values, spec = locked_joint()
+    affine, other = (Affine("x", (2,), mode=mode) for _ in range(2))
+    affine.fit(values, spec=spec)
+    other.from_data(json.loads(json.dumps(affine.to_data())), source="here")
+    for name, value in affine.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+    for wrong in ({}, {**affine.to_data(), "mode": "other"}, {**affine.to_data(), "scale": [1.0]}, None):
+        with pytest.raises(ArtifactError):
+            other.from_data(wrong, source="here")
 
 
 def test_without_statistics_it_raises_until_they_are_loaded() -> None:

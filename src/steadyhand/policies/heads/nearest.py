@@ -27,6 +27,9 @@ _DISTANCES = 1 << 24
 """Most distances held at once: 64 MiB."""
 _SPARE = 8
 """Candidates looked at beyond the neighbours asked for."""
+_STILL = 2e-3
+"""What spreads by less than this share of the largest spread hardly moves (the normaliser leaves it at a
+thousandth), and is not blown up to count as much."""
 _ROUNDING = 1e-5
 """Largest relative error of a squared distance by a float32 matrix product, with room."""
 
@@ -122,7 +125,8 @@ class NearestHead(Head):
         if len(stored) == 0:
             raise DataError("No window can be stored.", hint="check Episode.weight")
         spread, self.offset = torch.std_mean(stored, dim=0, correction=0)
-        self.scale = torch.where(spread > 1e-6, spread, 1.0)
+        largest = spread.max()
+        self.scale = torch.where(spread > _STILL * largest, spread, torch.where(largest > 0.0, largest, 1.0))
         self.keys = (stored - self.offset) / self.scale
         self.squares = self.keys.square().sum(1)
         self.chunks = torch.cat(chunks)

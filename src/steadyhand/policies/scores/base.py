@@ -15,11 +15,9 @@ from torch import Tensor
 
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.stats import distance_scale
 from steadyhand.policies.noise import Noise, RowNoise
 from steadyhand.policies.policy import Policy
-
-_CONSTANT = 1e-6
-"""Spread below which an unbounded action counts as constant."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,8 +97,7 @@ class ActionScale:
         """Return the scale of an env's actions; `actions` are the data's, for dimensions without bounds."""
         if spec.num_classes is not None:
             return cls(scale=np.zeros(0), num_classes=spec.num_classes)
-        spread = actions.std(axis=0, dtype=np.float64)
-        scale = np.where(spread > _CONSTANT, spread, 1.0)
+        scale = distance_scale(actions, spec, name="action")
         if spec.low is not None and spec.high is not None:
             half = 0.5 * (np.array(spec.high) - np.array(spec.low))
             scale = np.where(np.isfinite(half) & (half > 0), half, scale)
