@@ -129,9 +129,9 @@ class SpreadFloor:
     - as an action, and as what a model of the dynamics answers, by the larger of its spread and the floor, so
       that the answer stays as fixed as the data are and a label beside them costs no fortune.
 
-    The floor is that of the entry's unit (`FeatureSpec.units`). An entry without a unit that is listed has the
-    smaller of `absolute` and `relative` times the feature's size, its largest absolute value or finite bound,
-    so that small numbers are not taken for no numbers. It is never below the rounding of float32.
+    The floor is that of the entry's unit (`FeatureSpec.units`). An entry without a unit that is listed has
+    the smaller of `absolute` and `relative` times the feature's size, its largest absolute value or finite
+    bound, so that small numbers are not taken for no numbers. It is never below the rounding of float32.
 
     Compare: diffusion_policy leaves ranges below 1e-4 unscaled; ACT raises standard deviations to 1e-2;
     robomimic divides by the standard deviation plus 1e-3.
@@ -184,7 +184,7 @@ class SpreadFloor:
     def input_scale(
         self, spread: Float64[np.ndarray, "..."], stats: FeatureStats, floor: Float64[np.ndarray, "..."]
     ) -> Float64[np.ndarray, "..."]:
-        """Return what an input or a distance is divided by: `spread` where it moves, else floor / relative."""
+        """Return what inputs and distances are divided by: `spread` where it moves, else floor / relative."""
         still = np.maximum(np.where(floor > 0.0, floor / self.relative, 1.0), spread)
         return np.where(stats.std <= floor, still, np.maximum(spread, floor))
 

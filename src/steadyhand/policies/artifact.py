@@ -79,9 +79,7 @@ def load_policy(folder: Path, *, device: torch.device | str = "cpu") -> Policy:
         policy = Policy.build(config, spec)
     for name, affine in policy.affines.items():
         affine.from_data(data["normaliser"].get(name), source=str(path))
-    statistics = {
-        name: value for name, value in policy.state_dict().items() if name.startswith(_STATISTICS)
-    }
+    statistics = {name: value for name, value in policy.state_dict().items() if name.startswith(_STATISTICS)}
     load_tensors(policy, {**read_tensors(folder / _WEIGHTS), **statistics}, source=folder)
     return policy.to(device).eval()
 

@@ -140,9 +140,7 @@ class Policy(Trainable[Batch]):
                 affine.fit(values, floor=rule, spec=self.spec.observation[name])
         if (affine := self._affine("action")) is not None:
             is_bounded = self.representation.kind == "absolute"
-            affine.fit(
-                self._represented(source), floor=rule, spec=self.spec.action, is_bounded=is_bounded
-            )
+            affine.fit(self._represented(source), floor=rule, spec=self.spec.action, is_bounded=is_bounded)
 
     @property
     def affines(self) -> Mapping[str, Affine]:

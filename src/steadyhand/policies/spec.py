@@ -70,7 +70,9 @@ class PolicyConfig:
         if not self.input_noise >= 0:
             raise ConfigError("input_noise is a standard deviation.", got=self.input_noise, expected=">= 0")
         if self.input_clip is not None and not self.input_clip > 0:
-            raise ConfigError("input_clip is a number of spreads.", got=self.input_clip, expected="> 0 or None")
+            raise ConfigError(
+                "input_clip is a number of spreads.", got=self.input_clip, expected="> 0 or None"
+            )
         if self.n_obs_steps < 1:
             raise ConfigError("A policy observes at least the current step.", got=self.n_obs_steps)
         if not -self.n_obs_steps < self.chunk_start <= 0:

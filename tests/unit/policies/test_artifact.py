@@ -117,7 +117,9 @@ def test_an_unknown_setting_is_refused(folder: Path) -> None:
         load_policy(folder)
 
 
-@pytest.mark.parametrize("place", [("config", "input_noise"), ("config", "encoder", "hidden"), ("spec", "control_dt")])
+@pytest.mark.parametrize(
+    "place", [("config", "input_noise"), ("config", "encoder", "hidden"), ("spec", "control_dt")]
+)
 def test_a_setting_that_the_file_leaves_to_the_code_is_refused(folder: Path, place: tuple[str, ...]) -> None:
     def remove(data: dict[str, Any]) -> None:
         for name in place[:-1]:

@@ -125,8 +125,8 @@ def test_an_action_that_trembles_is_answered_as_it_was_and_costs_no_fortune(mode
         ("", 5e-3, False),
     ],
 )
-def test_the_floor_is_that_of_the_unit(unit: str, spread: float, is_still: bool) -> None:  # noqa: FBT001
-    values = np.stack([np.linspace(-5, 5, 100), np.tile([-spread, spread], 50)], axis=1)
+def test_the_floor_is_that_of_the_unit(unit: str, spread: float, is_still: bool) -> None:
+    values = np.stack([np.linspace(-5, 5, 100), np.tile(np.array([-spread, spread]), 50)], axis=1)
     spec = FeatureSpec(shape=(2,), names=("one", "two"), units=(unit, unit))
     affine = Affine("x", (2,), mode="z_score")
     affine.fit(values.astype(np.float32), spec=spec)
@@ -146,7 +146,7 @@ def test_a_floor_can_be_set_for_a_feature_and_for_a_unit() -> None:
 
 
 def test_a_bound_tells_the_size_of_a_command_that_never_moves() -> None:
-    values = np.tile(np.float32([-1e-6, 1e-6]), 50)[:, None]
+    values = np.tile(np.array([-1e-6, 1e-6], dtype=np.float32), 50)[:, None]
     affine = Affine("action", (1,), mode="min_max", role="output")
     affine.fit(values, spec=FeatureSpec(shape=(1,), low=(-1.0,), high=(1.0,)))
     assert affine.scale.item() == pytest.approx(1e-3)
