@@ -2,12 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, listed, parse
+from steadyhand.cli.arguments import (
+    Overrides,
+    is_terminal,
+    listed,
+    optional,
+    parse,
+    with_overrides,
+)
+
+if TYPE_CHECKING:
+    from steadyhand.data.problems import Problem
 
 Data = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
 
@@ -34,7 +44,12 @@ class CheckArguments:
     control_dt: float = 0.05
     """Time between steps [s]; only for a .npz file, which does not know it."""
     depth: Literal["quick", "full"] = "full"
-    """quick opens every file once; full also decodes every picture."""
+    """full decodes every picture; quick the first, middle and last one of each episode."""
+    env: Annotated[str, optional("ENV", default="none")] = ""
+    """Env in which the recorded actions are replayed: do the data follow it, and is each action paired with
+    the observation before it? pendulum, forks, CartPole-v1, any Gymnasium id."""
+    set: Overrides = ()
+    """Settings of that env where they are not its defaults, such as env.length=0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +168,8 @@ def _check(chosen: CheckArguments) -> int:
     _require(chosen.data)
     with terminal.progress("episodes", enabled=is_terminal()) as bar:
         report = check(chosen.data, depth=chosen.depth, control_dt=chosen.control_dt, tick=bar(""))
+    if chosen.env and report.ok:
+        report = report.with_problems(_replayed(chosen))
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in report.problems:
         places.setdefault((problem.severity, problem.code, problem.what, problem.hint), []).append(
@@ -165,6 +182,20 @@ def _check(chosen: CheckArguments) -> int:
     found = [terminal.counted(n, kind) for kind, n in counts.items() if n]
     terminal.say(f"{chosen.data}: {', '.join(found) or 'nothing is wrong'}")
     return 0 if report.ok else 1
+
+
+def _replayed(chosen: CheckArguments) -> "tuple[Problem, ...]":
+    from steadyhand.analysis.replay import World, replay
+    from steadyhand.data.dataset import open_any
+    from steadyhand.envs.catalogue import env_config
+    from steadyhand.envs.gymnasium_config import GymnasiumConfig
+
+    world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
+    env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
+    try:
+        return replay(open_any(chosen.data, control_dt=env.spec.control_dt), env).problems()
+    finally:
+        env.close()
 
 
 def _compact(chosen: CompactArguments) -> int:

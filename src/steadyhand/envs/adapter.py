@@ -13,6 +13,7 @@ from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
 from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.envs.placing import placed
 from steadyhand.envs.spaces import ActionCodec, observation_leaves
 
 SEED_BLOCK = 2**29
@@ -125,6 +126,24 @@ class GymnasiumEnv(BatchEnv):
         if view_offset is not None:
             raise self._lacks("displaced sensors (view_offset)")
         return {name: values[rows] for name, values in self._seen.items()}
+
+    def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put `rows` into the state of a vector, where it is that of a simulator; see `BatchEnv.place`.
+
+        Raises:
+            CapabilityError: It is not, or the env takes no state.
+        """
+        (name,) = self._seen if len(self._seen) == 1 else ("",)
+        for row, values in zip(rows.tolist(), observation.get(name, np.zeros((len(rows), 0))), strict=True):
+            env = self._envs[row]
+            if self._ended[row]:
+                env.reset(seed=0)
+            seen = placed(env.unwrapped, values)
+            if seen is None:
+                raise self._lacks("a state from an observation (place)", such_as="pendulum")
+            self._seen[name][row] = seen
+        self._ended[rows] = False
+        self._steps[rows] = 0
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
         """Return the env's own picture, resized to the nearest pixel.

@@ -104,6 +104,22 @@ class BatchEnv(ABC):
         del state, rows
         raise self._lacks("snapshots (state / restore)")
 
+    def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put `rows` into a state in which they see `observation`, ready to be stepped.
+
+        What an observation does not tell, such as how far a runner has come, may be anything; whoever asks
+        compares what the rows see afterwards.
+
+        Args:
+            observation: Feature -> (B, ...), vectors at least.
+            rows: Which rows.
+
+        Raises:
+            CapabilityError: An observation does not tell the state.
+        """
+        del observation, rows
+        raise self._lacks("a state from an observation (place)", such_as="pendulum")
+
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next state after one control step, in the array namespace `xp` (numpy or torch)."""
         del x, u, params, xp

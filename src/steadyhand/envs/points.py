@@ -133,6 +133,21 @@ class PointEnv(BatchEnv):
         self._known_from[rows] = state["steps"]
         self._path[rows, state["steps"]] = self._place(state["values"])
 
+    def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put `rows` into a state, with no way taken yet; see `BatchEnv.place`."""
+        count = len(rows)
+        self.restore(
+            {
+                "values": observation[STATE].astype(np.float32),
+                "memory": np.full((count, *self._memory.shape[1:]), -1, dtype=self._memory.dtype),
+                "intent": np.full((count, *self._intent.shape[1:]), NO_INTENT, dtype=self._intent.dtype),
+                "steps": np.zeros(count, dtype=np.int64),
+                "ended": np.zeros(count, dtype=bool),
+                "touched": np.zeros(count, dtype=bool),
+            },
+            rows,
+        )
+
     def position(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 2"]:
         """Return where the points are [m]."""
         self._check_rows(rows)

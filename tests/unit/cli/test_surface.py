@@ -38,7 +38,7 @@ FLAGS = {
     "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
     "data info": {"--help", "--control-dt"},
-    "data check": {"--help", "--depth", "--control-dt"},
+    "data check": {"--help", "--env", "--set", "--depth", "--control-dt"},
     "data compact": {"--help", "--set-damage-aside"},
     "data modes": {"--help", "--control-dt", "--features", "--horizon", "--neighbours", "--states", "--seed"},
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Looks for everything that is wrong or doubtful in a data set, instead of stopping at the first thing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class Report:
         """Whether there is no error."""
         return not any(problem.severity == "error" for problem in self.problems)
 
+    def with_problems(self, more: Iterable[Problem]) -> "Report":
+        """Return the report with further findings."""
+        return Report(root=self.root, problems=_sorted([*self.problems, *more]))
+
 
 def check(
     root: Path | str,
@@ -81,7 +85,11 @@ def check_dataset(
         found += ColumnCheck(dataset).problems()
     found += CameraCheck(dataset, depth, tick=tick).problems()
     found += _content(dataset)
-    return tuple(sorted(found, key=lambda problem: _ORDER[problem.severity]))
+    return _sorted(found)
+
+
+def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: _ORDER[problem.severity]))
 
 
 def _content(dataset: AnyDataset) -> Iterator[Problem]:

@@ -109,6 +109,13 @@ class LinearSystem(BatchEnv):
         self._steps[rows] = state["steps"]
         self._ended[rows] = state["ended"]
 
+    def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put `rows` into a state; see `BatchEnv.place`."""
+        self._check_rows(rows)
+        self._values[rows] = observation[STATE]
+        self._steps[rows] = 0
+        self._ended[rows] = False
+
     def position(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 2"]:
         """Return the states themselves."""
         self._check_rows(rows)

@@ -142,6 +142,21 @@ class Pendulum(BatchEnv):
         self._ended[rows] = state["ended"]
         self._trails = {row: trail for row, trail in self._trails.items() if row not in rows}
 
+    def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
+        """Put `rows` at an angle and a speed; see `BatchEnv.place`."""
+        sin, cos, rate = observation[STATE].astype(np.float32).T
+        count = len(rows)
+        self.restore(
+            {
+                "values": np.stack([np.arctan2(sin, cos), rate], axis=1),
+                "torque": np.zeros(count, dtype=np.float32),
+                "held": np.zeros(count, dtype=np.int64),
+                "steps": np.zeros(count, dtype=np.int64),
+                "ended": np.zeros(count, dtype=bool),
+            },
+            rows,
+        )
+
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next (..., 2) state (theta, theta_dot); `params` overrides single parameters."""
         return dynamics(x, u, params={**self._params, **params}, xp=xp)

@@ -1,0 +1,379 @@
+"""Whether data follow an env: its recorded actions are replayed, and what comes of them is compared.
+
+Three pairings are tried: the observation of step t + 1 as what comes of the observation of step t and of
+the action of step t - 1, t or t + 1. If another one than t fits, the recorder paired them one step apart; if
+none does, the data follow other dynamics: another mass, another time step, another version of the simulator.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from steadyhand.core.codec import from_data
+from steadyhand.core.errors import CapabilityError, ConfigError, SteadyhandError
+from steadyhand.data.checks.blocks import AnyDataset, Block, blocks, vector_specs
+from steadyhand.data.dataset import Dataset
+from steadyhand.data.problems import Problem
+from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.envs.catalogue import EnvConfig
+
+PAIRINGS = (-1, 0, 1)
+Verdict = Literal["follows", "shifted", "other"]
+Method = Literal["stored states", "seeds"]
+
+FOLLOWS = 1e-3
+"""Error up to which data count as the env's own, in usual changes of a step; float32 alone makes 1e-5."""
+_BETTER = 0.1
+"""Another pairing must have at most this share of the recorded pairing's error."""
+_QUANTILE = 0.75
+_FEWEST = 8
+"""Steps, at least, that a verdict rests on."""
+_STEPS = 512
+_EPISODES = 16
+_LONGEST = 50
+"""Steps of an episode that is replayed from its seed: later ones show chaos, not faults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The env that data are compared with, and its settings."""
+
+    env: EnvConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Result of `replay`.
+
+    Attributes:
+        env_id: The env.
+        method: From stored states, one step each; or whole episodes from their seeds.
+        num_steps: Steps that were compared.
+        errors: Pairing -> error that three quarters of the telling steps stay below, each that of its worst
+            dimension, in usual changes of a step. Steps in which the pairings do not differ tell nothing.
+        worst: Feature and dimension that is most often the worst one in the recorded pairing.
+        off: Episodes that do not follow although most do.
+    """
+
+    env_id: str
+    method: Method
+    num_steps: int
+    errors: dict[int, float]
+    worst: str
+    off: tuple[int, ...]
+
+    @property
+    def pairing(self) -> int:
+        """The pairing that fits best."""
+        return min(self.errors, key=lambda pairing: (self.errors[pairing], abs(pairing)))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the errors say."""
+        if self.errors[0] <= FOLLOWS:
+            return "follows"
+        best = self.errors[self.pairing]
+        return "shifted" if best <= max(FOLLOWS, _BETTER * self.errors[0]) else "other"
+
+    @property
+    def table(self) -> str:
+        """The errors of the three pairings in one line."""
+        named = {-1: "t - 1", 0: "t", 1: "t + 1"}
+        return ", ".join(f"{named[pairing]}: {error:.2g}" for pairing, error in self.errors.items())
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the findings, as `check` reports them."""
+        where = f"{self.env_id}, {self.num_steps} steps from {self.method}"
+        errors = f"error of the pairings with the action of step {self.table}"
+        match self.verdict:
+            case "shifted":
+                side = "before" if self.pairing < 0 else "after"
+                return (
+                    Problem(
+                        code="pairing",
+                        severity="error",
+                        where=where,
+                        what="action and observation are paired one step apart: what follows observation t "
+                        f"came of the action one step {side} it; {errors}",
+                        hint=f"steadyhand data repair DATA --out NEW --shift {self.pairing:+d}",
+                    ),
+                )
+            case "other":
+                return (
+                    Problem(
+                        code="dynamics",
+                        severity="warning",
+                        where=where,
+                        what=f"these data follow other dynamics, most in {self.worst}; {errors}",
+                        hint="compare masses, lengths, time step and version of the simulator; "
+                        "a policy cloned from them is judged in another world",
+                    ),
+                )
+            case "follows":
+                found = [
+                    Problem(
+                        code="replay",
+                        severity="note",
+                        where=where,
+                        what=f"the env answers the recorded actions as recorded; {errors}",
+                    )
+                ]
+                if self.off:
+                    shown = ", ".join(map(str, self.off[:8])) + (", ..." if len(self.off) > 8 else "")
+                    found.append(
+                        Problem(
+                            code="dynamics",
+                            severity="warning",
+                            where=f"episodes {shown}",
+                            what="these episodes follow other dynamics than the env and the other episodes",
+                            hint="leave them out, or find out what was different when they were recorded",
+                        )
+                    )
+                return tuple(found)
+
+
+def replay(dataset: AnyDataset, env: BatchEnv) -> Replay:
+    """Replay recorded actions in `env`: one step from stored states, or episodes from their seeds.
+
+    Args:
+        dataset: The data; pictures are not compared.
+        env: Is driven about; its rows are reset or placed as needed.
+
+    Raises:
+        ConfigError: Features or action of data and env do not fit together.
+        CapabilityError: The env takes no state from an observation, and the data hold no starts.
+    """
+    features = _shared_features(dataset, env)
+    steps = _Steps.of(dataset, features)
+    try:
+        return _from_states(steps, env)
+    except CapabilityError as lacking:
+        return _from_seeds(dataset, steps, env, lacking)
+
+
+def _shared_features(dataset: AnyDataset, env: BatchEnv) -> dict[str, int]:
+    recorded = vector_specs(dataset)
+    shared = {
+        name: spec.size
+        for name, spec in env.spec.observation.items()
+        if spec.kind != "image" and name in recorded and recorded[name].shape == spec.shape
+    }
+    if not shared:
+        raise ConfigError(
+            f"The data and {env.spec.env_id} have no vector feature in common.",
+            got=", ".join(f"{name} {list(spec.shape)}" for name, spec in recorded.items()),
+            expected=", ".join(f"{name} {list(spec.shape)}" for name, spec in env.spec.observation.items()),
+            hint="name the env that was recorded, with --set env.FIELD=VALUE for its settings",
+        )
+    kinds = (dataset.action.kind == "discrete", env.spec.action.kind == "discrete")
+    if dataset.action.shape != env.spec.action.shape or kinds[0] != kinds[1]:
+        raise ConfigError(
+            f"The data have another action than {env.spec.env_id}.",
+            got=f"{dataset.action.kind} {list(dataset.action.shape)}",
+            expected=f"{env.spec.action.kind} {list(env.spec.action.shape)}",
+            hint="name the env that was recorded",
+        )
+    return shared
+
+
+_Drawn = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What was seen by feature, the same side by side, what was seen next, three actions, the episode."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Steps:
+    """Some steps of the data, each with its neighbours.
+
+    Attributes:
+        labels: Name of each of the D values that are compared.
+        seen: Feature -> (M, ...) what was seen.
+        after: (M, D) what was seen one step later.
+        actions: (M, 3, A) the actions one step before, at that step and after.
+        episode: (M,) episode of each step.
+        scale: (D,) usual change of a step.
+    """
+
+    labels: tuple[str, ...]
+    seen: dict[str, np.ndarray]
+    after: Float64[np.ndarray, "M D"]
+    actions: np.ndarray
+    episode: Int64[np.ndarray, " M"]
+    scale: Float64[np.ndarray, " D"]
+
+    @classmethod
+    def of(cls, dataset: AnyDataset, features: Mapping[str, int]) -> "_Steps":
+        """Draw steps evenly from all episodes."""
+        every = max(1, dataset.num_frames // _STEPS)
+        parts: list[_Drawn] = []
+        offset = 0
+        for block in blocks(dataset):
+            parts.append(_drawn(block, features, every=every, offset=offset))
+            offset += len(block)
+        seen = {name: np.concatenate([part[0][name] for part in parts]) for name in features}
+        now = np.concatenate([part[1] for part in parts])
+        after = np.concatenate([part[2] for part in parts])
+        actions = np.concatenate([part[3] for part in parts])
+        episode = np.concatenate([part[4] for part in parts])
+        if len(after) < _FEWEST:
+            raise ConfigError(
+                "There are too few steps to replay.",
+                got=f"{len(after)} steps with one before and two after them",
+                expected=f"at least {_FEWEST}",
+            )
+        rounding = 1e2 * np.finfo(np.float32).eps * np.abs(after).max(axis=0)
+        change = np.sqrt(((after - now) ** 2).mean(axis=0))
+        labels = tuple(f"{name}[{place}]" for name, size in features.items() for place in range(size))
+        return cls(
+            labels=labels,
+            seen=seen,
+            after=after,
+            actions=actions,
+            episode=episode,
+            scale=np.maximum(np.maximum(change, rounding), 1e-9),
+        )
+
+
+def _drawn(block: Block, features: Mapping[str, int], *, every: int, offset: int) -> _Drawn:
+    steps = np.arange(len(block))
+    inner = (steps > block.starts[block.place]) & (steps < block.ends[block.place] - 1)
+    # An odd stride shares no period with what repeats; the offset carries it from block to block.
+    drawn = steps[inner & ((steps + offset) % every == 0)]
+    together = np.concatenate([_flat(block.observation[name]) for name in features], axis=1)
+    return (
+        {name: block.observation[name][drawn] for name in features},
+        together[drawn],
+        together[drawn + 1],
+        np.stack([block.action[drawn + pairing] for pairing in PAIRINGS], axis=1),
+        block.numbers[block.place[drawn]],
+    )
+
+
+def _from_states(steps: _Steps, env: BatchEnv) -> Replay:
+    count = len(steps.after)
+    outcome = {pairing: np.zeros_like(steps.after) for pairing in PAIRINGS}
+    placed = np.zeros_like(steps.after)
+    given = np.concatenate([_flat(column) for column in steps.seen.values()], axis=1)
+    for first in range(0, count, env.num_rows):
+        batch = np.arange(first, min(first + env.num_rows, count))
+        rows = np.arange(len(batch))
+        for number, pairing in enumerate(PAIRINGS):
+            env.place({name: column[batch] for name, column in steps.seen.items()}, rows)
+            placed[batch] = _together(env, rows, steps)
+            env.step(steps.actions[batch, number].astype(env.spec.action.dtype), rows)
+            outcome[pairing][batch] = _together(env, rows, steps)
+    # Compared is what can be put back: dimensions that are seen again, in steps where all of them are.
+    off = np.abs(placed - given) > 1e-4 * np.maximum(1.0, np.abs(given))
+    told = off.mean(axis=0) < 0.5
+    whole = ~off[:, told].any(axis=1)
+    if not told.any() or whole.sum() < _FEWEST:
+        raise CapabilityError(
+            f"{env.spec.env_id} cannot be put into the states of these data.",
+            got=f"{int(whole.sum())} of {count} states are seen again",
+            expected=f"at least {_FEWEST}",
+        )
+    errors = {
+        pairing: (np.abs(after - steps.after) / steps.scale)[whole][:, told]
+        for pairing, after in outcome.items()
+    }
+    labels = [label for label, kept in zip(steps.labels, told, strict=True) if kept]
+    return _judged(env, "stored states", errors, steps.episode[whole], labels)
+
+
+def _from_seeds(dataset: AnyDataset, steps: _Steps, env: BatchEnv, lacking: CapabilityError) -> Replay:
+    """Replay episodes from their starts; a shift shows as the observations of other steps."""
+    starts = _starts(dataset)
+    if not starts:
+        raise CapabilityError(
+            lacking.what, got="data without starts (seeds)", hint="record with steadyhand, which keeps starts"
+        )
+    errors: dict[int, list[np.ndarray]] = {pairing: [] for pairing in PAIRINGS}
+    owners: list[np.ndarray] = []
+    for number, start in starts.items():
+        episode = (
+            dataset.episode(number, observation=list(steps.seen)) if isinstance(dataset, Dataset) else None
+        )
+        if episode is None or len(episode) < 4:
+            continue
+        recorded = np.concatenate([_flat(episode.observation[name]) for name in steps.seen], axis=1)
+        length = min(len(recorded), _LONGEST)
+        lived = _lived(env, start, episode.action[:length], steps)
+        size = min(length, len(lived)) - 2
+        if size < 1:
+            continue
+        inner = np.arange(1, size + 1)
+        for pairing in PAIRINGS:
+            # Recorded observation t is what the env showed at step t + pairing.
+            away = np.abs(recorded[inner] - lived[inner + pairing]) / steps.scale
+            errors[pairing].append(away)
+        owners.append(np.full(size, number))
+    if not owners:
+        raise CapabilityError(lacking.what, got="no episode long enough to be replayed from its start")
+    joined = {pairing: np.concatenate(parts) for pairing, parts in errors.items()}
+    return _judged(env, "seeds", joined, np.concatenate(owners), list(steps.labels))
+
+
+def _lived(env: BatchEnv, start: Start, actions: np.ndarray, steps: _Steps) -> np.ndarray:
+    rows = np.array([0])
+    env.reset([start], rows)
+    seen = [_together(env, rows, steps)[0]]
+    for action in actions:
+        result = env.step(action[None].astype(env.spec.action.dtype), rows)
+        seen.append(_together(env, rows, steps)[0])
+        if result.terminated[0] or result.truncated[0]:
+            break
+    return np.stack(seen)
+
+
+def _starts(dataset: AnyDataset) -> dict[int, Start]:
+    if not isinstance(dataset, Dataset):
+        return {}
+    found: dict[int, Start] = {}
+    is_branch = dataset.branch[:, 0] >= 0
+    for number, origin in enumerate(dataset.provenances):
+        if len(found) == _EPISODES:
+            break
+        if not origin.start or is_branch[number]:
+            continue
+        try:
+            found[number] = from_data(json.loads(origin.start), Start, source="a start")
+        except (ValueError, SteadyhandError):
+            continue
+    return found
+
+
+def _judged(
+    env: BatchEnv,
+    method: Method,
+    errors: Mapping[int, np.ndarray],
+    episode: np.ndarray,
+    labels: list[str],
+) -> Replay:
+    of_step = {pairing: values.max(axis=1) for pairing, values in errors.items()}
+    spread = np.ptp(np.stack([of_step[pairing] for pairing in PAIRINGS]), axis=0)
+    telling = spread > FOLLOWS
+    if telling.sum() < _FEWEST:
+        telling[:] = True
+    typical = {pairing: float(np.quantile(values[telling], _QUANTILE)) for pairing, values in of_step.items()}
+    worst = int(np.bincount(errors[0].argmax(axis=1), minlength=len(labels)).argmax())
+    off = [int(n) for n in np.unique(episode) if np.median(of_step[0][episode == n]) > FOLLOWS]
+    return Replay(
+        env_id=env.spec.env_id,
+        method=method,
+        num_steps=len(episode),
+        errors=typical,
+        worst=labels[worst],
+        off=tuple(off) if typical[0] <= FOLLOWS else (),
+    )
+
+
+def _together(env: BatchEnv, rows: np.ndarray, steps: _Steps) -> np.ndarray:
+    seen = env.observe(rows)
+    return np.concatenate([_flat(seen[name]) for name in steps.seen], axis=1)
+
+
+def _flat(column: np.ndarray) -> np.ndarray:
+    return np.asarray(column, dtype=np.float64).reshape(len(column), -1)
