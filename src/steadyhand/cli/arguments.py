@@ -32,6 +32,23 @@ def optional(metavar: str, *, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
+Rename = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    tyro.conf.arg(metavar="OLD=NEW", help_behavior_hint="(default: the names in the files)"),
+]
+"""Features that have other names in the files; may be given several times."""
+
+ChosenEpisodes = Annotated[str, tyro.conf.arg(metavar="EPISODES", help_behavior_hint="(default: all)")]
+"""Episodes to read, as a text such as 0-9,!4."""
+
+
+def renaming(texts: Sequence[str]) -> dict[str, str] | None:
+    """Return what `--rename` says, None if it was not given."""
+    from steadyhand.data.selection import names_from
+
+    return names_from(texts) if texts else None
+
+
 def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | None = None) -> T:
     """Read the flags of a verb into its dataclass; `--help` prints them and leaves.
 

@@ -8,15 +8,20 @@ import tyro
 
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import (
+    ChosenEpisodes,
     Overrides,
+    Rename,
     is_terminal,
     listed,
     optional,
     parse,
+    renaming,
     with_overrides,
 )
 
 if TYPE_CHECKING:
+    from steadyhand.data.dataset import Dataset
+    from steadyhand.data.formats.arrays import ArrayDataset
     from steadyhand.data.problems import Problem
 
 Data = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
@@ -30,6 +35,11 @@ class InfoArguments:
     """Folder of the data set (LeRobot v3.0 or v2.1, or a recording of ours), or a .npz file."""
     control_dt: float = 0.05
     """Time between steps [s]; only for a .npz file, which does not know it."""
+    rename: Rename = ()
+    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
+    episodes: ChosenEpisodes = ""
+    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
+    shell takes the ! otherwise)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +53,11 @@ class CheckArguments:
     """Folder of the data set, or a .npz file."""
     control_dt: float = 0.05
     """Time between steps [s]; only for a .npz file, which does not know it."""
+    rename: Rename = ()
+    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
+    episodes: ChosenEpisodes = ""
+    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
+    shell takes the ! otherwise)."""
     depth: Literal["quick", "full"] = "full"
     """full decodes every picture; quick the first, middle and last one of each episode."""
     env: Annotated[str, optional("ENV", default="none")] = ""
@@ -78,6 +93,11 @@ class ModesArguments:
     """Folder of the data set, or a .npz file."""
     control_dt: float = 0.05
     """Time between steps [s]; only for a .npz file, which does not know it."""
+    rename: Rename = ()
+    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
+    episodes: ChosenEpisodes = ""
+    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
+    shell takes the ! otherwise)."""
     features: Annotated[tuple[str, ...], listed("FEATURE", default="every vector")] = ()
     """What makes a state."""
     horizon: int = 8
@@ -124,12 +144,24 @@ def main(arguments: list[str]) -> int:
             )
 
 
-def _info(chosen: InfoArguments) -> int:
+def _opened(
+    chosen: InfoArguments | CheckArguments | ModesArguments, *, control_dt: float | None = None
+) -> "Dataset | ArrayDataset":
     from steadyhand.data.dataset import open_any
+
+    return open_any(
+        chosen.data,
+        control_dt=chosen.control_dt if control_dt is None else control_dt,
+        rename=renaming(chosen.rename),
+        episodes=chosen.episodes or None,
+    )
+
+
+def _info(chosen: InfoArguments) -> int:
     from steadyhand.data.info import summarise
 
     _require(chosen.data)
-    found = summarise(open_any(chosen.data, control_dt=chosen.control_dt), path=chosen.data)
+    found = summarise(_opened(chosen), path=chosen.data)
     least, median, most = found.length
     spread = f"{least} steps" if least == most else f"{least} to {most} steps, median {median:g}"
     made_by = ", ".join(text for text in (found.robot_type, found.env_id) if text) or "unknown"
@@ -167,7 +199,14 @@ def _check(chosen: CheckArguments) -> int:
 
     _require(chosen.data)
     with terminal.progress("episodes", enabled=is_terminal()) as bar:
-        report = check(chosen.data, depth=chosen.depth, control_dt=chosen.control_dt, tick=bar(""))
+        report = check(
+            chosen.data,
+            depth=chosen.depth,
+            control_dt=chosen.control_dt,
+            rename=renaming(chosen.rename),
+            episodes=chosen.episodes or None,
+            tick=bar(""),
+        )
     if chosen.env and report.ok:
         report = report.with_problems(_replayed(chosen))
     places: dict[tuple[str, str, str, str], list[str]] = {}
@@ -186,14 +225,13 @@ def _check(chosen: CheckArguments) -> int:
 
 def _replayed(chosen: CheckArguments) -> "tuple[Problem, ...]":
     from steadyhand.analysis.replay import World, replay
-    from steadyhand.data.dataset import open_any
     from steadyhand.envs.catalogue import env_config
     from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
     world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
     env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
     try:
-        return replay(open_any(chosen.data, control_dt=env.spec.control_dt), env).problems()
+        return replay(_opened(chosen, control_dt=env.spec.control_dt), env).problems()
     finally:
         env.close()
 
@@ -210,10 +248,9 @@ def _compact(chosen: CompactArguments) -> int:
 
 def _modes(chosen: ModesArguments) -> int:
     from steadyhand.analysis.data_modes import data_modes, vectors
-    from steadyhand.data.dataset import open_any
 
     _require(chosen.data)
-    dataset = open_any(chosen.data, control_dt=chosen.control_dt)
+    dataset = _opened(chosen)
     names = chosen.features or vectors(dataset.observation)
     found = data_modes(
         dataset.frames(names),

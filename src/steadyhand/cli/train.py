@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import (
+    ChosenEpisodes,
+    Overrides,
+    Rename,
+    is_terminal,
+    listed,
+    optional,
+    parse,
+    renaming,
+    with_overrides,
+)
 
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
@@ -57,6 +67,11 @@ class Arguments:
     """Share of episodes held out."""
     control_dt: float = 0.05
     """Time between steps [s]; only for a .npz file, which does not know it."""
+    rename: Rename = ()
+    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
+    episodes: ChosenEpisodes = ""
+    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
+    shell takes the ! otherwise)."""
     seed: int = 0
     """Seed of the split, the initial weights and the order of the data."""
     config: Annotated[Path | None, optional("RUN.JSON", default="none")] = None
@@ -128,6 +143,8 @@ def _run(chosen: Arguments) -> "TrainRun":
         training=replace(training, checkpoint_every=beat, validation_every=beat),
         validation_fraction=chosen.validation_fraction,
         control_dt=chosen.control_dt,
+        rename=renaming(chosen.rename) or {},
+        episodes=chosen.episodes,
         seed=chosen.seed,
     )
 
@@ -137,7 +154,12 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
     from steadyhand.recipes.choices import Wish, learner_of
     from steadyhand.training.config import TrainConfig
 
-    dataset = open_any(data, control_dt=chosen.control_dt)
+    dataset = open_any(
+        data,
+        control_dt=chosen.control_dt,
+        rename=renaming(chosen.rename),
+        episodes=chosen.episodes or None,
+    )
     wish = Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
     return learner_of(
         wish,

@@ -16,6 +16,11 @@ IMAGES = "observation.images."
 ACTION = "action"
 
 
+def full_names(name: str) -> tuple[str, ...]:
+    """Return what a feature's name may stand for: itself, "state" for "observation.state", or a camera."""
+    return name, f"observation.{name}", f"{IMAGES}{name}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
     """One named array of an observation or an action, without batch or time axes.

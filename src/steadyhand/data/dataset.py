@@ -1,35 +1,40 @@
 """One surface over data sets of every format and origin."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import ACTION, FeatureSpec
+from steadyhand.core.specs import ACTION, FeatureSpec, full_names
 from steadyhand.data.episode import Episode, Provenance, TaskRun, texts_of
-from steadyhand.data.formats import lerobot_v3, lerobot_v21
 from steadyhand.data.formats.arrays import ArrayDataset, open_npz
-from steadyhand.data.formats.files import read_json_file
-from steadyhand.data.formats.layout import INFO, Layout
+from steadyhand.data.formats.layout import Layout
+from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.formats.schema import EXPERT_ACTION
 from steadyhand.data.frames import Frames, numbered_tasks
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, is_locked
 from steadyhand.data.records import Damage
+from steadyhand.data.selection import Episodes, chosen_episodes
 from steadyhand.data.spec import StoreSpec, load_spec
 from steadyhand.data.staging import finish
 from steadyhand.data.stored import StoredEpisodes
 
-_READERS = {
-    lerobot_v3.VERSION: lerobot_v3.locate,
-    lerobot_v21.VERSION: lerobot_v21.locate,
-    "v2.0": lerobot_v21.locate,  # differs in the statistics, which are computed anew here
-}
+T = TypeVar("T")
 
 
-def open_dataset(root: Path | str, *, cache_dir: Path | None = None) -> "Dataset":
+def open_dataset(
+    root: Path | str,
+    *,
+    cache_dir: Path | None = None,
+    rename: Mapping[str, str] | None = None,
+    episodes: Episodes | None = None,
+    observation: Sequence[str] | None = None,
+) -> "Dataset":
     """Open a data set for reading: LeRobot v3.0 or v2.1, or an episode store, journal included.
 
     Only metadata is read now; steps and videos when they are asked for.
@@ -37,26 +42,50 @@ def open_dataset(root: Path | str, *, cache_dir: Path | None = None) -> "Dataset
     Args:
         root: Folder that holds meta/info.json.
         cache_dir: Where decoded images are kept; inside the data set if None.
+        rename: Name of a feature in the files -> its name here, such as {"actions": "action"}.
+        episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None. They
+            are numbered from 0 here; `numbers` tells what they are in the files.
+        observation: Features to read, all others being as good as absent; all of them if None. "state" stands
+            for "observation.state", the name of a camera for "observation.images.<camera>".
 
     Raises:
-        DataError: No data set there, an unknown version, or metadata that do not add up.
+        DataError: No data set there, an unknown version, metadata that do not add up, or a feature or an
+            episode that is not there.
     """
     root = Path(root)
     if not root.is_dir():
         raise DataError("There is no such folder.", got=root, hint="check the path")
     spec = load_spec(root)
-    if spec is None:
-        return Dataset(locate(root), cache_dir=cache_dir)
-    finish(root)
+    if spec is not None:
+        finish(root)
     layout, pending = locate(root), None
-    if (root / JOURNAL_PATH).exists():
+    if spec is not None and (root / JOURNAL_PATH).exists():
         live = is_locked(root / LOCK_PATH)
         pending = JournalReader(root / JOURNAL_PATH, spec, live=live, first=len(layout.episodes))
-    return Dataset(layout, spec=spec, pending=pending, cache_dir=cache_dir)
+    if rename and spec is not None:
+        raise DataError(
+            "A recording of ours keeps its names.",
+            got=", ".join(f"{old}={new}" for old, new in rename.items()),
+            hint="open it without rename",
+        )
+    if rename:
+        layout = layout.renamed(rename)
+    stored, chosen = len(layout.episodes), None
+    if episodes is not None:
+        numbers = chosen_episodes(episodes, stored + (0 if pending is None else len(pending)))
+        layout, chosen = layout.selected(numbers[numbers < stored]), numbers[numbers >= stored] - stored
+    return Dataset(
+        layout, spec=spec, pending=pending, chosen=chosen, observation=observation, cache_dir=cache_dir
+    )
 
 
 def open_any(
-    path: Path | str, *, control_dt: float, cache_dir: Path | None = None
+    path: Path | str,
+    *,
+    control_dt: float,
+    cache_dir: Path | None = None,
+    rename: Mapping[str, str] | None = None,
+    episodes: Episodes | None = None,
 ) -> "Dataset | ArrayDataset":
     """Open whatever can be trained on: the folder of a data set, or an npz file of flat arrays.
 
@@ -64,39 +93,23 @@ def open_any(
         path: The folder, or the file.
         control_dt: Time between steps [s] of an npz file, which does not know it; folders do.
         cache_dir: Where decoded images of a folder are kept; inside the data set if None.
+        rename: Name of a feature or array in the files -> its name here.
+        episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
 
     Raises:
         DataError: It is neither, or it is malformed.
     """
     path = Path(path)
     if path.suffix == ".npz":
-        return open_npz(path, control_dt=control_dt)
+        arrays = open_npz(path, control_dt=control_dt, rename=rename)
+        return arrays if episodes is None else arrays.selected(chosen_episodes(episodes, len(arrays.lengths)))
     if path.is_file():
         raise DataError(
             "A data set is a folder or an npz file.",
             got=f"{path}, a file",
             hint="name the folder that holds meta/ and data/, or save flat arrays with numpy.savez",
         )
-    return open_dataset(path, cache_dir=cache_dir)
-
-
-def locate(root: Path) -> Layout:
-    """Read the metadata of a data set of any known version.
-
-    Raises:
-        DataError: No data set there, an unknown version, or metadata that do not add up.
-    """
-    if not (root / INFO).is_file():
-        raise DataError(
-            f"{root} is not a LeRobot data set.",
-            got="no meta/info.json",
-            hint="name the folder that holds meta/ and data/; for an npz file see data.formats.arrays",
-        )
-    info = read_json_file(root / INFO)
-    version = info.get("codebase_version") if isinstance(info, dict) else None
-    if not isinstance(version, str) or version not in _READERS:
-        raise DataError("This format version cannot be read.", got=version, available=_READERS)
-    return _READERS[version](root)
+    return open_dataset(path, cache_dir=cache_dir, rename=rename, episodes=episodes)
 
 
 class Dataset:
@@ -106,7 +119,12 @@ class Dataset:
         layout: What the metadata says.
         spec: The store's own spec, if it is a store.
         pending: Episodes that are not compacted yet; they follow those of `layout`.
+        chosen: Which of them; all if None.
+        observation: Features to read; all if None.
         cache_dir: Where decoded images are kept; inside the data set if None.
+
+    Raises:
+        DataError: Features that are not there, or a branch episode without its parent.
     """
 
     def __init__(
@@ -115,6 +133,8 @@ class Dataset:
         *,
         spec: StoreSpec | None = None,
         pending: JournalReader | None = None,
+        chosen: np.ndarray | None = None,
+        observation: Sequence[str] | None = None,
         cache_dir: Path | None = None,
     ) -> None:
         self.layout = layout
@@ -123,7 +143,13 @@ class Dataset:
         self.action: FeatureSpec = self.stored.action
         self.env_id = "" if spec is None else spec.env_id
         self._pending = pending
+        everything = range(0 if pending is None else len(pending))
+        self._places: Sequence[int] = everything if chosen is None else chosen.tolist()
         self._cache_dir = cache_dir
+        if observation is not None:
+            self.observation = {name: self.observation[name] for name in self._names(observation)}
+        if not self.is_whole:
+            self._branches(np.arange(self.num_episodes))  # whole families only
 
     @property
     def root(self) -> Path:
@@ -141,9 +167,23 @@ class Dataset:
         return self.stored.control_dt
 
     @property
+    def is_whole(self) -> bool:
+        """Whether these are all episodes that there are."""
+        return self.layout.is_whole and len(self._places) == (
+            0 if self._pending is None else len(self._pending)
+        )
+
+    @property
+    def numbers(self) -> Int64[np.ndarray, " E"]:
+        """Number that each episode has in the files."""
+        stored = [ref.index for ref in self.layout.episodes]
+        first = 0 if self._pending is None else self._pending.first
+        return np.array([*stored, *(first + place for place in self._places)], dtype=np.int64)
+
+    @property
     def num_pending(self) -> int:
         """Number of episodes in the journal."""
-        return 0 if self._pending is None else len(self._pending)
+        return len(self._places)
 
     @property
     def num_episodes(self) -> int:
@@ -153,7 +193,7 @@ class Dataset:
     @property
     def lengths(self) -> Int64[np.ndarray, " E"]:
         """Number of steps of each episode."""
-        pending = [] if self._pending is None else self._pending.lengths
+        pending = self._of_journal(lambda journal: journal.lengths)
         return np.array([*self.stored.lengths, *pending], dtype=np.int64)
 
     @property
@@ -164,7 +204,7 @@ class Dataset:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Text of each task, once each."""
-        pending = [] if self._pending is None else self._pending.task_runs
+        pending = self._of_journal(lambda journal: journal.task_runs)
         return tuple(dict.fromkeys([*self.layout.tasks, *(text for runs in pending for text, _ in runs)]))
 
     @property
@@ -172,20 +212,24 @@ class Dataset:
         """(parent episode, step) of branch episodes, (-1, -1) for all others."""
         marks = [ending.branch for ending in self.stored.endings]
         rows = [(-1, -1) if mark is None else (mark.parent, mark.step) for mark in marks]
-        rows += [] if self._pending is None else self._pending.branches
-        return np.array(rows, dtype=np.int64).reshape(-1, 2)
+        rows += self._of_journal(lambda journal: journal.branches)
+        branch = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        if not self.is_whole:
+            place = {int(number): at for at, number in enumerate(self.numbers)}
+            branch[:, 0] = [place.get(int(parent), -2) if parent >= 0 else -1 for parent in branch[:, 0]]
+        return branch
 
     @property
     def provenances(self) -> list[Provenance]:
         """Where each episode came from."""
         stored = [ending.provenance for ending in self.stored.endings]
-        return stored + ([] if self._pending is None else self._pending.provenances)
+        return stored + self._of_journal(lambda journal: journal.provenances)
 
     @property
     def tasks_of_episode(self) -> list[tuple[str, ...]]:
         """Texts of the tasks that occur in each episode, as the metadata list them."""
         stored = [ref.tasks or ("",) for ref in self.layout.episodes]
-        pending = [] if self._pending is None else self._pending.task_runs
+        pending = self._of_journal(lambda journal: journal.task_runs)
         return stored + [tuple(dict.fromkeys(text for text, _ in runs)) for runs in pending]
 
     def task_of_step(self, episode: int) -> tuple[str, ...]:
@@ -214,16 +258,20 @@ class Dataset:
 
         Args:
             index: Which one, from 0.
-            observation: Features to read; all of them if None. Journaled episodes come with all of them.
+            observation: Features to read; all of them if None.
 
         Raises:
             DataError: No such episode or feature, or missing or damaged files.
         """
         names = self._names(observation)
         index = int(self._chosen([index])[0])
-        if self._pending is not None and index >= len(self.stored):
-            return self._pending[index - len(self.stored)]
-        return self.stored.episode(index, names)
+        if index >= len(self.stored):
+            found = self._journaled(index).with_features(names)
+        else:
+            found = self.stored.episode(index, names)
+        if found.branch is None or self.is_whole:
+            return found
+        return replace(found, branch=replace(found.branch, parent=int(self.branch[index, 0])))
 
     def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
         """Return episodes, all of them if `indices` is None."""
@@ -242,8 +290,8 @@ class Dataset:
         length = int(self.lengths[episode])
         if not 0 <= step < length:
             raise DataError(f"Episode {episode} has no such step.", got=step, expected=f"0 to {length - 1}")
-        if self._pending is not None and episode >= len(self.stored):
-            return self._pending[episode - len(self.stored)].observation[key][step]
+        if episode >= len(self.stored):
+            return self._journaled(episode).observation[key][step]
         return self.stored.images(key, episode, np.array([step]))[0]
 
     def column(self, name: str) -> np.ndarray:
@@ -279,8 +327,7 @@ class Dataset:
         refs = [self.layout.episodes[index] for index in chosen[is_stored]]
         cameras = [name for name in names if self.observation[name].kind == "image"]
         parts = self.stored.columns(refs, [name for name in names if name not in cameras])
-        pending = [] if self._pending is None else self._pending
-        extra = [_columns(pending[int(index) - len(self.stored)]) for index in chosen[~is_stored]]
+        extra = [_columns(self._journaled(int(index))) for index in chosen[~is_stored]]
         observed: dict[str, np.ndarray] = {}
         for name in names:
             if name in cameras and refs:
@@ -307,20 +354,35 @@ class Dataset:
             task_index=task_index,
         )
 
+    def _of_journal(self, read: Callable[[JournalReader], list[T]]) -> list[T]:
+        """Return something of each chosen episode of the journal."""
+        if self._pending is None:
+            return []
+        values = read(self._pending)
+        return [values[place] for place in self._places]
+
+    def _journaled(self, index: int) -> Episode:
+        assert self._pending is not None, "only a journal has episodes behind the stored ones"
+        return self._pending[self._places[index - len(self.stored)]]
+
     def _task_runs(self, chosen: np.ndarray) -> list[tuple[TaskRun, ...]]:
         is_stored = chosen < len(self.stored)
         stored = self.stored.task_runs([self.layout.episodes[index] for index in chosen[is_stored]])
-        pending = [] if self._pending is None else self._pending.task_runs
+        pending = self._of_journal(lambda journal: journal.task_runs)
         return stored + [pending[int(index) - len(self.stored)] for index in chosen[~is_stored]]
 
     def _names(self, observation: Sequence[str] | None) -> list[str]:
-        names = list(self.observation) if observation is None else list(dict.fromkeys(observation))
-        for name in names:
-            if name not in self.observation:
+        if observation is None:
+            return list(self.observation)
+        names: dict[str, None] = {}
+        for name in observation:
+            there = [full for full in full_names(name) if full in self.observation]
+            if not there:
                 raise DataError(
                     "The data set has no such observation.", got=name, available=sorted(self.observation)
                 )
-        return names
+            names[there[0]] = None
+        return list(names)
 
     def _chosen(self, episodes: Sequence[int] | np.ndarray | None) -> Int64[np.ndarray, " K"]:
         chosen = np.arange(self.num_episodes) if episodes is None else np.asarray(episodes).reshape(-1)
@@ -335,13 +397,14 @@ class Dataset:
         branch = self.branch[chosen]
         place = np.full(self.num_episodes, -1, dtype=np.int64)
         place[chosen] = np.arange(len(chosen))
-        marked = np.flatnonzero(branch[:, 0] >= 0)
-        branch[marked, 0] = place[branch[marked, 0]]
+        marked = np.flatnonzero(branch[:, 0] != -1)
+        parent = branch[marked, 0]
+        branch[marked, 0] = np.where(parent >= 0, place[parent], -1)
         orphans = marked[branch[marked, 0] < 0]
         if len(orphans):
             raise DataError(
                 "A branch episode was chosen without its parent.",
-                got=f"episode {int(chosen[orphans[0]])}",
+                got=f"episode {int(self.numbers[chosen[orphans[0]]])}",
                 hint="choose whole families: split_episodes(..., branch=dataset.branch)",
             )
         return branch

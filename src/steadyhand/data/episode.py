@@ -1,7 +1,7 @@
 """One episode: what was seen, what was done, what the expert would have done, and how it ended."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -158,6 +158,17 @@ class Episode:
     def task_runs(self) -> tuple[TaskRun, ...]:
         """The tasks one after the other, and how many steps each took."""
         return runs_of(self.step_tasks) if self.step_tasks else ((self.task, len(self)),)
+
+    def with_features(self, names: Sequence[str]) -> "Episode":
+        """Return the episode with only the named observation features, in their order."""
+        if list(self.observation) == list(names):
+            return self
+        final = self.final_observation
+        return replace(
+            self,
+            observation={name: self.observation[name] for name in names},
+            final_observation=None if final is None else {name: final[name] for name in names},
+        )
 
     @property
     def num_labels(self) -> int:

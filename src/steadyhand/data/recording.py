@@ -6,8 +6,9 @@ from typing import Any
 from steadyhand.core.codec import to_data
 from steadyhand.core.errors import DataError
 from steadyhand.data import staging
-from steadyhand.data.dataset import Dataset, locate
+from steadyhand.data.dataset import Dataset
 from steadyhand.data.episode import Branch, Provenance
+from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, WriterLock
 from steadyhand.data.records import JournalWriter, encode

@@ -12,9 +12,10 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
-from steadyhand.data.dataset import Dataset, locate, open_dataset
+from steadyhand.data.dataset import Dataset, open_dataset
 from steadyhand.data.episode import Branch, Episode, Provenance
 from steadyhand.data.formats.layout import INFO
+from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.frames import Frames
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader, outcome_header
 from steadyhand.data.recording import Recording

@@ -50,7 +50,7 @@ class StoredEpisodes:
         else:
             self.observation, self.action = dict(spec.observation), spec.action
             self._sidecar = Sidecar(layout.root, self.observation)
-            if len(self._sidecar.endings) != len(layout.episodes):
+            if layout.is_whole and len(self._sidecar.endings) != len(layout.episodes):
                 raise DataError(
                     f"{layout.root / FOLDER} does not fit meta/episodes.",
                     got=f"{len(self._sidecar.endings)} rows",
@@ -58,7 +58,12 @@ class StoredEpisodes:
                     hint="another program edited the data; without meta/steadyhand it can be read as it is",
                 )
         if not self.observation:
-            raise DataError("The data set has no observation.", available=sorted(layout.features))
+            raise DataError(
+                "The data set has no observation.",
+                got="no feature whose name begins with 'observation.'",
+                available=sorted(layout.features),
+                hint="if it has another name, say so: --rename NAME=observation.state",
+            )
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -66,7 +71,9 @@ class StoredEpisodes:
     @property
     def endings(self) -> list[Ending]:
         """How each episode ended, as far as the files say."""
-        return [Ending()] * len(self) if self._sidecar is None else self._sidecar.endings
+        if self._sidecar is None:
+            return [Ending()] * len(self)
+        return [self._sidecar.endings[ref.index] for ref in self.layout.episodes]
 
     def read(self, refs: Sequence[EpisodeRef], wanted: Mapping[str, str]) -> list[Columns]:
         """Return columns of numbers of each episode; see `read_columns`."""
@@ -143,8 +150,8 @@ class StoredEpisodes:
         for name in names:
             if self.observation[name].kind == "image":
                 columns[name] = self.images(name, index)
-        ending = self.endings[index]
-        final = None if self._sidecar is None else self._sidecar.final_observation(index)
+        ending = Ending() if self._sidecar is None else self._sidecar.endings[ref.index]
+        final = None if self._sidecar is None else self._sidecar.final_observation(ref.index)
         success = ending.success
         if self._sidecar is None and "next.success" in columns:
             success = bool(columns["next.success"][-1])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.specs import IMAGES, FeatureSpec
+from steadyhand.core.specs import FeatureSpec, full_names
 from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
 from steadyhand.envs.catalogue import EnvConfig, env_config
@@ -69,7 +69,7 @@ def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:
     Raises:
         ConfigError: There is none.
     """
-    for candidate in (name, f"observation.{name}", f"{IMAGES}{name}"):
+    for candidate in full_names(name):
         if candidate in features:
             return candidate
     raise ConfigError("There is no such feature.", got=name, available=features)

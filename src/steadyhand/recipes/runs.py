@@ -29,6 +29,8 @@ class TrainRun:
         training: The training loop.
         validation_fraction: Share of episodes held out.
         control_dt: Time between steps [s]; only for a .npz file, which does not know it.
+        rename: Name of a feature in the files -> its name here.
+        episodes: Episodes to read, as a text such as "0-9,!4"; empty reads all.
         seed: Of the split and of the initial parameters.
     """
 
@@ -37,6 +39,8 @@ class TrainRun:
     training: TrainConfig = field(default_factory=TrainConfig)
     validation_fraction: float = 0.1
     control_dt: float = 0.05
+    rename: dict[str, str] = field(default_factory=dict[str, str])
+    episodes: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -79,7 +79,7 @@ def train(
             data do not fit together (nothing is written then).
         DataError: The data set is malformed, or too small to hold an episode out.
     """
-    dataset = open_any(run.data, control_dt=run.control_dt)
+    dataset = open_any(run.data, control_dt=run.control_dt, rename=run.rename, episodes=run.episodes or None)
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
     config = resolved(replace(run.policy, observation=named), dataset.observation)
     frames = dataset.frames(config.observation)

@@ -307,3 +307,23 @@ def test_data_check_says_a_thing_that_is_wrong_in_many_places_once(cli):
     assert "and 3 more" in said.out
     assert said.out.count("do this") == 1
     assert "4 errors" in said.out
+
+
+def test_episodes_and_names_are_chosen_by_every_verb_that_reads_data(cli, tmp_path) -> None:
+    states = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
+    ends = 10 * np.arange(1, 13)
+    np.savez("own.npz", qpos=states[::-1], actions=np.ones((120, 2), np.float32), episode_ends=ends)
+    chosen = ("own.npz", "--rename", "qpos=observation.state", "--rename", "actions=action")
+    assert cli("data", "info", "own.npz").status == 2
+    info = cli("data", "info", *chosen, "--episodes", "!9")
+    assert info.status == 0
+    assert "episodes     11" in info.out
+    assert cli("data", "check", *chosen, "--episodes", "!9").status == 0
+    run = cli(*TRAIN, *chosen, "--episodes", "!9", "--out", "own")
+    assert run.status == 0
+    saved = load(Path("own/run.json"), TrainRun)
+    assert saved.rename == {"qpos": "observation.state", "actions": "action"}
+    assert saved.episodes == "!9"
+    assert cli("train", "--config", "own/run.json", "--out", "again").status == 0
+    assert weights("own") == weights("again")
+    assert "100" in cli("data", "info", *chosen, "--episodes", "100").err

@@ -91,9 +91,12 @@ def blocks(dataset: AnyDataset, *, skipped: set[int] | None = None) -> Iterator[
     size = block_steps(dataset)
     if isinstance(dataset, ArrayDataset):
         for chosen in _pieces(dataset.lengths, np.arange(dataset.num_episodes), size):
-            yield _of_episodes([dataset.all_episodes[i] for i in chosen], chosen, names, is_compacted=True)
+            episodes = [dataset.all_episodes[i] for i in chosen]
+            yield _of_episodes(episodes, dataset.numbers[chosen], names, is_compacted=True)
         return
-    is_branch = dataset.branch[:, 0] >= 0
+    numbers = dataset.numbers
+    is_branch = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
+    is_branch[numbers] = dataset.branch[:, 0] >= 0
     for refs in runs_of(dataset.layout.episodes, size):
         try:
             columns = dataset.stored.columns(refs, names)
@@ -106,7 +109,7 @@ def blocks(dataset: AnyDataset, *, skipped: set[int] | None = None) -> Iterator[
     journaled = np.arange(len(dataset.stored), dataset.num_episodes)
     for chosen in _pieces(dataset.lengths, journaled, size):
         episodes = [dataset.episode(int(number), observation=names) for number in chosen]
-        yield _of_episodes(episodes, chosen, names, is_compacted=False)
+        yield _of_episodes(episodes, numbers[chosen], names, is_compacted=False)
 
 
 def block_steps(dataset: AnyDataset) -> int:

@@ -73,13 +73,14 @@ class CameraCheck:
             return
         yield from self._missing()
         total = self._dataset.num_episodes
-        for number in range(total):
+        numbers = self._dataset.numbers.tolist()
+        for place, number in enumerate(numbers):
             views: dict[str, np.ndarray] = {}
             for name in self._names:
                 if number in self._absent[name]:
                     continue
                 try:
-                    views[name] = self._look(name, number)
+                    views[name] = self._look(name, place, number)
                 except DataError as error:
                     kind = "image"
                     if isinstance(self._dataset, Dataset) and name in self._dataset.layout.features:
@@ -90,7 +91,7 @@ class CameraCheck:
                     apart = _difference(views[one], views[other])
                     self._apart[one, other] = max(self._apart[one, other], apart)
             if self._tick is not None:
-                self._tick(number + 1, total)
+                self._tick(place + 1, total)
         for name in self._names:
             yield from self._doubts(name)
         yield from self._twins()
@@ -114,16 +115,16 @@ class CameraCheck:
                     hint="copy the videos, or train without this camera",
                 )
 
-    def _look(self, name: str, number: int) -> Float32[np.ndarray, "3 g g"]:
+    def _look(self, name: str, place: int, number: int) -> Float32[np.ndarray, "3 g g"]:
         """Look at an episode; return thumbnails of its first, middle and last picture."""
-        length = int(self._dataset.lengths[number])
+        length = int(self._dataset.lengths[place])
         seen = self._seen[name]
         ends = np.unique([0, length // 2, length - 1])
         before: np.ndarray | None = None
         views: list[np.ndarray] = []
         repeats, dark = 0, 0
         shown = 0
-        for first, batch in self._pictures(name, number, ends if self._depth == "quick" else None):
+        for first, batch in self._pictures(name, place, ends if self._depth == "quick" else None):
             small = _small(batch)
             low, high = small.min(axis=(1, 2, 3)), small.max(axis=(1, 2, 3))
             is_black = high <= _DARK
@@ -157,24 +158,24 @@ class CameraCheck:
         return view
 
     def _pictures(
-        self, name: str, number: int, steps: np.ndarray | None
+        self, name: str, place: int, steps: np.ndarray | None
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "n h w c"]]]:
         dataset = self._dataset
         height, width, channels = dataset.observation[name].shape
         size = max(1, _BATCH_BYTES // (height * width * channels))
-        if not isinstance(dataset, Dataset) or number >= len(dataset.stored):
+        if not isinstance(dataset, Dataset) or place >= len(dataset.stored):
             episode = (
-                dataset.episode(number, observation=[name])
+                dataset.episode(place, observation=[name])
                 if isinstance(dataset, Dataset)
-                else dataset.all_episodes[number]
+                else dataset.all_episodes[place]
             )
             images = episode.observation[name]
             images = images if steps is None else images[steps]
             yield from ((first, images[first : first + size]) for first in range(0, len(images), size))
             return
-        chosen = np.arange(int(dataset.lengths[number])) if steps is None else steps
+        chosen = np.arange(int(dataset.lengths[place])) if steps is None else steps
         for first in range(0, len(chosen), size):
-            yield first, dataset.stored.images(name, number, chosen[first : first + size])
+            yield first, dataset.stored.images(name, place, chosen[first : first + size])
 
     def _doubts(self, name: str) -> Iterator[Problem]:
         seen = self._seen[name]

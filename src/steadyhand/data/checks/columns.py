@@ -4,16 +4,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.checks.blocks import block_steps, runs_of
 from steadyhand.data.checks.detector import episodes, listed
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.formats.files import open_parquet
-from steadyhand.data.formats.layout import EpisodeRef
+from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION, STEP_FEATURES
 from steadyhand.data.problems import Problem, from_error
+from steadyhand.data.rows import has_column, step_times
 from steadyhand.data.spec import load_spec
 
 _TIMESTAMP = "timestamp"
@@ -99,7 +99,7 @@ class ColumnCheck:
             for name, feature in dataset.layout.features.items()
             if not feature.is_image and feature.dtype != "string" and name != _TIMESTAMP
         ]
-        self._times = _Times(dataset.control_dt)
+        self._times = _Times(1.0 / dataset.layout.fps)
         self._switching: list[int] = []
         self._said: set[tuple[str, str]] = set()
 
@@ -144,7 +144,7 @@ class ColumnCheck:
             if name in _COUNTERS:
                 yield from self._counted(name, [part[name].reshape(-1) for part in parts], run)
         try:
-            self._times.take(run)
+            self._times.take(run, self._dataset.layout)
         except DataError as error:
             problem = from_error("data-file", where, error)
             if (where, problem.what) not in self._said:
@@ -182,6 +182,8 @@ class ColumnCheck:
             rows = open_parquet(last.data_path).num_rows
         except DataError:
             return
+        if not self._dataset.layout.is_whole:
+            return
         beyond = rows - last.first_row - last.length
         if beyond > 0:
             yield Problem(
@@ -205,10 +207,10 @@ class _Times:
         self._gaps: dict[int, tuple[int, float]] = {}
         self._backwards: dict[int, int] = {}
 
-    def take(self, run: Sequence[EpisodeRef]) -> None:
-        times = _step_times(run)
-        if times is None:
+    def take(self, run: Sequence[EpisodeRef], layout: Layout) -> None:
+        if not has_column(run, _TIMESTAMP):
             return
+        times = step_times(layout, run)
         for ref, column in zip(run, times, strict=True):
             between = np.diff(column)
             if abs(column[0]) > _DRIFT * self._dt:
@@ -271,29 +273,6 @@ class _Times:
                 what="the first timestamp is not 0: the episode was cut from a longer one",
                 hint="nothing; pictures follow the timestamps",
             )
-
-
-def _step_times(run: Sequence[EpisodeRef]) -> list[np.ndarray] | None:
-    """Return the timestamps of each episode as they are stored [s], named by the metadata or not."""
-    source = open_parquet(run[0].data_path)
-    if _TIMESTAMP not in source.columns:
-        return None
-    first = run[0].first_row
-    end = run[-1].first_row + run[-1].length
-    values = source.read([_TIMESTAMP], first=first, length=end - first).column(0).combine_chunks()
-    while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
-        values = values.flatten()
-    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
-        return None
-    times = values.to_numpy(zero_copy_only=False).astype(np.float64)
-    if len(times) != end - first:
-        return None
-    bad = np.flatnonzero(~np.isfinite(times))
-    if len(bad):
-        raise DataError(
-            f"timestamp in {source.path} holds NaN or nothing.", got=f"first at row {first + int(bad[0])}"
-        )
-    return [times[ref.first_row - first : ref.first_row - first + ref.length] for ref in run]
 
 
 def _shown(path: Path, root: Path) -> str:

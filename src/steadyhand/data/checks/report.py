@@ -24,6 +24,7 @@ from steadyhand.data.checks.scan import Known, Scan
 from steadyhand.data.checks.stored_stats import stored_stats_problems
 from steadyhand.data.dataset import Dataset, open_any
 from steadyhand.data.problems import Problem, from_error
+from steadyhand.data.selection import Episodes
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
@@ -55,6 +56,8 @@ def check(
     *,
     depth: Depth = "full",
     control_dt: float = 0.05,
+    rename: Mapping[str, str] | None = None,
+    episodes: Episodes | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Look through a data set, some episodes at a time: memory does not grow with it.
@@ -63,11 +66,13 @@ def check(
         root: Folder of the data set, or an npz file.
         depth: "full" decodes every picture; "quick" the first, middle and last one of each episode.
         control_dt: Time between steps [s] of an npz file, which does not know it.
+        rename: Name of a feature in the files -> its name here.
+        episodes: Which episodes to look at; all of them if None.
         tick: Told how many episodes were looked at by every camera, of how many.
     """
     root = Path(root)
     try:
-        dataset = open_any(root, control_dt=control_dt)
+        dataset = open_any(root, control_dt=control_dt, rename=rename, episodes=episodes)
     except DataError as error:
         return Report(root=root, problems=(from_error("metadata", str(root), error),))
     return Report(root=root, problems=check_dataset(dataset, depth=depth, tick=tick))
@@ -122,7 +127,7 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
     yield from _constant(known)
     for detector in [*first, *second]:
         yield from detector.problems()
-    if isinstance(dataset, Dataset) and not skipped:
+    if isinstance(dataset, Dataset) and dataset.is_whole and not skipped:
         yield from stored_stats_problems(dataset, known, is_ours=ours)
 
 

@@ -16,7 +16,7 @@ understood too. Arrays of uint8 with a shape of (height, width, 1 or 3) are imag
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,19 @@ class ArrayDataset:
         action: Spec of the action.
         control_dt: Time between steps [s].
         all_episodes: The episodes.
+        chosen: Number of each in the file, if only some were chosen.
     """
 
     observation: dict[str, FeatureSpec]
     action: FeatureSpec
     control_dt: float
     all_episodes: tuple[Episode, ...]
+    chosen: tuple[int, ...] | None = None
+
+    @property
+    def numbers(self) -> Int64[np.ndarray, " E"]:
+        """Number that each episode has in the file."""
+        return np.array(range(self.num_episodes) if self.chosen is None else self.chosen, dtype=np.int64)
 
     @property
     def num_episodes(self) -> int:
@@ -72,6 +79,11 @@ class ArrayDataset:
         """Return one episode."""
         return self.all_episodes[index]
 
+    def selected(self, numbers: Sequence[int] | np.ndarray) -> "ArrayDataset":
+        """Return the data set of some of the episodes."""
+        kept = tuple(self.all_episodes[number] for number in numbers)
+        return replace(self, all_episodes=kept, chosen=tuple(int(number) for number in numbers))
+
     def frames(self, observation: Sequence[str] | None = None) -> Frames:
         """Lay all episodes end to end with the named observation features, all if None."""
         names = list(self.observation) if observation is None else observation
@@ -85,19 +97,22 @@ class ArrayDataset:
         )
 
 
-def open_npz(path: Path | str, *, control_dt: float, task: str = "") -> ArrayDataset:
+def open_npz(
+    path: Path | str, *, control_dt: float, task: str = "", rename: Mapping[str, str] | None = None
+) -> ArrayDataset:
     """Read an npz file of flat arrays.
 
     Args:
         path: The file; never unpickled.
         control_dt: Time between steps [s]; the file does not know it.
         task: Text of the task.
+        rename: Name of an array in the file -> its name here.
 
     Raises:
         DataError: Missing or damaged file, missing arrays, or arrays that do not fit one another.
     """
     path = Path(path)
-    arrays = _load(path)
+    arrays = _renamed(_load(path), rename or {})
     observation = {
         (STATE if name == "observation" else name): value
         for name, value in arrays.items()
@@ -211,6 +226,18 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         hint = "save plain number arrays, no objects" if "pickle" in str(error) else "restore it from a copy"
         raise DataError(f"{path} cannot be read as npz.", got=error, hint=hint) from error
+
+
+def _renamed(arrays: dict[str, np.ndarray], rename: Mapping[str, str]) -> dict[str, np.ndarray]:
+    absent = [old for old in rename if old not in arrays]
+    if absent:
+        raise DataError("There is no such array to rename.", got=absent[0], available=arrays)
+    names = [rename.get(name, name) for name in arrays]
+    if len(set(names)) < len(names):
+        raise DataError(
+            "Two arrays would have the same name.", got=names, hint="rename the other one as well"
+        )
+    return dict(zip(names, arrays.values(), strict=True))
 
 
 def _checked_ends(ends: np.ndarray, num_steps: int) -> list[int]:

@@ -1,12 +1,14 @@
 """Where the steps of each episode lie on disk: the one thing in which format versions differ."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import read_json_file
+from steadyhand.data.formats.files import check_feature_name, read_json_file
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, Feature, parse_features
 
 INFO = "meta/info.json"
@@ -49,7 +51,8 @@ class Layout:
         robot_type: Which robot, if the file says so.
         features: All columns and cameras.
         tasks: Text of each task, by task_index.
-        episodes: In order of episode index.
+        episodes: In order of episode index; those that are read, if some were chosen.
+        is_whole: Whether they are all that there are.
     """
 
     root: Path
@@ -59,6 +62,7 @@ class Layout:
     features: Mapping[str, Feature]
     tasks: tuple[str, ...]
     episodes: tuple[EpisodeRef, ...]
+    is_whole: bool = True
 
     @property
     def cameras(self) -> list[str]:
@@ -69,6 +73,47 @@ class Layout:
         """Return what a feature is called in the files, where it was renamed on reading."""
         feature = self.features.get(name)
         return feature.column if feature is not None and feature.column else name
+
+    def selected(self, numbers: Sequence[int] | np.ndarray) -> "Layout":
+        """Return the layout of some of the episodes, in the given order."""
+        kept = tuple(self.episodes[number] for number in numbers)
+        return replace(self, episodes=kept, is_whole=len(kept) == len(self.episodes))
+
+    def renamed(self, rename: Mapping[str, str]) -> "Layout":
+        """Return the layout with features under other names than in the files.
+
+        Args:
+            rename: Name in the files -> name here.
+
+        Raises:
+            DataError: No such feature, or a name that cannot be used or is taken.
+        """
+        for old, new in rename.items():
+            check_feature_name(new)
+            if old not in self.features or old in DEFAULT_FEATURES:
+                raise DataError(
+                    "There is no such feature to rename.",
+                    got=old,
+                    available=[name for name in self.features if name not in DEFAULT_FEATURES],
+                )
+        names = {name: rename.get(name, name) for name in self.features}
+        taken = [new for new in rename.values() if list(names.values()).count(new) > 1]
+        if taken:
+            raise DataError(
+                "Two features would have the same name.",
+                got=taken[0],
+                available=[name for name in self.features if name != taken[0]],
+                hint=f"rename that one as well, such as {taken[0]}=other.{taken[0]}",
+            )
+        features = {
+            names[old]: replace(feature, column=feature.column or old) if old in rename else feature
+            for old, feature in self.features.items()
+        }
+        episodes = tuple(
+            replace(ref, videos={names[key]: video for key, video in ref.videos.items()})
+            for ref in self.episodes
+        )
+        return replace(self, features=features, episodes=episodes)
 
 
 @dataclass(frozen=True, kw_only=True)

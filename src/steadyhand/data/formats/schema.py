@@ -161,7 +161,12 @@ def action_spec(features: Mapping[str, Feature], *, num_classes: int | None) -> 
     """
     feature = features.get(ACTION)
     if feature is None:
-        raise DataError("The data set has no action.", got="no feature 'action'", available=sorted(features))
+        raise DataError(
+            "The data set has no action.",
+            got="no feature 'action'",
+            available=sorted(features),
+            hint="if it has another name, say so: --rename NAME=action, or rename={'NAME': 'action'}",
+        )
     if not feature.is_number or len(feature.shape) != 1:
         raise DataError(
             "The action is not a vector of numbers.", got=f"{feature.dtype} {feature.shape}", expected="(A,)"
