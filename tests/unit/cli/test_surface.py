@@ -26,7 +26,7 @@ FLAGS = {
     "train": COMMON | {
         "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
         "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
-        "--control-dt", "--config", "--resume",
+        "--control-dt", "--config", "--resume", "--rename", "--episodes",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},
@@ -37,10 +37,11 @@ FLAGS = {
     "correct ccil": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
-    "data info": {"--help", "--control-dt"},
-    "data check": {"--help", "--env", "--set", "--depth", "--control-dt"},
+    "data info": {"--help", "--control-dt", "--rename", "--episodes"},
+    "data check": {"--help", "--env", "--set", "--depth", "--control-dt", "--rename", "--episodes"},
     "data compact": {"--help", "--set-damage-aside"},
-    "data modes": {"--help", "--control-dt", "--features", "--horizon", "--neighbours", "--states", "--seed"},
+    "data modes": {"--help", "--control-dt", "--features", "--horizon", "--neighbours", "--states", "--seed"}
+    | {"--rename", "--episodes"},
 }  # fmt: skip
 """Every flag there is. Scripts depend on them: what is taken away or renamed belongs into the CHANGELOG."""
 
