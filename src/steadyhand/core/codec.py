@@ -1,10 +1,12 @@
 """Frozen dataclasses <-> JSON, with tagged unions and no silent keys.
 
 Every field is written, defaults included. A member of a union of dataclasses carries its class name under
-"type". Unknown keys, unknown tags and wrong types are refused.
+"type". Unknown keys, unknown tags and wrong types are refused. Infinite numbers, which JSON lacks, are written as
+the texts "inf" and "-inf".
 """
 
 import json
+import math
 import os
 import types
 from collections.abc import Callable
@@ -37,6 +39,8 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _: Any) -> Any:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
+        if kind is float and value in ("inf", "-inf"):
+            return float(value)
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise TypeError(f"got {value!r}, expected {kind.__name__}")
         return value
@@ -58,6 +62,10 @@ def _converter() -> cattrs.Converter:
         return structure
 
     converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, structure_literal)
+    def unstructure_float(value: float) -> float | str:
+        return str(float(value)) if isinstance(value, float) and math.isinf(value) else value
+
+    converter.register_unstructure_hook(float, unstructure_float)
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound="SteadyhandError")
 
 
 class SteadyhandError(Exception):
@@ -25,6 +28,7 @@ class SteadyhandError(Exception):
         hint: str | None = None,
     ) -> None:
         lines = [what]
+        names = None
         if got is not None:
             lines.append(f"  got:       {got}")
         if expected is not None:
@@ -39,6 +43,11 @@ class SteadyhandError(Exception):
             lines.append(f"  do this:   {hint}")
         super().__init__("\n".join(lines))
         self.what = what
+        self.rest: dict[str, Any] = {"got": got, "expected": expected, "available": names, "hint": hint}
+
+    def within(self: E, place: object) -> E:
+        """Return the same error, said of a place: a file, a feature, a row."""
+        return type(self)(f"{place}: {self.what}", **self.rest)
 
 
 class SpecError(SteadyhandError):
@@ -51,6 +60,10 @@ class ConfigError(SteadyhandError):
 
 class DataError(SteadyhandError):
     """A data set on disk or an episode in memory is malformed."""
+
+
+class EnvError(SteadyhandError):
+    """An env raised, or returned what its spaces do not declare: its own fault, not its driver's."""
 
 
 class CapabilityError(SteadyhandError):

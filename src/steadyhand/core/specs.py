@@ -31,9 +31,11 @@ class FeatureSpec:
         kind: How the values may be treated: only "continuous" is ever normalised by statistics.
         names: One name for each entry of a vector, if known.
         units: One unit for each entry of a vector, such as "m" or "rad/s", if known.
-        low: Lowest legal value of each entry, if bounded.
-        high: Highest legal value of each entry, if bounded.
+        low: Lowest legal value of each entry; -inf for an entry that has none, None where none has one.
+        high: Highest legal value of each entry, likewise.
         num_classes: Number of values of a discrete feature.
+        start: Lowest value of a discrete feature. Arrays hold the env's own numbers, `start` to
+            `start + num_classes - 1`; whatever counts from 0 (a network's outputs) subtracts it itself.
     """
 
     shape: tuple[int, ...]
@@ -44,6 +46,7 @@ class FeatureSpec:
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
     num_classes: int | None = None
+    start: int = 0
 
     def __post_init__(self) -> None:
         if any(size < 1 for size in self.shape):
@@ -61,6 +64,10 @@ class FeatureSpec:
             )
         if self.kind == "discrete" and self.dtype != "int64":
             raise SpecError("A discrete feature must be int64.", got=self.dtype, expected="int64")
+        if self.num_classes is not None and self.num_classes < 1:
+            raise SpecError("A discrete feature needs a value.", got=self.num_classes, expected=">= 1")
+        if self.kind != "discrete" and self.start != 0:
+            raise SpecError("start belongs to discrete features only.", got=f"{self.kind}, start={self.start}")
         for label, values in (("names", self.names), ("units", self.units)):
             if values is not None and len(values) != self.size:
                 raise SpecError(
@@ -75,14 +82,30 @@ class FeatureSpec:
                     got=len(bounds),
                     expected=self.size,
                 )
+            if bounds is not None and any(math.isnan(value) for value in bounds):
+                raise SpecError(f"{label} holds NaN.", got=bounds, expected="numbers, -inf or inf")
 
     @property
     def size(self) -> int:
         """Number of values in one step."""
         return math.prod(self.shape)
 
+    @property
+    def classes(self) -> range:
+        """The values of a discrete feature, as the env counts them; empty for all others."""
+        return range(self.start, self.start + (self.num_classes or 0))
+
+    def describe(self) -> str:
+        """Return kind and shape in a few words, such as "discrete, 3 values, 1 to 3"."""
+        if self.num_classes is None:
+            return f"{self.kind} {list(self.shape)}"
+        return f"discrete, {self.num_classes} values, {self.start} to {self.classes[-1]}"
+
     def check(self, value: np.ndarray, *, name: str) -> None:
-        """Raise SpecError unless `value` is (any leading axes..., *shape) of this dtype and finite."""
+        """Raise SpecError unless `value` is (leading axes..., *shape) of this dtype, and legal.
+
+        Numbers must be finite; classes must be among `classes`. Bounds are not checked.
+        """
         shape = value.shape[value.ndim - len(self.shape) :]
         if value.ndim < len(self.shape) or shape != self.shape:
             raise SpecError(
@@ -104,6 +127,18 @@ class FeatureSpec:
                 got=f"first at index {bad}",
                 expected="finite numbers",
             )
+        if self.num_classes is not None and value.size and not self.is_class(value).all():
+            bad = np.argwhere(~self.is_class(value))[0]
+            raise SpecError(
+                f"{name} holds a value that is none of its classes.",
+                got=f"{value[tuple(bad)]}, first at index {bad.tolist()}",
+                expected=self.describe(),
+                hint="say which classes there are (--classes 3 for 0 to 2, --classes 1..3), or check the data",
+            )
+
+    def is_class(self, value: np.ndarray) -> np.ndarray:
+        """Return where `value` is one of `classes`."""
+        return (value >= self.start) & (value < self.start + (self.num_classes or 0))
 
 
 def image_spec(height: int, width: int, channels: int) -> FeatureSpec:
@@ -111,9 +146,9 @@ def image_spec(height: int, width: int, channels: int) -> FeatureSpec:
     return FeatureSpec(shape=(height, width, channels), dtype="uint8", kind="image")
 
 
-def discrete_spec(num_classes: int) -> FeatureSpec:
-    """Return the spec of one choice out of `num_classes`, stored as int64 of shape (1,)."""
-    return FeatureSpec(shape=(1,), dtype="int64", kind="discrete", num_classes=num_classes)
+def discrete_spec(num_classes: int, *, start: int = 0) -> FeatureSpec:
+    """Return the spec of one choice out of `num_classes`, counted from `start`, as int64 of shape (1,)."""
+    return FeatureSpec(shape=(1,), dtype="int64", kind="discrete", num_classes=num_classes, start=start)
 
 
 @dataclass(frozen=True, kw_only=True)

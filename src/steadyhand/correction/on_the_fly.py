@@ -289,7 +289,9 @@ def _range(policy: Policy) -> Frames:
 
 
 def _ends(name: str, spec: FeatureSpec, policy: Policy) -> Shaped[np.ndarray, "2 ..."]:
-    if spec.low is not None and spec.high is not None:
+    if spec.num_classes is not None:
+        return np.array([[spec.classes[0]], [spec.classes[-1]]], dtype=spec.dtype)
+    if spec.low is not None and spec.high is not None and np.isfinite([spec.low, spec.high]).all():
         return np.array([spec.low, spec.high], dtype=spec.dtype).reshape(2, *spec.shape)
     if spec.kind == "continuous" and policy.config.normalisation.get(name) != "identity":
         raise ConfigError(

@@ -8,10 +8,11 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped, UInt8
 
-from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.core.errors import CapabilityError, ConfigError, EnvError, SpecError
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
 from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
+from steadyhand.envs.faults import Doing, as_spec_error, broken, first_observation, not_finite
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.envs.placing import placed
 from steadyhand.envs.spaces import ActionCodec, observation_leaves
@@ -47,8 +48,11 @@ class GymnasiumEnv(BatchEnv):
         self.num_rows = num_rows
         make = factory or self._make
         self._envs = [make()]
-        self._leaves = observation_leaves(self._envs[0].observation_space)
-        self._codec = ActionCodec(self._envs[0].action_space)
+        try:
+            self._leaves = observation_leaves(self._envs[0].observation_space)
+            self._codec = ActionCodec(self._envs[0].action_space)
+        except (SpecError, AttributeError, NotImplementedError) as error:
+            raise as_spec_error(error, env_id=config.env_id) from error
         self.spec = EnvSpec(
             env_id=config.env_id,
             observation={leaf.name: leaf.spec for leaf in self._leaves},
@@ -60,8 +64,10 @@ class GymnasiumEnv(BatchEnv):
         self._seen = {
             leaf.name: np.zeros((num_rows, *leaf.spec.shape), dtype=leaf.spec.dtype) for leaf in self._leaves
         }
+        self._numbers = [leaf.name for leaf in self._leaves if leaf.spec.kind == "continuous"]
         self._ended = np.ones(num_rows, dtype=bool)
         self._steps = np.zeros(num_rows, dtype=np.int64)
+        self._seeds = np.zeros(num_rows, dtype=np.int64)
 
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
         """Return `count` reset seeds of a family; a longer list begins with the shorter one."""
@@ -72,21 +78,30 @@ class GymnasiumEnv(BatchEnv):
         return tuple(Start(family=family, seed=number) for number in seeds)
 
     def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
-        """Reset each of `rows` with the seed and options of its start."""
+        """Reset each of `rows` with the seed and options of its start.
+
+        Raises:
+            EnvError: The env raised, or returned something else than (observation, info).
+        """
         if len(starts) != len(rows):
             raise SpecError("Each row needs one start.", got=len(starts), expected=len(rows))
         for start, row in zip(starts, rows.tolist(), strict=True):
             options = dict(start.options) if start.options else None
-            observation, _ = self._envs[row].reset(seed=start.seed, options=options)
-            self._keep(row, observation)
+            self._seeds[row], self._steps[row] = start.seed, 0
+            try:
+                answer = self._envs[row].reset(seed=start.seed, options=options)
+                self._keep(row, first_observation(answer))
+            except Exception as error:
+                raise self._broken(error, "reset", row) from error
         self._ended[rows] = False
-        self._steps[rows] = 0
+        self._check_finite(rows, "reset")
 
     def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
         """Advance `rows` by control_dt.
 
         Raises:
             SpecError: A row has ended, or the actions have the wrong shape.
+            EnvError: The env raised, or returned what its spaces do not declare, such as NaN.
         """
         if actions.shape != (len(rows), *self.spec.action.shape):
             raise SpecError(
@@ -106,14 +121,18 @@ class GymnasiumEnv(BatchEnv):
         rewards: list[float] = []
         flags: list[tuple[bool, bool, bool]] = []
         for row, action, last in zip(rows.tolist(), actions, is_last, strict=True):
-            observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))
-            stop, cut = bool(stop), bool(cut) or (last and not stop)
-            self._keep(row, observation)
-            rewards.append(float(gain))
-            flags.append((stop, cut, (stop or cut) and self._succeeded(stop, info)))
+            try:
+                observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))
+                stop, cut = bool(stop), bool(cut) or (last and not stop)
+                self._keep(row, observation)
+                rewards.append(float(gain))
+                flags.append((stop, cut, (stop or cut) and self._succeeded(stop, info)))
+            except Exception as error:
+                raise self._broken(error, "step", row) from error
         terminated, truncated, success = np.array(flags, dtype=bool).reshape(-1, 3).T.copy()
         self._ended[rows] = terminated | truncated
         reward = np.array(rewards, dtype=np.float32)
+        self._check_finite(rows, "step", reward=reward)
         return StepResult(reward=reward, terminated=terminated, truncated=truncated, success=success)
 
     def observe(
@@ -150,6 +169,7 @@ class GymnasiumEnv(BatchEnv):
 
         Raises:
             CapabilityError: The env was not made with render_mode="rgb_array".
+            EnvError: The env raised, or returned no picture.
         """
         if self._envs[row].render_mode != "rgb_array":
             raise CapabilityError(
@@ -157,7 +177,17 @@ class GymnasiumEnv(BatchEnv):
                 got=f"render_mode={self._envs[row].render_mode!r}",
                 hint='make it with render_mode="rgb_array"',
             )
-        picture = np.asarray(self._envs[row].render())
+        try:
+            picture = np.asarray(self._envs[row].render())
+        except Exception as error:
+            raise self._broken(error, "render", row) from error
+        if picture.ndim != 3 or picture.shape[2] < 3 or picture.dtype != np.uint8:
+            raise EnvError(
+                f"{self._where('render', row)}: it returned no picture.",
+                got=f"{picture.dtype} {picture.shape}",
+                expected="uint8 (height, width, 3)",
+                hint="correct render, or ask for no films (--videos 0)",
+            )
         lines = np.arange(height) * picture.shape[0] // height
         columns = np.arange(width) * picture.shape[1] // width
         return np.ascontiguousarray(picture[lines][:, columns, :3], dtype=np.uint8)
@@ -179,16 +209,35 @@ class GymnasiumEnv(BatchEnv):
                     disable_env_checker=True,
                     **config.kwargs,
                 )
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
+        except Exception as error:
             raise ConfigError(
                 f"Gymnasium cannot make {config.env_id}.",
-                got=str(error),
+                got=f"{type(error).__name__}: {error}",
                 hint="check the id, its keyword arguments, and that its package is installed",
             ) from error
 
     def _keep(self, row: int, observation: Any) -> None:
         for leaf in self._leaves:
             self._seen[leaf.name][row] = leaf.read(observation)
+
+    def _check_finite(
+        self, rows: Int64[np.ndarray, " B"], doing: Doing, *, reward: np.ndarray | None = None
+    ) -> None:
+        """Raise EnvError where an observation or a reward is NaN or infinite."""
+        is_all = len(rows) == self.num_rows
+        values = {name: self._seen[name] if is_all else self._seen[name][rows] for name in self._numbers}
+        if reward is not None:
+            values["reward"] = reward
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise not_finite(name, value, lambda place: self._where(doing, int(rows[place])))
+
+    def _broken(self, error: Exception, doing: Doing, row: int) -> EnvError:
+        return broken(error, doing, where=self._where(doing, row))
+
+    def _where(self, doing: Doing, row: int) -> str:
+        step = f" {self._steps[row]}" if doing == "step" else ""
+        return f"{self.spec.env_id} broke in {doing}{step} of row {row} (reset with seed {self._seeds[row]})"
 
     def _succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool:  # noqa: FBT001  positional twin of info
         for key in ("is_success", "success"):

@@ -116,7 +116,9 @@ def test_dict_spaces_become_features_by_name():
     env.step(np.array([[0.5, -3.0, 1.5]], dtype=np.float32), rows[1:])
     seen = env.observe(rows)
     assert seen["observation.images.pixels"][:, 0, 0, 0].tolist() == [0, 1]
-    assert seen["observation.arm.grip"].tolist() == [[0], [1]]
+    assert seen["observation.arm.grip"].tolist() == [[5], [6]], "the env's own numbers"
+    grip = env.spec.observation["observation.arm.grip"]
+    assert (grip.num_classes, grip.start, grip.classes) == (3, 5, range(5, 8))
     np.testing.assert_allclose(seen["observation.arm.joints"][1], [0.25, -0.5])
     last = env._envs[1].last
     np.testing.assert_allclose(last["move"], [0.5, -1.0])
