@@ -49,5 +49,5 @@ def _row(feature: object) -> list[str]:
     from steadyhand.core.specs import FeatureSpec
 
     assert isinstance(feature, FeatureSpec)
-    kind = feature.kind if feature.num_classes is None else f"{feature.kind}, {feature.num_classes} values"
+    kind = feature.describe() if feature.kind == "discrete" else feature.kind
     return [str(list(feature.shape)), feature.dtype, kind]

@@ -95,6 +95,13 @@ class FeatureSpec:
         """The values of a discrete feature, as the env counts them; empty for all others."""
         return range(self.start, self.start + (self.num_classes or 0))
 
+    def agrees_with(self, other: "FeatureSpec") -> bool:
+        """Return whether both mean the same: shape, kind and, for choices, the same numbers.
+
+        Names, units and bounds may differ.
+        """
+        return (self.shape, self.kind, self.classes) == (other.shape, other.kind, other.classes)
+
     def describe(self) -> str:
         """Return kind and shape in a few words, such as "discrete, 3 values, 1 to 3"."""
         if self.num_classes is None:
@@ -149,6 +156,18 @@ def image_spec(height: int, width: int, channels: int) -> FeatureSpec:
 def discrete_spec(num_classes: int, *, start: int = 0) -> FeatureSpec:
     """Return the spec of one choice out of `num_classes`, counted from `start`, as int64 of shape (1,)."""
     return FeatureSpec(shape=(1,), dtype="int64", kind="discrete", num_classes=num_classes, start=start)
+
+
+def class_spec(classes: tuple[int, int]) -> FeatureSpec:
+    """Return the spec of one choice among the whole numbers from the first to the last of `classes`.
+
+    Raises:
+        SpecError: The last is below the first.
+    """
+    first, last = classes
+    if last < first:
+        raise SpecError("The last class lies below the first.", got=classes, expected="(lowest, highest)")
+    return discrete_spec(last - first + 1, start=first)
 
 
 @dataclass(frozen=True, kw_only=True)

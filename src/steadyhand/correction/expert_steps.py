@@ -125,13 +125,13 @@ class ExpertSteps:
         count = self.spec.action.num_classes
         if count is None:
             return action.astype(np.float32)
-        return np.eye(count, dtype=np.float32)[action[:, 0]]
+        return np.eye(count, dtype=np.float32)[action[:, 0] - self.spec.action.start]
 
     def decode(self, vectors: Float64[np.ndarray, "N E"]) -> Shaped[np.ndarray, "N A"]:
         """Return the actions behind vectors, as the env takes them."""
         if self.spec.action.num_classes is None:
             return vectors.astype(np.float32)
-        return vectors.argmax(1)[:, None].astype(self.spec.action.dtype)
+        return (vectors.argmax(1) + self.spec.action.start)[:, None].astype(self.spec.action.dtype)
 
     def labelled(self) -> tuple[Float64[np.ndarray, "N S"], Float64[np.ndarray, "N A"]]:
         """Return the states at which the expert's action is known, and that action."""

@@ -276,7 +276,7 @@ class RandomExecution(Controller):
         self.remembers = controller.remembers
         self._controller = controller
         self._epsilon = epsilon
-        self._num_classes = action.num_classes
+        self._num_classes, self._start = action.num_classes, action.start
         self._clean_fraction = clean_fraction
         self._clean = np.zeros(0, dtype=np.int8)
 
@@ -302,8 +302,8 @@ class RandomExecution(Controller):
         self._clean[rows] = np.where(drawn == _UNDRAWN, coin < self._clean_fraction, drawn)
         other = chance < self._epsilon
         other &= self._clean[rows] == 0
-        # Classes 0 to K - 2, moved past the intended one.
-        drawn_class = (which * (self._num_classes - 1)).astype(np.int64)
+        # The first K - 1 classes, moved past the intended one.
+        drawn_class = self._start + (which * (self._num_classes - 1)).astype(np.int64)
         drawn_class += drawn_class >= intended.action[:, 0]
         action = np.where(other, drawn_class, intended.action[:, 0])[:, None].astype(intended.action.dtype)
         return Decision(

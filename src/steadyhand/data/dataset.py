@@ -34,6 +34,7 @@ def open_dataset(
     rename: Mapping[str, str] | None = None,
     episodes: Episodes | None = None,
     observation: Sequence[str] | None = None,
+    classes: tuple[int, int] | None = None,
 ) -> "Dataset":
     """Open a data set for reading: LeRobot v3.0 or v2.1, or an episode store, journal included.
 
@@ -47,6 +48,8 @@ def open_dataset(
             are numbered from 0 here; `numbers` tells what they are in the files.
         observation: Features to read, all others being as good as absent; all of them if None. "state" stands
             for "observation.state", the name of a camera for "observation.images.<camera>".
+        classes: Lowest and highest number of a discrete action, as the env counts them; None takes what a
+            store says, and numbers otherwise.
 
     Raises:
         DataError: No data set there, an unknown version, metadata that do not add up, or a feature or an
@@ -75,7 +78,13 @@ def open_dataset(
         numbers = chosen_episodes(episodes, stored + (0 if pending is None else len(pending)))
         layout, chosen = layout.selected(numbers[numbers < stored]), numbers[numbers >= stored] - stored
     return Dataset(
-        layout, spec=spec, pending=pending, chosen=chosen, observation=observation, cache_dir=cache_dir
+        layout,
+        spec=spec,
+        pending=pending,
+        chosen=chosen,
+        observation=observation,
+        cache_dir=cache_dir,
+        classes=classes,
     )
 
 
@@ -86,6 +95,7 @@ def open_any(
     cache_dir: Path | None = None,
     rename: Mapping[str, str] | None = None,
     episodes: Episodes | None = None,
+    classes: tuple[int, int] | None = None,
 ) -> "Dataset | ArrayDataset":
     """Open whatever can be trained on: the folder of a data set, or an npz file of flat arrays.
 
@@ -95,13 +105,14 @@ def open_any(
         cache_dir: Where decoded images of a folder are kept; inside the data set if None.
         rename: Name of a feature or array in the files -> its name here.
         episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
+        classes: Lowest and highest number of a discrete action, where the data do not say it themselves.
 
     Raises:
         DataError: It is neither, or it is malformed.
     """
     path = Path(path)
     if path.suffix == ".npz":
-        arrays = open_npz(path, control_dt=control_dt, rename=rename)
+        arrays = open_npz(path, control_dt=control_dt, rename=rename, classes=classes)
         return arrays if episodes is None else arrays.selected(chosen_episodes(episodes, len(arrays.lengths)))
     if path.is_file():
         raise DataError(
@@ -109,7 +120,7 @@ def open_any(
             got=f"{path}, a file",
             hint="name the folder that holds meta/ and data/, or save flat arrays with numpy.savez",
         )
-    return open_dataset(path, cache_dir=cache_dir, rename=rename, episodes=episodes)
+    return open_dataset(path, cache_dir=cache_dir, rename=rename, episodes=episodes, classes=classes)
 
 
 class Dataset:
@@ -122,6 +133,7 @@ class Dataset:
         chosen: Which of them; all if None.
         observation: Features to read; all if None.
         cache_dir: Where decoded images are kept; inside the data set if None.
+        classes: Lowest and highest number of a discrete action, if the data do not say them.
 
     Raises:
         DataError: Features that are not there, or a branch episode without its parent.
@@ -136,9 +148,10 @@ class Dataset:
         chosen: np.ndarray | None = None,
         observation: Sequence[str] | None = None,
         cache_dir: Path | None = None,
+        classes: tuple[int, int] | None = None,
     ) -> None:
         self.layout = layout
-        self.stored = StoredEpisodes(layout, spec)
+        self.stored = StoredEpisodes(layout, spec, classes=classes)
         self.observation: dict[str, FeatureSpec] = self.stored.observation
         self.action: FeatureSpec = self.stored.action
         self.env_id = "" if spec is None else spec.env_id

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowTable
-from steadyhand.data.formats.columns import to_array
+from steadyhand.data.formats.columns import to_array, whole_numbers
 from steadyhand.data.formats.files import ParquetSource, open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import DEFAULT_FEATURES
@@ -50,7 +50,10 @@ def read_columns(layout: Layout, refs: Sequence[EpisodeRef], wanted: Mapping[str
             shape, stored = _declared(layout, name)
             column = table.column(layout.column_of(name))
             array = to_array(column, shape=shape, dtype=stored, name=name, path=path, row_place=row_place)
-            array = array.astype(wanted.get(name, stored), copy=False)
+            target = wanted.get(name, stored)
+            if target == "int64" and array.dtype.kind == "f":
+                array = whole_numbers(array, name=f"{name} in {path}")
+            array = array.astype(target, copy=False)
             for place, start in zip(places, starts, strict=False):
                 out[place][name] = array[start : start + refs[place].length]
         for place in places:

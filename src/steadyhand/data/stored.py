@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
-from steadyhand.core.specs import ACTION, FeatureSpec
+from steadyhand.core.specs import ACTION, FeatureSpec, class_spec
 from steadyhand.data.camera import Camera
 from steadyhand.data.episode import Episode, TaskRun, texts_of
 from steadyhand.data.formats.layout import EpisodeRef, Layout
@@ -17,7 +17,6 @@ from steadyhand.data.formats.schema import (
     OWN_COLUMNS,
     STEP_FEATURES,
     action_spec,
-    is_discrete,
     observation_specs,
 )
 from steadyhand.data.formats.sidecar import FOLDER, Ending, Sidecar
@@ -32,12 +31,16 @@ class StoredEpisodes:
     Args:
         layout: What the metadata says.
         spec: The store's own spec, if it is a store.
+        classes: Lowest and highest number of a discrete action; a store knows them itself.
 
     Raises:
-        DataError: No action, no observation, or extras that do not fit the episodes.
+        DataError: No action, no observation, extras that do not fit the episodes, or classes that are not
+            those of the store.
     """
 
-    def __init__(self, layout: Layout, spec: StoreSpec | None) -> None:
+    def __init__(
+        self, layout: Layout, spec: StoreSpec | None, *, classes: tuple[int, int] | None = None
+    ) -> None:
         self.layout = layout
         self.lengths = [ref.length for ref in layout.episodes]
         self.control_dt = 1.0 / layout.fps if spec is None else spec.control_dt
@@ -46,9 +49,16 @@ class StoredEpisodes:
         self.action: FeatureSpec
         if spec is None:
             self.observation = observation_specs(layout.features)
-            self.action = action_spec(layout.features, num_classes=self._num_classes())
+            self.action = action_spec(layout.features, classes=classes)
         else:
             self.observation, self.action = dict(spec.observation), spec.action
+            if classes is not None and self.action.classes != class_spec(classes).classes:
+                raise DataError(
+                    f"{layout.root} says itself what its action is.",
+                    got=class_spec(classes).describe(),
+                    expected=self.action.describe(),
+                    hint="leave classes out",
+                )
             self._sidecar = Sidecar(layout.root, self.observation)
             if layout.is_whole and len(self._sidecar.endings) != len(layout.episodes):
                 raise DataError(
@@ -196,13 +206,6 @@ class StoredEpisodes:
     def _camera(self, name: str) -> Camera:
         return Camera(self.layout, name, channels=self.observation[name].shape[2])
 
-    def _num_classes(self) -> int | None:
-        """Return the number of values of a discrete action of foreign data: one more than the largest."""
-        feature = self.layout.features.get(ACTION)
-        if feature is None or not feature.is_number or not is_discrete(feature):
-            return None
-        values = self.column(ACTION)
-        return int(values.max()) + 1 if values.size and values.min() >= 0 else None
 
 
 def _completed(columns: Columns, length: int) -> Columns:

@@ -44,6 +44,7 @@ class Policy(Trainable[Batch]):
         self.spec = spec
         self.encoder = encoder
         self.head = head
+        self._first_class = spec.action.start  # heads count classes from 0, envs from anywhere
         self.representation = ActionRepresentation(
             config.action_representation,
             action=spec.action,
@@ -229,6 +230,8 @@ class Policy(Trainable[Batch]):
             chunk = self.head.sample(context, noise or NoNoise(device=self.device), prefix)
         if (affine := self._affine("action")) is not None:
             chunk = self.representation.decode(affine.inverse(chunk), state)
+        elif self._first_class:
+            chunk = chunk + self._first_class
         return chunk[:, -self.config.chunk_start :]
 
     def log_prob(self, batch: Batch) -> Float[Tensor, " B"]:
@@ -287,6 +290,8 @@ class Policy(Trainable[Batch]):
         if (affine := self._affine("action")) is not None:
             state = self._state(batch.observation, batch.obs_is_pad)
             actions = affine.forward(self.representation.encode(actions, state))
+        elif self._first_class:
+            actions = actions - self._first_class
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
 
     def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Mode, role: Role) -> None:
@@ -361,9 +366,13 @@ class Policy(Trainable[Batch]):
         for name, feature in {**self.spec.observation, "action": self.spec.action}.items():
             if name not in offered:
                 raise SpecError("The data lack a feature that the policy reads.", got=name, available=offered)
-            wanted, found = (feature.shape, feature.kind), (offered[name].shape, offered[name].kind)
-            if wanted != found:
-                raise SpecError(f"{name} differs between data and policy.", got=found, expected=wanted)
+            found = offered[name]
+            if not found.agrees_with(feature):
+                raise SpecError(
+                    f"{name} differs between data and policy.",
+                    got=found.describe(),
+                    expected=feature.describe(),
+                )
 
 
 def _key(name: str) -> str:

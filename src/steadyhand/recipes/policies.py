@@ -46,12 +46,12 @@ def open_policy(path: Path, spec: EnvSpec) -> Policy:
     wanted = {**made_for.observation, "action": made_for.action}
     for name, feature in wanted.items():
         offered = _offered(name, spec)
-        if _kind(feature) != _kind(offered):
+        if not feature.agrees_with(offered):
             raise SpecError(
                 f"The policy in {path} was trained for another env than {spec.env_id}: {name} differs.",
-                got=_describe(offered),
-                expected=_describe(feature),
-                hint="evaluate it in the env that it was trained for",
+                got=offered.describe(),
+                expected=feature.describe(),
+                hint=_how_to_agree(name, offered),
             )
     if abs(made_for.control_dt - spec.control_dt) > 0.01 * spec.control_dt:
         raise SpecError(
@@ -73,10 +73,8 @@ def _offered(name: str, spec: EnvSpec) -> FeatureSpec:
     return spec.action if name == "action" else spec.observation[name]
 
 
-def _kind(feature: FeatureSpec) -> tuple[object, ...]:
-    return feature.shape, feature.kind, feature.num_classes
-
-
-def _describe(feature: FeatureSpec) -> str:
-    classes = "" if feature.num_classes is None else f", {feature.num_classes} values"
-    return f"{feature.kind} {list(feature.shape)}{classes}"
+def _how_to_agree(name: str, offered: FeatureSpec) -> str:
+    if name == "action" and offered.kind == "discrete":
+        classes = offered.classes
+        return f"train it with --classes {classes[0]}..{classes[-1]}, the numbers that the env takes"
+    return "evaluate it in the env that it was trained for"

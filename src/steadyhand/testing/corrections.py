@@ -367,7 +367,7 @@ def _drives(place: Place, taught: Taught) -> None:
         assert np.isfinite(action).all(), "drives: an action is not finite"
         assert (event.decision.actor == Actor.POLICY).all(), "drives: somebody else drove"
         if spec.action.num_classes is not None:
-            assert ((action >= 0) & (action < spec.action.num_classes)).all(), "drives: no such class"
+            assert spec.action.is_class(action).all(), "drives: no such class"
 
 
 def _is_the_same(one: Taught, two: Taught) -> None:

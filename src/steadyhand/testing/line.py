@@ -16,7 +16,7 @@ _STRIDE = 0.2
 
 
 class Line(BatchEnv):
-    """x' = x + 0.2 (a - 1): left, stay or right; |x| > 2 fails, and being near 0 at the end succeeds.
+    """x' = x + 0.2 a for a = -1, 0, 1: left, stay or right; |x| > 2 fails, and being near 0 at the end succeeds.
 
     Args:
         num_rows: Number of copies.
@@ -28,7 +28,7 @@ class Line(BatchEnv):
         self.spec = EnvSpec(
             env_id="line",
             observation={STATE: FeatureSpec(shape=(2,), names=("x", "x^2"), units=("1", "1"))},
-            action=discrete_spec(3),
+            action=discrete_spec(3, start=-1),
             control_dt=0.1,
             max_episode_steps=max_episode_steps,
             task="Come to the middle.",
@@ -54,7 +54,7 @@ class Line(BatchEnv):
 
     def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
         """Move."""
-        self._x[rows] += _STRIDE * (actions[:, 0] - 1)
+        self._x[rows] += _STRIDE * actions[:, 0]
         self._steps[rows] += 1
         away = np.abs(self._x[rows])
         terminated = away > 2.0
@@ -91,4 +91,4 @@ class Homing(Expert):
         """Return (B, 1) int64 actions."""
         del privileged
         x = observation[STATE][:, :1]
-        return (1 + (x < -_STRIDE / 2) - (x > _STRIDE / 2).astype(np.int64)).astype(np.int64)
+        return (x < -_STRIDE / 2).astype(np.int64) - (x > _STRIDE / 2)

@@ -10,12 +10,12 @@ from steadyhand.data.frames import Frames
 
 VECTOR_OBSERVATION: dict[str, FeatureSpec] = {
     STATE: FeatureSpec(shape=(3,)),
-    "observation.mode": discrete_spec(4),
+    "observation.mode": discrete_spec(4, start=-1),
     "observation.heading": FeatureSpec(shape=(2,), kind="rotation"),
 }
 IMAGE_OBSERVATION: dict[str, FeatureSpec] = {IMAGES + "front": image_spec(12, 14, 1)}
 CONTINUOUS_ACTION = FeatureSpec(shape=(2,))
-DISCRETE_ACTION = discrete_spec(3)
+DISCRETE_ACTION = discrete_spec(3, start=1)
 
 
 def toy_frames(
@@ -46,7 +46,7 @@ def _wave(spec: FeatureSpec, first: int, length: int, *, phase: float) -> np.nda
     entry = np.arange(spec.size)[None]
     wave = np.sin(0.7 * step + 1.3 * entry + phase + 0.05 * step * entry)
     if spec.num_classes is not None:
-        values = np.floor((wave + 1.0) / 2.0 * spec.num_classes * 0.999)
+        values = spec.start + np.floor((wave + 1.0) / 2.0 * spec.num_classes * 0.999)
     elif spec.kind == "image":
         values = np.round((wave + 1.0) * 127.5)
     else:

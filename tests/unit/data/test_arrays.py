@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import discrete_spec
+from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
 from steadyhand.data.formats.arrays import episodes_from_arrays, open_npz
 
 
@@ -50,7 +50,7 @@ def test_npz_with_every_array(tmp_path: Path) -> None:
         "episode_ends": np.array([2, 5]),
     }
     np.savez(tmp_path / "own.npz", **arrays)
-    data = open_npz(tmp_path / "own.npz", control_dt=0.05, task="stack")
+    data = open_npz(tmp_path / "own.npz", control_dt=0.05, task="stack", classes=(0, 2))
     assert data.action == discrete_spec(3)
     assert data.observation["observation.images.top"].kind == "image"
     first, second = data.all_episodes
@@ -63,7 +63,7 @@ def test_npz_with_every_array(tmp_path: Path) -> None:
 
 def test_rollouts_of_imitation(shared_data: Path) -> None:
     folder = shared_data / "imitation-rollouts"
-    cartpole = open_npz(folder / "cartpole.npz", control_dt=0.02)
+    cartpole = open_npz(folder / "cartpole.npz", control_dt=0.02, classes=(0, 1))
     assert (cartpole.num_episodes, cartpole.num_frames) == (57, 26_964)
     assert cartpole.action == discrete_spec(2)
     with np.load(folder / "cartpole.npz", allow_pickle=False) as raw:
@@ -92,7 +92,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         {"episode_ends": np.array([2.0, 6.0])},
         {"reward": np.zeros(5)},
         {"terminated": np.zeros(3, dtype=bool)},
-        {"action": np.array([0, 1, -1, 0, 0, 0])},
+        {"action": np.array([0, 1, -1, 0, 0, 0]), "classes": np.array([0, 1])},
+        {"action": np.array([0, 1, 0.5, 0, 0, 0]), "classes": np.array([0, 1])},
+        {"action": np.zeros((6, 2), dtype=np.int64), "classes": np.array([0, 1])},
+        {"action": np.zeros(6, dtype=np.int64), "classes": np.array([0.0, 1.0])},
+        {"observation.images.front": np.zeros((6, 4, 84, 84), np.uint8)},
         {"observation": np.array([{}] * 6, dtype=object)},
     ):
         np.savez(tmp_path / "bad.npz", **(good | change))
@@ -105,3 +109,52 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "bad.npz", tmp_path / "absent.npz"):
         with pytest.raises(DataError):
             open_npz(path, control_dt=0.1)
+
+
+def whole(action, **kwargs):
+    return episodes_from_arrays({"observation.state": np.zeros((4, 1))}, action, np.array([4]), control_dt=0.1, **kwargs)
+
+
+def test_whole_numbers_are_numbers_unless_they_are_said_to_be_choices() -> None:
+    servo = np.array([600, 1800, 3000, 2400])
+    data = whole(servo)
+    assert data.action == FeatureSpec(shape=(1,))
+    assert data.frames().action[:, 0].tolist() == [600.0, 1800.0, 3000.0, 2400.0]
+    # The env counts from -1, and nobody demonstrated 0.
+    data = whole(np.array([-1, 1, 1, -1]), classes=(-1, 1))
+    assert data.action == discrete_spec(3, start=-1)
+    assert data.frames().action[:, 0].tolist() == [-1, 1, 1, -1]
+    # pandas makes floats of an integer column with a gap.
+    assert whole(np.array([1.0, 2.0, 3.0, 1.0]), classes=(1, 3)).action == discrete_spec(3, start=1)
+    with pytest.raises(DataError, match=r"got: +4, first at index \[3, 0\]\n +expected: +.*1 to 3"):
+        whole(np.array([1, 2, 3, 4]), classes=(1, 3))
+
+
+def test_a_file_may_say_what_its_choices_are(tmp_path: Path) -> None:
+    arrays = {"observation": np.zeros((3, 1)), "action": np.array([5, 6, 5]), "episode_ends": np.array([3])}
+    np.savez(tmp_path / "own.npz", **arrays, classes=np.array([5, 8]))
+    assert open_npz(tmp_path / "own.npz", control_dt=0.1).action == discrete_spec(4, start=5)
+
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 24, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["observation", "observation.front", "observation.images.front"])
+@pytest.mark.parametrize("stored", [RGB, RGB.transpose(0, 3, 1, 2), (RGB / 255).astype(np.float32)])
+def test_pictures_become_pictures_whatever_their_layout(tmp_path: Path, name: str, stored: np.ndarray) -> None:
+    np.savez(tmp_path / "own.npz", **{name: stored}, action=np.zeros((6, 1)), episode_ends=np.array([6]))
+    data = open_npz(tmp_path / "own.npz", control_dt=0.1)
+    called = "observation.images.main" if name == "observation" else "observation.images.front"
+    assert data.observation == {called: image_spec(24, 32, 3)}
+    np.testing.assert_array_equal(data.frames().observation[called], RGB)
+
+
+def test_a_refused_picture_is_named_with_its_file(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "atari.npz",
+        observation=np.zeros((6, 4, 84, 84), np.uint8),
+        action=np.zeros((6, 1)),
+        episode_ends=np.array([6]),
+    )
+    with pytest.raises(DataError, match=r"(?s)atari.npz: observation.state .*n_obs_steps"):
+        open_npz(tmp_path / "atari.npz", control_dt=0.1)

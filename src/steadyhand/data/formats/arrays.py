@@ -2,7 +2,8 @@
 
 An npz file holds, for N steps of E episodes laid end to end:
 
-    action            (N, A) numbers, or (N,) integers for a discrete action
+    action            (N, A) numbers; or (N,) whole numbers, choices if `classes` says so
+    classes           (2,) optional: lowest and highest number of a discrete action, as the env counts them
     observation       (N, D), read as observation.state; or any number of observation.<name> (N, ...)
     episode_ends      (E,) exclusive cumulative ends; the last is N
     reward            (N,) optional
@@ -11,7 +12,10 @@ An npz file holds, for N steps of E episodes laid end to end:
 
 Observations may have N + E rows instead: then each episode's last row is what was seen after its last action.
 The short names of the `imitation` library (obs, acts, rews, terminal, and `indices` of split points) are
-understood too. Arrays of uint8 with a shape of (height, width, 1 or 3) are images.
+understood too. Whole numbers are numbers unless somebody says that they are choices.
+
+What `steadyhand.core.pictures` recognises becomes pictures of (height, width, 1 or 3) uint8; a picture called
+observation is observation.images.main, one called observation.<name> is observation.images.<name>, as in an env.
 """
 
 import zipfile
@@ -22,14 +26,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from steadyhand.core.errors import DataError
-from steadyhand.core.specs import ACTION, STATE, FeatureSpec, discrete_spec, image_spec
+from steadyhand.core.errors import DataError, SpecError
+from steadyhand.core.pictures import picture_format
+from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec
 from steadyhand.data.episode import Episode, Provenance, demonstration
+from steadyhand.data.formats.columns import whole_numbers
 from steadyhand.data.formats.files import check_feature_name, missing
 from steadyhand.data.frames import Frames
 
 _SHORT_NAMES = {"obs": "observation", "acts": ACTION, "rews": "reward", "terminal": "terminated"}
 _OPTIONAL = ("reward", "terminated", "success")
+_IMAGE = "observation.image"
+"""How the names of pictures begin: observation.image, observation.images.front."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +106,12 @@ class ArrayDataset:
 
 
 def open_npz(
-    path: Path | str, *, control_dt: float, task: str = "", rename: Mapping[str, str] | None = None
+    path: Path | str,
+    *,
+    control_dt: float,
+    task: str = "",
+    rename: Mapping[str, str] | None = None,
+    classes: tuple[int, int] | None = None,
 ) -> ArrayDataset:
     """Read an npz file of flat arrays.
 
@@ -107,6 +120,8 @@ def open_npz(
         control_dt: Time between steps [s]; the file does not know it.
         task: Text of the task.
         rename: Name of an array in the file -> its name here.
+        classes: Lowest and highest number of a discrete action; None takes the file's `classes`, if it has
+            any.
 
     Raises:
         DataError: Missing or damaged file, missing arrays, or arrays that do not fit one another.
@@ -127,15 +142,19 @@ def open_npz(
         )
     action = arrays[ACTION]
     ends = arrays["episode_ends"] if "episode_ends" in arrays else np.append(arrays["indices"], len(action))
-    return episodes_from_arrays(
-        observation,
-        action,
-        ends,
-        control_dt=control_dt,
-        task=task,
-        source=path.stem,
-        **{name: arrays[name] for name in _OPTIONAL if name in arrays},
-    )
+    try:
+        return episodes_from_arrays(
+            observation,
+            action,
+            ends,
+            control_dt=control_dt,
+            task=task,
+            source=path.stem,
+            classes=classes or _declared_classes(arrays.get("classes")),
+            **{name: arrays[name] for name in _OPTIONAL if name in arrays},
+        )
+    except DataError as error:
+        raise error.within(path) from error
 
 
 def episodes_from_arrays(
@@ -149,12 +168,13 @@ def episodes_from_arrays(
     success: np.ndarray | None = None,
     task: str = "",
     source: str = "arrays",
+    classes: tuple[int, int] | None = None,
 ) -> ArrayDataset:
     """Cut flat arrays into episodes.
 
     Args:
         observation: Feature name -> (N, ...) or (N + E, ...), the latter with a final row for each episode.
-        action: (N, A), or (N,) integers for a discrete action.
+        action: (N, A) numbers, or (N,) whole numbers.
         episode_ends: (E,) exclusive cumulative ends; the last is N.
         control_dt: Time between steps [s].
         reward: (N,).
@@ -162,21 +182,28 @@ def episodes_from_arrays(
         success: (E,).
         task: Text of the task.
         source: Where the data came from.
+        classes: Lowest and highest number of a discrete action, as the env counts them; None means that
+            actions are numbers.
 
     Raises:
-        DataError: Lengths that do not fit, NaN, or unusable dtypes.
+        DataError: Lengths that do not fit, NaN, unusable dtypes, pictures that cannot be read, or an action
+            outside `classes`.
     """
     ends = _checked_ends(episode_ends, len(action))
     num_episodes, num_steps = len(ends), len(action)
     for name, value, size in (("reward", reward, num_steps), ("terminated", terminated, num_episodes)):
         _check_length(name, value, size)
     _check_length("success", success, num_episodes)
-    actions, action_spec = _action(action)
+    actions, action_spec = _action(action, classes)
+    columns: dict[str, np.ndarray] = {}
+    specs: dict[str, FeatureSpec] = {}
     for name, value in observation.items():
         _check_rows(name, value, num_steps, num_episodes)
-    features = {name: _feature(name, value) for name, value in observation.items()}
-    columns = {name: column for name, (column, _) in features.items()}
-    specs = {name: spec for name, (_, spec) in features.items()}
+        column, spec = _feature(name, value)
+        called = _picture_name(name) if spec.kind == "image" else name
+        if called in columns:
+            raise DataError("Two arrays are the same feature.", got=called, hint="rename one of them")
+        columns[called], specs[called] = column, spec
     episodes: list[Episode] = []
     for number, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         seen, final = _cut(columns, num_steps, slice(first, end), number)
@@ -268,22 +295,60 @@ def _check_rows(name: str, value: np.ndarray, num_steps: int, num_episodes: int)
         )
 
 
-def _action(action: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:
-    if action.dtype.kind in "iu" and (action.ndim == 1 or action.shape[1:] == (1,)):
-        if len(action) and action.min() < 0:
-            raise DataError("A discrete action is negative.", got=int(action.min()), expected=">= 0")
-        values = action.reshape(-1, 1).astype(np.int64)
-        return values, discrete_spec(int(values.max()) + 1)
+def _declared_classes(value: np.ndarray | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if value.shape != (2,) or value.dtype.kind not in "iu":
+        raise DataError(
+            "classes must be two integers: the lowest and the highest number of a discrete action.",
+            got=f"{value.dtype} {value.shape}",
+        )
+    return int(value[0]), int(value[1])
+
+
+def _action(action: np.ndarray, classes: tuple[int, int] | None) -> tuple[np.ndarray, FeatureSpec]:
     column = action[:, None] if action.ndim == 1 else action
     if column.ndim != 2:
         raise DataError("The action must have the shape (N, A).", got=action.shape)
-    return _feature(ACTION, column)
+    if column.dtype.kind not in "fiub":
+        raise DataError("action does not hold numbers.", got=column.dtype)
+    if classes is None:
+        return column.astype(np.float32), FeatureSpec(shape=column.shape[1:])
+    if column.shape[1] != 1:
+        raise DataError(
+            "Only an action of one number can be one of several classes.",
+            got=f"{column.shape[1]} numbers a step",
+            expected="(N,) or (N, 1)",
+            hint="leave classes out",
+        )
+    values, spec = whole_numbers(column, name=ACTION), class_spec(classes)
+    try:
+        spec.check(values, name=ACTION)
+    except SpecError as error:
+        raise DataError(error.what, **error.rest) from error
+    return values, spec
+
+
+def _picture_name(name: str) -> str:
+    if name.startswith(_IMAGE):
+        return name
+    return f"{IMAGES}main" if name == STATE else f"{IMAGES}{name.removeprefix('observation.')}"
 
 
 def _feature(name: str, value: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:
+    if value.dtype.kind not in "fiub":
+        raise DataError(f"{name} does not hold numbers.", got=value.dtype)
+    try:
+        picture = picture_format(
+            value.shape[1:],
+            value.dtype,
+            name=name,
+            limits=lambda: (float(value.min()), float(value.max())),
+            is_declared=name.startswith(_IMAGE),
+        )
+        if picture is not None:
+            return picture.read(value, name=name), picture.spec
+    except SpecError as error:
+        raise DataError(error.what, **error.rest) from error
     column = value[:, None] if value.ndim == 1 else value
-    if column.dtype == np.uint8 and column.ndim == 4 and column.shape[3] in (1, 3):
-        return column, image_spec(*column.shape[1:])
-    if column.dtype.kind not in "fiub":
-        raise DataError(f"{name} does not hold numbers.", got=column.dtype)
     return column.astype(np.float32), FeatureSpec(shape=column.shape[1:])

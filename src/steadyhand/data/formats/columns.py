@@ -112,6 +112,22 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
     )
 
 
+def whole_numbers(array: np.ndarray, *, name: str) -> np.ndarray:
+    """Return numbers that are the classes of a discrete feature as int64.
+
+    Raises:
+        DataError: One of them is not whole.
+    """
+    if array.dtype.kind == "f" and not (whole := array == np.rint(array)).all():
+        row = int(np.argwhere(~whole)[0][0])
+        raise DataError(
+            f"{name} is declared to be one of several classes, and is not a whole number.",
+            got=f"{array[row].tolist()}, first in row {row}",
+            hint="leave classes out: these are numbers",
+        )
+    return array.astype(np.int64)
+
+
 def to_column(array: np.ndarray, shape: tuple[int, ...]) -> ArrowArray:
     """Return (rows, *shape) as LeRobot stores it.
 

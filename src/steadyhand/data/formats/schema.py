@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import ACTION, FeatureSpec, discrete_spec, image_spec
+from steadyhand.core.specs import ACTION, FeatureSpec, class_spec, image_spec
 from steadyhand.data.formats.files import check_feature_name
 
 DEFAULT_FEATURES: dict[str, str] = {
@@ -39,7 +39,6 @@ OWN_COLUMNS = (EXPERT_ACTION, "expert_action_valid", "actor", "intervention", "w
 origin a `weight` may be kilograms. The others follow LeRobot's names, which mean the same everywhere."""
 
 _MAX_AXES = 5
-_MAX_CLASSES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +152,11 @@ def observation_specs(features: Mapping[str, Feature]) -> dict[str, FeatureSpec]
     }
 
 
-def action_spec(features: Mapping[str, Feature], *, num_classes: int | None) -> FeatureSpec:
-    """Return the spec of the action; one integer is a discrete action with `num_classes` values.
+def action_spec(features: Mapping[str, Feature], *, classes: tuple[int, int] | None) -> FeatureSpec:
+    """Return the spec of the action: numbers, or one choice from the lowest to the highest of `classes`.
 
     Raises:
-        DataError: There is no action, or it is no vector of numbers.
+        DataError: There is no action, it is no vector of numbers, or it has classes and several numbers.
     """
     feature = features.get(ACTION)
     if feature is None:
@@ -171,14 +170,16 @@ def action_spec(features: Mapping[str, Feature], *, num_classes: int | None) -> 
         raise DataError(
             "The action is not a vector of numbers.", got=f"{feature.dtype} {feature.shape}", expected="(A,)"
         )
-    if is_discrete(feature) and num_classes is not None and 0 < num_classes <= _MAX_CLASSES:
-        return discrete_spec(num_classes)
-    return FeatureSpec(shape=feature.shape, names=feature.names)
-
-
-def is_discrete(feature: Feature) -> bool:
-    """Whether an action feature is one choice: a single integer."""
-    return np.dtype(feature.dtype).kind in "iu" and feature.shape == (1,)
+    if classes is None:
+        return FeatureSpec(shape=feature.shape, names=feature.names)
+    if feature.shape != (1,):
+        raise DataError(
+            "Only an action of one number can be one of several classes.",
+            got=f"shape {feature.shape}",
+            expected="(1,)",
+            hint="leave classes out",
+        )
+    return class_spec(classes)
 
 
 def describe(

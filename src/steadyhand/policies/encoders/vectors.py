@@ -35,5 +35,5 @@ class Vectors:
     @staticmethod
     def _one(value: Tensor, spec: FeatureSpec) -> Tensor:
         if spec.num_classes is not None:
-            return F.one_hot(value[..., 0], spec.num_classes).float()
+            return F.one_hot(value[..., 0] - spec.start, spec.num_classes).float()
         return value.flatten(2)

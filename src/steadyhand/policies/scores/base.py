@@ -87,16 +87,18 @@ class ActionScale:
     Attributes:
         scale: (A,) of a continuous action; empty for a discrete one.
         num_classes: Of a discrete action; None for a continuous one.
+        start: Its lowest class.
     """
 
     scale: Float64[np.ndarray, " A"]
     num_classes: int | None
+    start: int = 0
 
     @classmethod
     def of(cls, spec: FeatureSpec, actions: Shaped[np.ndarray, "N A"]) -> "ActionScale":
         """Return the scale of an env's actions; `actions` are the data's, for dimensions without bounds."""
         if spec.num_classes is not None:
-            return cls(scale=np.zeros(0), num_classes=spec.num_classes)
+            return cls(scale=np.zeros(0), num_classes=spec.num_classes, start=spec.start)
         scale = distance_scale(actions, spec, name="action")
         if spec.low is not None and spec.high is not None:
             half = 0.5 * (np.array(spec.high) - np.array(spec.low))
@@ -107,7 +109,7 @@ class ActionScale:
         """Return the actions as vectors."""
         if self.num_classes is None:
             return action / self.scale
-        return np.eye(self.num_classes)[action[:, 0]] / np.sqrt(2.0)
+        return np.eye(self.num_classes)[action[:, 0] - self.start] / np.sqrt(2.0)
 
     def discrepancy(
         self, one: Shaped[np.ndarray, "B A"], other: Shaped[np.ndarray, "B A"]

@@ -1,0 +1,106 @@
+"""Pictures in every layout that people store them in, against the one that they were made from."""
+
+import numpy as np
+import pytest
+
+from steadyhand.core.errors import SpecError
+from steadyhand.core.pictures import picture_format
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 24, 32, 3), dtype=np.uint8)
+GREY = RGB[..., :1]
+MASK = GREY > 127
+OPAQUE = np.full((5, 24, 32, 1), 255, dtype=np.uint8)
+
+
+def read(value, *, is_declared=True):
+    found = picture_format(
+        value.shape[1:],
+        value.dtype,
+        name="front",
+        limits=lambda: (float(value.min()), float(value.max())),
+        is_declared=is_declared,
+    )
+    if found is None:
+        return None
+    pictures = found.read(value, name="front")
+    assert found.spec.shape == pictures.shape[1:]
+    assert pictures.dtype == np.uint8
+    assert found.read(value[2], name="front").tolist() == pictures[2].tolist(), "one like many"
+    return pictures
+
+
+@pytest.mark.parametrize(
+    ("stored", "pictures"),
+    [
+        (RGB, RGB),
+        (RGB.transpose(0, 3, 1, 2), RGB),
+        (RGB / 255, RGB),
+        ((RGB / 255).astype(np.float32).transpose(0, 3, 1, 2), RGB),
+        (RGB.astype(np.float32), RGB),
+        (RGB.astype(np.int64), RGB),
+        (np.concatenate([RGB, OPAQUE], axis=-1), RGB),
+        (GREY[..., 0], GREY),
+        (GREY.transpose(0, 3, 1, 2), GREY),
+        ((GREY[..., 0] / 255).astype(np.float16), GREY),
+        (MASK, MASK * np.uint8(255)),
+        (MASK[..., 0], MASK * np.uint8(255)),
+    ],
+)
+def test_every_layout_gives_the_same_pictures(stored, pictures):
+    np.testing.assert_array_equal(read(stored), pictures)
+
+
+def test_floats_are_rounded_to_the_nearest_level_and_may_overshoot_a_little():
+    value = np.full((3, 16, 16, 3), 0.4999 / 255, dtype=np.float32)
+    value[0, 0, 0] = -0.0005, 1.0005, 254.6 / 255
+    assert read(value)[0, 0, 0].tolist() == [0, 255, 255]
+    assert read(value)[0, 1, 1].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (np.zeros((5, 4, 84, 84), np.uint8), "n_obs_steps"),
+        (np.zeros((5, 4, 84, 84, 3), np.uint8), "n_obs_steps"),
+        (np.zeros((5, 84, 84, 12), np.uint8), "n_obs_steps"),
+        (np.repeat(GREY, 4, axis=-1), "255 everywhere"),
+        (np.zeros((5, 24, 32, 1), np.uint16), "depth as float32 metres"),
+        (RGB / 127.5 - 1, "-1 to 1"),
+        (RGB * 2.0, "range of values"),
+        (np.full((5, 24, 32, 3), np.nan), "range of values"),
+        (np.zeros((5, 64)), "height, width"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_what_is_wanted(stored, message):
+    with pytest.raises(SpecError, match=message):
+        read(stored)
+
+
+def test_a_live_picture_must_keep_to_the_range_that_was_declared():
+    found = picture_format((3, 24, 32), np.dtype(np.float32), name="front", limits=lambda: (0.0, 1.0))
+    assert found is not None
+    for wrong in (255.0, -1.0, np.nan):
+        with pytest.raises(SpecError, match="leave their range"):
+            found.read(np.full((3, 24, 32), wrong, dtype=np.float32), name="front")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "is_picture"),
+    [
+        ((24, 32, 3), np.uint8, True),
+        ((3, 24, 32), np.uint8, True),
+        ((84, 84), np.uint8, True),
+        ((84, 84), np.bool_, True),
+        ((96, 96, 3), np.float32, True),
+        ((3, 96, 96), np.float64, True),
+        ((7,), np.uint8, False),
+        ((3, 4), np.uint8, False),
+        ((10, 7, 3), np.float32, False),  # ten frames of seven points
+        ((1, 32, 32), np.float32, False),  # a map of heights
+        ((4, 4), np.float32, False),
+        ((84, 84, 1), np.uint16, False),
+    ],
+)
+def test_which_undeclared_arrays_are_pictures(shape, dtype, is_picture):
+    found = picture_format(shape, np.dtype(dtype), name="x", limits=lambda: (0.0, 1.0))
+    assert (found is not None) == is_picture
