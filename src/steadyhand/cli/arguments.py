@@ -49,6 +49,28 @@ def renaming(texts: Sequence[str]) -> dict[str, str] | None:
     return names_from(texts) if texts else None
 
 
+def classes_from_text(text: str) -> tuple[int, int] | None:
+    """Return the lowest and the highest class of "3" (0 to 2) or "1..3"; None of an empty text.
+
+    Raises:
+        ConfigError: It is neither, or there is no class.
+    """
+    if not text:
+        return None
+    first, separator, last = text.partition("..")
+    try:
+        classes = (int(first), int(last)) if separator else (0, int(first) - 1)
+    except ValueError:
+        classes = (0, -1)
+    if classes[0] > classes[1]:
+        raise ConfigError(
+            "--classes names the values of a discrete action.",
+            got=text,
+            expected="a number of classes such as 3 (0 to 2), or the lowest and the highest such as 1..3",
+        )
+    return classes
+
+
 def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | None = None) -> T:
     """Read the flags of a verb into its dataclass; `--help` prints them and leaves.
 

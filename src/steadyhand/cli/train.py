@@ -11,6 +11,7 @@ from steadyhand.cli.arguments import (
     ChosenEpisodes,
     Overrides,
     Rename,
+    classes_from_text,
     is_terminal,
     listed,
     optional,
@@ -72,6 +73,9 @@ class Arguments:
     episodes: ChosenEpisodes = ""
     """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
     shell takes the ! otherwise)."""
+    classes: Annotated[str, optional("N or A..B", default="what the data say, otherwise numbers")] = ""
+    """The action is a choice: one of N, counted from 0, or one of A to B, as the env counts them, such as
+    --classes 1..3 or --classes=-1..1."""
     seed: int = 0
     """Seed of the split, the initial weights and the order of the data."""
     config: Annotated[Path | None, optional("RUN.JSON", default="none")] = None
@@ -145,6 +149,7 @@ def _run(chosen: Arguments) -> "TrainRun":
         control_dt=chosen.control_dt,
         rename=renaming(chosen.rename) or {},
         episodes=chosen.episodes,
+        classes=classes_from_text(chosen.classes),
         seed=chosen.seed,
     )
 
@@ -159,6 +164,7 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
         control_dt=chosen.control_dt,
         rename=renaming(chosen.rename),
         episodes=chosen.episodes or None,
+        classes=classes_from_text(chosen.classes),
     )
     wish = Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
     return learner_of(

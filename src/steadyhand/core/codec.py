@@ -1,8 +1,8 @@
 """Frozen dataclasses <-> JSON, with tagged unions and no silent keys.
 
 Every field is written, defaults included. A member of a union of dataclasses carries its class name under
-"type". Unknown keys, unknown tags and wrong types are refused. Infinite numbers, which JSON lacks, are written as
-the texts "inf" and "-inf".
+"type". Unknown keys, unknown tags and wrong types are refused. Infinite numbers, which JSON lacks, are
+written as the texts "inf" and "-inf".
 """
 
 import json
@@ -62,6 +62,7 @@ def _converter() -> cattrs.Converter:
         return structure
 
     converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, structure_literal)
+
     def unstructure_float(value: float) -> float | str:
         return str(float(value)) if isinstance(value, float) and math.isinf(value) else value
 

@@ -1,8 +1,8 @@
 """Which arrays are pictures, and how they become pictures of (height, width, channels) uint8.
 
-One rule for arrays on disk and for what an env shows live, so that a policy sees in an env what it was trained
-on. Understood are (height, width, 1 or 3), (1 or 3, height, width), (height, width) and opaque RGBA, as uint8,
-as whole numbers or floats from 0 to 255, as floats from 0 to 1, and as bool masks (0 and 255). What looks like a
+One rule for arrays on disk and for what an env shows live, so that a policy sees in an env what it was
+trained on. Understood are (height, width, 1 or 3), (1 or 3, height, width), (height, width) and opaque RGBA,
+as uint8, as numbers from 0 to 255, as floats from 0 to 1, and as bool masks (0 and 255). What looks like a
 picture and is none of these is refused: it would otherwise be read as thousands of unrelated numbers.
 """
 
@@ -29,6 +29,10 @@ _EXPECTED = (
     "(height, width, 1 or 3), (1 or 3, height, width) or (height, width), as uint8, as bool, "
     "or as floats from 0 to 1 or from 0 to 255"
 )
+_NO_STACKS = (
+    "instead of stacking frames show one picture a step, and let the policy look back with n_obs_steps"
+)
+_NO_PICTURE = "numbers that are no picture must be flattened to one axis"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +53,11 @@ class PictureFormat:
     def spec(self) -> FeatureSpec:
         """Spec of the pictures that `read` returns."""
         if self.order == "hw":
-            return image_spec(*self.shape, 1)
-        height, width, channels = self.shape if self.order == "hwc" else (*self.shape[1:], self.shape[0])
+            (height, width), channels = self.shape, 1
+        elif self.order == "hwc":
+            height, width, channels = self.shape
+        else:
+            channels, height, width = self.shape
         return image_spec(height, width, min(channels, 3))
 
     def read(self, value: Shaped[np.ndarray, "..."], *, name: str) -> UInt8[np.ndarray, "... h w c"]:
@@ -97,8 +104,7 @@ class PictureFormat:
                 f"{name} has four channels whose last is not 255 everywhere.",
                 got="transparent RGBA, or four stacked frames",
                 expected="opaque RGBA, RGB or grey",
-                hint="drop the alpha channel; instead of stacking frames show one picture a step, and let the "
-                "policy look back with n_obs_steps",
+                hint=f"drop the alpha channel; {_NO_STACKS}",
             )
         return np.ascontiguousarray(value[..., :3])
 
@@ -137,7 +143,7 @@ def picture_format(
 def _looks_like_picture(shape: tuple[int, ...], dtype: np.dtype) -> bool:
     if dtype == np.uint8 and len(shape) >= 3:
         return True
-    if dtype in (np.uint8, np.bool_) and len(shape) == 2:
+    if len(shape) == 2 and (dtype == np.uint8 or dtype.kind == "b"):
         return min(shape) >= _LEAST_SIDE
     if len(shape) < 3:
         return False
@@ -155,7 +161,9 @@ def _order(shape: tuple[int, ...], dtype: np.dtype, name: str) -> Order:
         return "chw"
     if len(shape) == 3 and shape[2] == 4:
         return "hwc"
-    stacked = "instead of stacking frames show one picture a step, and let the policy look back with n_obs_steps"
+    stacked = (
+        "instead of stacking frames show one picture a step, and let the policy look back with n_obs_steps"
+    )
     raise SpecError(
         f"{name} cannot be read as pictures.",
         got=f"{dtype} of shape {shape}",
@@ -180,14 +188,13 @@ def _values(
             "scale other pictures to uint8",
         )
     low, high = limits()
-    for values, top in (("unit", 1.0), ("bytes", 255.0)):
-        if dtype.kind != "f" and values == "unit":
-            continue
-        if low >= -_TOLERANCE * top and high <= (1.0 + _TOLERANCE) * top:
-            return values
+    if dtype.kind == "f" and low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE:
+        return "unit"
+    if low >= -_TOLERANCE * 255.0 and high <= (1.0 + _TOLERANCE) * 255.0:
+        return "bytes"
     raise SpecError(
         f"{name} cannot be read as pictures: its range of values is no picture's.",
         got=f"{dtype} of shape {shape}, {low:g} to {high:g}",
         expected=_EXPECTED,
-        hint="convert it to uint8, or declare its range; numbers that are no picture must be flattened to one axis",
+        hint=f"convert it to uint8, or declare its range; {_NO_PICTURE}",
     )

@@ -67,7 +67,9 @@ class FeatureSpec:
         if self.num_classes is not None and self.num_classes < 1:
             raise SpecError("A discrete feature needs a value.", got=self.num_classes, expected=">= 1")
         if self.kind != "discrete" and self.start != 0:
-            raise SpecError("start belongs to discrete features only.", got=f"{self.kind}, start={self.start}")
+            raise SpecError(
+                "start belongs to discrete features only.", got=f"{self.kind}, start={self.start}"
+            )
         for label, values in (("names", self.names), ("units", self.units)):
             if values is not None and len(values) != self.size:
                 raise SpecError(
@@ -140,7 +142,7 @@ class FeatureSpec:
                 f"{name} holds a value that is none of its classes.",
                 got=f"{value[tuple(bad)]}, first at index {bad.tolist()}",
                 expected=self.describe(),
-                hint="say which classes there are (--classes 3 for 0 to 2, --classes 1..3), or check the data",
+                hint="say which classes there are, such as --classes 3 or --classes 1..3, or check the data",
             )
 
     def is_class(self, value: np.ndarray) -> np.ndarray:

@@ -113,6 +113,9 @@ class StoredEpisodes:
             if name in features and features[name].shape == (1,) and features[name].is_number
         }
         read = self.read(refs, wanted)
+        if self.action.kind == "discrete":
+            for columns, ref in zip(read, refs, strict=True):
+                self.action.check(columns[ACTION], name=f"The action of episode {ref.index}")
         return [_completed(columns, ref.length) for columns, ref in zip(read, refs, strict=True)]
 
     @property
@@ -205,7 +208,6 @@ class StoredEpisodes:
 
     def _camera(self, name: str) -> Camera:
         return Camera(self.layout, name, channels=self.observation[name].shape[2])
-
 
 
 def _completed(columns: Columns, length: int) -> Columns:

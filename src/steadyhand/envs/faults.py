@@ -70,7 +70,7 @@ def not_finite(name: str, value: np.ndarray, where: Callable[[int], str]) -> Env
         f"{where(place)}: {name} is not finite.",
         got=f"{bad}{at}",
         expected="finite numbers",
-        hint="the simulation diverged, or a sensor has no reading: give such readings a finite value in the env",
+        hint="the simulation diverged, or a sensor has no reading: give that a finite value in the env",
     )
 
 

@@ -71,7 +71,9 @@ class Leaf:
         if self.picture is not None:
             fits = found == declared or {found, declared} == {"i", "u"}
         else:
-            fits = found in "fiub" and (declared == "f" or found != "f" or bool((value == np.rint(value)).all()))
+            fits = found in "fiub" and (
+                declared == "f" or found != "f" or bool((value == np.rint(value)).all())
+            )
         if not fits:
             raise SpecError(
                 f"{self.name} has another dtype than its space.",
@@ -86,8 +88,8 @@ def observation_leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
     """Return the features of an observation space.
 
     A bare Box or Discrete is "observation.state", a bare picture "observation.images.main"; entries of a Dict
-    are "observation.<keys>" or "observation.images.<keys>", nested keys joined by dots. What a picture is, and
-    how it is turned to (height, width, channels) uint8, says `steadyhand.core.pictures`.
+    are "observation.<keys>" or "observation.images.<keys>", nested keys joined by dots. What a picture is,
+    and how it is turned to (height, width, channels) uint8, says `steadyhand.core.pictures`.
 
     Raises:
         SpecError: A space that no feature can hold.
@@ -128,9 +130,7 @@ def _box_leaf(space: spaces.Box, *, name: str, key: str, path: tuple[str, ...]) 
     picture = picture_format(space.shape, dtype, name=shown, limits=limits)
     if picture is not None:
         name = f"{IMAGES}{key or 'main'}"
-        return Leaf(
-            name=name, path=path, spec=picture.spec, stored=space.shape, dtype=dtype, picture=picture
-        )
+        return Leaf(name=name, path=path, spec=picture.spec, stored=space.shape, dtype=dtype, picture=picture)
     low, high = _bounds(space.low.ravel().tolist(), space.high.ravel().tolist())
     spec = FeatureSpec(shape=space.shape or (1,), low=low, high=high)
     return Leaf(name=name, path=path, spec=spec, stored=space.shape, dtype=dtype)
@@ -208,9 +208,7 @@ class ActionCodec:
         if self.spec.num_classes is not None:
             chosen = int(action[0])
             if chosen not in self.spec.classes:
-                raise SpecError(
-                    "The action is none of the env's.", got=chosen, expected=self.spec.describe()
-                )
+                raise SpecError("The action is none of the env's.", got=chosen, expected=self.spec.describe())
             return np.full(space.shape, chosen, dtype=np.int64) if space.shape else chosen
         if self._bounds is not None:
             low, high = self._bounds

@@ -31,6 +31,8 @@ class TrainRun:
         control_dt: Time between steps [s]; only for a .npz file, which does not know it.
         rename: Name of a feature in the files -> its name here.
         episodes: Episodes to read, as a text such as "0-9,!4"; empty reads all.
+        classes: Lowest and highest number of a discrete action, as the env counts them; None takes what the
+            data say, and numbers where they say nothing.
         seed: Of the split and of the initial parameters.
     """
 
@@ -41,6 +43,7 @@ class TrainRun:
     control_dt: float = 0.05
     rename: dict[str, str] = field(default_factory=dict[str, str])
     episodes: str = ""
+    classes: tuple[int, int] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -23,6 +23,9 @@ from steadyhand.recipes.in_brief import in_brief
 from steadyhand.recipes.runs import TrainRun
 from steadyhand.training.loop import FitResult, fit
 
+_FEW = 64
+"""Whole numbers of no more different values than this may be meant as choices."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOutcome:
@@ -79,7 +82,13 @@ def train(
             data do not fit together (nothing is written then).
         DataError: The data set is malformed, or too small to hold an episode out.
     """
-    dataset = open_any(run.data, control_dt=run.control_dt, rename=run.rename, episodes=run.episodes or None)
+    dataset = open_any(
+        run.data,
+        control_dt=run.control_dt,
+        rename=run.rename,
+        episodes=run.episodes or None,
+        classes=run.classes,
+    )
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
     config = resolved(replace(run.policy, observation=named), dataset.observation)
     frames = dataset.frames(config.observation)
@@ -94,6 +103,8 @@ def train(
         validation = WindowSource(frames, policy.window, steps=held_out_steps, features=policy.features)
     start_run(run, folder, resume=resume)
     say(in_brief(policy, dataset.observation))
+    for doubt in whole_numbers(frames):
+        say(doubt)
     result = fit(
         policy,
         source,
@@ -117,6 +128,21 @@ def train(
     )
     write_json(folder / "result.json", outcome.figures())
     return outcome
+
+
+def whole_numbers(frames: Frames) -> list[str]:
+    """Return a line about actions that are few whole numbers and are learnt as numbers; none otherwise."""
+    if frames.action_spec.kind != "continuous" or frames.action_spec.size != 1:
+        return []
+    action = frames.action
+    values = np.unique(action) if (action == np.rint(action)).all() else action[:0]
+    if not 0 < len(values) <= _FEW:
+        return []
+    first, last = int(values[0]), int(values[-1])
+    return [
+        f"note: the action is one whole number, {first} to {last}, and is learnt as a number; "
+        f"if it is a choice, say so with --classes {first}..{last}"
+    ]
 
 
 def _split(frames: Frames, run: TrainRun) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ _STRIDE = 0.2
 
 
 class Line(BatchEnv):
-    """x' = x + 0.2 a for a = -1, 0, 1: left, stay or right; |x| > 2 fails, and being near 0 at the end succeeds.
+    """x' = x + 0.2 a for a = -1, 0, 1; |x| > 2 fails, and being near 0 at the end succeeds.
 
     Args:
         num_rows: Number of copies.

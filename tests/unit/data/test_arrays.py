@@ -112,7 +112,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 def whole(action, **kwargs):
-    return episodes_from_arrays({"observation.state": np.zeros((4, 1))}, action, np.array([4]), control_dt=0.1, **kwargs)
+    return episodes_from_arrays(
+        {"observation.state": np.zeros((4, 1))}, action, np.array([4]), control_dt=0.1, **kwargs
+    )
 
 
 def test_whole_numbers_are_numbers_unless_they_are_said_to_be_choices() -> None:
@@ -141,7 +143,9 @@ RGB = np.random.default_rng(0).integers(0, 256, (6, 24, 32, 3), dtype=np.uint8)
 
 @pytest.mark.parametrize("name", ["observation", "observation.front", "observation.images.front"])
 @pytest.mark.parametrize("stored", [RGB, RGB.transpose(0, 3, 1, 2), (RGB / 255).astype(np.float32)])
-def test_pictures_become_pictures_whatever_their_layout(tmp_path: Path, name: str, stored: np.ndarray) -> None:
+def test_pictures_become_pictures_whatever_their_layout(
+    tmp_path: Path, name: str, stored: np.ndarray
+) -> None:
     np.savez(tmp_path / "own.npz", **{name: stored}, action=np.zeros((6, 1)), episode_ends=np.array([6]))
     data = open_npz(tmp_path / "own.npz", control_dt=0.1)
     called = "observation.images.main" if name == "observation" else "observation.images.front"

@@ -14,8 +14,8 @@ Observations may have N + E rows instead: then each episode's last row is what w
 The short names of the `imitation` library (obs, acts, rews, terminal, and `indices` of split points) are
 understood too. Whole numbers are numbers unless somebody says that they are choices.
 
-What `steadyhand.core.pictures` recognises becomes pictures of (height, width, 1 or 3) uint8; a picture called
-observation is observation.images.main, one called observation.<name> is observation.images.<name>, as in an env.
+What `steadyhand.core.pictures` recognises becomes pictures of (height, width, 1 or 3) uint8; those called
+observation are observation.images.main, and observation.<name> is observation.images.<name>, as in an env.
 """
 
 import zipfile
