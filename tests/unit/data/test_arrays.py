@@ -1,5 +1,6 @@
 """Flat arrays against plain slicing, and the rollouts of the `imitation` library."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadyhand.core.errors import DataError
+from steadyhand.core.errors import DataError, SpecError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
+from steadyhand.data.dataset import open_dataset
+from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.arrays import episodes_from_arrays, open_npz
+from steadyhand.data.store import EpisodeStore
 
 
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5), with_final=st.booleans())
@@ -162,3 +166,29 @@ def test_a_refused_picture_is_named_with_its_file(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"(?s)atari.npz: observation.state .*n_obs_steps"):
         open_npz(tmp_path / "atari.npz", control_dt=0.1)
+
+
+def test_whole_numbers_of_a_lerobot_set_are_choices_only_where_it_is_said(tmp_path: Path) -> None:
+    spec = {"observation.state": FeatureSpec(shape=(2,))}
+    with EpisodeStore.create(
+        tmp_path / "own", observation=spec, action=discrete_spec(4, start=-1), control_dt=0.1
+    ) as store:
+        action = np.array([[-1], [1], [1]])
+        store.append(
+            demonstration({"observation.state": np.zeros((3, 2), np.float32)}, action, control_dt=0.1)
+        )
+        store.compact()
+    own = open_dataset(tmp_path / "own")
+    assert own.action == discrete_spec(4, start=-1), "a store says it itself, and 0 and 2 were never shown"
+    assert own.frames().action.tolist() == action.tolist()
+    with pytest.raises(DataError, match="says itself what its action is"):
+        open_dataset(tmp_path / "own", classes=(0, 2))
+    shutil.rmtree(tmp_path / "own" / "meta" / "steadyhand")
+    foreign = open_dataset(tmp_path / "own")
+    assert foreign.action == FeatureSpec(shape=(1,))
+    assert foreign.frames().action.tolist() == [[-1.0], [1.0], [1.0]]
+    told = open_dataset(tmp_path / "own", classes=(-1, 2))
+    assert told.action == discrete_spec(4, start=-1)
+    assert told.frames().action.dtype == np.int64
+    with pytest.raises(SpecError, match=r"episode 0 .*classes"):
+        open_dataset(tmp_path / "own", classes=(-1, 0)).frames()
