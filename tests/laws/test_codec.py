@@ -146,7 +146,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_a_broken_file_is_refused(tmp_path, content):
     path = tmp_path / "run.json"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="is not JSON"):
+    with pytest.raises(ConfigError, match=r"is not (JSON|text)"):
         read_json(path)
 
 

@@ -1,7 +1,6 @@
 """One experiment on one page: `report.html` for people, `report.json` with the same numbers for programs."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from steadyhand.analysis.verdict import verdict
 from steadyhand.core.codec import load, to_data
 from steadyhand.core.errors import DataError
 from steadyhand.core.statistics import paired_difference
+from steadyhand.core.strict import replacing
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
@@ -168,7 +168,6 @@ def _comparisons(results: Sequence[PolicyResult], seed: int) -> tuple[Comparison
 
 
 def _replace(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path

@@ -9,6 +9,7 @@ import tyro
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.strict import parse_json
 
 T = TypeVar("T")
 
@@ -137,9 +138,10 @@ def _no_field(path: list[str], data: dict[str, Any]) -> ConfigError:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # a word, which needs no quotes here
+    return parse_json(text, source=f"--set ...={text}")
 
 
 def is_terminal() -> bool:

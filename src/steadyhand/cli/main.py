@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -52,12 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"steadyhand {__version__}\n")
         return 0
     from steadyhand.core.errors import SteadyhandError
+    from steadyhand.core.strict import os_error
 
     try:
-        return _dispatch(arguments[0], arguments[1:])
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            return _dispatch(arguments[0], arguments[1:])
     except SteadyhandError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return _refuse(error)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     except KeyboardInterrupt:
@@ -66,6 +69,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _refuse(os_error(error))
+    except (MemoryError, RecursionError, RuntimeError) as error:
+        return _refuse(_exhausted(error, arguments))
+
+
+def _exhausted(error: Exception, arguments: Sequence[str]) -> Exception:
+    """Return what to say where memory or the stack ran out; an error of the code itself is raised again."""
+    from steadyhand.core.errors import SteadyhandError
+
+    command = " ".join(arguments)
+    if isinstance(error, RecursionError):
+        return SteadyhandError(
+            "Something that was read is nested too deeply.",
+            got=command,
+            hint="look at the files that this command reads; none of ours is nested more than 20 deep",
+        )
+    if (
+        isinstance(error, MemoryError)
+        or "can't allocate memory" in str(error)
+        or "out of memory" in str(error)
+    ):
+        return SteadyhandError(
+            "There is not enough memory.",
+            got=f"{' '.join(str(error).split()) or 'no word of how much was wanted'}, in: {command}",
+            hint="take smaller batches or pictures, fewer episodes at a time, or another machine",
+        )
+    raise error
+
+
+def _refuse(error: Exception) -> int:
+    from steadyhand.core.strict import plain
+
+    sys.stderr.write(plain(f"error: {error}\n"))
+    return 2
+
+
+def _note(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Print a warning as a line, without the place in the code that only its authors can read."""
+    from steadyhand.core.strict import plain
+
+    if not issubclass(category, DeprecationWarning | FutureWarning):
+        sys.stderr.write(plain(f"note: {message}\n"))
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:

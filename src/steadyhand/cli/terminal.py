@@ -1,4 +1,8 @@
-"""What verbs say on the terminal: plain lines, tables and progress, on stderr where results go to stdout."""
+"""What verbs say on the terminal: plain lines, tables and progress, on stderr where results go to stdout.
+
+Names and texts come from files and envs of other people: what would steer a terminal is written out as
+escapes.
+"""
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -6,9 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from steadyhand.core.strict import plain
 
 if TYPE_CHECKING:
     from steadyhand.analysis.results import Report
@@ -22,12 +29,13 @@ Tick = Callable[[int, int], None]
 
 def say(text: str = "") -> None:
     """Print a line."""
-    console.print(text, markup=False, soft_wrap=True)
+    console.print(plain(text), markup=False, soft_wrap=True)
 
 
 def heading(text: str) -> None:
     """Print a line that starts a new part."""
-    console.print(f"\n[bold]{text}[/bold]")
+    console.print()
+    console.print(Text(plain(text), style="bold"))
 
 
 def counted(number: int, noun: str) -> str:
@@ -43,10 +51,10 @@ def finding(severity: str, title: str, what: str, hint: str) -> None:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=8)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(severity, style=_COLOURS.get(severity, "")), Text(title))
-    grid.add_row("", Text(what))
+    grid.add_row(Text(severity, style=_COLOURS.get(severity, "")), Text(plain(title)))
+    grid.add_row("", Text(plain(what)))
     if hint:
-        grid.add_row("", Text(f"do this: {hint}", style="dim"))
+        grid.add_row("", Text(plain(f"do this: {hint}"), style="dim"))
     console.print(grid)
 
 
@@ -55,9 +63,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 
     has_header = any(headers)
     grid = Table(box=None, pad_edge=False, header_style="bold", show_header=has_header)
     for number, header in enumerate(headers):
-        grid.add_column(header, justify="left" if number < left else "right", overflow="fold")
+        grid.add_column(Text(plain(header)), justify="left" if number < left else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(plain(cell)) for cell in row))
     console.print(grid)
 
 
@@ -124,7 +132,7 @@ def progress(label: str, *, enabled: bool = True) -> Generator[Callable[[str], T
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not enabled) as bar:
 
         def start(name: str) -> Tick:
-            task = bar.add_task(f"{label} {name}".strip(), total=None)
+            task = bar.add_task(escape(plain(f"{label} {name}".strip())), total=None)
 
             def tick(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total, visible=done < total)

@@ -7,7 +7,6 @@ written as the texts "inf" and "-inf".
 
 import json
 import math
-import os
 import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -19,6 +18,7 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.v import format_exception
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.strict import load_json, replacing
 
 T = TypeVar("T")
 
@@ -143,28 +143,17 @@ def write_json(path: Path, data: Any) -> None:
         text = json.dumps(data, indent=2, allow_nan=False)
     except ValueError as error:
         raise ConfigError(f"{path} cannot be written as JSON.", got=str(error)) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ConfigError: The file is missing or is not JSON.
+        ConfigError: It is missing, no regular file, too large or too deep, is not JSON, or says a key twice.
     """
-    try:
-        return json.loads(path.read_text(), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise ConfigError(f"There is no file {path}.", hint="check the path") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON.", got=str(error)) from error
+    return load_json(path)
 
 
 def save(path: Path, value: object) -> None:

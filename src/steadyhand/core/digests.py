@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from steadyhand.core.errors import ArtifactError, SteadyhandError
+from steadyhand.core.strict import require_file
 
 _KEY = "sha256"
 _AT_ONCE = 1 << 24  # bytes
@@ -42,6 +43,7 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
         ArtifactError: A file is missing or holds other bytes.
     """
     for name, expected in digests.items():
+        require_file(folder / name, error=ArtifactError)
         try:
             found = file_digest(folder / name)
         except OSError as error:

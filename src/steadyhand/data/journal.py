@@ -16,6 +16,7 @@ import numpy as np
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import DataError
+from steadyhand.core.strict import require_file
 from steadyhand.data.episode import Branch, Episode, Provenance, TaskRun, texts_of
 from steadyhand.data.records import (
     MAGIC,
@@ -101,6 +102,7 @@ class JournalReader(Sequence[Episode]):
 
     def refresh(self) -> None:
         """Read what was appended since."""
+        require_file(self.path, error=DataError)
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""

@@ -6,6 +6,8 @@ policy.json            format, version, config with tags, features with shapes a
 weights.safetensors    parameters and other buffers
 """
 
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from steadyhand.core.codec import from_data, read_json, to_data, write_json
 from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
 from steadyhand.core.errors import ArtifactError, ConfigError
+from steadyhand.core.strict import naming, require_file
 from steadyhand.policies.contract import Head
 from steadyhand.policies.nets.pretrained import without_pretrained
 from steadyhand.policies.policy import Policy
@@ -47,10 +50,8 @@ def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(
-        {name: value for name, value in state.items() if not name.startswith(_STATISTICS)},
-        temporary / _WEIGHTS,
-    )
+    kept = {name: value for name, value in state.items() if not name.startswith(_STATISTICS)}
+    write_tensors(temporary / _WEIGHTS, kept)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -111,16 +112,31 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.cpu().contiguous() for name, value in state.items()}
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: It cannot be written, such as on a full disk; it names the file.
+    """
+    with naming(path):
+        try:
+            save_file(dict(tensors), path)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        ArtifactError: It is missing or corrupt.
+        ArtifactError: It is missing, no regular file, or corrupt.
     """
+    require_file(path, error=ArtifactError)
     try:
         return load_file(path)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"There is no file {path}.", hint="the folder is incomplete") from error
     except SafetensorError as error:
         raise ArtifactError(f"{path} is not a safetensors file, or is cut short.", got=error) from error
 

@@ -1,5 +1,6 @@
 """Run controllers from the same starts and make the report that compares them."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from steadyhand.analysis.results import (
 )
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.strict import replacing
 from steadyhand.data.formats.video import write_mp4
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.car.env import Car
@@ -255,13 +257,18 @@ def publish(report: Report, outcomes: Sequence[Outcome], folder: Path) -> Path:
     """Write report.html, report.json and the films; return the path of the page."""
     for outcome in outcomes:
         for video in outcome.films:
-            path = folder / "videos" / f"{video.group}-{outcome.result.name}.mp4".replace(" ", "-").lower()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(video.mp4)
+            with replacing(folder / "videos" / _film_name(video.group, outcome.result.name)) as temporary:
+                temporary.write_bytes(video.mp4)
     by_group = sorted(
         (video for outcome in outcomes for video in outcome.films), key=lambda video: video.group
     )
     return write_report(report, folder, videos=by_group)
+
+
+def _film_name(group: str, name: str) -> str:
+    """Return the name of a film's file, from which nothing of a policy's name leads elsewhere."""
+    kept = re.sub(r"[^\w.()+=,^-]+", "-", f"{group}-{name}".lower())
+    return f"{kept.strip('.-')[:100]}.mp4"
 
 
 def _modes(

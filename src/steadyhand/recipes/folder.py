@@ -84,7 +84,7 @@ def _contents(run: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in _paths(run):
         inner = path / "policy" if (path / "policy").is_dir() else path
-        names = ("policy.json", "weights.safetensors", "stats.safetensors")
+        names = ("policy.json", "weights.safetensors")
         files = [path] if path.is_file() else [inner / name for name in names if (inner / name).is_file()]
         if files:
             found[str(path)] = contents_digest(files)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from steadyhand.core.codec import read_json, to_data, write_json
@@ -25,7 +24,7 @@ from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
 from steadyhand.core.errors import ArtifactError, ConfigError, SteadyhandError
 from steadyhand.core.lock import remove_leftovers
 from steadyhand.core.question import NUMERICS
-from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of
+from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of, write_tensors
 from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.optim import Ema
@@ -82,11 +81,11 @@ class Checkpoints:
         temporary = self._folder / f".{folder.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file(tensors_of(self._module), temporary / "weights.safetensors")
-        save_file(self._moments(), temporary / "optimizer.safetensors")
+        write_tensors(temporary / "weights.safetensors", tensors_of(self._module))
+        write_tensors(temporary / "optimizer.safetensors", self._moments())
         if self._ema is not None:
             average = {name: value.cpu().contiguous() for name, value in self._ema.state().items()}
-            save_file(average, temporary / "average.safetensors")
+            write_tensors(temporary / "average.safetensors", average)
         state = {
             "version": VERSION,
             "numerics": NUMERICS,
@@ -166,10 +165,10 @@ class Checkpoints:
     def _check(self, state: dict[str, Any], folder: Path) -> None:
         if state.get("numerics") != NUMERICS:
             raise ConfigError(
-                f"The run in {folder.parent} was started by a version that computes other numbers.",
+                f"The run in {folder.parent.parent} was started by a version that computes other numbers.",
                 got=f"numerics {NUMERICS}",
                 expected=f"numerics {state.get('numerics')}",
-                hint="start afresh in another folder, or with resume=False",
+                hint="start afresh in another folder",
             )
         now, then = to_data(self._config), state["config"]
         initial = to_data(type(self._config)())  # what a setting was before it could be chosen
@@ -177,17 +176,17 @@ class Checkpoints:
             before = then.get(name, initial[name])
             if name not in FREE_TO_CHANGE and _plain(now[name]) != _plain(before):
                 raise ConfigError(
-                    f"The run in {folder.parent} was started with another {name}.",
+                    f"The run in {folder.parent.parent} was started with another {name}.",
                     got=now[name],
                     expected=before,
-                    hint="resume with the same settings, or start afresh with resume=False",
+                    hint="resume with the same settings, or start afresh in another folder",
                 )
         if state["data"] != self._fingerprint:
             raise ConfigError(
-                f"The run in {folder.parent} was started on other training data.",
+                f"The run in {folder.parent.parent} was started on other training data.",
                 got=self._fingerprint,
                 expected=state["data"],
-                hint="resume on the same data, or start afresh with resume=False",
+                hint="resume on the same data, or start afresh in another folder",
             )
 
     def _moments(self) -> dict[str, Tensor]:

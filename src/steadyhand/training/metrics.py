@@ -7,6 +7,8 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from steadyhand.core.strict import naming, parse_json, read_text
+
 Line = dict[str, float | int]
 
 
@@ -32,14 +34,14 @@ class Metrics:
         """Append one line."""
         self.lines.append(dict(line))
         if self._path is not None:
-            with self._path.open("a") as file:
+            with naming(self._path), self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
 
 def _complete(path: Path) -> list[Line]:
     """Return the lines of a file whose last one may have been cut short by a kill."""
-    lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    lines = read_text(path).split("\n")[:-1]
+    return [parse_json(line, source=f"Line {n} of {path}") for n, line in enumerate(lines, start=1)]
 
 
 class Bar:

@@ -29,6 +29,7 @@ from jaxtyping import Int64
 from steadyhand.core.errors import DataError, SpecError
 from steadyhand.core.pictures import picture_format
 from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec
+from steadyhand.core.strict import require_file
 from steadyhand.data.episode import Episode, Provenance, demonstration
 from steadyhand.data.formats.columns import whole_numbers
 from steadyhand.data.formats.files import check_feature_name, missing
@@ -242,14 +243,15 @@ def _cut(
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        raise missing(path)
+    require_file(path, error=DataError)
     try:
         with path.open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
             if isinstance(arrays, np.ndarray):
                 raise DataError(f"{path} holds one array, not several.", expected="an npz file")
             return {_SHORT_NAMES.get(str(name), str(name)): arrays[str(name)] for name in arrays.files}
-    except FileNotFoundError as error:
-        raise missing(path) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         hint = "save plain number arrays, no objects" if "pickle" in str(error) else "restore it from a copy"
         raise DataError(f"{path} cannot be read as npz.", got=error, hint=hint) from error

@@ -1,6 +1,5 @@
 """Reading files of a data set with errors that name the file, and never leaving its folder."""
 
-import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
@@ -13,7 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.strict import load_json, parse_json, read_text, require_file
 from steadyhand.data.formats.arrow import ArrowTable, ArrowType
+
+MOST_LINES = 1 << 31
+"""Largest file of JSON lines that is read [bytes]: 10^6 episodes with all their statistics."""
 
 _INTEGER_FORMAT = re.compile(r"(0?\d{1,2}d?)?")
 
@@ -85,14 +88,11 @@ def read_json_file(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        DataError: Missing or not JSON.
+        DataError: Missing, no regular file, not JSON, or with a key that stands there twice.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise missing(path) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON.", got=error, hint="restore it from a copy") from error
+    if not path.exists():
+        raise missing(path)
+    return load_json(path, error=DataError, allows_nan=True)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -101,21 +101,15 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: Missing, or a line that is not a JSON object.
     """
-    try:
-        # Not splitlines: a text may hold U+2028 and other characters that it takes for the end of a line.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise missing(path) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read.", got=error) from error
+    if not path.exists():
+        raise missing(path)
+    # Not splitlines: a text may hold U+2028 and other characters that it takes for the end of a line.
+    lines = read_text(path, error=DataError, most=MOST_LINES).split("\n")
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"Line {number} of {path} is not JSON.", got=error) from error
+        row = parse_json(line, source=f"Line {number} of {path}", error=DataError, allows_nan=True)
         if not isinstance(row, dict):
             raise DataError(f"Line {number} of {path} is not a JSON object.", got=repr(row)[:80])
         rows.append(row)
@@ -139,10 +133,10 @@ def open_parquet(path: Path) -> "ParquetSource":
     Raises:
         DataError: Missing or not readable as parquet.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise missing(path) from error
+    if not path.exists():
+        raise missing(path)
+    require_file(path, error=DataError)
+    state = path.stat()
     return _kept_open(path, state.st_ino, state.st_mtime_ns, state.st_size)
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.strict import require_file
 
 _wanted = ContextVar("_wanted", default=True)
 
@@ -65,13 +66,14 @@ def load_pretrained(
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ConfigError(
             f"There is no file {path} with pretrained weights.",
             hint="nothing is downloaded: put the file there, or leave `weights` out",
-        ) from error
+        )
+    require_file(path)
+    try:
+        return load_file(path)
     except SafetensorError as error:
         raise ConfigError(f"{path} is not a safetensors file, or is cut short.", got=error) from error
 
