@@ -1,11 +1,13 @@
 """The charts of a report as SVG. A name has one colour class throughout, and never colour alone tells it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from steadyhand.analysis.axes import WIDTH, Axes, ceiling, drawing, ticks
 from steadyhand.analysis.markup import Markup, tag
+from steadyhand.analysis.notation import number
 from steadyhand.analysis.results import ErrorCurve, PolicyResult, Rounds, Wording
-from steadyhand.core.statistics import wilson
+from steadyhand.core.statistics import Interval, wilson
 
 Colours = Mapping[str, str]
 """Name -> CSS class that sets its colour."""
@@ -40,31 +42,25 @@ def colours(results: Sequence[PolicyResult]) -> dict[str, str]:
 
 
 def success_chart(results: Sequence[PolicyResult], colour: Colours) -> Markup:
-    """Draw the success rate of each result as a bar with its interval."""
-    row_height, bar_height = 50.0, 14.0
-    axes = Axes(left=0.0, top=4.0, width=WIDTH, height=row_height * len(results), x=(0.0, 1.0), y=(0.0, 1.0))
-    parts = [axes.frame(x_ticks=_QUARTERS, y_ticks=[], x_text=_percent, flush=True)]
-    for index, result in enumerate(results):
-        top = axes.top + index * row_height
-        middle = top + 22 + bar_height / 2
-        share = result.num_successes / result.num_starts
-        low, _ = axes.place(result.success_interval.low, 0.0)
-        high, _ = axes.place(result.success_interval.high, 0.0)
-        right = axes.left + axes.width
-        bar = [
-            tag("rect", x=axes.left, y=top + 22, width=axes.width, height=bar_height, rx=2, class_="track"),
-            tag("rect", x=axes.left, y=top + 22, width=share * axes.width, height=bar_height, class_="bar"),
-            tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="whisker"),
-            tag("line", x1=low, x2=low, y1=middle - 5, y2=middle + 5, class_="whisker"),
-            tag("line", x1=high, x2=high, y1=middle - 5, y2=middle + 5, class_="whisker"),
-        ]
-        parts += [
-            tag("text", shorten(result.name), x=axes.left, y=top + 15, class_="name"),
-            tag("text", of(result), x=right, y=top + 15, text_anchor="end", class_="name"),
-            tag("g", bar, class_=colour[result.name]),
-        ]
-    label = "; ".join(f"{result.name}: {of(result)}" for result in results)
-    return drawing(*parts, height=axes.bottom + 26, label=f"Successful starts. {label}.")
+    """Draw the success rate of each result as a bar with its interval; all of them must be told."""
+    bars = [
+        _Bar(result=result, value=(result.num_successes or 0) / result.num_starts, interval=interval)
+        for result in results
+        if (interval := result.success_interval) is not None
+    ]
+    return _bars(bars, colour, x=(0.0, 1.0), x_ticks=_QUARTERS, x_text=_percent, title="Successful starts")
+
+
+def return_chart(results: Sequence[PolicyResult], colour: Colours) -> Markup:
+    """Draw the mean return of each result as a bar from 0 with its interval."""
+    bars = [
+        _Bar(result=result, value=result.mean_return.value, interval=result.mean_return.interval)
+        for result in results
+    ]
+    ends = [bar.value for bar in bars]
+    ends += [end for bar in bars if bar.interval is not None for end in (bar.interval.low, bar.interval.high)]
+    span = _around_zero(ends)
+    return _bars(bars, colour, x=span, x_ticks=ticks(*span), x_text=number, title="Mean return")
 
 
 def survival_chart(results: Sequence[PolicyResult], colour: Colours, wording: Wording) -> Markup:
@@ -110,21 +106,41 @@ def error_chart(results: Sequence[PolicyResult], colour: Colours, wording: Wordi
 
 
 def validation_chart(rounds: Rounds, colour: str) -> Markup:
-    """Draw validation success of each round; the returned one is ringed."""
+    """Draw success in validation (the return, if nothing tells it) of each round; ring the returned one."""
+    if any(record.validation_success is None for record in rounds.records):
+        return _return_rounds(rounds, colour)
     axes = _round_axes(rounds, 1.0)
     starts = rounds.validation_starts
     numbers = [float(record.round) for record in rounds.records]
-    shares = [record.validation_success for record in rounds.records]
+    shares = [record.validation_success or 0.0 for record in rounds.records]
     shapes = [axes.line(numbers, shares)]
-    for number, share in zip(numbers, shares, strict=True):
+    for place, share in zip(numbers, shares, strict=True):
         interval = wilson(round(share * starts), starts)
-        shapes += [axes.whisker(number, interval.low, interval.high), axes.dot(number, share)]
+        shapes += [axes.whisker(place, interval.low, interval.high), axes.dot(place, share)]
     chosen = next(record for record in rounds.records if record.round == rounds.returned)
-    x, y = axes.place(float(chosen.round), chosen.validation_success)
+    x, y = axes.place(float(chosen.round), chosen.validation_success or 0.0)
     ring = tag("circle", cx=x, cy=y, r=8, class_="ring")
     frame = _round_frame(axes, rounds, _QUARTERS, _percent)
     said = ", ".join(map(_percent, shares))
     label = f"Validation success by round: {said}; round {rounds.returned} is returned."
+    return drawing(frame, tag("g", shapes, ring, class_=colour), height=axes.bottom + 26, label=label)
+
+
+def _return_rounds(rounds: Rounds, colour: str) -> Markup:
+    numbers = [float(record.round) for record in rounds.records]
+    returns = [record.validation_return for record in rounds.records]
+    low, high = _around_zero(returns)
+    axes = _round_axes(rounds, high, low)
+    shapes = [
+        axes.line(numbers, returns),
+        *(axes.dot(x, y) for x, y in zip(numbers, returns, strict=True)),
+    ]
+    chosen = next(record for record in rounds.records if record.round == rounds.returned)
+    x, y = axes.place(float(chosen.round), chosen.validation_return)
+    ring = tag("circle", cx=x, cy=y, r=8, class_="ring")
+    frame = _round_frame(axes, rounds, ticks(*axes.y), number)
+    said = ", ".join(map(number, returns))
+    label = f"Validation return by round: {said}; round {rounds.returned} is returned."
     return drawing(frame, tag("g", shapes, ring, class_=colour), height=axes.bottom + 26, label=label)
 
 
@@ -148,13 +164,64 @@ def loss_chart(rounds: Rounds, colour: str) -> Markup:
 
 
 def of(result: PolicyResult) -> str:
-    """Return "k of n"."""
+    """Return "k of n", or the mean return where nothing tells success."""
+    if result.num_successes is None:
+        return number(result.mean_return.value)
     return f"{result.num_successes} of {result.num_starts}"
 
 
 def shorten(name: str, *, most: int = 34) -> str:
     """Return the name, cut with dots where it would run into its neighbour."""
     return name if len(name) <= most else name[: most - 3] + "..."
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bar:
+    result: PolicyResult
+    value: float
+    interval: Interval | None
+
+
+def _bars(
+    bars: Sequence[_Bar],
+    colour: Colours,
+    *,
+    x: tuple[float, float],
+    x_ticks: Sequence[float],
+    x_text: Callable[[float], str],
+    title: str,
+) -> Markup:
+    row_height, bar_height = 50.0, 14.0
+    axes = Axes(left=0.0, top=4.0, width=WIDTH, height=row_height * len(bars), x=x, y=(0.0, 1.0))
+    parts = [axes.frame(x_ticks=x_ticks, y_ticks=[], x_text=x_text, flush=True)]
+    zero, _ = axes.place(0.0, 0.0)
+    right = axes.left + axes.width
+    said: list[str] = []
+    for index, bar in enumerate(bars):
+        top = axes.top + index * row_height
+        middle = top + 22 + bar_height / 2
+        end, _ = axes.place(bar.value, 0.0)
+        left, width = min(zero, end), abs(end - zero)
+        shapes = [
+            tag("rect", x=axes.left, y=top + 22, width=axes.width, height=bar_height, rx=2, class_="track"),
+            tag("rect", x=left, y=top + 22, width=width, height=bar_height, class_="bar"),
+        ]
+        if bar.interval is not None:
+            low, _ = axes.place(bar.interval.low, 0.0)
+            high, _ = axes.place(bar.interval.high, 0.0)
+            shapes += [
+                tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="whisker"),
+                tag("line", x1=low, x2=low, y1=middle - 5, y2=middle + 5, class_="whisker"),
+                tag("line", x1=high, x2=high, y1=middle - 5, y2=middle + 5, class_="whisker"),
+            ]
+        name, text = bar.result.name, of(bar.result)
+        parts += [
+            tag("text", shorten(name), x=axes.left, y=top + 15, class_="name"),
+            tag("text", text, x=right, y=top + 15, text_anchor="end", class_="name"),
+            tag("g", shapes, class_=colour[name]),
+        ]
+        said.append(f"{name}: {text}")
+    return drawing(*parts, height=axes.bottom + 26, label=f"{title}. {'; '.join(said)}.")
 
 
 def _error_band(upper: Axes, lower: Axes, curve: ErrorCurve) -> list[Markup]:
@@ -169,6 +236,13 @@ def _error_line(upper: Axes, lower: Axes, curve: ErrorCurve) -> list[Markup]:
     ]
 
 
+def _around_zero(values: Sequence[float]) -> tuple[float, float]:
+    """Return round ends of an axis that shows 0 and all values."""
+    low, high = min(values), max(values)
+    bottom = -ceiling(-low) if low < 0 else 0.0
+    return bottom, ceiling(high) if high > 0 or bottom == 0.0 else 0.0
+
+
 def _round_axes(rounds: Rounds, high: float, low: float = 0.0) -> Axes:
     first, last = rounds.records[0].round, rounds.records[-1].round
     return Axes(x=(first - 0.4, last + 0.4), y=(low, high), left=46.0, width=WIDTH - 58, height=150.0)
@@ -181,7 +255,7 @@ def _round_frame(
         x_ticks=[float(record.round) for record in rounds.records],
         y_ticks=y_ticks,
         y_text=y_text,
-        x_text=lambda number: f"round {number:g}" if number == rounds.records[0].round else f"{number:g}",
+        x_text=lambda place: f"round {place:g}" if place == rounds.records[0].round else f"{place:g}",
     )
 
 

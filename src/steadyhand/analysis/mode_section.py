@@ -19,7 +19,7 @@ from steadyhand.analysis.notation import (
 from steadyhand.analysis.results import MeanTest, PolicyResult, Report
 from steadyhand.analysis.sections import table
 from steadyhand.analysis.verdict import in_sentence, p_text
-from steadyhand.core.statistics import Estimate
+from steadyhand.core.statistics import Estimate, PairedDifference
 
 _ROW = 86.0
 _BARS = 40.0
@@ -28,11 +28,11 @@ _LABELLED = 12
 
 
 def modes(report: Report) -> Markup:
-    """Show which ways each controller took; nothing if the env does not know its ways."""
+    """Show which ways each controller took, if the env knows them, and mean against sample, if it was run."""
     shown = [(result, result.modes) for result in report.results if result.modes is not None]
-    if not shown:
-        return Markup("")
     colour = colours(report.results)
+    if not shown:
+        return tag("section", _mean_tests(report.mean_tests, colour)) if report.mean_tests else Markup("")
     reference = next((result for result, _ in shown if result.kind == "expert"), None)
     caption = "Share of the successful episodes that took each way."
     if reference is not None and len(shown) > 1:
@@ -223,25 +223,13 @@ def _distance(summary: ModeSummary) -> Markup:
 def _mean_tests(tests: Sequence[MeanTest], colour: Colours) -> Markup:
     rows: list[list[Markup]] = []
     for one in tests:
-        difference, pairing = one.success.difference, one.success.pairing
-        points = f"{100 * difference.value:+.1f} points".replace("-", MINUS)
-        change = group(exact(points, difference.value))
-        if difference.interval is not None:
-            low, high = difference.interval.low, difference.interval.high
-            change = group(change, tag("small", _points(low), " to ", _points(high)))
-        rows.append(
-            [
-                group(tag("i", class_=colour.get(one.name, "plain")), tag("span", one.name)),
-                exact(str(one.sample_successes), one.sample_successes),
-                exact(str(one.mean_successes), one.mean_successes),
-                change,
-                Markup(NONE) if pairing is None else exact(p_text(pairing.p_value), pairing.p_value),
-            ]
-        )
+        name = group(tag("i", class_=colour.get(one.name, "plain")), tag("span", one.name))
+        rows.append([name, *(_by_return(one) if one.success is None else _by_success(one, one.success))])
     averaged = tests[0].num_samples
     headers = ("Policy", "A sample", f"Mean of {averaged}", "Mean less sample", "McNemar")
+    what = "Mean returns" if any(one.success is None for one in tests) else "Successes"
     note = (
-        "Successes from the same starts when each chunk is one sample, and when it is the mean of "
+        f"{what} from the same starts when each chunk is one sample, and when it is the mean of "
         f"{averaged}; both in the receding horizon. Where the mean does worse, the policy answers with "
         "several ways whose average is none."
     )
@@ -250,6 +238,25 @@ def _mean_tests(tests: Sequence[MeanTest], colour: Colours) -> Markup:
         table("Mean against sample", headers, rows),
         tag("p", note, class_="note"),
     )
+
+
+def _by_success(one: MeanTest, success: PairedDifference) -> list[Markup]:
+    difference, pairing = success.difference, success.pairing
+    change = exact(f"{100 * difference.value:+.1f} points".replace("-", MINUS), difference.value)
+    if difference.interval is not None:
+        low, high = difference.interval.low, difference.interval.high
+        change = group(change, tag("small", _points(low), " to ", _points(high)))
+    counts = [optional(count, write="{:,}".format) for count in (one.sample_successes, one.mean_successes)]
+    return [
+        *counts,
+        change,
+        Markup(NONE) if pairing is None else exact(p_text(pairing.p_value), pairing.p_value),
+    ]
+
+
+def _by_return(one: MeanTest) -> list[Markup]:
+    means = [exact(number(value), value) for value in (one.sample_return, one.mean_return)]
+    return [*means, estimate(one.returns.difference), Markup(NONE)]
 
 
 def _points(value: float) -> Markup:

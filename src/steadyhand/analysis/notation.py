@@ -30,6 +30,11 @@ def percent(share: float) -> str:
     return f"{whole} %"
 
 
+def percent_of(share: float) -> str:
+    """Return a share that may lie outside 0 and 1 as whole percent."""
+    return f"{100 * share:.0f} %".replace("-", MINUS)
+
+
 def seconds(time: float) -> str:
     """Return a time of an episode [s]."""
     return f"{time:.1f} s"
@@ -62,8 +67,12 @@ def interval_of_share(interval: Interval) -> Markup:
 
 def estimate(value: Estimate) -> Markup:
     """Return a mean and, beneath it, its interval."""
-    mean = exact(number(value.value), value.value)
+    return group(exact(number(value.value), value.value), tag("small", interval_of(value)))
+
+
+def interval_of(value: Estimate) -> Markup:
+    """Return the interval of a mean, or why there is none."""
     if value.interval is None:
-        return group(mean, tag("small", "one episode"))
+        return Markup("one episode")
     low, high = value.interval.low, value.interval.high
-    return group(mean, tag("small", exact(number(low), low), " to ", exact(number(high), high)))
+    return group(exact(number(low), low), " to ", exact(number(high), high))

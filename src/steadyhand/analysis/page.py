@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from string import Template
 
-from steadyhand.analysis import mode_section, scene, sections
+from steadyhand.analysis import comparison_section, mode_section, scene, sections
 from steadyhand.analysis.charts import colours
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.results import Report
@@ -58,7 +58,7 @@ def render(report: Report, videos: Sequence[Video] = ()) -> str:
         sections.error(report),
         sections.rounds(report),
         sections.occupancy(report),
-        sections.comparisons(report),
+        comparison_section.comparisons(report),
         sections.regime(report),
         scene.section(report.scene),
         sections.method(report),

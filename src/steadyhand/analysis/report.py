@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from steadyhand.core.codec import load, to_data
 from steadyhand.core.errors import DataError
 from steadyhand.core.statistics import paired_difference
 from steadyhand.core.strict import replacing
+from steadyhand.core.success import SuccessRule
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
@@ -45,6 +47,8 @@ def make_report(
     wall_s: float | None = None,
     wording: Wording | None = None,
     mean_tests: Sequence[MeanTest] = (),
+    success: SuccessRule | None = None,
+    random_return: float | None = None,
 ) -> Report:
     """Compare the policies on their common starts and return the whole report.
 
@@ -63,6 +67,8 @@ def make_report(
         wall_s: Time of the whole run [s].
         wording: How the task is spoken of; by default in general words, with what the env's error measures.
         mean_tests: Mean against sample, for each policy that draws.
+        success: When an episode counts as a success; by default as the env says.
+        random_return: Mean return of uniformly random actions from the same starts.
 
     Raises:
         DataError: No results, equal names, or results from different numbers of starts.
@@ -80,9 +86,11 @@ def make_report(
     comparisons = _comparisons(results, seed)
     quantity = error_of(env)
     words = wording or Wording(error=quantity.name, error_unit=quantity.unit)
-    return Report(
+    if any(result.successes is None for result in results):
+        words = replace(words, surviving="Not ended by the env yet")
+    report = Report(
         title=title,
-        verdict=verdict(results, comparisons, words),
+        verdict="",
         command=command,
         env=env,
         setting=tuple(setting),
@@ -97,7 +105,12 @@ def make_report(
         wall_s=wall_s,
         wording=words,
         mean_tests=tuple(mean_tests),
+        success=success or SuccessRule(),
+        random_return=random_return,
     )
+    scale = [(one.name, report.normalised(one)) for one in results if one.kind == "policy"]
+    known = [(name, value) for name, value in scale if value is not None]
+    return replace(report, verdict=verdict(results, comparisons, words, normalised=known))
 
 
 def write_report(report: Report, folder: Path, *, videos: Sequence[Video] = ()) -> Path:
@@ -160,7 +173,9 @@ def _comparisons(results: Sequence[PolicyResult], seed: int) -> tuple[Comparison
         Comparison(
             name=other.name,
             baseline=baseline.name,
-            success=paired_difference(np.array(other.successes), np.array(baseline.successes), seed=seed),
+            success=None
+            if other.successes is None or baseline.successes is None
+            else paired_difference(np.array(other.successes), np.array(baseline.successes), seed=seed),
             returns=paired_difference(np.array(other.returns), np.array(baseline.returns), seed=seed),
         )
         for other in others

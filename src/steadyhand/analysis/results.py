@@ -14,6 +14,7 @@ from steadyhand.analysis.quantities import DEVIATION
 from steadyhand.analysis.scene import Scene
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
+from steadyhand.core.success import SuccessRule
 from steadyhand.correction.rounds import RoundRecord
 
 Kind = Literal["expert", "policy"]
@@ -45,12 +46,13 @@ class PolicyResult:
     Attributes:
         name: Name in tables and plots.
         kind: "expert" or "policy".
-        successes: (n,) in the order of the starts.
+        successes: (n,) in the order of the starts; None where nothing tells success.
         returns: (n,) sums of rewards.
         lengths: (n,) steps until the end.
-        first_failure: (n,) time of the first failure [s], None where there was none.
+        first_failure: (n,) time of the first failure [s], None where there was none; where nothing tells
+            success, the time at which the env ended the episode before the time limit.
         control_dt: Time between steps [s].
-        success_interval: Wilson's interval of the success rate.
+        success_interval: Wilson's interval of the success rate; None where nothing tells success.
         mean_return: Mean return with a BCa bootstrap interval over starts.
         median_first_failure: Time by which half of the starts had failed [s], None if fewer did.
         error_curve: None if the env names no error.
@@ -64,12 +66,12 @@ class PolicyResult:
 
     name: str
     kind: Kind
-    successes: tuple[bool, ...]
+    successes: tuple[bool, ...] | None
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     first_failure: tuple[float | None, ...]
     control_dt: float
-    success_interval: Interval
+    success_interval: Interval | None
     mean_return: Estimate
     median_first_failure: float | None
     error_curve: ErrorCurve | None = None
@@ -83,12 +85,12 @@ class PolicyResult:
     @property
     def num_starts(self) -> int:
         """Number of starts."""
-        return len(self.successes)
+        return len(self.returns)
 
     @property
-    def num_successes(self) -> int:
-        """Number of starts that ended in success."""
-        return sum(self.successes)
+    def num_successes(self) -> int | None:
+        """Number of starts that ended in success; None where nothing tells it."""
+        return None if self.successes is None else sum(self.successes)
 
     @property
     def duration(self) -> float:
@@ -98,31 +100,40 @@ class PolicyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`name` against `baseline` on the same starts; both differences are `name` minus `baseline`."""
+    """`name` against `baseline` on the same starts; both differences are `name` minus `baseline`.
+
+    `success` is None where nothing tells the success of one of them.
+    """
 
     name: str
     baseline: str
-    success: PairedDifference
+    success: PairedDifference | None
     returns: PairedDifference
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanTest:
-    """The mean-versus-sample test of one policy: success of the mean minus that of single samples.
+    """The mean-versus-sample test of one policy: the mean minus single samples, on the same starts.
 
     Attributes:
         name: The policy.
         num_samples: Sampled chunks that were averaged.
-        mean_successes: Starts that the mean succeeded from.
+        returns: Difference of the return.
+        mean_return: Mean return of the mean.
+        sample_return: Mean return of single samples.
+        mean_successes: Starts that the mean succeeded from; None, as the next two, if nothing tells success.
         sample_successes: Starts that single samples succeeded from.
-        success: The difference on the same starts.
+        success: Difference of success.
     """
 
     name: str
     num_samples: int
-    mean_successes: int
-    sample_successes: int
-    success: PairedDifference
+    returns: PairedDifference
+    mean_return: float
+    sample_return: float
+    mean_successes: int | None
+    sample_successes: int | None
+    success: PairedDifference | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +145,19 @@ class Rounds:
         records: One for each round, in order.
         returned: Number of the round whose policy was returned.
         validation_starts: Validation starts of each round.
-        rule: How that round was chosen.
     """
 
     name: str
     records: tuple[RoundRecord, ...]
     returned: int
     validation_starts: int
-    rule: str = "highest success on validation starts, then highest return, then the later round"
+
+    @property
+    def rule(self) -> str:
+        """How that round was chosen."""
+        if any(record.validation_success is None for record in self.records):
+            return "highest return on validation starts, then the later round; nothing tells success here"
+        return "highest success on validation starts, then highest return, then the later round"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +257,8 @@ class Report:
         wording: How the task is spoken of.
         mean_tests: Mean against sample, for each policy that draws.
         scene: A further scene, such as the fork of the tour.
+        success: When an episode counts as a success.
+        random_return: Mean return of uniformly random actions from the same starts, if they were tried.
     """
 
     title: str
@@ -260,13 +278,31 @@ class Report:
     wording: Wording = field(default_factory=Wording)
     mean_tests: tuple[MeanTest, ...] = ()
     scene: Scene | None = None
+    success: SuccessRule = field(default_factory=SuccessRule)
+    random_return: float | None = None
+
+    @property
+    def tells_success(self) -> bool:
+        """Whether success was told of every episode of everybody."""
+        return all(result.successes is not None for result in self.results)
+
+    def normalised(self, result: PolicyResult) -> float | None:
+        """Return the return on the scale on which random actions are 0 and the expert is 1.
+
+        None where the expert or random actions were not tried, or the expert is no better than they are.
+        """
+        expert = next((one for one in self.results if one.kind == "expert"), None)
+        if expert is None or self.random_return is None:
+            return None
+        span = expert.mean_return.value - self.random_return
+        return (result.mean_return.value - self.random_return) / span if span > 0 else None
 
 
 def summarise(
     name: str,
     *,
     kind: Kind,
-    success: Bool[np.ndarray, " n"],
+    success: Bool[np.ndarray, " n"] | None,
     returns: Float[np.ndarray, " n"],
     lengths: Int64[np.ndarray, " n"],
     first_failure: Float[np.ndarray, " n"],
@@ -286,7 +322,7 @@ def summarise(
     Args:
         name: Name in tables and plots.
         kind: "expert" or "policy".
-        success: (n,).
+        success: (n,); None where nothing tells it.
         returns: (n,) sums of rewards.
         lengths: (n,) steps until the end.
         first_failure: (n,) time of the first failure [s], infinite where there was none.
@@ -304,25 +340,25 @@ def summarise(
     Raises:
         DataError: No episodes, or arrays that do not have one entry for each start.
     """
-    num_starts = len(success)
-    sizes = [len(column) for column in (returns, lengths, first_failure)]
-    sizes += [] if error is None else [len(error)]
+    num_starts = len(returns)
+    columns = [lengths, first_failure, *(one for one in (success, error) if one is not None)]
+    sizes = [len(column) for column in columns]
     if num_starts == 0 or any(size != num_starts for size in sizes):
         raise DataError(
             f"The episodes of {name} do not add up.",
-            got=f"{num_starts} outcomes and columns of {sizes}",
+            got=f"{num_starts} returns and columns of {sizes}",
             expected="one entry for each start, at least one start",
         )
     median = float(np.quantile(first_failure, 0.5, method="inverted_cdf"))
     return PolicyResult(
         name=name,
         kind=kind,
-        successes=tuple(success.tolist()),
+        successes=None if success is None else tuple(success.tolist()),
         returns=tuple(float(value) for value in returns),
         lengths=tuple(lengths.tolist()),
         first_failure=tuple(float(t) if np.isfinite(t) else None for t in first_failure),
         control_dt=control_dt,
-        success_interval=wilson(int(success.sum()), num_starts),
+        success_interval=None if success is None else wilson(int(success.sum()), num_starts),
         mean_return=bootstrap_mean(returns, seed=seed),
         median_first_failure=median if np.isfinite(median) else None,
         error_curve=None if error is None else error_curve(error, control_dt=control_dt, num_bins=num_bins),

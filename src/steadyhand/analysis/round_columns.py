@@ -1,7 +1,7 @@
 """The table of rounds, column by column: what each round cost and what came of it."""
 
 from steadyhand.analysis.markup import Markup, group, tag
-from steadyhand.analysis.notation import NONE, exact, optional, percent
+from steadyhand.analysis.notation import NONE, exact, number, optional, percent
 from steadyhand.analysis.results import Rounds
 from steadyhand.correction.rounds import RoundRecord
 
@@ -37,5 +37,7 @@ def _round_name(rounds: Rounds, record: RoundRecord) -> Markup:
 
 
 def _validated(rounds: Rounds, record: RoundRecord) -> Markup:
+    if record.validation_success is None:
+        return exact(number(record.validation_return), record.validation_return)
     successes = round(record.validation_success * rounds.validation_starts)
     return exact(f"{successes}/{rounds.validation_starts}", record.validation_success)

@@ -5,20 +5,21 @@ from collections.abc import Sequence
 from steadyhand.analysis import charts, maps
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.notation import (
-    MINUS,
     NONE,
     estimate,
     exact,
+    interval_of,
     interval_of_share,
+    number,
     optional,
     percent,
+    percent_of,
     seconds,
-    signed,
     wall,
 )
-from steadyhand.analysis.results import Comparison, Fact, PolicyResult, Report, Rounds
+from steadyhand.analysis.results import Fact, PolicyResult, Report, Rounds
 from steadyhand.analysis.round_columns import round_columns
-from steadyhand.analysis.verdict import evidence, in_sentence, p_text
+from steadyhand.analysis.verdict import in_sentence
 
 _FEWEST_FOR_A_LINE = 2
 _ONLINE_LOSS = (
@@ -39,22 +40,33 @@ def masthead(report: Report) -> Markup:
 
 
 def outcome(report: Report) -> Markup:
-    """Show success with intervals, and survival."""
+    """Show success, or the return where nothing tells success, with intervals, and survival."""
     colour = charts.colours(report.results)
     starts = report.results[0].num_starts
-    level = percent(report.results[0].success_interval.level)
-    success = _figure(
-        "Success",
-        f"Share of {starts} starts; the line is Wilson's {level} interval.",
-        charts.success_chart(report.results, colour),
-    )
+    result, level = report.results[0], "95 %"
+    if report.tells_success and result.success_interval is not None:
+        level = percent(result.success_interval.level)
+        headline = _figure(
+            "Success",
+            f"Share of {starts} starts; the line is Wilson's {level} interval.",
+            charts.success_chart(report.results, colour),
+        )
+        time = "Share of the starts against time; an episode that ran out of time without success ends it."
+    else:
+        headline = _figure(
+            "Mean return",
+            f"Over {starts} starts; the line is the BCa bootstrap interval of {level}.",
+            charts.return_chart(report.results, colour),
+        )
+        time = "Share of the starts against time. Whether an early end is good or bad nothing tells here."
     survival = _figure(
         report.wording.surviving,
-        "Share of the starts against time.",
+        time,
         charts.survival_chart(report.results, colour, report.wording),
         _legend(report.results, colour),
     )
-    return _section("Outcome", tag("div", success, survival, class_="pair"))
+    rule = tag("p", tag("strong", "Success: "), f"{report.success.words}.", class_="note")
+    return section("Outcome", tag("div", headline, survival, class_="pair"), rule)
 
 
 def all_numbers(report: Report) -> Markup:
@@ -64,7 +76,7 @@ def all_numbers(report: Report) -> Markup:
         "Success",
         "95 % interval",
         "Mean return",
-        "Half had failed by",
+        "Half had failed by" if report.tells_success else "Half had ended by",
         "Labels",
         "Updates",
         "Training",
@@ -74,9 +86,18 @@ def all_numbers(report: Report) -> Markup:
     rows = [_result_row(result, colour[result.name]) for result in report.results]
     note = (
         "Mean return with its BCa bootstrap interval over starts. "
-        "A dash: fewer than half failed, or it does not apply."
+        "A dash: fewer than half failed, nothing tells it, or it does not apply."
     )
-    return _section(
+    scale = [report.normalised(result) for result in report.results]
+    if any(value is not None for value in scale):
+        headers = (*headers[:4], "Normalised", *headers[4:])
+        for row, value in zip(rows, scale, strict=True):
+            row.insert(4, optional(value, write=percent_of))
+        note += (
+            f" Normalised: 0 % is the mean return of uniformly random actions from the same starts "
+            f"({number(report.random_return or 0.0)}), 100 % is the expert's."
+        )
+    return section(
         "All numbers", table("Results of every policy", headers, rows), tag("p", note, class_="note")
     )
 
@@ -110,7 +131,7 @@ def error(report: Report) -> Markup:
         ),
         class_="aside",
     )
-    return _section("Error along the episode", tag("div", figure, text, class_="pair"))
+    return section("Error along the episode", tag("div", figure, text, class_="pair"))
 
 
 def rounds(report: Report) -> Markup:
@@ -119,10 +140,15 @@ def rounds(report: Report) -> Markup:
         return Markup("")
     shown = report.rounds
     colour = charts.colours(report.results).get(shown.name, "s2")
+    is_told = all(record.validation_success is not None for record in shown.records)
     validation = _figure(
-        "Validation success",
-        f"Share of {shown.validation_starts} validation starts with Wilson's 95 % interval; "
-        "the ring marks the round that is returned.",
+        "Validation success" if is_told else "Validation return",
+        (
+            f"Share of {shown.validation_starts} validation starts with Wilson's 95 % interval; "
+            if is_told
+            else f"Mean over {shown.validation_starts} validation starts; "
+        )
+        + "the ring marks the round that is returned.",
         charts.validation_chart(shown, colour),
     )
     columns = round_columns(shown)
@@ -133,7 +159,7 @@ def rounds(report: Report) -> Markup:
     scored = sum(record.online_loss is not None and record.regret is not None for record in shown.records)
     if scored >= _FEWEST_FOR_A_LINE:
         pair = tag("div", validation, _loss_figure(shown, colour), class_="pair")
-        return _section(heading, pair, body, tag("p", rule, class_="note"))
+        return section(heading, pair, body, tag("p", rule, class_="note"))
     text = tag(
         "div",
         tag("h3", "Which round is returned"),
@@ -141,7 +167,7 @@ def rounds(report: Report) -> Markup:
         tag("p", f"Online loss: {_ONLINE_LOSS}.") if scored else Markup(""),
         class_="aside",
     )
-    return _section(heading, tag("div", validation, text, class_="pair"), body)
+    return section(heading, tag("div", validation, text, class_="pair"), body)
 
 
 def occupancy(report: Report) -> Markup:
@@ -181,38 +207,8 @@ def occupancy(report: Report) -> Markup:
         "The number is the total variation distance to the expert's distribution over cells: 0 where time is "
         f"spent in the same places, 1 where no place is shared.{floor}"
     )
-    return _section(
+    return section(
         "Where they drove", scale, tag("div", figures, class_="maps"), tag("p", note, class_="note")
-    )
-
-
-def comparisons(report: Report) -> Markup:
-    """Show every policy against the baseline on the same starts."""
-    if not report.comparisons:
-        return Markup("")
-    headers = (
-        "Policy",
-        "Success",
-        "95 % interval",
-        "Alone succeeded",
-        "McNemar",
-        "Mean return",
-        "95 % interval",
-    )
-    baseline = report.comparisons[0].baseline
-    rows = [_comparison_row(one) for one in report.comparisons]
-    sentences = [tag("p", evidence(one)) for one in report.comparisons]
-    note = (
-        "Success: Newcombe's interval of the paired difference, in points of percent. Return: BCa bootstrap "
-        "over starts. These speak of the policies at hand; another training seed gives another policy."
-    )
-    if len(report.comparisons) > 1:
-        note += " The p-values are not corrected for the number of comparisons."
-    return _section(
-        f"Same starts, against {baseline}",
-        *sentences,
-        table(f"Differences to {baseline} on the same starts", headers, rows),
-        tag("p", note, class_="note"),
     )
 
 
@@ -221,7 +217,7 @@ def regime(report: Report) -> Markup:
     if not report.regime:
         return Markup("")
     rows = [(fact.name, tag("span", fact.value)) for fact in report.regime]
-    return _section(
+    return section(
         "Where this holds", table("Regime of the experiment", ("Condition", "Here"), rows, prose=True)
     )
 
@@ -243,7 +239,7 @@ def method(report: Report) -> Markup:
             tag("h3", "What these numbers do not say"),
             tag("ul", [tag("li", caveat) for caveat in report.caveats], class_="caveats"),
         ]
-    return _section("How this was measured", *parts)
+    return section("How this was measured", *parts)
 
 
 def table(
@@ -282,7 +278,8 @@ def table(
     )
 
 
-def _section(heading: str, *parts: Markup) -> Markup:
+def section(heading: str, *parts: Markup) -> Markup:
+    """Return a part of the page under its heading."""
     return tag("section", tag("h2", heading), *parts)
 
 
@@ -301,23 +298,20 @@ def _legend(results: Sequence[PolicyResult], colour: charts.Colours) -> Markup:
 
 def _tile(result: PolicyResult, report: Report) -> Markup:
     colour = charts.colours(report.results)[result.name]
-    level = percent(result.success_interval.level)
+    interval, count = result.success_interval, result.num_successes
+    if report.tells_success and interval is not None and count is not None:
+        score = group(exact(str(count), count), tag("small", f" of {result.num_starts}"))
+        quiet = group(interval_of_share(interval), " ", tag("span", f"({percent(interval.level)} interval)"))
+    else:
+        score = group(
+            exact(number(result.mean_return.value), result.mean_return.value), tag("small", " return")
+        )
+        quiet = interval_of(result.mean_return)
     return tag(
         "li",
         tag("span", result.name, class_="name"),
-        tag(
-            "span",
-            exact(str(result.num_successes), result.num_successes),
-            tag("small", f" of {result.num_starts}"),
-            class_="score",
-        ),
-        tag(
-            "span",
-            interval_of_share(result.success_interval),
-            " ",
-            tag("span", f"({level} interval)"),
-            class_="quiet",
-        ),
+        tag("span", score, class_="score"),
+        tag("span", quiet, class_="quiet"),
         class_=colour,
     )
 
@@ -328,8 +322,8 @@ def _result_row(result: PolicyResult, colour: str) -> list[Markup]:
         name = group(name, tag("small", result.note))
     return [
         name,
-        exact(f"{result.num_successes}/{result.num_starts}", result.num_successes / result.num_starts),
-        interval_of_share(result.success_interval),
+        _success(result),
+        Markup(NONE) if result.success_interval is None else interval_of_share(result.success_interval),
         estimate(result.mean_return),
         optional(result.median_first_failure, write=seconds),
         optional(result.labels_used, write="{:,}".format),
@@ -337,6 +331,13 @@ def _result_row(result: PolicyResult, colour: str) -> list[Markup]:
         optional(result.train_wall_s, write=wall),
         optional(result.rollout_wall_s, write=wall),
     ]
+
+
+def _success(result: PolicyResult) -> Markup:
+    count = result.num_successes
+    if count is None:
+        return Markup(NONE)
+    return exact(f"{count}/{result.num_starts}", count / result.num_starts)
 
 
 def _loss_figure(rounds: Rounds, colour: str) -> Markup:
@@ -348,31 +349,6 @@ def _loss_figure(rounds: Rounds, colour: str) -> Markup:
     )
     caption = f"{_ONLINE_LOSS[0].upper()}{_ONLINE_LOSS[1:]}."
     return _figure("Online loss and regret", caption, charts.loss_chart(rounds, colour), legend)
-
-
-def _comparison_row(one: Comparison) -> list[Markup]:
-    success, returns, pairing = one.success.difference, one.returns.difference, one.success.pairing
-    points = exact(f"{_points(success.value)} points", success.value)
-    cells = [tag("span", one.name), points, Markup(""), Markup(""), Markup("")]
-    if success.interval is not None:
-        low, high = success.interval.low, success.interval.high
-        cells[2] = group(exact(_points(low), low), " to ", exact(_points(high), high))
-    if pairing is not None:
-        only_a, only_b = (
-            exact(str(pairing.only_a), pairing.only_a),
-            exact(str(pairing.only_b), pairing.only_b),
-        )
-        cells[3] = group(only_a, " against ", only_b)
-        cells[4] = exact(p_text(pairing.p_value), pairing.p_value)
-    cells.append(exact(signed(returns.value), returns.value))
-    if returns.interval is None:
-        return [*cells, Markup("one start")]
-    low, high = returns.interval.low, returns.interval.high
-    return [*cells, group(exact(signed(low), low), " to ", exact(signed(high), high))]
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}".replace("-", MINUS)
 
 
 def _distance(value: float, *, is_expert: bool) -> Markup:

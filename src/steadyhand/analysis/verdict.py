@@ -1,50 +1,72 @@
-"""The outcome in plain words, from the numbers alone: who won, and whether this run can tell."""
+"""The outcome in plain words, from the numbers alone: who won, by what, and whether this run can tell.
+
+The first sentence is about what differs: success where it is told and tells the policies apart, otherwise the
+return.
+"""
 
 from collections.abc import Sequence
+from typing import Literal
 
+from steadyhand.analysis.notation import number
 from steadyhand.analysis.results import Comparison, PolicyResult, Wording
 
+Measure = Literal["success", "return"]
 
-def verdict(results: Sequence[PolicyResult], comparisons: Sequence[Comparison], wording: Wording) -> str:
+_LEVEL = 0.05
+"""p-value below which successes tell two policies apart."""
+
+
+def verdict(
+    results: Sequence[PolicyResult],
+    comparisons: Sequence[Comparison],
+    wording: Wording,
+    *,
+    normalised: Sequence[tuple[str, float]] = (),
+) -> str:
     """Return two or three sentences for the head of the report.
 
     Args:
         results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
         comparisons: Every further policy against the baseline.
         wording: How the task is spoken of.
+        normalised: Names of policies, and their return on the scale from random actions, 0, to the expert, 1.
     """
     policies = [result for result in results if result.kind == "policy"]
     experts = [result for result in results if result.kind == "expert"]
+    measure = _measure(results, comparisons)
     sentences: list[str] = []
     if policies:
-        sentences.append(_scores(policies, wording))
+        sentences.append(_scores(policies, wording, measure))
+        sentences += [_beside(policies, wording)] if measure == "return" and _is_told(policies) else []
     sentences += [
-        f"Even {in_sentence(expert.name)} {_outcome(expert, wording, brief=bool(policies))}."
+        _expert_beside(expert, wording, measure)
         for expert in experts
-        if policies and expert.num_successes < expert.num_starts
+        if policies and (measure == "return" or _fails(expert))
     ]
+    if measure == "return" and normalised:
+        sentences.append(_scale(normalised))
     if not policies:
-        sentences += [f"{expert.name} {_outcome(expert, wording)}." for expert in experts]
+        sentences += [f"{expert.name} {_outcome(expert, wording, measure)}." for expert in experts]
     if comparisons:
-        sentences.append(evidence(_leader(comparisons)))
-    text = " ".join(sentences)
+        sentences.append(evidence(_leader(comparisons, measure)))
+    if not _is_told(results):
+        sentences.append("Nothing tells success here, so the return is compared.")
+    text = " ".join(sentence for sentence in sentences if sentence)
     return text[:1].upper() + text[1:]
 
 
 def evidence(comparison: Comparison) -> str:
-    """Return one sentence on the same starts: how the outcomes differed, and whether chance explains it."""
+    """Return what tells the two apart on the same starts, and whether chance explains it."""
+    if comparison.success is None or _by_return(comparison):
+        return _return_evidence(comparison)
     pairing = comparison.success.pairing
-    difference = comparison.success.difference
-    if pairing is None:
-        return ""
-    same = f"From the same {difference.count:,} starts"
+    assert pairing is not None
+    same = f"From the same {comparison.success.difference.count:,} starts"
     sides = ((pairing.only_a, comparison.name), (pairing.only_b, comparison.baseline))
     (won, winner), (lost, loser) = sides if pairing.only_a >= pairing.only_b else reversed(sides)
-    if won == 0:
-        return f"{same}, {winner} and {loser} had the same outcome every time."
     counts = f"{winner} succeeded {_times(won)} where {loser} failed, and {_times(lost)} the other way round"
     test = f"exact McNemar {p_text(pairing.p_value)}"
-    if pairing.p_value < 0.05:
+    if pairing.p_value < _LEVEL:
         return f"{same}, {counts} ({test})."
     return f"{same}, {counts}: too little to tell them apart ({test})."
 
@@ -54,32 +76,103 @@ def p_text(value: float) -> str:
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
-def _scores(policies: Sequence[PolicyResult], wording: Wording) -> str:
+def _return_evidence(comparison: Comparison) -> str:
+    estimate = comparison.returns.difference
+    difference, interval = estimate.value, estimate.interval
+    same = f"From the same {estimate.count:,} starts" if estimate.count > 1 else "From the one start"
+    pair = f"{comparison.name} and {comparison.baseline}"
+    if difference == 0 and (interval is None or interval.low == interval.high):
+        outcome = "return" if comparison.success is None else "outcome and the same return"
+        return f"{same}, {pair} had the same {outcome} every time."
+    higher, lower = comparison.name, comparison.baseline
+    low, high = (0.0, 0.0) if interval is None else (interval.low, interval.high)
+    if difference < 0:
+        higher, lower, low, high = lower, higher, -high, -low
+    said = f"{same}, {higher} returned {number(abs(difference))} more than {lower} on average"
+    if interval is None:
+        return f"{said}, which one start cannot tell from chance."
+    said += f" ({round(100 * interval.level)} % interval {number(low)} to {number(high)})"
+    return f"{said}." if low > 0 else f"{said}: too little to tell them apart."
+
+
+def _measure(results: Sequence[PolicyResult], comparisons: Sequence[Comparison]) -> Measure:
+    """Return what the policies differ by."""
+    if not _is_told(results):
+        return "return"
+    if not comparisons:
+        return "success"
+    return "return" if all(_by_return(one) for one in comparisons) else "success"
+
+
+def _by_return(comparison: Comparison) -> bool:
+    """Whether success leaves open which is better, while the return tells, or is all that differs."""
+    if comparison.success is None or comparison.success.pairing is None:
+        return True
+    pairing, interval = comparison.success.pairing, comparison.returns.difference.interval
+    if pairing.only_a == pairing.only_b == 0:
+        return True
+    is_apart = interval is not None and 0.0 not in interval
+    return pairing.p_value >= _LEVEL and is_apart
+
+
+def _is_told(results: Sequence[PolicyResult]) -> bool:
+    return all(result.successes is not None for result in results)
+
+
+def _fails(result: PolicyResult) -> bool:
+    return result.successes is not None and not all(result.successes)
+
+
+def _scores(policies: Sequence[PolicyResult], wording: Wording, measure: Measure) -> str:
     baseline, *others = policies
-    first = f"{baseline.name} {_outcome(baseline, wording)}"
+    first = f"{baseline.name} {_outcome(baseline, wording, measure)}"
     if not others:
         return f"{first}."
     parts, rest = [first], list(others)
     same = [one for one in others if one.labels_used is not None and one.labels_used == baseline.labels_used]
     if len(same) > 1:
-        clauses = [f"{other.name} {_outcome(other, wording, brief=True)}" for other in same]
+        clauses = [f"{other.name} {_outcome(other, wording, measure, brief=True)}" for other in same]
         parts.append(f"with the same {baseline.labels_used:,} labels, {_listed(clauses)}")
         rest = [one for one in others if one not in same]
     if rest:
-        parts.append(
-            _listed(
-                [f"{one.name}{_labels(one, baseline)} {_outcome(one, wording, brief=True)}" for one in rest]
-            )
-        )
+        clauses = [
+            f"{one.name}{_labels(one, baseline)} {_outcome(one, wording, measure, brief=True)}"
+            for one in rest
+        ]
+        parts.append(_listed(clauses))
     return f"{'; '.join(parts)}."
 
 
-def _outcome(result: PolicyResult, wording: Wording, *, brief: bool = False) -> str:
+def _beside(policies: Sequence[PolicyResult], wording: Wording) -> str:
+    """Say how often they succeeded, where that does not tell them apart."""
+    if len({policy.num_successes for policy in policies}) == 1:
+        return f"Each of them {_outcome(policies[0], wording, 'success')}."
+    clauses = [
+        f"{policy.name} {_outcome(policy, wording, 'success', brief=index > 0)}"
+        for index, policy in enumerate(policies)
+    ]
+    return f"{_listed(clauses)}."
+
+
+def _expert_beside(expert: PolicyResult, wording: Wording, measure: Measure) -> str:
+    name, outcome = in_sentence(expert.name), _outcome(expert, wording, measure, brief=True)
+    return f"Even {name} {outcome}." if measure == "success" else f"{_capital(name)} {outcome}."
+
+
+def _scale(normalised: Sequence[tuple[str, float]]) -> str:
+    clauses = [f"{name} is at {100 * value:.0f} %".replace("-", "minus ") for name, value in normalised]
+    return f"On the way from random actions to the expert {_listed(clauses)}."
+
+
+def _outcome(result: PolicyResult, wording: Wording, measure: Measure, *, brief: bool = False) -> str:
+    if measure == "return" or result.successes is None:
+        text = f"returned {number(result.mean_return.value)}"
+        return text if brief else f"{text} on average" if result.num_starts > 1 else text
     text = wording.outcome
     if brief:
         end = max(text.index("{n}"), text.index("{k}")) + len("{n}")
         text = text[:end]
-    return text.replace("{k}", f"{result.num_successes:,}").replace("{n}", f"{result.num_starts:,}")
+    return text.replace("{k}", f"{sum(result.successes):,}").replace("{n}", f"{result.num_starts:,}")
 
 
 def _labels(other: PolicyResult, baseline: PolicyResult) -> str:
@@ -90,8 +183,12 @@ def _labels(other: PolicyResult, baseline: PolicyResult) -> str:
     return f", with {other.labels_used:,} labels,"
 
 
-def _leader(comparisons: Sequence[Comparison]) -> Comparison:
-    return max(comparisons, key=lambda one: (one.success.difference.value, one.returns.difference.value))
+def _leader(comparisons: Sequence[Comparison], measure: Measure) -> Comparison:
+    def score(one: Comparison) -> tuple[float, float]:
+        success = one.success.difference.value if one.success is not None and measure == "success" else 0.0
+        return success, one.returns.difference.value
+
+    return max(comparisons, key=score)
 
 
 def _times(count: int) -> str:
@@ -101,6 +198,10 @@ def _times(count: int) -> str:
 def in_sentence(name: str) -> str:
     """Return the name as it stands within a sentence: "Expert" becomes "the expert"."""
     return "the expert" if name.lower() in ("expert", "the expert") else name
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _listed(parts: Sequence[str]) -> str:

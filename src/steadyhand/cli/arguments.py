@@ -22,6 +22,17 @@ EnvName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
 SEEN = "all that encoder or recipe can read; of the car: retina"
 """What a policy sees where nothing is named."""
 
+SuccessText = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="RULE",
+        help="When an episode of a Gymnasium env counts as a success: `ever`, `last` (both with `:KEY` of "
+        "the info), `terminated`, `survived`, `return>=200`, `mean_reward>=0.5` or `none`.",
+        help_behavior_hint="(default: what is known of the env)",
+    ),
+]
+"""A success rule; see `core.success`."""
+
 
 def listed(metavar: str, *, default: str) -> Any:
     """Return how the help shows a flag that takes several values, and what no value means."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import SEEN, EnvName, Overrides, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import SEEN, EnvName, Overrides, SuccessText, listed, optional, parse, with_overrides
 from steadyhand.cli.correct import REMEDIES
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Arguments:
     """DAgger asks at every so many steps: fewer labels from longer drives."""
     expert: str = "auto"
     """Who labels; auto takes the one that comes along with the env."""
+    success: SuccessText = "auto"
     observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
     """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""
@@ -81,6 +82,9 @@ def main(arguments: list[str]) -> int:
     def on_cell(one: "Remedy", seed: int, result: "Mapping[str, Any]") -> None:
         if "refusal" in result:
             outcome = f"not here: {result['refusal'].splitlines()[0]}"
+        elif result["success"] is None:
+            mean = sum(result["returns"]) / len(result["returns"])
+            outcome = f"returned {mean:.4g} on average, {result['labels']} labels"
         else:
             outcome = f"{sum(result['success'])} of {len(result['success'])}, {result['labels']} labels"
         terminal.say(f"  {one.name:<16} seed {seed}: {outcome}")
@@ -94,23 +98,22 @@ def main(arguments: list[str]) -> int:
 
 def show(rows: "list[Row]") -> None:
     """Print the table."""
-    from steadyhand.recipes.bench import difference, rate
+    from steadyhand.recipes.bench import difference, mean_return, rate, return_difference, tells_success
 
     clone = next((row for row in rows if row.title == "cloning" and not row.refusal), None)
-    header = ["remedy", "success", "minus cloning", "labels", "env steps"]
-    lines = [
-        [
-            row.title,
-            rate(row.success),
-            difference(row, clone),
-            f"{row.labels:.0f}",
-            f"{row.burden['env_steps']:.0f}",
-        ]
-        for row in rows
-        if not row.refusal
-    ]
+    is_told = tells_success(rows)
+    header = ["remedy", "success", *([] if is_told else ["return"]), "minus cloning", "labels", "env steps"]
+    lines: list[list[str]] = []
+    for row in rows:
+        if row.refusal:
+            continue
+        line = [row.title, "-" if row.success is None else rate(row.success)]
+        line += [difference(row, clone)] if is_told else [mean_return(row), return_difference(row, clone)]
+        lines.append([*line, f"{row.labels:.0f}", f"{row.burden['env_steps']:.0f}"])
     terminal.say("")
     terminal.table(header, lines, left=1)
+    if not is_told:
+        terminal.say("Nothing tells success here: the return is compared.")
     for row in rows:
         if row.refusal:
             terminal.say(f"{row.title} does not fit here: {row.refusal}")
@@ -127,7 +130,7 @@ def _run(chosen: Arguments) -> "BenchRun":
     unknown = [name for name in chosen.only if name not in REMEDIES]
     if unknown:
         raise ConfigError("There is no such remedy.", got=unknown[0], available=REMEDIES)
-    env, shown = env_that_shows(chosen.env, chosen.observation)
+    env, shown = env_that_shows(chosen.env, chosen.observation, success=chosen.success)
     one = env.build(1)
     spec = one.spec
     one.close()

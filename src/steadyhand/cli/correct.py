@@ -299,7 +299,7 @@ def _run(name: str, chosen: Chosen) -> "CorrectRun":
     from steadyhand.recipes.runs import CorrectRun
     from steadyhand.training.config import TrainConfig
 
-    env, shown = env_that_shows(chosen.env, chosen.observation)
+    env, shown = env_that_shows(chosen.env, chosen.observation, success=chosen.success)
     one = env.build(1)
     spec = one.spec
     one.close()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from steadyhand.cli.arguments import SEEN, EnvName, Overrides, listed, optional
+from steadyhand.cli.arguments import SEEN, EnvName, Overrides, SuccessText, listed, optional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class Shared:
     expert: str = "auto"
     """Who labels: `pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a file of weights, or the
     folder of a policy; auto takes the one that comes along with the env."""
+    success: SuccessText = "auto"
     observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
     """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
     recipe: Annotated[str, optional("NAME", default="none")] = ""

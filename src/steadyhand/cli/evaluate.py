@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import (
+    Overrides,
+    SuccessText,
+    is_terminal,
+    listed,
+    optional,
+    parse,
+    with_overrides,
+)
 from steadyhand.core.errors import ConfigError
 
 
@@ -27,6 +35,7 @@ class Arguments:
     """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as CartPole-v1."""
     out: Path = Path("runs/eval")
     """Folder of the report; one evaluation each, which the same command repeats."""
+    success: SuccessText = "auto"
     observation: Annotated[tuple[str, ...], listed("SENSE", default="what the policies read")] = ()
     """For the car: any of state, scan, lidar, retina, ranges, camera."""
     expert: str = "auto"
@@ -68,7 +77,7 @@ def main(arguments: list[str]) -> int:
     observation = chosen.observation
     if chosen.env == "car":
         observation = observation or needed_features(chosen.policies)
-    env = env_from_text(chosen.env, observation=observation)
+    env = env_from_text(chosen.env, observation=observation, success=chosen.success)
     expert = None
     if chosen.expert == "auto":
         expert = default_expert(env)

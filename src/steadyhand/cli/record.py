@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import EnvName, Overrides, is_terminal, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import (
+    EnvName,
+    Overrides,
+    SuccessText,
+    is_terminal,
+    listed,
+    optional,
+    parse,
+    with_overrides,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,7 @@ class Arguments:
     """Episodes to record."""
     labels: Annotated[int | None, optional("INT", default="no limit")] = None
     """Stop at exactly this many labels, spread evenly over the episodes."""
+    success: SuccessText = "auto"
     observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
     """For the car: any of state, scan, lidar, retina, ranges, camera."""
     noise: float = 0.0
@@ -50,7 +60,7 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.record import record
     from steadyhand.recipes.runs import RecordRun
 
-    env = env_from_text(chosen.env, observation=chosen.observation)
+    env = env_from_text(chosen.env, observation=chosen.observation, success=chosen.success)
     run = RecordRun(
         env=env,
         expert=expert_from_text(chosen.expert, env),

@@ -19,6 +19,7 @@ from steadyhand.core.strict import plain
 
 if TYPE_CHECKING:
     from steadyhand.analysis.results import Report
+    from steadyhand.core.statistics import Estimate
 
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
@@ -73,23 +74,35 @@ def results(report: "Report") -> None:
     """Print the table of a comparison."""
     rows: list[list[str]] = []
     for one in report.results:
-        low, high = one.success_interval.low, one.success_interval.high
+        interval = one.success_interval
         failure = "-" if one.median_first_failure is None else f"{one.median_first_failure:.1f} s"
         rows.append(
             [
                 one.name,
-                f"{one.num_successes}/{one.num_starts}",
-                f"{100 * low:.0f} to {100 * high:.0f} %",
+                "-" if one.num_successes is None else f"{one.num_successes}/{one.num_starts}",
+                "-" if interval is None else f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %",
                 f"{one.mean_return.value:.1f}",
+                *([] if report.tells_success else [_spread(one.mean_return)]),
                 failure,
                 "-" if one.labels_used is None else str(one.labels_used),
                 "-" if one.train_wall_s is None else f"{one.train_wall_s:.1f} s",
             ]
         )
     headers = ["", "success", "95 % interval", "return", "half failed by", "labels", "training"]
+    if not report.tells_success:
+        headers[4:5] = ["95 % interval", "half ended by"]
     say()
     table(headers, rows)
+    say(f"success: {report.success.words}")
+    for caveat in report.caveats:
+        say(f"note: {caveat}")
     _modes(report)
+
+
+def _spread(mean: "Estimate") -> str:
+    if mean.interval is None:
+        return "-"
+    return f"{mean.interval.low:.1f} to {mean.interval.high:.1f}"
 
 
 def _modes(report: "Report") -> None:
@@ -116,10 +129,11 @@ def _modes(report: "Report") -> None:
         say()
         table(["", "shares %", "entropy", "per start", "distance", "ways", "valid", "kept"], rows)
     for test in report.mean_tests:
-        say(
-            f"\n{test.name}: a sample succeeded {test.sample_successes} times, "
-            f"the mean of {test.num_samples} samples {test.mean_successes} times"
-        )
+        if test.success is None:
+            sample, mean = f"returned {test.sample_return:.1f} on average", f"{test.mean_return:.1f}"
+        else:
+            sample, mean = f"succeeded {test.sample_successes} times", f"{test.mean_successes} times"
+        say(f"\n{test.name}: a sample {sample}, the mean of {test.num_samples} samples {mean}")
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
     def on_round(record: RoundRecord) -> None:
         loss = "the expert drove" if record.online_loss is None else f"online loss {record.online_loss:.4f}"
-        kept = round(record.validation_success * run.dagger.validation_starts)
+        kept = round((record.validation_success or 0.0) * run.dagger.validation_starts)
         terminal.say(
             f"  round {record.round}: {record.total_labels} labels, {loss}, "
             f"{kept} of {run.dagger.validation_starts} validation starts stayed on"

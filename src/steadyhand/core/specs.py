@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from steadyhand.core.errors import SpecError
+from steadyhand.core.success import SuccessRule
 
 FeatureKind = Literal["continuous", "discrete", "image", "rotation"]
 
@@ -184,6 +185,7 @@ class EnvSpec:
         control_dt: Time between two actions [s].
         max_episode_steps: Steps after which an episode is truncated.
         task: Text of the task, stored with every episode.
+        success: When an episode counts as a success, and whether anything tells it.
     """
 
     env_id: str
@@ -193,6 +195,7 @@ class EnvSpec:
     max_episode_steps: int
     privileged: dict[str, FeatureSpec] = field(default_factory=dict[str, FeatureSpec])
     task: str = ""
+    success: SuccessRule = field(default_factory=SuccessRule)
 
     def __post_init__(self) -> None:
         if not self.control_dt > 0:

@@ -19,7 +19,8 @@ class Burden:
         switches: Changes of control from policy to expert and back, within episodes.
         interventions: Times that the expert took over.
         env_steps: Steps of the env.
-        violations: Episodes that ended in failure by the env's rules (off the road, fallen).
+        violations: Episodes that ended in failure by the env's rules (off the road, fallen). Episodes whose
+            success nothing tells are neither violations nor successes.
         successes: Episodes that ended in success, drives of the policy alone left out.
         episodes: Episodes.
     """

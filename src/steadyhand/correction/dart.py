@@ -129,7 +129,8 @@ class DartConfig(RoundsConfig):
             starts = stage.env.starts("validation", self.watch, seed=derive(stage.seed, "watch") % 2**31)
             always = self.disturbed(stage.expert, estimate, stage.env.spec.action, clean_fraction=0.0)
             seen = evaluate(stage.env, always, starts, name="watch", seed=stage.seed, positions=False)
-            estimate = replace(estimate, watched_success=float(seen.success.mean()))
+            if seen.success is not None:
+                estimate = replace(estimate, watched_success=float(seen.success.mean()))
         save(stage.folder / "estimate.json", estimate)
         return noisy
 

@@ -74,7 +74,8 @@ class Estimate:
         pairs: Held-out pairs that it was estimated on; 0 before there is a learner.
         error_trace: Trace of the learner's second moment before scaling and floor; the rate of disagreement
             for discrete actions; None before there is a learner.
-        watched_success: Share of whole drives of the disturbed expert that succeeded, if any were watched.
+        watched_success: Share of whole drives of the disturbed expert that succeeded, if any were watched and
+            success is told.
     """
 
     covariance: Matrix | None = None

@@ -37,9 +37,9 @@ class RoundRecord:
         hindsight_loss: Mean loss of this round's iterate on the data of all rounds that have an online loss.
         regret: Mean online loss so far minus `hindsight_loss`; it should fall towards 0.
         train_loss: Loss of this round's iterate on everything it was trained on.
-        validation_success: Share of validation episodes that succeeded.
+        validation_success: Share of validation episodes that succeeded; None where nothing tells success.
         validation_return: Their mean return.
-        starts_failed: Episodes of this round's collection that ended in failure.
+        starts_failed: Episodes of this round's collection that ended in failure, as far as that is told.
         burden: What collecting this round cost, trials of the policy alone included.
     """
 
@@ -51,7 +51,7 @@ class RoundRecord:
     hindsight_loss: float | None
     regret: float | None
     train_loss: float
-    validation_success: float
+    validation_success: float | None
     validation_return: float
     starts_failed: int
     burden: Burden = field(default_factory=Burden)
@@ -63,7 +63,8 @@ class RoundsResult:
 
     Attributes:
         rounds: One record for each round.
-        best: Number of the returned round: highest validation success, then return, then the later one.
+        best: Number of the returned round: highest validation success, if it is told of every round, then
+            return, then the later one.
         folders: Folder of each iterate, in order.
         queries: Labels asked in all, initial demonstrations included.
         validation_starts: Starts by which the returned round was chosen.
@@ -130,7 +131,7 @@ def teach_in_rounds(
             validation = run.round(number)
             if on_round is not None and validation is not None:
                 on_round(run.records[-1], validation)
-        best = max(run.records, key=lambda r: (r.validation_success, r.validation_return, r.round)).round
+        best = best_round(run.records)
         folders = tuple(run.folder_of(number) for number in range(1, config.rounds + 1))
         return RoundsResult(
             rounds=tuple(run.records),
@@ -139,6 +140,20 @@ def teach_in_rounds(
             queries=run.records[-1].total_labels,
             validation_starts=config.validation_starts,
         )
+
+
+def best_round(records: Sequence[RoundRecord]) -> int:
+    """Return the round that is returned; see `RoundsResult.best`.
+
+    Where success is not told of every round, the return alone compares all of them.
+    """
+    is_told = all(record.validation_success is not None for record in records)
+
+    def score(record: RoundRecord) -> tuple[float, float, int]:
+        success = (record.validation_success or 0.0) if is_told else 0.0
+        return success, record.validation_return, record.round
+
+    return max(records, key=score).round
 
 
 def round_starts(env: BatchEnv, config: RoundsConfig, *, round: int, seed: int) -> tuple[Start, ...]:
@@ -306,7 +321,7 @@ class _Run:
             hindsight_loss=hindsight,
             regret=regret,
             train_loss=self.learner.loss(here, self._training()),
-            validation_success=float(validation.success.mean()),
+            validation_success=None if validation.success is None else float(validation.success.mean()),
             validation_return=float(validation.returns.mean()),
             starts_failed=sum(episode.success is False for episode in self.collected[-1]),
             burden=load(here / "burden.json", Burden),

@@ -14,6 +14,7 @@ from steadyhand.core.specs import EnvSpec
 from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
 from steadyhand.envs.faults import Doing, as_spec_error, broken, first_observation, not_finite
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.envs.judge import SuccessJudge
 from steadyhand.envs.placing import placed
 from steadyhand.envs.spaces import ActionCodec, observation_leaves
 
@@ -26,8 +27,8 @@ AnyEnv = gymnasium.Env[Any, Any]
 class GymnasiumEnv(BatchEnv):
     """N copies of a Gymnasium env.
 
-    Success is what the env's info calls "is_success" or "success"; an env that says neither succeeds as
-    `GymnasiumConfig.terminated_is_success` declares. Families are disjoint blocks of reset seeds.
+    Success follows `GymnasiumConfig.success`, and is open where nothing tells it. Families are disjoint
+    blocks of reset seeds.
 
     Args:
         config: Which env.
@@ -59,6 +60,10 @@ class GymnasiumEnv(BatchEnv):
             action=self._codec.spec,
             control_dt=self._control_dt(),
             max_episode_steps=self._time_limit(),
+            success=config.success_rule(),
+        )
+        self.judge = SuccessJudge(
+            self.spec.success, env_id=config.env_id, num_rows=num_rows, limit=self.spec.max_episode_steps
         )
         self._envs += [make() for _ in range(num_rows - 1)]
         self._seen = {
@@ -94,6 +99,7 @@ class GymnasiumEnv(BatchEnv):
             except Exception as error:
                 raise self._broken(error, "reset", row) from error
         self._ended[rows] = False
+        self.judge.begin(rows)
         self._check_finite(rows, "reset")
 
     def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
@@ -119,21 +125,32 @@ class GymnasiumEnv(BatchEnv):
         self._steps[rows] = steps
         is_last = (steps >= self.spec.max_episode_steps).tolist()
         rewards: list[float] = []
-        flags: list[tuple[bool, bool, bool]] = []
+        flags: list[tuple[bool, bool]] = []
+        infos: list[Mapping[str, Any]] = []
         for row, action, last in zip(rows.tolist(), actions, is_last, strict=True):
             try:
                 observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))
                 stop, cut = bool(stop), bool(cut) or (last and not stop)
                 self._keep(row, observation)
                 rewards.append(float(gain))
-                flags.append((stop, cut, (stop or cut) and self._succeeded(stop, info)))
+                flags.append((stop, cut))
+                infos.append(info)
             except Exception as error:
                 raise self._broken(error, "step", row) from error
-        terminated, truncated, success = np.array(flags, dtype=bool).reshape(-1, 3).T.copy()
+        terminated, truncated = np.array(flags, dtype=bool).reshape(-1, 2).T.copy()
         self._ended[rows] = terminated | truncated
-        reward = np.array(rewards, dtype=np.float32)
+        reward = np.array(rewards)
         self._check_finite(rows, "step", reward=reward)
-        return StepResult(reward=reward, terminated=terminated, truncated=truncated, success=success)
+        success, told = self.judge.judge(
+            rows, rewards=reward, infos=infos, terminated=terminated, steps=steps
+        )
+        return StepResult(
+            reward=reward.astype(np.float32),
+            terminated=terminated,
+            truncated=truncated,
+            success=success & self._ended[rows],
+            told=told,
+        )
 
     def observe(
         self,
@@ -163,6 +180,7 @@ class GymnasiumEnv(BatchEnv):
             self._seen[name][row] = seen
         self._ended[rows] = False
         self._steps[rows] = 0
+        self.judge.begin(rows)
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
         """Return the env's own picture, resized to the nearest pixel.
@@ -238,12 +256,6 @@ class GymnasiumEnv(BatchEnv):
     def _where(self, doing: Doing, row: int) -> str:
         step = f" {self._steps[row]}" if doing == "step" else ""
         return f"{self.spec.env_id} broke in {doing}{step} of row {row} (reset with seed {self._seeds[row]})"
-
-    def _succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool:  # noqa: FBT001  positional twin of info
-        for key in ("is_success", "success"):
-            if key in info:
-                return bool(info[key])
-        return terminated == self.config.terminated_is_success
 
     def _control_dt(self) -> float:
         if self.config.control_dt is not None:

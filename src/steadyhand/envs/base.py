@@ -42,12 +42,23 @@ class StepResult:
         terminated: (B,) the task ended by its own rules (off the road, fallen, done).
         truncated: (B,) max_episode_steps was reached.
         success: (B,) whether the task counts as done; only meaningful where terminated or truncated.
+        told: (B,) whether anything told that; False leaves it open, whatever `success` holds. None: all are.
     """
 
     reward: Float32[np.ndarray, " B"]
     terminated: Bool[np.ndarray, " B"]
     truncated: Bool[np.ndarray, " B"]
     success: Bool[np.ndarray, " B"]
+    told: Bool[np.ndarray, " B"] | None = None
+
+    @property
+    def is_told(self) -> Bool[np.ndarray, " B"]:
+        """(B,) whether anything told success."""
+        return np.ones(len(self.success), dtype=bool) if self.told is None else self.told
+
+    def outcome(self, position: int) -> bool | None:
+        """Return whether the row at `position` succeeded; None if nothing told."""
+        return bool(self.success[position]) if self.told is None or self.told[position] else None
 
 
 class BatchEnv(ABC):

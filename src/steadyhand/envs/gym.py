@@ -60,10 +60,11 @@ class OneGym(gymnasium.Env[Any, np.ndarray]):
         return self._observe(), {}
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Advance by one control step; the last step's info holds "is_success"."""
+        """Advance by one control step; the last step's info holds "is_success", unless nothing tells it."""
         result = self.batch.step(np.asarray(action, dtype=np.float32)[None], _ALONE)
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
-        info = {"is_success": bool(result.success[0])} if terminated or truncated else {}
+        success = result.outcome(0) if terminated or truncated else None
+        info = {} if success is None else {"is_success": success}
         return self._observe(), float(result.reward[0]), terminated, truncated, info
 
     def render(self) -> UInt8[np.ndarray, "h w 3"] | None:
@@ -128,15 +129,16 @@ class ManyGym(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Advance the copies that run, and reset those that had ended (reward 0)."""
         alive, over = self._rows[~self._ended], self._rows[self._ended]
         reward = np.zeros(self.num_envs)
-        terminated, truncated, success = (np.zeros(self.num_envs, dtype=bool) for _ in range(3))
+        terminated, truncated, success, told = (np.zeros(self.num_envs, dtype=bool) for _ in range(4))
         if len(alive):
             result = self.batch.step(np.asarray(actions, dtype=np.float32)[alive], alive)
-            reward[alive], success[alive] = result.reward, result.success
+            reward[alive], success[alive], told[alive] = result.reward, result.success, result.is_told
             terminated[alive], truncated[alive] = result.terminated, result.truncated
         if len(over):
             self._restart(over, None)
         self._ended = terminated | truncated
-        info = {"is_success": success, "_is_success": self._ended.copy()} if self._ended.any() else {}
+        told &= self._ended
+        info = {"is_success": success, "_is_success": told} if told.any() else {}
         return pack(self.batch.observe(self._rows)), reward, terminated, truncated, info
 
     def render(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...] | None:

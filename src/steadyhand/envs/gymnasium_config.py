@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.success import SuccessRule, success_rule
+from steadyhand.envs.known_success import known_success
 
 if TYPE_CHECKING:
     from steadyhand.envs.adapter import GymnasiumEnv
@@ -17,15 +19,15 @@ class GymnasiumConfig:
         env_id: Gymnasium id, such as "Pendulum-v1".
         max_episode_steps: Steps after which an episode is truncated; None takes the registered limit.
         control_dt: Time between two actions [s]; None asks the env for its `dt`, then for "render_fps".
-        terminated_is_success: Read where the env does not report success in its info: False means that
-            lasting until the time limit is success (CartPole), True that ending early is (MountainCar).
+        success: When an episode counts as a success: "auto" takes the rule of a known id, and of any other
+            what its info says, if it says anything; or a rule, such as "last" or "return>=200".
         kwargs: Keyword arguments of the env: JSON scalars only.
     """
 
     env_id: str
     max_episode_steps: int | None = None
     control_dt: float | None = None
-    terminated_is_success: bool = False
+    success: str = "auto"
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -41,6 +43,17 @@ class GymnasiumConfig:
                     expected="str, int, float, bool or None",
                     hint="build the env yourself and give GymnasiumEnv a factory",
                 )
+        self.success_rule()
+
+    def success_rule(self) -> SuccessRule:
+        """Return the rule that `success` stands for.
+
+        Raises:
+            ConfigError: There is no such rule.
+        """
+        if self.success == "auto":
+            return known_success(self.env_id, self.kwargs)
+        return success_rule(self.success)
 
     def build(self, num_rows: int) -> "GymnasiumEnv":
         """Return the env with `num_rows` copies."""

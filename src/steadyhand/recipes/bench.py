@@ -64,7 +64,7 @@ class Row:
 
     Attributes:
         title: Its name.
-        success: (seeds, starts).
+        success: (seeds, starts); None where nothing tells it.
         returns: (seeds, starts); None if they were not kept.
         labels: Mean labels of a seed.
         burden: Mean costs of a seed, by the names of `correction.burden.Burden`.
@@ -72,7 +72,7 @@ class Row:
     """
 
     title: str
-    success: Float64[np.ndarray, "seeds starts"]
+    success: Float64[np.ndarray, "seeds starts"] | None
     returns: Float64[np.ndarray, "seeds starts"] | None = None
     labels: float = 0.0
     burden: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -83,9 +83,10 @@ class Row:
         """Return the row of some seeds' results; see `outcome_of`."""
         burdens = [result["burden"] for result in results]
         kept = all("returns" in result for result in results)
+        success = [result["success"] for result in results]
         return cls(
             title=title,
-            success=np.array([result["success"] for result in results], dtype=np.float64),
+            success=None if None in success else np.array(success, dtype=np.float64),
             returns=np.array([result["returns"] for result in results], dtype=np.float64) if kept else None,
             labels=float(np.mean([result["labels"] for result in results])),
             burden={key: float(np.mean([burden[key] for burden in burdens])) for key in burdens[0]},
@@ -120,7 +121,7 @@ def teach_and_drive(
         driven = evaluate(built, controller, starts, name=taught.name, seed=seed, positions=False)
     built.close()
     return {
-        "success": driven.success.astype(int).tolist(),
+        "success": None if driven.success is None else driven.success.astype(int).tolist(),
         "returns": [round(float(value), 4) for value in driven.returns],
         **outcome_of(taught),
     }
@@ -154,17 +155,31 @@ def bench(
 
 
 def rows_of(run: BenchRun, folder: Path) -> list[Row]:
-    """Return the rows of the cells in `folder`, best success first, refused remedies last."""
+    """Return the rows of the cells in `folder`, refused remedies last.
+
+    The best come first: by success, or by the return where success is not told in every row.
+    """
     rows: list[Row] = []
     for name in run.remedies:
         paths = [_path(folder, name, seed) for seed in range(run.seeds)]
         results = [read_json(path) for path in paths if path.is_file()]
         refused = [result["refusal"] for result in results if "refusal" in result]
         if refused:
-            rows.append(Row(title=remedy(name).title, success=np.zeros((0, 0)), refusal=refused[0]))
+            rows.append(Row(title=remedy(name).title, success=None, refusal=refused[0]))
         elif results:
             rows.append(Row.of(remedy(name).title, results))
-    return sorted(rows, key=lambda row: (bool(row.refusal), -row.success.mean() if row.success.size else 0.0))
+    is_told = tells_success(rows)
+
+    def place(row: Row) -> tuple[bool, float]:
+        score = row.success if is_told else row.returns
+        return bool(row.refusal), 0.0 if score is None else -float(score.mean())
+
+    return sorted(rows, key=place)
+
+
+def tells_success(rows: Sequence[Row]) -> bool:
+    """Return whether success is told in every row that is not refused."""
+    return all(row.success is not None for row in rows if not row.refusal)
 
 
 def rate(success: Float64[np.ndarray, "seeds starts"]) -> str:
@@ -184,16 +199,39 @@ def rate(success: Float64[np.ndarray, "seeds starts"]) -> str:
 
 
 def difference(row: Row, baseline: Row | None) -> str:
-    """Return the paired difference of success, in points: same seeds, same starts."""
-    if baseline is None or row is baseline:
+    """Return the paired difference of success, in points: same seeds, same starts; empty if not told."""
+    if baseline is None or row is baseline or row.success is None or baseline.success is None:
         return ""
-    seeds = min(len(row.success), len(baseline.success))
-    values = row.success[:seeds] - baseline.success[:seeds]
-    text = f"{100 * values.mean():+.0f}"
+    return _paired(100 * row.success, 100 * baseline.success, "{:+.0f}")
+
+
+def mean_return(row: Row) -> str:
+    """Return the mean return, with an interval for new seeds and starts if there are several seeds."""
+    if row.returns is None:
+        return ""
+    text = f"{row.returns.mean():.4g}"
+    estimate = clustered_mean(row.returns, seed=0) if len(row.returns) > 1 else None
+    if estimate is None or estimate.interval is None:
+        return text
+    return f"{text} ({estimate.interval.low:.4g} to {estimate.interval.high:.4g})"
+
+
+def return_difference(row: Row, baseline: Row | None) -> str:
+    """Return the paired difference of the return: same seeds, same starts; empty if it was not kept."""
+    if baseline is None or row is baseline or row.returns is None or baseline.returns is None:
+        return ""
+    return _paired(row.returns, baseline.returns, "{:+.3g}")
+
+
+def _paired(a: Float64[np.ndarray, "seeds starts"], b: Float64[np.ndarray, "_ starts"], form: str) -> str:
+    """Return the mean of a - b over the seeds that both have, with its interval if there are several."""
+    seeds = min(len(a), len(b))
+    values = a[:seeds] - b[:seeds]
+    text = form.format(values.mean())
     estimate = clustered_mean(values, seed=0) if seeds > 1 and values.any() else None
     if estimate is None or estimate.interval is None:
         return text
-    return f"{text} ({100 * estimate.interval.low:+.0f} to {100 * estimate.interval.high:+.0f})"
+    return f"{text} ({form.format(estimate.interval.low)} to {form.format(estimate.interval.high)})"
 
 
 def _cell(run: BenchRun, one: Remedy, seed: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from steadyhand.core.specs import FeatureSpec, full_names
 from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
 from steadyhand.envs.catalogue import EnvConfig, env_config
+from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.spec import PolicyConfig, described, resolved
@@ -20,25 +21,33 @@ ENCODERS: dict[str, type[EncoderConfig]] = {kind.__name__: kind for kind in get_
 HEADS: dict[str, type[HeadConfig]] = {kind.__name__: kind for kind in get_args(HeadConfig)}
 
 
-def env_from_text(text: str, *, observation: Sequence[str] = ()) -> EnvConfig:
+def env_from_text(text: str, *, observation: Sequence[str] = (), success: str = "auto") -> EnvConfig:
     """Read an env from the command line.
 
     Args:
         text: "car", "forks", "avoiding" or a Gymnasium id.
         observation: What it shows, for an env with a choice: senses of the car ("lidar"), or the features
             that they fill ("observation.environment_state"); empty takes the env's default.
+        success: When an episode counts as a success, for a Gymnasium id; see `core.success`.
 
     Raises:
-        ConfigError: There is no such env or sense, or the env has no choice.
+        ConfigError: There is no such env, sense or rule, or the env has no choice.
     """
     if not observation:
-        return env_config(text)
+        config = env_config(text)
+        if success == "auto":
+            return config
+        if not isinstance(config, GymnasiumConfig):
+            raise _own_success(text, success)
+        return replace(config, success=success)
     if text != "car":
         raise ConfigError(
             "Only the car has a choice of what it shows.",
             got=f"--observation {' '.join(observation)} for {text}",
             hint="leave --observation out",
         )
+    if success != "auto":
+        raise _own_success("car", success)
     sense_of: dict[str, Sense] = {}
     for sense in get_args(Sense):
         for name in (sense, *car_spec(CarConfig(observation=(sense,))).observation):
@@ -49,18 +58,26 @@ def env_from_text(text: str, *, observation: Sequence[str] = ()) -> EnvConfig:
     return CarConfig(observation=tuple(dict.fromkeys(sense_of[name] for name in observation)))
 
 
-def env_that_shows(text: str, observation: Sequence[str]) -> tuple[EnvConfig, tuple[str, ...]]:
+def env_that_shows(text: str, observation: Sequence[str], *, success: str = "auto") -> tuple[EnvConfig, tuple[str, ...]]:
     """Read an env, and the features that policies are to see of it.
 
     The car shows the senses that are named, and policies see what they can read of them. Every other env
-    shows all that it has, and policies see of it what is named.
+    shows all that it has, and policies see of it what is named. `success` is as in `env_from_text`.
 
     Raises:
         ConfigError: There is no such env or sense.
     """
     if text == "car":
-        return env_from_text(text, observation=observation), ()
-    return env_from_text(text), tuple(observation)
+        return env_from_text(text, observation=observation, success=success), ()
+    return env_from_text(text, success=success), tuple(observation)
+
+
+def _own_success(env: str, success: str) -> ConfigError:
+    return ConfigError(
+        "The envs that come along tell success themselves.",
+        got=f"--success {success} for {env}",
+        hint="leave --success out",
+    )
 
 
 def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:

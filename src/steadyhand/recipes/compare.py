@@ -30,12 +30,14 @@ from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.strict import replacing
 from steadyhand.data.formats.video import write_mp4
+from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.car.env import Car
 from steadyhand.recipes.folder import versions
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.film import Film
+from steadyhand.rollout.random_actions import RandomActions
 from steadyhand.rollout.session import run
 
 CAR_WORDING = Wording(
@@ -137,8 +139,8 @@ def compete(
 
 
 def ways_of(evaluation: Evaluation) -> Ways | None:
-    """Return which way each episode took; None if the env does not know its ways."""
-    if evaluation.modes is None:
+    """Return which way each episode took; None if the env does not know ways, or nothing tells success."""
+    if evaluation.modes is None or evaluation.success is None:
         return None
     return Ways(
         modes=evaluation.modes,
@@ -222,23 +224,56 @@ def report_of(
     caveats: Sequence[str] = (),
     mean_tests: Sequence[MeanTest] = (),
 ) -> Report:
-    """Return the report of a comparison."""
+    """Return the report of a comparison; where nothing tells success, random actions give its scale."""
+    rule = env.spec.success
     return make_report(
         title=title,
         command="steadyhand " + " ".join(sys.argv[1:]),
         env=env.spec.env_id,
-        setting=setting,
+        setting=(*setting, Fact(name="Success", value=rule.words)),
         seed=seed,
         results=[outcome.result for outcome in outcomes],
         rounds=rounds,
         occupancy=maps,
         regime=regime,
-        caveats=caveats,
+        caveats=(*caveats, *_untold(env, [outcome.evaluation for outcome in outcomes])),
         versions=versions(),
         wall_s=wall_s,
         wording=CAR_WORDING if isinstance(env, Car) else None,
         mean_tests=mean_tests,
+        success=rule,
+        random_return=_random_return(env, outcomes, seed),
     )
+
+
+def _untold(env: BatchEnv, evaluations: Sequence[Evaluation]) -> list[str]:
+    """Say where success was told of some episodes only, or of none although a rule looks for it."""
+    caveats = [
+        f"The env told whether {one.name} succeeded in {one.num_told} of {len(one.starts)} episodes only, so "
+        "that success is left open; --success ever counts the others as failures."
+        for one in evaluations
+        if 0 < one.num_told < len(one.starts)
+    ]
+    if isinstance(env, GymnasiumEnv) and env.spec.success.absent == "failure" and not env.judge.heard:
+        keys = ", ".join(env.spec.success.keys)
+        caveats.append(
+            f"No info of the env ever held {keys}: every episode counts as a failure for that reason."
+        )
+    return caveats
+
+
+def _random_return(env: BatchEnv, outcomes: Sequence[Outcome], seed: int) -> float | None:
+    """Return the mean return of random actions from the same starts, where only returns are compared."""
+    if all(outcome.result.kind != "expert" for outcome in outcomes):
+        return None
+    if all(outcome.evaluation.success is not None for outcome in outcomes):
+        return None
+    try:
+        controller = RandomActions(env.spec.action)
+    except CapabilityError:
+        return None
+    starts = outcomes[0].evaluation.starts
+    return float(evaluate(env, controller, starts, name="random", seed=seed, positions=False).returns.mean())
 
 
 def rounds_of(taught: Taught) -> Rounds | None:

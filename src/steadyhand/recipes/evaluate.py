@@ -13,6 +13,7 @@ from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
+from steadyhand.rollout.evaluate import Evaluation
 from steadyhand.rollout.executors import PolicyExecutor, Receding
 from steadyhand.rollout.samples import mean_versus_sample
 
@@ -114,12 +115,19 @@ def _mean_tests(
             MeanTest(
                 name=entry.name,
                 num_samples=run.mean_of,
-                mean_successes=int(found.mean.success.sum()),
-                sample_successes=int(found.sample.success.sum()),
+                returns=found.returns,
+                mean_return=float(found.mean.returns.mean()),
+                sample_return=float(found.sample.returns.mean()),
+                mean_successes=_count(found.mean),
+                sample_successes=_count(found.sample),
                 success=found.success,
             )
         )
     return tuple(tests)
+
+
+def _count(evaluation: Evaluation) -> int | None:
+    return None if evaluation.success is None else int(evaluation.success.sum())
 
 
 def _answers(contestants: Sequence[Contestant]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from steadyhand.core.errors import SpecError
+from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs.base import BatchEnv, Start
@@ -67,7 +67,7 @@ def autonomy(
     Raises:
         SpecError: There are fewer rows than starts, or the env's time limit would end a drive, after which a
             row would begin anew on the centre line without having been rescued.
-        CapabilityError: The env cannot rescue.
+        CapabilityError: The env cannot rescue, or ended a drive without telling whether it failed.
     """
     if len(starts) > env.num_rows or not starts:
         raise SpecError(
@@ -91,6 +91,12 @@ def autonomy(
         decision = controller.act(env.observe(rows), privileged, rows, streams)
         result = env.step(decision.action, rows)
         streams.advance()
+        if (result.terminated & ~result.is_told).any():
+            raise CapabilityError(
+                "Autonomy counts failures, and this env does not tell them.",
+                got=f"{env.spec.env_id} ended a drive: {env.spec.success.words}",
+                hint="use an env that tells success, or compare returns",
+            )
         interventions += result.terminated & ~result.success
         ended = rows[result.terminated | result.truncated]
         if len(ended):

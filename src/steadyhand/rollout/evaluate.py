@@ -23,7 +23,7 @@ class Evaluation:
     Attributes:
         name: Who drove.
         starts: The starts.
-        success: (n,).
+        success: (n,); None where nothing told it, or not of every episode.
         returns: (n,) sum of rewards.
         lengths: (n,) steps until the end.
         terminated: (n,) ended by the task's own rules rather than by time.
@@ -35,11 +35,12 @@ class Evaluation:
         num_modes: In how many ways the task can be done; None if the env does not know.
         modes: (n,) the way that was taken, as the env saw it at the end; -1 where it was open. None likewise.
         mode_track: (n, T) the way after each step, -1 while it was open and after the end. None likewise.
+        num_told: Of how many episodes success was told.
     """
 
     name: str
     starts: tuple[Start, ...]
-    success: Bool[np.ndarray, " n"]
+    success: Bool[np.ndarray, " n"] | None
     returns: Float64[np.ndarray, " n"]
     lengths: Int64[np.ndarray, " n"]
     terminated: Bool[np.ndarray, " n"]
@@ -50,11 +51,31 @@ class Evaluation:
     num_modes: int | None = None
     modes: Int64[np.ndarray, " n"] | None = None
     mode_track: Int[np.ndarray, "n T"] | None = None
+    num_told: int = 0
+
+    @property
+    def told_success(self) -> Bool[np.ndarray, " n"]:
+        """(n,) which episodes succeeded, for figures that mean nothing without it.
+
+        Raises:
+            CapabilityError: Nothing told success of every episode.
+        """
+        if self.success is not None:
+            return self.success
+        raise CapabilityError(
+            "Success is asked for, and nothing tells it here.",
+            got=f"told of {self.num_told} of {len(self.starts)} episodes of {self.name}",
+            hint="state a rule, such as GymnasiumConfig(success='return>=200'), or use the return",
+        )
 
     @property
     def first_failure(self) -> Float64[np.ndarray, " n"]:
-        """Time of the first failure [s]; infinite where the episode did not fail."""
-        failed = self.terminated & ~self.success
+        """Time of the first failure [s]; infinite where the episode did not fail.
+
+        An episode that ran out of time without success failed at its end. Where nothing tells success it is
+        the time at which the env ended the episode by its own rules, whatever that meant.
+        """
+        failed = self.terminated if self.success is None else ~self.success
         return np.where(failed, self.lengths * self.control_dt, np.inf)
 
 
@@ -70,6 +91,7 @@ class _Log:
         self.error = np.full((count, horizon if self._has_error else 0), np.nan, dtype=np.float32)
         self.track = np.zeros((count, horizon if self._positions else 0, 2), dtype=np.float32)
         self.success = np.zeros(count, dtype=bool)
+        self.told = np.zeros(count, dtype=bool)
         self.terminated = np.zeros(count, dtype=bool)
         self.returns = np.zeros(count)
         self.lengths = np.zeros(count, dtype=np.int64)
@@ -94,6 +116,7 @@ class _Log:
             self.mode_track[index, time] = mode
             self.modes[index[ended]] = mode[ended]
         self.success[index[ended]] = event.result.success[ended]
+        self.told[index[ended]] = event.result.is_told[ended]
         self.terminated[index[ended]] = event.result.terminated[ended]
 
     def result(self, name: str, starts: tuple[Start, ...]) -> Evaluation:
@@ -103,7 +126,7 @@ class _Log:
         return Evaluation(
             name=name,
             starts=starts,
-            success=self.success,
+            success=self.success if self.told.all() else None,
             returns=self.returns,
             lengths=self.lengths,
             terminated=self.terminated,
@@ -114,6 +137,7 @@ class _Log:
             num_modes=self._num_modes,
             modes=None if self._num_modes is None else self.modes,
             mode_track=None if self._num_modes is None else self.mode_track,
+            num_told=int(self.told.sum()),
         )
 
     def _note_beginnings(self, event: StepEvent) -> None:

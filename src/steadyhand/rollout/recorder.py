@@ -113,7 +113,7 @@ class EpisodeRecorder:
                 int(event.rows[position]),
                 final=self._observe(int(event.rows[position])),
                 terminated=terminated,
-                success=bool(event.result.success[position]) if by_env else None,
+                success=event.result.outcome(int(position)) if by_env else None,
             )
         for position in np.flatnonzero(~keep & (self._length[event.rows] > 0)):
             final = {name: value[position] for name, value in event.observation.items()}
@@ -154,7 +154,8 @@ class EpisodeRecorder:
         self, row: int, *, final: Mapping[str, np.ndarray], terminated: bool, success: bool | None
     ) -> None:
         number, length = int(self._start_of[row]), int(self._length[row])
-        provenance = self._provenance(number, {True: "success", False: "failure", None: "time"}[success])
+        open_end = "unknown" if terminated else "time"
+        provenance = self._provenance(number, {True: "success", False: "failure", None: open_end}[success])
         if self._sink is not None:
             self._sink.end(
                 row,

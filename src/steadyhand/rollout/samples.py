@@ -78,11 +78,12 @@ class MeanOfSamples(RecedingHorizon):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeanVersusSample:
-    """Outcome of the test; `success` is that of the mean minus that of the sample."""
+    """Outcome of the test: the mean minus the sample; `success` is None where nothing tells it."""
 
     mean: Evaluation
     sample: Evaluation
-    success: PairedDifference
+    returns: PairedDifference
+    success: PairedDifference | None
 
 
 def mean_versus_sample(
@@ -116,5 +117,8 @@ def mean_versus_sample(
     averaged = evaluate(
         env, mean, starts, name=f"mean of {num_samples}", seed=seed, positions=False, on_step=on_step
     )
-    success = paired_difference(averaged.success, sampled.success, seed=seed)
-    return MeanVersusSample(mean=averaged, sample=sampled, success=success)
+    success = None
+    if averaged.success is not None and sampled.success is not None:
+        success = paired_difference(averaged.success, sampled.success, seed=seed)
+    returns = paired_difference(averaged.returns, sampled.returns, seed=seed)
+    return MeanVersusSample(mean=averaged, sample=sampled, returns=returns, success=success)

@@ -58,6 +58,9 @@ def fork(num_modes=2):
     test = MeanTest(
         name="Flow <i>",
         num_samples=16,
+        returns=paired_difference(averaged.astype(np.float64), sampled.astype(np.float64), seed=0),
+        mean_return=0.0,
+        sample_return=float(sampled.mean()),
         mean_successes=0,
         sample_successes=int(sampled.sum()),
         success=paired_difference(averaged, sampled, seed=0),

@@ -53,8 +53,8 @@ class Toy(gymnasium.Env):
         return {"pixels": pixels, "arm": {"joints": move.astype(float) / 2, "grip": 5 + self.time % 3}}
 
 
-def toy(num_rows=2, *, terminated_is_success=False, **kwargs):
-    config = GymnasiumConfig(env_id="toy", max_episode_steps=6, terminated_is_success=terminated_is_success)
+def toy(num_rows=2, **kwargs):
+    config = GymnasiumConfig(env_id="toy", max_episode_steps=6)
     return GymnasiumEnv(config, num_rows=num_rows, factory=lambda: Toy(**kwargs))
 
 
@@ -127,34 +127,15 @@ def test_dict_spaces_become_features_by_name():
         spec.check(seen[name], name=name)
 
 
-@pytest.mark.parametrize(
-    ("kwargs", "expected"),
-    [
-        ({}, False),
-        ({"terminated_is_success": True}, True),
-        ({"info": {"is_success": True}}, True),
-        ({"info": {"success": 0.0}, "terminated_is_success": True}, False),
-    ],
-)
-def test_success_follows_the_info_or_the_declared_rule(kwargs, expected):
-    env = toy(1, **kwargs)
+def test_a_row_that_has_ended_is_not_stepped():
+    env = toy(1)
     rows = np.arange(1)
     env.reset(env.starts("train", 1), rows)
     action = np.zeros((1, 3), dtype=np.float32)
     results = [env.step(action, rows) for _ in range(4)]
-    assert [bool(result.success[0]) for result in results] == [False, False, False, expected]
+    assert [bool(result.terminated[0]) for result in results] == [False, False, False, True]
     with pytest.raises(SpecError, match="ended"):
         env.step(action, rows)
-
-
-def test_lasting_until_the_time_limit_is_success_by_default():
-    env = make("Pendulum-v1", num_rows=1, max_episode_steps=3)
-    rows = np.arange(1)
-    env.reset(env.starts("train", 1), rows)
-    results = [env.step(np.zeros((1, 1), dtype=np.float32), rows) for _ in range(3)]
-    assert [bool(result.truncated[0]) for result in results] == [False, False, True]
-    assert results[-1].success[0]
-    env.close()
 
 
 def test_starts_are_disjoint_blocks_of_seeds():

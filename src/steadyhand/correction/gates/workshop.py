@@ -224,13 +224,11 @@ class Workshop:
         return fit_critics(data, config=config, seed=self.seed("critics") % 2**31)
 
     def _transitions(self, episodes: Sequence[Episode], own: Sequence[np.ndarray]) -> list[Transitions]:
-        """Return one batch for each episode; where it was only cut, the last step leads nowhere known."""
-        limit = self._stage.env.spec.max_episode_steps
+        """Return one batch for each episode; where nobody told how it ended, its last step is left out."""
         out: list[Transitions] = []
         for episode, would in zip(episodes, own, strict=True):
             seen, length = windows_of(self.policy, episode), len(episode)
-            is_over = episode.terminated or episode.success is not None or length >= limit
-            kept = length if is_over else length - 1
+            kept = length if episode.success is not None else length - 1
             last = np.arange(kept) == length - 1
             ahead = pairs(self.policy, self.scale, seen, would)
             out.append(

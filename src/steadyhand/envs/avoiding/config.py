@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.core.success import SuccessRule
 from steadyhand.envs.points import INTENT
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class AvoidingConfig:
             control_dt=self.control_dt,
             max_episode_steps=self.max_episode_steps,
             task="Move past the cylinders to the far side without touching one.",
+            success=SuccessRule(said="on the far side in time, without touching a cylinder"),
         )
 
     def build(self, num_rows: int) -> "Avoiding":

@@ -1,6 +1,7 @@
 """What the car shows to policies and to experts."""
 
 from steadyhand.core.specs import EnvSpec, FeatureSpec, image_spec
+from steadyhand.core.success import SuccessRule
 from steadyhand.envs.car.config import CarConfig
 
 PREVIEW = (0.0, 0.3, 0.6, 0.9, 1.2)
@@ -45,6 +46,7 @@ def car_spec(config: CarConfig) -> EnvSpec:
         control_dt=config.control_dt,
         max_episode_steps=config.max_episode_steps,
         task="Drive along the road and stay on it.",
+        success=SuccessRule(said="on the road until the time limit, and far enough along it"),
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.core.success import SuccessRule
 from steadyhand.envs.points import INTENT
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ForksConfig:
             control_dt=self.control_dt,
             max_episode_steps=self.step_limit,
             task="Pass the tree on either side and reach the finish line.",
+            success=SuccessRule(said="past the finish line in time, without touching the tree"),
         )
 
     def build(self, num_rows: int) -> "Forks":

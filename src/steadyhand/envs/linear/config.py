@@ -8,6 +8,7 @@ from jaxtyping import Float64
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.core.success import SuccessRule
 
 if TYPE_CHECKING:
     from steadyhand.envs.linear.env import LinearSystem
@@ -85,6 +86,7 @@ class LinearConfig:
             control_dt=self.control_dt,
             max_episode_steps=self.max_episode_steps,
             task="Bring the state to rest at the origin.",
+            success=SuccessRule(said=f"a state of norm below {self.tolerance:g} at the time limit"),
         )
 
     def build(self, num_rows: int) -> "LinearSystem":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.core.success import SuccessRule
 
 if TYPE_CHECKING:
     from steadyhand.envs.pendulum.env import Pendulum
@@ -80,6 +81,7 @@ class PendulumConfig:
             control_dt=self.control_dt,
             max_episode_steps=self.max_episode_steps,
             task="Swing the pendulum up and keep it upright.",
+            success=SuccessRule(said="upright for the last steps before the time limit"),
         )
 
     def build(self, num_rows: int) -> "Pendulum":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, discrete_spec
+from steadyhand.core.success import SuccessRule
 from steadyhand.envs.tabular.layouts import cliff, fall_once, grid, tight, tree
 from steadyhand.envs.tabular.mdp import Contexts, FiniteMDP
 
@@ -85,6 +86,7 @@ class TabularConfig:
             control_dt=1.0,
             max_episode_steps=self.horizon,
             task=f"Earn as much as you can: {mdp.name}.",
+            success=SuccessRule(said=f"the rewards of the episode add up to {mdp.par:g} or more"),
         )
 
     def build(self, num_rows: int) -> "Tabular":

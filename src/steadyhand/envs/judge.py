@@ -1,0 +1,100 @@
+"""Applies a success rule to the steps of a Gymnasium env, row by row."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from steadyhand.core.errors import SpecError
+from steadyhand.core.success import SuccessRule
+
+
+class SuccessJudge:
+    """Remembers of each row what its rule needs, from the reset on.
+
+    Args:
+        rule: When an episode counts as a success.
+        env_id: Named in errors.
+        num_rows: Rows of the env.
+        limit: Steps after which an episode is truncated.
+
+    Attributes:
+        heard: Whether the info ever had one of the rule's keys.
+    """
+
+    def __init__(self, rule: SuccessRule, *, env_id: str, num_rows: int, limit: int) -> None:
+        self.rule = rule
+        self.heard = False
+        self._env_id = env_id
+        self._limit = limit
+        self._said = np.zeros(num_rows, dtype=bool)
+        self._told = np.zeros(num_rows, dtype=bool)
+        self._total = np.zeros(num_rows)
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget the past of `rows`."""
+        self._said[rows] = False
+        self._told[rows] = False
+        self._total[rows] = 0.0
+
+    def judge(
+        self,
+        rows: Int64[np.ndarray, " B"],
+        *,
+        rewards: Float64[np.ndarray, " B"],
+        infos: Sequence[Mapping[str, Any]],
+        terminated: Bool[np.ndarray, " B"],
+        steps: Int64[np.ndarray, " B"],
+    ) -> tuple[Bool[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return (B,) whether the episodes so far are successes, and (B,) whether anybody can say so.
+
+        Args:
+            rows: The stepped rows.
+            rewards: Of this step.
+            infos: What the env said beside it.
+            terminated: Whether the env ended the episode by its own rules.
+            steps: Steps of each row since its reset, this one included.
+
+        Raises:
+            SpecError: The info holds something that is neither true nor false.
+        """
+        rule, told = self.rule, np.ones(len(rows), dtype=bool)
+        threshold = np.inf if rule.threshold is None else rule.threshold
+        self._total[rows] += rewards
+        match rule.kind:
+            case "ever" | "last":
+                for row, info in zip(rows.tolist(), infos, strict=True):
+                    self._listen(row, info)
+                return self._said[rows], self._told[rows] | (rule.absent == "failure")
+            case "terminated":
+                return terminated.copy(), told
+            case "survived":
+                return ~terminated & (steps >= self._limit), told
+            case "return":
+                return self._total[rows] >= threshold, told
+            case "mean_reward":
+                return self._total[rows] / steps >= threshold, told
+            case "own" | "unknown":
+                return np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+
+    def _listen(self, row: int, info: Mapping[str, Any]) -> None:
+        if self.rule.kind == "last":
+            self._said[row] = self._told[row] = False
+        for key in self.rule.keys:
+            if key in info and info[key] is not None:
+                self.heard = True
+                self._told[row] = True
+                self._said[row] |= self._truth(key, info[key])
+                return
+
+    def _truth(self, key: str, value: Any) -> bool:
+        array = np.asarray(value)
+        if array.size == 1 and array.dtype.kind in "biuf" and np.isfinite(array).all():
+            return bool(array.reshape(-1)[0])
+        raise SpecError(
+            f"{self._env_id} does not say whether it succeeded.",
+            got=f"info[{key!r}] = {value!r:.60}",
+            expected="one value that is true or false",
+            hint='name another rule, such as --success "return>=200", or --success none',
+        )
