@@ -81,7 +81,7 @@ def _return_evidence(comparison: Comparison) -> str:
     difference, interval = estimate.value, estimate.interval
     same = f"From the same {estimate.count:,} starts" if estimate.count > 1 else "From the one start"
     pair = f"{comparison.name} and {comparison.baseline}"
-    if difference == 0 and (interval is None or interval.low == interval.high):
+    if not _differs_in_return(comparison):
         outcome = "return" if comparison.success is None else "outcome and the same return"
         return f"{same}, {pair} had the same {outcome} every time."
     higher, lower = comparison.name, comparison.baseline
@@ -99,9 +99,15 @@ def _measure(results: Sequence[PolicyResult], comparisons: Sequence[Comparison])
     """Return what the policies differ by."""
     if not _is_told(results):
         return "return"
-    if not comparisons:
-        return "success"
-    return "return" if all(_by_return(one) for one in comparisons) else "success"
+    differs = any(_differs_in_return(one) for one in comparisons)
+    return "return" if differs and all(_by_return(one) for one in comparisons) else "success"
+
+
+def _differs_in_return(comparison: Comparison) -> bool:
+    """Whether the return of any start differs: otherwise the interval of the difference is 0 to 0."""
+    estimate = comparison.returns.difference
+    interval = estimate.interval
+    return estimate.value != 0 or (interval is not None and interval.low != interval.high)
 
 
 def _by_return(comparison: Comparison) -> bool:

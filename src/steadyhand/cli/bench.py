@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import SEEN, EnvName, Overrides, SuccessText, listed, optional, parse, with_overrides
+from steadyhand.cli.arguments import (
+    SEEN,
+    EnvName,
+    Overrides,
+    SuccessText,
+    listed,
+    optional,
+    parse,
+    with_overrides,
+)
 from steadyhand.cli.correct import REMEDIES
 
 if TYPE_CHECKING:

@@ -78,7 +78,11 @@ def main(arguments: list[str]) -> int:
         terminal.say(f"{chosen.out}: the same command goes on; to use what is there as it is, run")
         terminal.say(f"  steadyhand data compact {chosen.out}")
         raise
-    judged = f", {summary.num_success} of {summary.num_judged} succeeded" if summary.num_judged else ""
+    judged = (
+        f", {summary.num_success} of {summary.num_judged} succeeded"
+        if summary.num_judged
+        else ", of none it is told whether it succeeded"
+    )
     terminal.say(
         f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "
         f"{terminal.counted(summary.num_steps, 'step')}, {summary.num_labels} labels{judged}"

@@ -19,7 +19,7 @@ from steadyhand.core.strict import plain
 
 if TYPE_CHECKING:
     from steadyhand.analysis.results import Report
-    from steadyhand.core.statistics import Estimate
+    from steadyhand.core.statistics import Estimate, Interval
 
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
@@ -71,7 +71,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 
 
 
 def results(report: "Report") -> None:
-    """Print the table of a comparison."""
+    """Print the table of a comparison; where nothing tells success its column is a dash."""
+    is_told = report.tells_success
     rows: list[list[str]] = []
     for one in report.results:
         interval = one.success_interval
@@ -80,23 +81,27 @@ def results(report: "Report") -> None:
             [
                 one.name,
                 "-" if one.num_successes is None else f"{one.num_successes}/{one.num_starts}",
-                "-" if interval is None else f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %",
+                *([] if interval is None or not is_told else [_percents(interval)]),
                 f"{one.mean_return.value:.1f}",
-                *([] if report.tells_success else [_spread(one.mean_return)]),
+                *([] if is_told else [_spread(one.mean_return)]),
                 failure,
                 "-" if one.labels_used is None else str(one.labels_used),
                 "-" if one.train_wall_s is None else f"{one.train_wall_s:.1f} s",
             ]
         )
     headers = ["", "success", "95 % interval", "return", "half failed by", "labels", "training"]
-    if not report.tells_success:
-        headers[4:5] = ["95 % interval", "half ended by"]
+    if not is_told:
+        headers[2:5] = ["return", "95 % interval", "half ended by"]
     say()
     table(headers, rows)
     say(f"success: {report.success.words}")
     for caveat in report.caveats:
         say(f"note: {caveat}")
     _modes(report)
+
+
+def _percents(interval: "Interval") -> str:
+    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
 
 
 def _spread(mean: "Estimate") -> str:

@@ -65,9 +65,9 @@ class SuccessRule:
             return self.said
         told = " or ".join(f'info["{key}"]' for key in self.keys)
         if self.kind in ("ever", "last"):
-            when = "was true at some step" if self.kind == "ever" else "was true at the last step"
-            rest = "has failed" if self.absent == "failure" else "is left open"
-            return f"{told} {when}; an episode in which the env never says so {rest}"
+            when = "at some step" if self.kind == "ever" else "at the last step"
+            rest = "failed" if self.absent == "failure" else "open"
+            return f"{told} is true {when}; {rest} where the info never holds it"
         return {
             "own": "as the env says",
             "terminated": "the env ended the episode by its own rules, before the time limit",

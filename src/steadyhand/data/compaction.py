@@ -98,7 +98,7 @@ def compact(
         _write_journal(stage.path(JOURNAL_PATH), journal)
         stage.commit()
         return 0
-    features = features_of(spec)
+    features = _features(spec, dataset, journal)
     writer = EpisodeWriter(
         root,
         stage.path,
@@ -112,7 +112,7 @@ def compact(
     try:
         _write_episodes(writer, journal, spec, stage, first=len(dataset.stored))
         writer.close()
-        _write_metadata(root, spec, dataset, writer, stage)
+        _write_metadata(root, spec, dataset, writer, stage, features=features)
         _write_journal(stage.path(JOURNAL_PATH), journal)
     except BaseException:
         try:
@@ -122,6 +122,19 @@ def compact(
         raise
     stage.commit()
     return len(journal)
+
+
+def _features(spec: StoreSpec, dataset: Dataset, journal: JournalReader) -> dict[str, dict[str, Any]]:
+    """Return the columns to write: as in the files before, and `next.success` only where anything told it.
+
+    LeRobot knows no third value: in an episode that stays open among others the column is False throughout.
+    """
+    features = features_of(spec)
+    before = dataset.layout.features
+    told = any(success is not None for success in journal.successes)
+    if "next.success" not in before if len(dataset.stored) else not told:
+        del features["next.success"]
+    return features
 
 
 def _write_episodes(
@@ -151,7 +164,13 @@ def _write_episodes(
 
 
 def _write_metadata(
-    root: Path, spec: StoreSpec, dataset: Dataset, writer: EpisodeWriter, stage: Stage
+    root: Path,
+    spec: StoreSpec,
+    dataset: Dataset,
+    writer: EpisodeWriter,
+    stage: Stage,
+    *,
+    features: Mapping[str, Mapping[str, Any]],
 ) -> None:
     pq.write_table(tasks_table(writer.tasks), stage.path(TASKS_PATH), write_page_checksum=True)
     histograms = _merged_histograms(root, writer.histograms)
@@ -164,7 +183,7 @@ def _write_metadata(
     images = {name: histogram_stats(counts, num_frames=n) for name, (counts, n) in histograms.items()}
     write_json_indented(stage.path(_STATS_PATH), stats_json(values, images))
     info = info_json(
-        features_of(spec),
+        features,
         fps=spec.fps,
         robot_type=spec.robot_type,
         num_episodes=writer.next_episode,

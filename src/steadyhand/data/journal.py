@@ -279,6 +279,11 @@ class JournalReader(Sequence[Episode]):
         return [entry.length for entry in self.entries]
 
     @property
+    def successes(self) -> list[bool | None]:
+        """Whether each episode succeeded, None where nothing told it."""
+        return [entry.header.get("success") for entry in self.entries]
+
+    @property
     def tasks(self) -> list[str]:
         """Text of the task of each episode."""
         return [entry.header.get("task", "") for entry in self.entries]

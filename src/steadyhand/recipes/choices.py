@@ -58,7 +58,9 @@ def env_from_text(text: str, *, observation: Sequence[str] = (), success: str = 
     return CarConfig(observation=tuple(dict.fromkeys(sense_of[name] for name in observation)))
 
 
-def env_that_shows(text: str, observation: Sequence[str], *, success: str = "auto") -> tuple[EnvConfig, tuple[str, ...]]:
+def env_that_shows(
+    text: str, observation: Sequence[str], *, success: str = "auto"
+) -> tuple[EnvConfig, tuple[str, ...]]:
     """Read an env, and the features that policies are to see of it.
 
     The car shows the senses that are named, and policies see what they can read of them. Every other env

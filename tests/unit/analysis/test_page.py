@@ -99,7 +99,7 @@ def test_text_cannot_become_markup(report, videos):
         versions={evil: evil},
         results=tuple(dataclasses.replace(one, name=one.name + evil, note=evil) for one in report.results),
         comparisons=tuple(dataclasses.replace(one, name=evil, baseline=evil) for one in report.comparisons),
-        rounds=dataclasses.replace(report.rounds, name=evil, rule=evil),
+        rounds=dataclasses.replace(report.rounds, name=evil),
         wording=dataclasses.replace(report.wording, surviving=evil, error=evil, error_unit=evil),
     )
     text = render(poisoned, [dataclasses.replace(videos[0], name=evil, caption=evil, group=evil)])

@@ -10,24 +10,30 @@ from steadyhand.core.errors import ConfigError, DataError
 CARS = Wording(outcome="kept {k} of {n} cars on the road")
 
 
-def outcome(name, successes, starts=64, **costs):
-    success = np.arange(starts) < successes
+def outcome(name, successes, starts=64, *, returns=None, **costs):
+    success = None if successes is None else np.arange(starts) < successes
+    if returns is None:
+        returns = success.astype(np.float64)
     return summarise(
         name,
         kind="expert" if name == "Expert" else "policy",
         success=success,
-        returns=success.astype(np.float64),
+        returns=returns,
         lengths=np.full(starts, 10),
-        first_failure=np.where(success, np.inf, 0.5),
+        first_failure=np.full(starts, np.inf) if success is None else np.where(success, np.inf, 0.5),
         control_dt=0.1,
         **costs,
     )
 
 
-def verdict(*results, wording=CARS):
+def report(*results, wording=CARS, **fields):
     return make_report(
-        title="t", command="c", env="car", setting=(), seed=0, results=results, wording=wording
-    ).verdict
+        title="t", command="c", env="car", setting=(), seed=0, results=results, wording=wording, **fields
+    )
+
+
+def verdict(*results, **fields):
+    return report(*results, **fields).verdict
 
 
 def test_a_clear_win():
@@ -52,7 +58,76 @@ def test_too_few_starts_are_said():
 
 
 def test_equal_outcomes_are_said():
-    assert "had the same outcome every time" in verdict(outcome("Cloning", 9), outcome("DAgger", 9))
+    text = verdict(outcome("Cloning", 9), outcome("DAgger", 9))
+    assert text == (
+        "Cloning kept 9 of 64 cars on the road; DAgger kept 9 of 64. "
+        "From the same 64 starts, DAgger and Cloning had the same outcome and the same return every time."
+    )
+
+
+def around(mean, starts=16):
+    """Returns with this mean, 1 apart from start to start."""
+    return mean + np.arange(starts) - (starts - 1) / 2
+
+
+@pytest.mark.parametrize("successes", [16, 0, None])
+def test_what_differs_comes_first(successes):
+    text = verdict(
+        outcome("Cloning", successes, 16, returns=around(169.0)),
+        outcome("DAgger", successes, 16, returns=around(701.0)[::-1].copy()),
+        wording=Wording(),
+    )
+    assert text.startswith("Cloning returned 169 on average; DAgger returned 701. ")
+    assert "same outcome" not in text
+    assert "DAgger returned 532 more than Cloning on average (95 % interval 52" in text
+    assert ("Each of them succeeded from 16 of 16 starts." in text) == (successes == 16)
+    assert ("Each of them succeeded from 0 of 16 starts." in text) == (successes == 0)
+    assert ("Nothing tells success here" in text) == (successes is None)
+    assert ("succeeded" in text) == (successes is not None)
+
+
+def test_success_comes_first_where_it_tells_them_apart():
+    text = verdict(
+        outcome("Cloning", 3, returns=around(700.0, 64)),
+        outcome("DAgger", 60, returns=around(100.0, 64)),
+        wording=Wording(),
+    )
+    assert text.startswith("Cloning succeeded from 3 of 64 starts; DAgger succeeded from 60 of 64. ")
+
+
+def test_returns_that_chance_explains_are_said_to_be_so():
+    random = np.random.default_rng(0)
+    text = verdict(
+        outcome("A", None, returns=random.normal(0.0, 5.0, 64)),
+        outcome("B", None, returns=random.normal(0.0, 5.0, 64)),
+    )
+    assert "too little to tell them apart" in text
+    assert "had the same return every time" in verdict(
+        outcome("A", None, 2, returns=np.array([1.0, 2.0])),
+        outcome("B", None, 2, returns=np.array([1.0, 2.0])),
+    )
+
+
+def test_a_return_is_put_on_the_scale_from_random_actions_to_the_expert():
+    results = [
+        outcome("Expert", None, 16, returns=around(900.0)),
+        outcome("Cloning", None, 16, returns=around(300.0)),
+        outcome("DAgger", None, 16, returns=around(1000.0)),
+    ]
+    one = report(*results, random_return=-100.0)
+    assert [one.normalised(result) for result in one.results] == pytest.approx([1.0, 0.4, 1.1])
+    assert (
+        "On the way from random actions to the expert Cloning is at 40 % and DAgger is at 110 %."
+        in one.verdict
+    )
+    assert "The expert returned 900." in one.verdict
+    for unknown in (
+        report(*results),
+        report(*results[1:], random_return=0.0),
+        report(*results, random_return=950.0),
+    ):
+        assert unknown.normalised(unknown.results[0]) is None
+        assert "random" not in unknown.verdict
 
 
 def test_different_label_budgets_are_named():

@@ -13,14 +13,14 @@ from steadyhand.envs.catalogue import BUILT_IN
 
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
-    "--expert", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
+    "--expert", "--success", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
     "--starts", "--videos", "--no-clone",
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
     "envs": {"--help"},
     "record": COMMON | {
-        "--expert", "--episodes", "--labels", "--observation", "--noise", "--family",
+        "--expert", "--episodes", "--labels", "--success", "--observation", "--noise", "--family",
         "--video",
     },
     "train": COMMON | {
@@ -28,7 +28,7 @@ FLAGS = {
         "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
         "--control-dt", "--config", "--resume", "--rename", "--episodes",
     },
-    "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
+    "eval": COMMON | {"--env", "--success", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},
     "correct dagger": CORRECT | {
         "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
