@@ -126,7 +126,7 @@ class GymnasiumEnv(BatchEnv):
         is_last = (steps >= self.spec.max_episode_steps).tolist()
         rewards: list[float] = []
         flags: list[tuple[bool, bool]] = []
-        infos: list[Mapping[str, Any]] = []
+        infos: list[Any] = []
         for row, action, last in zip(rows.tolist(), actions, is_last, strict=True):
             try:
                 observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))

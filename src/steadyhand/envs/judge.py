@@ -43,7 +43,7 @@ class SuccessJudge:
         rows: Int64[np.ndarray, " B"],
         *,
         rewards: Float64[np.ndarray, " B"],
-        infos: Sequence[Mapping[str, Any]],
+        infos: Sequence[Any],
         terminated: Bool[np.ndarray, " B"],
         steps: Int64[np.ndarray, " B"],
     ) -> tuple[Bool[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
@@ -78,7 +78,13 @@ class SuccessJudge:
             case "own" | "unknown":
                 return np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
 
-    def _listen(self, row: int, info: Mapping[str, Any]) -> None:
+    def _listen(self, row: int, info: Any) -> None:
+        if not isinstance(info, Mapping):
+            raise SpecError(
+                f"{self._env_id} returned no info.",
+                got=type(info).__name__,
+                expected="a dict as the last of the five parts that step returns",
+            )
         if self.rule.kind == "last":
             self._said[row] = self._told[row] = False
         for key in self.rule.keys:

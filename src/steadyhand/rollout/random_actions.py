@@ -43,7 +43,7 @@ class RandomActions(Controller):
         del observation, privileged, rows
         draw = generator.fork("random actions").uniform(self._action.size)
         if self._action.num_classes is not None:
-            action = (draw * self._action.num_classes).astype(np.int64)
+            action = self._action.start + (draw * self._action.num_classes).astype(np.int64)
         else:
             action = (self._low + draw * self._width).astype(np.float32)
         return Decision.by(Actor.POLICY, action)

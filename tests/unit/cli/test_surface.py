@@ -13,8 +13,8 @@ from steadyhand.envs.catalogue import BUILT_IN
 
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
-    "--expert", "--success", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
-    "--starts", "--videos", "--no-clone",
+    "--expert", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
+    "--starts", "--videos", "--no-clone", "--success",
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
@@ -28,8 +28,8 @@ FLAGS = {
         "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
         "--control-dt", "--config", "--resume", "--rename", "--episodes",
     },
-    "eval": COMMON | {"--env", "--success", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
-    | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},
+    "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
+    | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},
     "correct dagger": CORRECT | {
         "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
     },

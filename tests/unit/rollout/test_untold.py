@@ -5,6 +5,8 @@ import pytest
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Actor, Controller, Decision
+from steadyhand.core.seeding import RowStreams
+from steadyhand.core.specs import discrete_spec
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.rounds import RoundRecord, best_round
 from steadyhand.data.dataset import open_dataset
@@ -142,8 +144,6 @@ def test_rounds_are_chosen_by_the_return_where_success_is_not_told_of_all():
 def test_random_actions_fill_the_box_and_the_classes():
     env = pendulum()
     rows = np.arange(2)
-    from steadyhand.core.seeding import RowStreams
-
     streams = RowStreams.from_seed(0, 2)
     drawn = []
     for _ in range(400):
@@ -156,6 +156,9 @@ def test_random_actions_fill_the_box_and_the_classes():
     cart = make("CartPole-v1", num_rows=2)
     action = RandomActions(cart.spec.action).act({}, {}, rows, streams).action
     cart.spec.action.check(action, name="action")
+    many = RowStreams.from_seed(1, 80)
+    shifted = RandomActions(discrete_spec(3, start=-1)).act({}, {}, np.arange(80), many).action
+    assert set(shifted[:, 0].tolist()) == {-1, 0, 1}
     with pytest.raises(CapabilityError, match="bounds"):
         RandomActions(make("linear", num_rows=1).spec.action)
     env.close()
