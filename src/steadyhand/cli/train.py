@@ -82,6 +82,8 @@ class Arguments:
     """Take everything from this file instead; then change it with --set."""
     set: Overrides = ()
     """Change any field of run.json, as path=value; for example policy.head.error=l1."""
+    cache: Annotated[Path | None, optional("DIR", default="in the data, or the user's cache")] = None
+    """Where decoded pictures are kept, at the size that the encoder reads."""
     resume: bool = False
     """Continue an interrupted run."""
 
@@ -92,7 +94,14 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.train import train
 
     run = with_overrides(_run(chosen), chosen.set)
-    outcome = train(run, chosen.out, resume=chosen.resume, progress=is_terminal(), say=terminal.say)
+    outcome = train(
+        run,
+        chosen.out,
+        resume=chosen.resume,
+        progress=is_terminal(),
+        cache=chosen.cache,
+        say=terminal.say,
+    )
     fit = outcome.fit
     held_out = "" if fit.validation_loss is None else f", held-out loss {fit.validation_loss:.4g}"
     terminal.say(
@@ -124,7 +133,7 @@ def _run(chosen: Arguments) -> "TrainRun":
     from steadyhand.recipes.runs import TrainRun
 
     if chosen.config is not None:
-        both = ("data", "out", "config", "set", "resume")
+        both = ("data", "out", "config", "set", "cache", "resume")
         flags = [one for one in fields(chosen) if one.name not in both]
         doubled = [one.name for one in flags if getattr(chosen, one.name) != one.default]
         if doubled:

@@ -13,6 +13,9 @@ from steadyhand.data.formats.png import decode_png
 from steadyhand.data.formats.video import VideoReader
 from steadyhand.data.rows import step_times
 
+_BLOCK_BYTES = 256_000_000
+"""Pictures held at once; smaller blocks would decode the frames since the last key frame more often."""
+
 
 class Camera:
     """The images of one camera of a data set on disk.
@@ -73,10 +76,11 @@ class Camera:
             return self._from_video(video, ref, chosen, times)
 
     def read_all(self, refs: Sequence[EpisodeRef]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
-        """Yield the images of each episode, opening each file once where episodes share it."""
+        """Yield all images in order, some hundred MB at a time; each file is opened once."""
         if not self._is_video:
             for ref in refs:
-                yield self._from_parquet(open_parquet(ref.data_path), ref, np.arange(ref.length))
+                for steps in self._blocks(ref):
+                    yield self._from_parquet(open_parquet(ref.data_path), ref, steps)
             return
         video: VideoReader | None = None
         try:
@@ -85,10 +89,18 @@ class Camera:
                     if video is not None:
                         video.close()
                     video = VideoReader(self.file(ref))
-                yield self._from_video(video, ref, np.arange(ref.length), times)
+                for steps in self._blocks(ref):
+                    yield self._from_video(video, ref, steps, times)
         finally:
             if video is not None:
                 video.close()
+
+    def _blocks(self, ref: EpisodeRef) -> Iterator[np.ndarray]:
+        """Cut an episode where its pictures would take too much memory at once."""
+        height, width, channels = self.shape
+        count = max(1, _BLOCK_BYTES // (height * width * channels))
+        for first in range(0, ref.length, count):
+            yield np.arange(first, min(first + count, ref.length))
 
     def require_times(self, video: VideoReader, ref: EpisodeRef) -> None:
         """Raise DataError unless `video` shows a frame for every step of an episode; decodes nothing."""

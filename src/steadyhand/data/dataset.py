@@ -18,6 +18,7 @@ from steadyhand.data.formats.schema import EXPERT_ACTION
 from steadyhand.data.frames import Frames, numbered_tasks
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, is_locked
+from steadyhand.data.pictures import Size, resized
 from steadyhand.data.records import Damage
 from steadyhand.data.selection import Episodes, chosen_episodes
 from steadyhand.data.spec import StoreSpec, load_spec
@@ -42,7 +43,8 @@ def open_dataset(
 
     Args:
         root: Folder that holds meta/info.json.
-        cache_dir: Where decoded images are kept; inside the data set if None.
+        cache_dir: Where decoded images are kept; if None inside the data set, or in the user's cache folder
+            where that cannot be written.
         rename: Name of a feature in the files -> its name here, such as {"actions": "action"}.
         episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None. They
             are numbered from 0 here; `numbers` tells what they are in the files.
@@ -102,7 +104,7 @@ def open_any(
     Args:
         path: The folder, or the file.
         control_dt: Time between steps [s] of an npz file, which does not know it; folders do.
-        cache_dir: Where decoded images of a folder are kept; inside the data set if None.
+        cache_dir: Where decoded images of a folder are kept; see `open_dataset`.
         rename: Name of a feature or array in the files -> its name here.
         episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
         classes: Lowest and highest number of a discrete action, where the data do not say it themselves.
@@ -132,7 +134,8 @@ class Dataset:
         pending: Episodes that are not compacted yet; they follow those of `layout`.
         chosen: Which of them; all if None.
         observation: Features to read; all if None.
-        cache_dir: Where decoded images are kept; inside the data set if None.
+        cache_dir: Where decoded images are kept; if None inside the data set, or in the user's cache folder
+            where that cannot be written.
         classes: Lowest and highest number of a discrete action, if the data do not say them.
 
     Raises:
@@ -320,12 +323,14 @@ class Dataset:
         observation: Sequence[str] | None = None,
         *,
         episodes: Sequence[int] | np.ndarray | None = None,
+        picture_size: Size | None = None,
     ) -> Frames:
         """Lay episodes end to end in memory; images come memory mapped from a cache.
 
         Args:
             observation: Features to read; all of them if None. Cameras that are not named are never opened.
             episodes: Which episodes, rising; all of them if None. A branch needs its parent.
+            picture_size: (height, width) that pictures are made, see `pictures.resized`; as they are if None.
 
         Raises:
             DataError: Unknown names, missing or damaged files, or a branch without its parent.
@@ -344,8 +349,11 @@ class Dataset:
         observed: dict[str, np.ndarray] = {}
         for name in names:
             if name in cameras and refs:
-                images = self.stored.cached(name, refs, self._cache_dir)
-                observed[name] = _joined([images, *(part[name] for part in extra)])
+                images = self.stored.cached(name, refs, self._cache_dir, picture_size)
+                fresh = (part[name] for part in extra)
+                observed[name] = _joined(
+                    [images, *(one if picture_size is None else resized(one, picture_size) for one in fresh)]
+                )
             else:
                 observed[name] = _joined([part[name] for part in [*parts, *extra]])
         rest = {

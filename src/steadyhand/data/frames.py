@@ -1,7 +1,7 @@
 """All steps of a data set end to end in memory: what windows are cut from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int64, Shaped
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.episode import Episode, TaskRun
+from steadyhand.data.pictures import Size, resized
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +21,7 @@ class Frames:
         observation_spec: Feature name -> spec.
         action_spec: Spec of the action.
         control_dt: Time between steps [s].
-        observation: Feature name -> (N, *feature shape).
+        observation: Feature name -> (N, *feature shape); pictures may have been made smaller than their spec.
         action: (N, A) executed actions.
         expert_action: (N, A) training targets.
         weight: (N,) training weight; 0 where no expert was asked.
@@ -141,6 +142,16 @@ class Frames:
             tasks=tasks,
             task_index=task_index,
         )
+
+    def with_pictures(self, size: Size | None) -> "Frames":
+        """Return frames with pictures made (height, width), see `pictures.resized`; unchanged if None."""
+        if size is None:
+            return self
+        observation = {
+            name: resized(value, size) if self.observation_spec[name].kind == "image" else value
+            for name, value in self.observation.items()
+        }
+        return replace(self, observation=observation)
 
     def steps_of(self, episodes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " M"]:
         """Return the indices of all steps of the given episodes, in order."""

@@ -21,6 +21,7 @@ from steadyhand.data.formats.schema import (
 )
 from steadyhand.data.formats.sidecar import FOLDER, Ending, Sidecar
 from steadyhand.data.image_cache import cached_images
+from steadyhand.data.pictures import Size
 from steadyhand.data.rows import Columns, read_columns, task_numbers
 from steadyhand.data.spec import StoreSpec
 
@@ -197,10 +198,10 @@ class StoredEpisodes:
         return camera.read(ref, steps)
 
     def cached(
-        self, name: str, refs: Sequence[EpisodeRef], folder: Path | None
+        self, name: str, refs: Sequence[EpisodeRef], folder: Path | None, size: Size | None
     ) -> UInt8[np.ndarray, "n h w c"]:
-        """Return all images of episodes, memory mapped."""
-        return cached_images(self._camera(name), refs, root=self.layout.root, folder=folder)
+        """Return all images of episodes, memory mapped; made smaller if `size` is given."""
+        return cached_images(self._camera(name), refs, root=self.layout.root, folder=folder, size=size)
 
     def image_file(self, name: str, ref: EpisodeRef) -> Path:
         """Return the file that holds the images of an episode."""

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
+from steadyhand.data.pictures import resized
 from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.contract import EXPLICIT, ChunkSpec, Context, Encoder, Head, Prefix, Target
+from steadyhand.policies.encoders.config import as_encoded, picture_size
 from steadyhand.policies.noise import Noise, NoNoise, scoped
 from steadyhand.policies.normaliser import Affine, Mode, Role, mode_of
 from steadyhand.policies.padding import copy_pad
@@ -52,6 +54,9 @@ class Policy(Trainable[Batch]):
             state_name=config.state_feature,
             state_dims=config.state_dims,
         )
+        self._picture_size = picture_size(config.encoder)
+        self._encoded = as_encoded(spec.observation, self._picture_size)
+        self._pictures = {name for name, feature in spec.observation.items() if feature.kind == "image"}
         self.normaliser = nn.ModuleDict()
         self._affines: dict[str, Affine] = {}  # the same by feature name: looked up several times a step
         for name, feature in spec.observation.items():
@@ -93,7 +98,8 @@ class Policy(Trainable[Batch]):
             raise SpecError("An action must be a vector.", got=spec.action.shape, expected="(A,)")
         assert config.encoder is not None, "`resolved` fills it in"
         with scoped(seed):
-            encoder = config.encoder.build(spec.observation, n_obs_steps=config.n_obs_steps)
+            seen = as_encoded(spec.observation, picture_size(config.encoder))
+            encoder = config.encoder.build(seen, n_obs_steps=config.n_obs_steps)
             head = config.head.build(encoder.spec, chunk)
         if head.closed_form:
             encoder.requires_grad_(requires_grad=False)
@@ -267,7 +273,7 @@ class Policy(Trainable[Batch]):
         normalised: dict[str, Tensor] = {}
         clip = self.config.input_clip
         for name in self.features:
-            value, affine = observation[name], self._affine(name)
+            value, affine = self._scaled_down(name, observation[name]), self._affine(name)
             if self.config.n_obs_steps > 1:
                 value = copy_pad(value, is_pad)
             if affine is not None:
@@ -293,6 +299,18 @@ class Policy(Trainable[Batch]):
         elif self._first_class:
             actions = actions - self._first_class
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
+
+    def _scaled_down(self, name: str, value: Any) -> Any:
+        """Return pictures of the camera's size as the encoder reads them, and all else as it is.
+
+        What is cached for training goes through the same function, so that both give the same bits.
+        """
+        size, shape = self._picture_size, tuple(self.spec.observation[name].shape)
+        if size is None or name not in self._pictures or tuple(value.shape[2:]) != shape:
+            return value
+        if isinstance(value, Tensor):
+            return torch.from_numpy(resized(value.cpu().numpy(), size)).to(value.device)
+        return resized(value, size)
 
     def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Mode, role: Role) -> None:
         mode = mode_of(name, feature, overrides=self.config.normalisation, default=default)
@@ -349,8 +367,8 @@ class Policy(Trainable[Batch]):
         device, num_steps = self.device, self.config.n_obs_steps
         observation: dict[str, Tensor] = {}
         for name, feature in self.spec.observation.items():
-            observation[name] = torch.as_tensor(window[name], device=device)
-            if observation[name].shape[1:] != (num_steps, *feature.shape):
+            observation[name] = torch.as_tensor(self._scaled_down(name, window[name]), device=device)
+            if observation[name].shape[1:] != (num_steps, *self._encoded[name].shape):
                 raise SpecError(
                     f"{name} has the wrong shape.",
                     got=tuple(observation[name].shape),

@@ -24,6 +24,7 @@ from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import EXPLICIT
+from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.heads.energy import Energy
 from steadyhand.policies.heads.judging import JudgedHead, Judging
 from steadyhand.policies.heads.primitives import Primitives
@@ -184,7 +185,7 @@ class PolicyLearner:
         """Lay the episodes end to end, with the features that the policy sees."""
         return Frames.from_episodes(
             episodes, observation_spec=self._observation, action_spec=self._env_spec.action
-        )
+        ).with_pictures(picture_size(self._policy.encoder))
 
     def fit(
         self,

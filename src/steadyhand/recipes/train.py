@@ -15,6 +15,7 @@ from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicySpec, resolved
 from steadyhand.recipes.choices import full_name
@@ -66,6 +67,7 @@ def train(
     *,
     resume: bool = False,
     progress: bool = False,
+    cache: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> TrainOutcome:
     """Train, and leave run.json, result.json, checkpoints and the policy in `folder`.
@@ -75,6 +77,7 @@ def train(
         folder: The run folder.
         resume: Continue an interrupted run of the same settings.
         progress: Show a progress bar.
+        cache: Where decoded pictures are kept; see `open_dataset`.
         say: Takes lines before training begins, such as what the policy sees.
 
     Raises:
@@ -85,13 +88,14 @@ def train(
     dataset = open_any(
         run.data,
         control_dt=run.control_dt,
+        cache_dir=cache,
         rename=run.rename,
         episodes=run.episodes or None,
         classes=run.classes,
     )
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
     config = resolved(replace(run.policy, observation=named), dataset.observation)
-    frames = dataset.frames(config.observation)
+    frames = dataset.frames(config.observation, picture_size=picture_size(config.encoder))
     train_episodes, held_out = _split(frames, run)
     policy = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
     steps = frames.steps_of(train_episodes)

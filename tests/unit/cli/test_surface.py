@@ -26,7 +26,7 @@ FLAGS = {
     "train": COMMON | {
         "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
         "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
-        "--control-dt", "--config", "--resume", "--rename", "--episodes",
+        "--control-dt", "--config", "--resume", "--rename", "--episodes", "--cache",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},

@@ -34,6 +34,7 @@ from steadyhand.data.episode import Episode, Provenance, demonstration
 from steadyhand.data.formats.columns import whole_numbers
 from steadyhand.data.formats.files import check_feature_name, missing
 from steadyhand.data.frames import Frames
+from steadyhand.data.pictures import Size
 
 _SHORT_NAMES = {"obs": "observation", "acts": ACTION, "rews": "reward", "terminal": "terminated"}
 _OPTIONAL = ("reward", "terminated", "success")
@@ -93,8 +94,8 @@ class ArrayDataset:
         kept = tuple(self.all_episodes[number] for number in numbers)
         return replace(self, all_episodes=kept, chosen=tuple(int(number) for number in numbers))
 
-    def frames(self, observation: Sequence[str] | None = None) -> Frames:
-        """Lay all episodes end to end with the named observation features, all if None."""
+    def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
+        """Lay all episodes end to end with the named features, all if None; see `Dataset.frames`."""
         names = list(self.observation) if observation is None else observation
         unknown = [name for name in names if name not in self.observation]
         if unknown:
@@ -103,7 +104,7 @@ class ArrayDataset:
             self.all_episodes,
             observation_spec={name: self.observation[name] for name in names},
             action_spec=self.action,
-        )
+        ).with_pictures(picture_size)
 
 
 def open_npz(

@@ -33,12 +33,15 @@ class FlatImage:
         activation: After every layer.
         image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
         num_images: How many images it reads; of any sizes.
+        resize: (height, width) that pictures are scaled down to first, each pixel the mean of the area that
+            it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
     hidden: tuple[int, ...] = (64,)
     activation: Activation = "tanh"
     image_range: ImageRange = "signed"
     num_images: int = 1
+    resize: tuple[int, int] | None = None
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images."""
@@ -104,6 +107,8 @@ class SmallConv:
         shift: Largest random shift of an image in training [pixels], edges repeated; 0 switches it off
             (Yarats et al., 2021).
         crop: (height, width) that is cut out, at random in training and in the centre otherwise.
+        resize: (height, width) that pictures are scaled down to first, each pixel the mean of the area that
+            it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
@@ -112,6 +117,7 @@ class SmallConv:
     image_range: ImageRange = "signed"
     shift: int = 0
     crop: tuple[int, int] | None = None
+    resize: tuple[int, int] | None = None
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: all of them, if one is an image."""

@@ -29,12 +29,15 @@ class PilotNet:
         hidden: Width of each fully connected layer; the last is the width of a token.
         activation: After every layer.
         shift: Largest random shift of an image in training [pixels]; 0, as in the paper, switches it off.
+        resize: (height, width) that pictures are scaled down to first, each pixel the mean of the area that
+            it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
     convolutions: tuple[Convolution, ...] = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
     hidden: tuple[int, ...] = (100, 50, 10)
     activation: Activation = "relu"
     shift: int = 0
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.convolutions or not self.hidden or min(map(min, self.convolutions)) < 1:

@@ -50,6 +50,8 @@ class ResNet18:
         crop: (height, width) that is cut out, at random in training and in the centre otherwise.
         image_range: Pixels as [0, 1] ("unit"), [-1, 1] ("signed") or standardised ("imagenet").
         weights: safetensors file with torchvision's names for resnet18, read when a new policy is built.
+        resize: (height, width) that pictures are scaled down to first, each pixel the mean of the area that
+            it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
     channels: int = 64
@@ -63,6 +65,7 @@ class ResNet18:
     crop: tuple[int, int] | None = None
     image_range: Literal["unit", "signed", "imagenet"] = "signed"
     weights: Path | None = None
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         sizes = {"channels": self.channels, "num_keypoints": self.num_keypoints, "width": self.width}
