@@ -66,6 +66,7 @@ class WindowSource:
         device: Where the batches are wanted; columns are moved there as a whole.
 
     Attributes:
+        frames: The data.
         steps: (M,) the steps that a sampler may draw.
     """
 
@@ -92,7 +93,7 @@ class WindowSource:
         names = tuple(frames.observation) if features is None else features
         self._observation = {name: _Column(frames.observation[name], self.device) for name in names}
         self._actions = _Column(frames.expert_action, self.device)
-        self._frames, self._names, self._kinds = frames, names, kind
+        self.frames, self._names, self._kinds = frames, names, kind
         self._frame_weight = frames.weight
         self._weight = _Column(frames.weight, self.device)
         self._weighs_alike = bool((frames.weight == 1.0).all())
@@ -104,7 +105,7 @@ class WindowSource:
 
     def digest(self) -> DataDigest:
         """Return the digest of all that may be read: a resumed run must find the same."""
-        return frames_digest(self._frames, features=self._names, steps=self.steps, kind=self._kinds)
+        return frames_digest(self.frames, features=self._names, steps=self.steps, kind=self._kinds)
 
     def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """Return the training weights of steps."""

@@ -274,6 +274,30 @@ class Head(nn.Module, ABC):
             hint="use a head with an exact likelihood, such as Gaussian or Categorical",
         )
 
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Make room for actions from `low` to `high` before a trained head is trained further.
+
+        Answers stay what they were, but for those that a bound held back.
+
+        Args:
+            low: (A,) least value of each dimension in the labels to come, normalised; at most -1.
+            high: (A,) greatest value, at least 1.
+
+        Returns:
+            True if the head now counts in new units, in which `low` is -1 and `high` is 1, and the policy has
+            to change its normaliser; False if it goes on in the old ones.
+
+        Raises:
+            CapabilityError: It cannot: its answers are tied to the old range.
+        """
+        del low, high
+        if self.chunk.is_bounded:
+            raise CapabilityError(
+                f"{type(self).__name__} does not say how it could answer actions outside its first range.",
+                hint="train from the start on all data, or give the head a `widen` method",
+            )
+        return False
+
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
         """Do what must come before gradient training: k-means, closed forms, a codebook.
 

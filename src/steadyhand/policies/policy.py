@@ -25,6 +25,7 @@ from steadyhand.policies.padding import copy_pad
 from steadyhand.policies.representation import ActionRepresentation
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.policies.trainable import BatchFit, LossRows, Trainable
+from steadyhand.policies.widening import widen
 
 _STATISTICS_ROWS = 1 << 22
 """Most action steps held at once for statistics; above it, windows are thinned evenly."""
@@ -138,21 +139,47 @@ class Policy(Trainable[Batch]):
             SpecError: The data's features differ from those of the policy.
             DataError: No step has an expert's label.
         """
-        self._check_frames(frames)
-        source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
+        self.check_frames(frames)
         rule = self.config.spread_floor
+        source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
         for name in self.features:
             if (affine := self._affine(name)) is not None:
                 values = frames.observation[name][source.steps]
                 affine.fit(values, floor=rule, spec=self.spec.observation[name])
         if (affine := self._affine("action")) is not None:
             is_bounded = self.representation.kind == "absolute"
-            affine.fit(self._represented(source), floor=rule, spec=self.spec.action, is_bounded=is_bounded)
+            values = self._represented(source)
+            affine.fit(values, floor=rule, spec=self.spec.action, is_bounded=is_bounded)
 
     @property
     def affines(self) -> Mapping[str, Affine]:
         """Feature name, or "action", -> how it is normalised; what is not normalised is not there."""
         return self._affines
+
+    def adapt_statistics(self, frames: Frames, steps: Int64[np.ndarray, " M"] | None = None) -> bool:
+        """Make room for the labels of further training; the training loop calls it before a run.
+
+        Statistics stay those of the data that a policy began with, but a head that could not answer labels
+        outside their range widens it, and every answer stays what it was: see `Head.widen`.
+
+        Returns:
+            Whether labels of `steps` (all if None) lay outside.
+
+        Raises:
+            CapabilityError: The head cannot answer such labels unless it is trained from the start.
+            SpecError: The data's features differ from those of the policy.
+        """
+        self.check_frames(frames)
+        affine = self._affine("action")
+        if affine is None or self.head.closed_form:
+            return False
+        source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
+        return widen(self.head, affine, self.spec.action, self._represented(source))
+
+    def adapt(self, source: object) -> None:
+        """Make room for the labels of the data, see `adapt_statistics`."""
+        if isinstance(source, WindowSource):
+            self.adapt_statistics(source.frames, source.steps)
 
     def hardly_moving(self) -> tuple[Still, ...]:
         """Return the dimensions that hardly moved in the data of `fit_statistics`, actions as represented."""
@@ -332,7 +359,7 @@ class Policy(Trainable[Batch]):
         return value[:, self.config.n_obs_steps - 1 + self.config.chunk_start]
 
     def _represented(self, source: WindowSource) -> np.ndarray:
-        """Return the represented action steps of all windows, (K, A)."""
+        """Return the labelled action steps of all windows, represented, (K, A)."""
         stride = math.ceil(len(source.steps) * self.config.horizon / _STATISTICS_ROWS)
         steps = source.steps[::stride]
         parts: list[np.ndarray] = []
@@ -379,7 +406,8 @@ class Policy(Trainable[Batch]):
         num_rows = len(next(iter(observation.values())))
         return observation, torch.zeros(num_rows, num_steps, dtype=torch.bool, device=device)
 
-    def _check_frames(self, frames: Frames) -> None:
+    def check_frames(self, frames: Frames) -> None:
+        """Raise SpecError if the data's features are not those of the policy."""
         offered = {**frames.observation_spec, "action": frames.action_spec}
         for name, feature in {**self.spec.observation, "action": self.spec.action}.items():
             if name not in offered:

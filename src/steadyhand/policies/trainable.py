@@ -65,6 +65,10 @@ class Trainable(nn.Module, ABC, Generic[BatchT]):
     def loss_rows(self, batch: BatchT, noise: Noise) -> LossRows:
         """Return the unreduced loss of a batch."""
 
+    def adapt(self, source: object) -> None:
+        """Look at the training data before a run that is not resumed, and before `prepare`."""
+        del source
+
     def prepare(self, batches: Callable[[], Iterator[BatchT]], fit: BatchFit[BatchT], noise: Noise) -> None:
         """Do what must come before gradient training; `batches` starts a fresh pass over the data."""
         del batches, fit, noise

@@ -17,11 +17,12 @@ BatchT = TypeVar("BatchT")
 
 
 def prepare(trainable: Trainable[BatchT], train: Source[BatchT], config: TrainConfig) -> None:
-    """Call `trainable.prepare` with passes over the data in order and a plain AdamW loop.
+    """Call `adapt`, then `prepare` of what is trained, with passes over the data and a plain AdamW loop.
 
     The lent loop trains every parameter of the module that it is given, also those that are frozen for the
     main run (a codebook), and leaves them frozen.
     """
+    trainable.adapt(train)
     seed = derive(config.seed, "prepare")
     device = device_of(trainable)
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.checks import fold_into, require_continuous, unfold_into
 from steadyhand.policies.nets.detr import Detr, Posterior
 from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import Noise
@@ -121,6 +122,15 @@ class ActHead(Head):
         shape = (len(context.tokens), self._config.latent_dim)
         latent = noise.normal(*shape) if self.draws else context.tokens.new_zeros(shape)
         return self.decode(context, latent)
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Take the change of scale into the layers that write and read actions, exactly."""
+        if self.chunk.is_bounded:
+            fold_into(self.out, low, high)
+            shift = unfold_into(self.posterior.action, low, high)
+            with torch.no_grad():
+                self.posterior.action.bias.add_(shift)
+        return self.chunk.is_bounded
 
     def decode(
         self, context: Context, latent: Float[Tensor, "B Z"], noise: Noise | None = None

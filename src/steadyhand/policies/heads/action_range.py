@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Data
+from steadyhand.policies.heads.checks import refuse_to_widen
 from steadyhand.policies.heads.drawing import gather_chunks
 
 _CONSTANT = 1e-6
@@ -34,6 +35,12 @@ class ActionRange(nn.Module):
         self.low.copy_(torch.where(is_constant, low - 1.0, low))
         self.high.copy_(torch.where(is_constant, high + 1.0, high))
         self.is_found.fill_(True)  # noqa: FBT003
+
+    def require_inside(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"], *, head: str) -> None:
+        """Raise CapabilityError if actions from `low` to `high` leave the range by a hundredth of it."""
+        slack = 0.01 * self.width
+        if bool(self.is_found) and bool(((low < self.low - slack) | (high > self.high + slack)).any()):
+            raise refuse_to_widen(head=head, why="its classes are tied to that range")
 
     @property
     def width(self) -> Float[Tensor, " A"]:

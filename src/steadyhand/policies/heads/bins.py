@@ -157,6 +157,11 @@ class BinsHead(Head):
         del fit, noise
         self.range.find(data)
 
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Refuse labels outside the range that the bins divide."""
+        self.range.require_inside(low, high, head="Bins")
+        return False
+
     def encode(self, actions: Float[Tensor, "B H A"]) -> Int64[Tensor, "B H A"]:
         """Return the bin of each value."""
         place = self.range.to_unit(actions) * self._config.num_bins

@@ -47,6 +47,11 @@ class DenoisingHead(Head):
         self._sampler = sampler
         self._inpainting = inpainting
 
+    @property
+    def sampler(self) -> Sampler:
+        """The walk from noise to data."""
+        return self._sampler
+
     @abstractmethod
     def expected(
         self, x: Float[Tensor, "B H A"], predicted: Float[Tensor, "B H A"], level: Level
@@ -56,13 +61,14 @@ class DenoisingHead(Head):
     @torch.no_grad()
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
         """Walk from noise to data; the mode starts from zero."""
+        sampler = self.sampler
         condition = self.net.condition(context)
-        moments = self.net.moments(self._sampler.times(device=context.tokens.device))
+        moments = self.net.moments(sampler.times(device=context.tokens.device))
 
         def guesser(condition: Condition) -> Guess:
             def guess(x: Tensor, index: int) -> Tensor:
                 predicted = self.net(x, moments[index : index + 1], condition)
-                return self.expected(x, predicted, self._sampler.levels[index])
+                return self.expected(x, predicted, sampler.levels[index])
 
             return guess
 
@@ -71,13 +77,13 @@ class DenoisingHead(Head):
                 self._inpainting,
                 prefix,
                 noise,
-                sampler=self._sampler,
+                sampler=sampler,
                 guesser=guesser,
                 condition=condition,
             )
         rows = len(context.tokens)
         start = noise.normal(rows, self.chunk.horizon, self.chunk.action_dim)
-        return self._sampler.walk(start, guesser(condition), noise, rows=rows)
+        return sampler.walk(start, guesser(condition), noise, rows=rows)
 
 
 def require_whole(target: Target, *, head: str) -> None:

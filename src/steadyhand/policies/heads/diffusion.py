@@ -1,7 +1,7 @@
 """Diffusion: a chunk is reached from noise by removing it in steps."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, assert_never
 
 import torch
@@ -119,16 +119,20 @@ class DiffusionHead(DenoisingHead):
     """See `Diffusion`. x_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps."""
 
     likelihood: Likelihood = "lower_bound"
+    low: Tensor
+    high: Tensor
 
     def __init__(self, config: Diffusion, context: ContextSpec, chunk: ChunkSpec) -> None:
         sampler = Sampler(
             levels=diffusion_levels(config.sample_steps, config.num_train_steps),
             order=config.order,
             eta=1.0 if config.sampler == "ddpm" else config.eta,
-            is_bounded=chunk.is_bounded,
         )
         super().__init__(config.net, context, chunk, sampler=sampler, inpainting=config.inpainting)
         self._config = config
+        ends = torch.ones(chunk.action_dim)
+        self.register_buffer("low", -ends)
+        self.register_buffer("high", ends)
         alpha_bar = squared_cosine(config.num_train_steps)
         self.register_buffer("_signal", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("_noise", (1.0 - alpha_bar).sqrt().float(), persistent=False)
@@ -189,7 +193,21 @@ class DiffusionHead(DenoisingHead):
             data = predicted
         else:
             data = torch.sub(x, predicted, alpha=level.noise) / level.signal
-        return data.clamp(-1.0, 1.0) if self.chunk.is_bounded else data
+        return data.clamp(self.low, self.high) if self.chunk.is_bounded else data
+
+    @property
+    def sampler(self) -> Sampler:
+        """The walk from noise to data, within the range of bounded actions."""
+        if not self.chunk.is_bounded:
+            return self._sampler
+        return replace(self._sampler, bounds=(self.low, self.high))
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Clip farther out, in the old units: noise has no other."""
+        if self.chunk.is_bounded:
+            self.low.copy_(torch.minimum(self.low, low))
+            self.high.copy_(torch.maximum(self.high, high))
+        return False
 
 
 def _excess(variance: float) -> float:

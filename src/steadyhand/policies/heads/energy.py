@@ -18,7 +18,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.checks import require_continuous, unfold_into
 from steadyhand.policies.heads.drawing import gather_chunks
 from steadyhand.policies.heads.judgement import (
     bad_loss,
@@ -164,6 +164,16 @@ class EnergyHead(Head):
             best = candidates.gather(1, index[:, None, None].expand(-1, 1, self._size))[:, 0]
             spread *= 0.5
         return best.unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Take the change of scale into Q, exactly; the search begins at the same chunks, in new units."""
+        if self.chunk.is_bounded:
+            half, middle = ((high - low) / 2).repeat(self.chunk.horizon), ((high + low) / 2)
+            shift = unfold_into(self.of_action, low, high)
+            with torch.no_grad():
+                self.of_context.bias.add_(shift)
+            self.stored.copy_((self.stored - middle.repeat(self.chunk.horizon)) / half)
+        return self.chunk.is_bounded
 
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
         """Store chunks of the training data, evenly thinned; a policy trained further keeps its own."""

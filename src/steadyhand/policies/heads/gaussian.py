@@ -21,7 +21,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_bounded, require_continuous
+from steadyhand.policies.heads.checks import refuse_to_widen, require_bounded, require_continuous
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.nets.normal import log_normal
 from steadyhand.policies.noise import Noise
@@ -104,6 +104,13 @@ class GaussianHead(Head):
         """Return log p of each chunk, exact."""
         mean, std = self.distribution(context)
         return self._log_density(target.actions, mean, std).masked_fill(target.is_pad, 0.0).sum(1)
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Go on in the old units, unless tanh bounds every answer."""
+        del low, high
+        if self._config.squash:
+            raise refuse_to_widen(head="Gaussian(squash=True)", why="tanh holds its answers in that range")
+        return False
 
     def distribution(self, context: Context) -> tuple[Float[Tensor, "B H A"], Float[Tensor, "... H A"]]:
         """Return mean and standard deviation, normalised; before tanh, if squashed."""

@@ -112,6 +112,11 @@ class GaussianHillHead(Head):
         units = self._raw(context)
         return units.sigmoid() if self._config.error == "mse" else units.softmax(-1)
 
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Refuse labels outside the range that its units divide."""
+        self.range.require_inside(low, high, head="GaussianHill")
+        return False
+
     def hill(self, place: Float[Tensor, "*B"]) -> Float[Tensor, "*B K"]:
         """Return the hill around each place in the range, 0 to 1."""
         last = self._config.num_units - 1

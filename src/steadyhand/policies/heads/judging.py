@@ -185,6 +185,13 @@ class JudgingHead(Head):
         """Return the head's likelihood."""
         return self.head.log_prob(context, target)
 
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Widen the head; where its units change, so do those of its loss, and B is found anew."""
+        if not self.head.widen(low, high):
+            return False
+        self.num_seen.zero_()
+        return True
+
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
         """Prepare the head on explicit steps alone: no codebook is made of what the robot did wrong."""
 

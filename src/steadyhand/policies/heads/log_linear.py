@@ -104,6 +104,11 @@ class LogLinearHead(Head):
         if not self._is_discrete:
             self.range.find(data)
 
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Refuse labels outside the range that the bins divide."""
+        self.range.require_inside(low, high, head="LogLinear")
+        return False
+
     def logits(self, context: Context) -> Float[Tensor, "B H A K"]:
         """Return theta . phi of every class or bin."""
         weight = self.theta(context.flat()).unflatten(-1, (self.chunk.horizon, self.chunk.action_dim, -1))

@@ -21,7 +21,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import is_aligned, require_bounded, require_continuous
+from steadyhand.policies.heads.checks import is_aligned, refuse_to_widen, require_bounded, require_continuous
 from steadyhand.policies.heads.drawing import draw_class, gather_chunks
 from steadyhand.policies.nets.kmeans import kmeans
 from steadyhand.policies.nets.mlp import Activation, mlp
@@ -178,6 +178,13 @@ class MixtureHead(Head):
         logits, mean, _ = self._split(last.bias[None])
         logits.zero_()
         mean.copy_(centres.view(1, 1, len(centres), self._steps, -1).expand_as(mean))
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Go on in the old units, unless tanh bounds every mean."""
+        del low, high
+        if self._config.tanh_mean:
+            raise refuse_to_widen(head="Mixture(tanh_mean=True)", why="tanh holds its means in that range")
+        return False
 
     def output(self, context: Context) -> MixtureOutput:
         """Return the parameters of the density, normalised."""

@@ -18,6 +18,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
+from steadyhand.policies.heads.checks import refuse_to_widen
 from steadyhand.policies.heads.drawing import gather_chunks
 from steadyhand.policies.heads.judgement import (
     bad_loss,
@@ -127,6 +128,13 @@ class PrimitivesHead(Head):
         if self.chunk.num_classes is not None:
             return index[..., None]
         return self.library[index[:, 0]].unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Refuse: every answer is one of the library, which is of the first data (a class is a class)."""
+        del low, high
+        if self.chunk.num_classes is None and bool(self.is_prepared):
+            raise refuse_to_widen(head="Primitives", why="it answers with chunks of the first data alone")
+        return False
 
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
         """Find the library; a policy that is trained further keeps the one that its scores mean."""

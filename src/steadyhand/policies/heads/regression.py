@@ -5,10 +5,10 @@ from typing import Literal, assert_never
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.checks import fold_into, require_continuous
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
@@ -61,6 +61,14 @@ class RegressionHead(Head):
         """Return the one answer."""
         del noise, prefix
         return self._predict(context)
+
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Take the change of scale into the last layer, exactly; where nothing is bounded, go on."""
+        if self.chunk.is_bounded:
+            last = self.net[-1]
+            assert isinstance(last, nn.Linear)
+            fold_into(last, low, high)
+        return self.chunk.is_bounded
 
     def _predict(self, context: Context) -> Tensor:
         return self.net(context.flat()).view(-1, self.chunk.horizon, self.chunk.action_dim)

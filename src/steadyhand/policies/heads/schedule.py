@@ -117,13 +117,13 @@ class Sampler:
         levels: Noisiest first; the last is clean.
         order: As above.
         eta: Noise at each step: 0 none, 1 with all levels is DDPM's posterior with its smaller variance.
-        is_bounded: Whether data lie in [-1, 1]; then what is expected is held there.
+        bounds: (A,) least and greatest data; what is expected is held there. None holds nothing.
     """
 
     levels: tuple[Level, ...]
     order: Order = 1
     eta: float = 0.0
-    is_bounded: bool = False
+    bounds: tuple[Float[Tensor, " A"], Float[Tensor, " A"]] | None = None
 
     def times(self, *, device: torch.device) -> Float[Tensor, " K"]:
         """Return the times that a net is asked at: those of all levels but the clean one."""
@@ -161,8 +161,8 @@ class Sampler:
                 passed = self.levels[index - 1].angle - before.angle
                 weight = 0.5 * (before.angle - after.angle) / passed
                 expected = torch.lerp(last, data, 1.0 + weight)
-            if self.is_bounded:
-                expected = expected.clamp(-1.0, 1.0)
+            if self.bounds is not None:
+                expected = expected.clamp(*self.bounds)
             last, sigma = data, self.sigma(before, after)
             x = step(x, expected, before, after, sigma=sigma)
             if sigma > 0.0:

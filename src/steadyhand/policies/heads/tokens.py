@@ -129,6 +129,11 @@ class TokensHead(Head):
         own_offset = offset.gather(2, owner[..., None, None].expand(-1, -1, 1, offset.shape[-1])).squeeze(2)
         return (self.centres[owner] + own_offset).view(len(owner), self.chunk.horizon, self.chunk.action_dim)
 
+    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
+        """Go on in the old units: nothing bounds an offset from a centre."""
+        del low, high
+        return False
+
     def prepare(self, data: Data, fit: Fit, noise: Noise) -> None:
         """Find the centres; a policy that is trained further keeps those that its classes mean."""
         del fit
