@@ -46,7 +46,7 @@ def main(out: Path, *, smoke: bool) -> None:
         policy=PolicyConfig(n_obs_steps=2, horizon=8, n_action_steps=4),
         training=TrainConfig(num_steps=steps, batch_size=64, warmup_steps=steps // 10),
     )
-    outcome = train(run, out / "run", resume=True, progress=not smoke)
+    outcome = train(run, out / "run", resume=True, say=print)
     for error in outcome.errors:
         print(f"{error.name:<20} mean absolute error {error.mean:.4f} rad, {error.relative:.2f} of one std")
 

@@ -2,9 +2,14 @@
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 VERBS: dict[str, tuple[str, str]] = {
     "tour": ("tour", "clone a car, watch it drift, correct it; writes a report (two minutes)"),
@@ -42,7 +47,10 @@ def overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its status: 0 done, 1 a check failed, 2 wrong input, 130 stopped."""
+    """Run the command line and return its status.
+
+    0 done, 1 a check failed, 2 wrong input, 130 or 143 stopped by SIGINT or SIGTERM.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(overview())
@@ -56,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from steadyhand.core.strict import os_error
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ends_on_sigterm():
             warnings.showwarning = _note
             return _dispatch(arguments[0], arguments[1:])
     except SteadyhandError as error:
@@ -112,6 +120,24 @@ def _note(message: Warning | str, category: type[Warning], *_: object, **__: obj
 
     if not issubclass(category, DeprecationWarning | FutureWarning):
         sys.stderr.write(plain(f"note: {message}\n"))
+
+
+@contextmanager
+def _ends_on_sigterm() -> Generator[None]:
+    """Let SIGTERM end the block by an exception, so that what must be put in order is."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:

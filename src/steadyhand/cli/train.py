@@ -1,5 +1,6 @@
 """`steadyhand train`: train a policy on a data set."""
 
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +23,9 @@ from steadyhand.cli.arguments import (
 
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
+    from steadyhand.recipes.choices import Wish
     from steadyhand.recipes.runs import TrainRun
+    from steadyhand.recipes.train import TrainOutcome
     from steadyhand.training.config import TrainConfig
 
 
@@ -49,7 +52,8 @@ class Arguments:
     size: Literal["small", "paper"] = "small"
     """Of the recipe: for a laptop, or with the paper's constants."""
     encoder: str = "auto"
-    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
+    """How observations are read; auto takes one for everything: SmallConv if there are pictures, StateMLP
+    otherwise."""
     head: str = "auto"
     """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
     n_obs_steps: int = 1
@@ -64,6 +68,21 @@ class Arguments:
     """Windows in a batch."""
     learning_rate: Annotated[float | None, optional("FLOAT", default="0.001, or the recipe's")] = None
     """Of AdamW, after the warm-up."""
+    start: Annotated[
+        Path | None,
+        tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="(default: fresh weights)"),
+    ] = None
+    """Start from the weights and statistics of this policy or run, and train the same parts further."""
+    keep: Literal["last", "best"] = "last"
+    """Weights of the policy: the last ones, or those of the lowest held-out loss. Both stay on disk."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    """Where to compute; auto takes CUDA, else MPS, else the CPU."""
+    threads: int = 1
+    """Threads of torch; small networks are fastest with one."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16 computes the forward pass in bfloat16, by torch's autocast."""
+    accumulate: int = 1
+    """Parts in which a batch is computed one after the other, to save memory."""
     validation_fraction: float = 0.1
     """Share of episodes held out."""
     control_dt: float = 0.05
@@ -85,7 +104,8 @@ class Arguments:
     cache: Annotated[Path | None, optional("DIR", default="in the data, or the user's cache")] = None
     """Where decoded pictures are kept, at the size that the encoder reads."""
     resume: bool = False
-    """Continue an interrupted run."""
+    """Continue an interrupted run; or a finished one with more --steps, where its learning rate does not fall
+    to an end."""
 
 
 def main(arguments: list[str]) -> int:
@@ -94,14 +114,24 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.train import train
 
     run = with_overrides(_run(chosen), chosen.set)
-    outcome = train(
-        run,
-        chosen.out,
-        resume=chosen.resume,
-        progress=is_terminal(),
-        cache=chosen.cache,
-        say=terminal.say,
-    )
+    try:
+        with terminal.progress("training", enabled=is_terminal()) as bar:
+            outcome = train(
+                run,
+                chosen.out,
+                resume=chosen.resume,
+                cache=chosen.cache,
+                on_progress=bar(str(chosen.out)),
+                say=terminal.say,
+            )
+    except (KeyboardInterrupt, SystemExit):
+        _say_where_it_stopped(chosen.out)
+        raise
+    _say_result(outcome)
+    return 0
+
+
+def _say_result(outcome: "TrainOutcome") -> None:
     fit = outcome.fit
     held_out = "" if fit.validation_loss is None else f", held-out loss {fit.validation_loss:.4g}"
     terminal.say(
@@ -124,7 +154,17 @@ def main(arguments: list[str]) -> int:
         )
         terminal.table(["", "action units", "of one std", "first step", "last step"], rows)
     terminal.say(f"\npolicy: {outcome.folder / 'policy'}")
-    return 0
+    if line := outcome.kept():
+        terminal.say(line)
+
+
+def _say_where_it_stopped(folder: Path) -> None:
+    from steadyhand.recipes.train import TRAINING
+    from steadyhand.training.checkpoint import Checkpoints
+
+    if (last := Checkpoints.last(folder / TRAINING)) is not None:
+        step, state = last
+        sys.stderr.write(f"\nstep {step} is kept in {state}, a policy as it is; --resume continues\n")
 
 
 def _run(chosen: Arguments) -> "TrainRun":
@@ -139,7 +179,7 @@ def _run(chosen: Arguments) -> "TrainRun":
         if doubled:
             raise ConfigError(
                 "With --config the run is described by that file, not by flags.",
-                got=", ".join(f"--{name.replace('_', '-')}" for name in doubled),
+                got=", ".join(_flag(name) for name in doubled),
                 hint="change it with --set, such as --set training.num_steps=500",
             )
         run = load(chosen.config, TrainRun)
@@ -148,24 +188,72 @@ def _run(chosen: Arguments) -> "TrainRun":
         raise ConfigError(
             "There is no data set to train on.", hint="steadyhand train DATA, or --config run.json"
         )
-    policy, training = _learner(chosen, chosen.data)
+    policy, training = _learner(chosen, chosen.data) if chosen.start is None else _started(chosen)
     beat = max(1, training.num_steps // 10)
     return TrainRun(
         data=chosen.data,
         policy=policy,
-        training=replace(training, checkpoint_every=beat, validation_every=beat),
+        training=replace(
+            training,
+            checkpoint_every=beat,
+            validation_every=beat,
+            keep=chosen.keep,
+            device=chosen.device,
+            num_threads=chosen.threads,
+            precision=chosen.precision,
+            accumulate=chosen.accumulate,
+        ),
         validation_fraction=chosen.validation_fraction,
         control_dt=chosen.control_dt,
         rename=renaming(chosen.rename) or {},
         episodes=chosen.episodes,
         classes=classes_from_text(chosen.classes),
+        start=chosen.start,
         seed=chosen.seed,
     )
 
 
+def _flag(name: str) -> str:
+    return "--from" if name == "start" else f"--{name.replace('_', '-')}"
+
+
+def _started(chosen: Arguments) -> "tuple[PolicyConfig, TrainConfig]":
+    """Return the parts of the policy that is trained further, and the training of its run, if it has one."""
+    from steadyhand.core.codec import load
+    from steadyhand.core.errors import ConfigError
+    from steadyhand.policies.artifact import load_policy
+    from steadyhand.recipes.choices import with_numbers
+    from steadyhand.recipes.policies import policy_folder
+    from steadyhand.recipes.runs import TrainRun
+    from steadyhand.training.config import TrainConfig
+
+    parts = ("observation", "recipe", "size", "encoder", "head", "n_obs_steps", "horizon", "n_action_steps")
+    given = [one for one in fields(chosen) if one.name in parts and getattr(chosen, one.name) != one.default]
+    if given:
+        raise ConfigError(
+            "With --from the policy's parts are those of that policy.",
+            got=", ".join(_flag(one.name) for one in given),
+            hint="leave them out, or train a fresh policy without --from",
+        )
+    assert chosen.start is not None
+    folder = policy_folder(chosen.start)
+    path = folder.parent / "run.json"
+    try:
+        training = load(path, TrainRun).training
+    except ConfigError:  # a policy of another kind of run, or on its own
+        training = TrainConfig()
+    return load_policy(folder).config, with_numbers(training, _wish(chosen))
+
+
+def _wish(chosen: Arguments) -> "Wish":
+    from steadyhand.recipes.choices import Wish
+
+    return Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
+
+
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
     from steadyhand.data.dataset import open_any
-    from steadyhand.recipes.choices import Wish, learner_of
+    from steadyhand.recipes.choices import learner_of
     from steadyhand.training.config import TrainConfig
 
     dataset = open_any(
@@ -175,9 +263,8 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
         episodes=chosen.episodes or None,
         classes=classes_from_text(chosen.classes),
     )
-    wish = Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
     return learner_of(
-        wish,
+        _wish(chosen),
         observation=dataset.observation,
         action=dataset.action,
         default=TrainConfig(),

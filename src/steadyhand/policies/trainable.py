@@ -12,7 +12,8 @@ from steadyhand.policies.noise import Noise
 
 BatchT = TypeVar("BatchT")
 Batch_co = TypeVar("Batch_co", covariant=True)
-_TINY = 1e-12
+TINY = 1e-12
+"""Least weight that a loss is divided by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class LossRows:
 
     def mean(self) -> Float[Tensor, ""]:
         """Return the weighted mean loss; 0 where nothing has weight."""
-        return self.numerator.sum() / self.denominator.sum().clamp(min=_TINY)
+        return self.numerator.sum() / self.denominator.sum().clamp(min=TINY)
 
 
 @runtime_checkable

@@ -170,14 +170,18 @@ def learner_of(
         )
     else:
         policy, training = _assembled(wish, tuple(named), observation, action), default
+    return policy, with_numbers(training, wish)
+
+
+def with_numbers(training: TrainConfig, wish: Wish) -> TrainConfig:
+    """Return the training with the numbers that were wished for; a warm-up is at most a tenth of it."""
     chosen = {
         "num_steps": wish.steps,
         "batch_size": wish.batch_size,
         "learning_rate": wish.learning_rate,
     }
     training = replace(training, **{name: value for name, value in chosen.items() if value is not None})
-    limit = training.num_steps // 10
-    return policy, replace(training, warmup_steps=min(training.warmup_steps, limit))
+    return replace(training, warmup_steps=min(training.warmup_steps, training.num_steps // 10))
 
 
 def _assembled(

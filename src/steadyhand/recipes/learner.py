@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -24,6 +24,7 @@ from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import EXPLICIT
+from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.heads.energy import Energy
 from steadyhand.policies.heads.judging import JudgedHead, Judging
@@ -34,7 +35,9 @@ from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.checkpoint import FREE_TO_CHANGE
-from steadyhand.training.loop import FitResult, TrainConfig, fit
+from steadyhand.training.config import TrainConfig
+from steadyhand.training.loop import FitResult, fit
+from steadyhand.training.metrics import Progress
 
 EVALUATION_BATCH = 1024
 
@@ -59,8 +62,10 @@ def fitted(
         folder: Where checkpoints are kept, and an interrupted run continues from; None keeps nothing.
     """
     built = Policy.build(policy, PolicySpec.of_frames(frames), seed=weights_seed)
-    source = WindowSource(frames, built.window, steps=steps, features=built.features)
+    device = chosen_device(training.device)
+    source = WindowSource(frames, built.window, steps=steps, features=built.features, device=device)
     built.fit_statistics(frames, source.steps)
+    built.to(device)
     if folder is None:
         return built, fit(built, source, config=training)
     question = {"policy": policy, "seed": weights_seed, "data": source.digest()}
@@ -92,15 +97,21 @@ class PolicyLearner:
             its encoder can read.
         policy: Configuration of the policy.
         training: Configuration of the training loop; its seed is replaced by the one that `fit` is given.
-        progress: Show a progress bar while training.
+        on_fit: Given the name of a fit, returns what is called with its progress.
 
     Attributes:
         in_brief: What its policies see, leave out and are made of, in one line.
     """
 
     def __init__(
-        self, spec: EnvSpec, *, policy: PolicyConfig, training: TrainConfig, progress: bool = False
+        self,
+        spec: EnvSpec,
+        *,
+        policy: PolicyConfig,
+        training: TrainConfig,
+        on_fit: Callable[[str], Progress] | None = None,
     ) -> None:
+        self._device = chosen_device(training.device)
         policy = resolved(policy, spec.observation)
         self._observation = {name: spec.observation[name] for name in policy.observation}
         self._env_spec = spec
@@ -108,12 +119,12 @@ class PolicyLearner:
             observation=self._observation, action=spec.action, control_dt=spec.control_dt
         )
         built = Policy.build(policy, self._policy_spec)  # what does not fit fails before any label is asked
-        self.in_brief = in_brief(built, spec.observation)
+        self.in_brief = in_brief(built.to(self._device), spec.observation)
         self._closed_form = built.head.closed_form
         self._reads_numbers = any(f.kind == "continuous" for f in built.spec.observation.values())
         self._policy = policy
         self._training = training
-        self._progress = progress
+        self._on_fit = on_fit
 
     def question(self) -> dict[str, object]:
         """Return what its fits depend on beside data and seed, as far as it changes numbers."""
@@ -136,7 +147,7 @@ class PolicyLearner:
 
     def with_policy(self, policy: PolicyConfig) -> "PolicyLearner":
         """Return a learner that differs in the policy alone."""
-        return PolicyLearner(self._env_spec, policy=policy, training=self._training, progress=self._progress)
+        return PolicyLearner(self._env_spec, policy=policy, training=self._training, on_fit=self._on_fit)
 
     def with_input_noise(self, sigma: float) -> "PolicyLearner":
         """Return a learner whose policies see disturbed inputs while they are trained (NoiseBC).
@@ -227,35 +238,36 @@ class PolicyLearner:
     ) -> None:
         if warm_start is None:
             policy = Policy.build(self._policy, self._policy_spec, seed=seed)
-            source = WindowSource(frames, policy.window, kind=kind)
-            policy.fit_statistics(frames, source.steps)
         else:
             policy = load_policy(warm_start / "policy")
-            source = WindowSource(frames, policy.window, kind=kind)
+        source = WindowSource(frames, policy.window, kind=kind, device=self._device)
+        if warm_start is None:
+            policy.fit_statistics(frames, source.steps)
+        policy.to(self._device)
         fit(
             policy,
             source,
             config=replace(self._training, seed=seed % 2**31),
             folder=folder / "training",
             resume=True,
-            progress=self._progress,
+            on_progress=None if self._on_fit is None else self._on_fit(f"{folder.parent.name}/{folder.name}"),
         )
         save_policy(policy, folder / "policy")
 
     def controller(self, folder: Path, *, num_rows: int) -> Controller:
         """Return the policy in `folder` as a controller that answers as its class does."""
-        return RecedingHorizon(load_policy(folder / "policy"), num_rows=num_rows)
+        return RecedingHorizon(self.policy(folder), num_rows=num_rows, num_threads=self._training.num_threads)
 
     def policy(self, folder: Path) -> Policy:
-        """Return the policy in `folder`."""
-        return load_policy(folder / "policy")
+        """Return the policy in `folder`, on the device of the learner."""
+        return load_policy(folder / "policy", device=self._device)
 
     def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
         """Return the policy's mode at every recorded observation, (T, A) for each episode."""
-        policy = self.policy(folder).eval()
+        policy = self.policy(folder)
         frames = self.frames(episodes)
         everything = replace(frames, weight=np.ones(len(frames), dtype=np.float32))
-        source = WindowSource(everything, policy.window, features=policy.features)
+        source = WindowSource(everything, policy.window, features=policy.features, device=self._device)
         parts: list[np.ndarray] = []
         for first in range(0, len(frames), EVALUATION_BATCH):
             batch = source.batch(source.steps[first : first + EVALUATION_BATCH])
@@ -265,13 +277,13 @@ class PolicyLearner:
 
     def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
         """Return the mean loss of the policy in `folder` over all labels of `episodes`."""
-        policy = load_policy(folder / "policy").eval()
-        source = WindowSource(self.frames(episodes), policy.window)
+        policy = self.policy(folder)
+        source = WindowSource(self.frames(episodes), policy.window, device=self._device)
         numerator = denominator = 0.0
         with torch.no_grad():
             for first in range(0, len(source.steps), EVALUATION_BATCH):
                 batch = source.batch(source.steps[first : first + EVALUATION_BATCH])
-                rows = policy.loss_rows(batch, GeneratorNoise.seeded(0, augments=False))
+                rows = policy.loss_rows(batch, GeneratorNoise.seeded(0, augments=False, device=self._device))
                 numerator += float(rows.numerator.sum())
                 denominator += float(rows.denominator.sum())
         return numerator / max(denominator, np.finfo(np.float64).tiny)

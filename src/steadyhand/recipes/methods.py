@@ -77,6 +77,7 @@ def recipe(
     entry = RECIPES[name]
     pictures = [feature for feature in observation.values() if feature.kind == "image"]
     policy, training = entry.make(size, pictures)
+    assert policy.encoder is not None, "recipes name theirs"
     readable = policy.encoder.readable(observation)
     if not readable or (entry.reads == "pictures" and not pictures):
         raise SpecError(

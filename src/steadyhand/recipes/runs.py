@@ -33,6 +33,8 @@ class TrainRun:
         episodes: Episodes to read, as a text such as "0-9,!4"; empty reads all.
         classes: Lowest and highest number of a discrete action, as the env counts them; None takes what the
             data say, and numbers where they say nothing.
+        start: Folder of a policy, or of the run around it, whose weights and statistics training starts from;
+            None starts from fresh ones.
         seed: Of the split and of the initial parameters.
     """
 
@@ -44,6 +46,7 @@ class TrainRun:
     rename: dict[str, str] = field(default_factory=dict[str, str])
     episodes: str = ""
     classes: tuple[int, int] | None = None
+    start: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -5,24 +5,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import Int64
 
 from steadyhand.analysis.offline import OfflineError, offline_errors
-from steadyhand.core.codec import to_data, write_json
-from steadyhand.core.errors import DataError
+from steadyhand.core.codec import load, save, to_data, write_json
+from steadyhand.core.errors import ConfigError, DataError, SpecError
 from steadyhand.core.seeding import derive
 from steadyhand.data.dataset import open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
-from steadyhand.policies.artifact import save_policy
+from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
+from steadyhand.policies.devices import chosen_device, device_name
 from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.spec import PolicySpec, resolved
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.choices import full_name
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.in_brief import in_brief
+from steadyhand.recipes.policies import policy_folder
 from steadyhand.recipes.runs import TrainRun
+from steadyhand.training.config import TrainConfig
+from steadyhand.training.kept import BEST
 from steadyhand.training.loop import FitResult, fit
+from steadyhand.training.metrics import Progress
+
+TRAINING = "training"
+"""Folder of metrics.jsonl, the checkpoints and the best weights, in the run folder."""
 
 _FEW = 64
 """Whole numbers of no more different values than this may be meant as choices."""
@@ -39,6 +49,7 @@ class TrainOutcome:
         num_train: Episodes trained on.
         num_validation: Episodes held out.
         errors: Error on held-out episodes beside trivial answers; empty for discrete actions or no hold-out.
+        used: Device, threads and precision.
     """
 
     folder: Path
@@ -47,6 +58,22 @@ class TrainOutcome:
     num_train: int
     num_validation: int
     errors: tuple[OfflineError, ...]
+    used: dict[str, object]
+
+    def kept(self) -> str:
+        """Say which weights the policy has where they are not the best, or not the last; empty otherwise."""
+        fit, folder = self.fit, self.folder / TRAINING
+        if fit.kept_step != fit.steps:
+            return (
+                f"the weights are those of step {fit.kept_step}, where the held-out loss was lowest "
+                f"({fit.best_validation_loss:.4g}); the last ones are a policy too: {folder / 'state'}"
+            )
+        if fit.rise <= 0:
+            return ""
+        return (
+            f"the held-out loss was lowest at step {fit.best_step} ({fit.best_validation_loss:.4g}) and has "
+            f"risen by {100 * fit.rise:.2g} % since: {folder / BEST} is that policy (--keep best delivers it)"
+        )
 
     def figures(self) -> dict[str, object]:
         """Return every number as JSON data, as result.json in the run folder holds them."""
@@ -54,10 +81,14 @@ class TrainOutcome:
             "steps": self.fit.steps,
             "train_loss": self.fit.train_loss,
             "validation_loss": self.fit.validation_loss,
+            "best_validation_loss": self.fit.best_validation_loss,
+            "best_step": self.fit.best_step,
+            "kept_step": self.fit.kept_step,
             "wall_time_s": self.fit.wall_time_s,
             "num_train_episodes": self.num_train,
             "num_held_out_episodes": self.num_validation,
             "held_out_errors": [to_data(error) for error in self.errors],
+            "used": self.used,
         }
 
 
@@ -66,8 +97,8 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-    progress: bool = False,
     cache: Path | None = None,
+    on_progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> TrainOutcome:
     """Train, and leave run.json, result.json, checkpoints and the policy in `folder`.
@@ -75,9 +106,9 @@ def train(
     Args:
         run: What to train on what, and how.
         folder: The run folder.
-        resume: Continue an interrupted run of the same settings.
-        progress: Show a progress bar.
+        resume: Continue an interrupted run of the same settings, or a finished one with more steps.
         cache: Where decoded pictures are kept; see `open_dataset`.
+        on_progress: Called now and then with (steps done, of how many, loss and rate).
         say: Takes lines before training begins, such as what the policy sees.
 
     Raises:
@@ -85,6 +116,9 @@ def train(
             data do not fit together (nothing is written then).
         DataError: The data set is malformed, or too small to hold an episode out.
     """
+    if resume:
+        run = _longer(run, folder)
+    device = chosen_device(run.training.device)
     dataset = open_any(
         run.data,
         control_dt=run.control_dt,
@@ -97,14 +131,15 @@ def train(
     config = resolved(replace(run.policy, observation=named), dataset.observation)
     frames = dataset.frames(config.observation, picture_size=picture_size(config.encoder))
     train_episodes, held_out = _split(frames, run)
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
-    steps = frames.steps_of(train_episodes)
-    source = WindowSource(frames, policy.window, steps=steps, features=policy.features)
-    policy.fit_statistics(frames, source.steps)
+    steps, held_out_steps = frames.steps_of(train_episodes), frames.steps_of(held_out)
+    policy = _policy(run, config, frames, steps)
+    source = WindowSource(frames, policy.window, steps=steps, features=policy.features, device=device)
     validation = None
-    held_out_steps = frames.steps_of(held_out)
     if len(held_out_steps) and (frames.weight[held_out_steps] > 0).any():
-        validation = WindowSource(frames, policy.window, steps=held_out_steps, features=policy.features)
+        validation = WindowSource(
+            frames, policy.window, steps=held_out_steps, features=policy.features, device=device
+        )
+    policy.to(device)
     start_run(run, folder, resume=resume)
     say(in_brief(policy, dataset.observation))
     for doubt in whole_numbers(frames):
@@ -114,11 +149,11 @@ def train(
         source,
         config=replace(run.training, seed=derive(run.seed, "training") % 2**31),
         validation=validation,
-        folder=folder / "training",
+        folder=folder / TRAINING,
         resume=resume,
-        progress=progress,
+        on_progress=on_progress,
     )
-    save_policy(policy, folder / "policy")
+    save_policy(policy, folder / "policy", extra={"step": result.kept_step})
     errors: list[OfflineError] = []
     if validation is not None and frames.action_spec.kind != "discrete":
         errors = offline_errors(policy, frames, validation.steps)
@@ -129,6 +164,7 @@ def train(
         num_train=len(train_episodes),
         num_validation=len(held_out),
         errors=tuple(errors),
+        used=used(run.training, device),
     )
     write_json(folder / "result.json", outcome.figures())
     return outcome
@@ -147,6 +183,85 @@ def whole_numbers(frames: Frames) -> list[str]:
         f"note: the action is one whole number, {first} to {last}, and is learnt as a number; "
         f"if it is a choice, say so with --classes {first}..{last}"
     ]
+
+
+def used(training: TrainConfig, device: torch.device) -> dict[str, object]:
+    """Return what a run computes with, as result.json says it."""
+    return {
+        "device": device_name(device),
+        "threads": training.num_threads,
+        "precision": training.precision,
+        "batch_parts": training.accumulate,
+        "compiled": training.compile,
+    }
+
+
+def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np.ndarray, " M"]) -> Policy:
+    """Return a fresh policy with statistics, or the one that the run starts from.
+
+    Raises:
+        ConfigError: That one is made of other parts.
+        SpecError: It reads or does something else than the data hold.
+    """
+    if run.start is None:
+        policy = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
+        policy.fit_statistics(frames, steps)
+        return policy
+    path = policy_folder(run.start)
+    policy = load_policy(path)
+    there, wanted = to_data(policy.config), to_data(config)
+    different = [name for name in wanted if there[name] != wanted[name]]
+    if different:
+        name = different[0]
+        raise ConfigError(
+            f"The policy in {path} is made of other parts than the one to train: {', '.join(different)}.",
+            got=f"{name} = {wanted[name]}",
+            expected=f"{name} = {there[name]}",
+            hint="leave encoder, head, horizon and --observation out: --from takes those of the policy",
+        )
+    policy.check_frames(frames)
+    if abs(policy.spec.control_dt - frames.control_dt) > 0.01 * frames.control_dt:
+        raise SpecError(
+            f"The policy in {path} was trained at another rate than these data have.",
+            got=f"control_dt = {frames.control_dt:g} s",
+            expected=f"control_dt = {policy.spec.control_dt:g} s",
+            hint="train a fresh policy, or resample the data",
+        )
+    return policy
+
+
+def _longer(run: TrainRun, folder: Path) -> TrainRun:
+    """Take up the run in `folder` if `run` is the same with more steps, where its schedule allows that.
+
+    What the number of steps alone decides (cadences, and a warm-up that a short run cut) is taken from the
+    run that is there or from the new number, so that the steps that are done stay as they were.
+
+    Raises:
+        ConfigError: It is the same run with more steps, and its schedule does not allow them.
+    """
+    path = folder / "run.json"
+    try:
+        held = load(path, TrainRun)
+    except ConfigError:
+        return run  # there is none, or `start_run` refuses it
+    old, new = held.training, run.training
+    warmup = old.warmup_steps if old.warmup_steps == old.num_steps // 10 else new.warmup_steps
+    training = replace(new, warmup_steps=warmup)
+    free = ("num_steps", "validation_every", "checkpoint_every", "checkpoint_every_s", "log_every", "keep")
+    same = replace(training, **{name: getattr(old, name) for name in free}) == old
+    if not (same and replace(run, training=old) == held and new.num_steps > old.num_steps):
+        return run
+    if not old.can_be_longer:
+        raise ConfigError(
+            f"The run in {folder} cannot be made longer: its learning rate falls to the end of its steps.",
+            got=f"num_steps = {new.num_steps}, schedule = {old.schedule}",
+            expected=f"num_steps = {old.num_steps}, or a run of schedule constant or with fall_steps",
+            hint=f"steadyhand train {run.data} --from {folder} --out NEW starts another run from its policy; "
+            "for runs that can be made longer add --set training.schedule=constant",
+        )
+    longer = replace(run, training=training)
+    save(path, longer)
+    return longer
 
 
 def _split(frames: Frames, run: TrainRun) -> tuple[np.ndarray, np.ndarray]:

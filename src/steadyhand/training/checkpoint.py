@@ -1,10 +1,12 @@
 """The state of a training run on disk, complete enough to continue bit for bit.
 
     state/step-00001000/
-        weights.safetensors     the module as the optimiser sees it
+        weights.safetensors     the module as it would be delivered: the averaged weights, if there are any
+        policy.json             of a policy: the folder is one, to be loaded and evaluated
         optimizer.safetensors   both moments and the step of every parameter
-        average.safetensors     the moving average, where there is one
-        state.json              step, config, a fingerprint of the data, the digest of every file and its own
+        moving.safetensors      the parameters that the optimiser moves, where they differ from their average
+        state.json              step, config, a fingerprint of the data, the losses since the last line of
+                                metrics.jsonl, the digest of every file and its own
 
 There is no random state to keep: the order of the data and the noise of a step are functions of (seed, step).
 """
@@ -13,6 +15,7 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,15 +27,16 @@ from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
 from steadyhand.core.errors import ArtifactError, ConfigError, SteadyhandError
 from steadyhand.core.lock import remove_leftovers
 from steadyhand.core.question import NUMERICS
-from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, tensors_of, write_tensors
+from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, write_tensors
 from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
+from steadyhand.training.kept import read_module, save_module
 from steadyhand.training.optim import Ema
 
-VERSION = 2
+VERSION = 3
 _KEPT = 2
 _NAME = re.compile(r"step-(\d+)")
-FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "log_every"}
+FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "checkpoint_every_s", "log_every", "keep"}
 """Settings that change no number of the run."""
 
 
@@ -43,7 +47,7 @@ class _State:
     header: dict[str, Any]
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
-    average: dict[str, Tensor]
+    moving: dict[str, Tensor]
 
 
 class Checkpoints:
@@ -75,23 +79,31 @@ class Checkpoints:
         self._config = config
         self._fingerprint = fingerprint
 
-    def save(self, step: int) -> Path:
-        """Write the state after `step` gradient steps under a temporary name, then rename."""
+    def save(self, step: int, *, losses: Sequence[float] = ()) -> Path:
+        """Write the state after `step` gradient steps under a temporary name, then rename.
+
+        Args:
+            step: Gradient steps so far.
+            losses: Of the steps that no line of metrics.jsonl speaks of yet.
+        """
         folder = self._folder / f"step-{step:08d}"
         temporary = self._folder / f".{folder.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        write_tensors(temporary / "weights.safetensors", tensors_of(self._module))
+        if self._ema is None:
+            save_module(self._module, temporary, step=step)
+        else:
+            moving = {name: value.cpu().contiguous() for name, value in self._ema.moving().items()}
+            with self._ema.swapped():
+                save_module(self._module, temporary, step=step)
+            write_tensors(temporary / "moving.safetensors", moving)
         write_tensors(temporary / "optimizer.safetensors", self._moments())
-        if self._ema is not None:
-            average = {name: value.cpu().contiguous() for name, value in self._ema.state().items()}
-            write_tensors(temporary / "average.safetensors", average)
         state = {
             "version": VERSION,
             "numerics": NUMERICS,
             "step": step,
             "config": to_data(self._config),
             "data": self._fingerprint,
+            "losses": list(losses),
             "files": file_digests(temporary, sorted(path.name for path in temporary.iterdir())),
         }
         write_json(temporary / "state.json", sealed(state))
@@ -102,8 +114,8 @@ class Checkpoints:
             shutil.rmtree(old)
         return folder
 
-    def restore(self) -> int:
-        """Load the last state into module, optimiser and average; return its step, 0 if there is none.
+    def restore(self) -> tuple[int, list[float]]:
+        """Load the last state into module, optimiser and average; return its step and losses (see `save`).
 
         A state with a damaged file is passed over with a warning, and the one before it is loaded.
 
@@ -126,20 +138,20 @@ class Checkpoints:
             load_tensors(self._module, state.weights, source=folder)
             self._load_moments(state.moments, folder)
             if self._ema is not None:
-                for name, value in self._ema.state().items():
-                    value.copy_(state.average[name])
-            return step
-        return 0
+                self._ema.resume(state.moving)
+            return step, state.header["losses"]
+        return 0, []
 
-    def clear(self) -> int:
-        """Remove every state, as a fresh run does first, and return step 0."""
+    def clear(self) -> tuple[int, list[float]]:
+        """Remove every state, as a fresh run does first, and return step 0 and no losses."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        return 0
+        return 0, []
 
     @staticmethod
-    def exist(folder: Path) -> bool:
-        """Return whether a run in `folder` left a state."""
-        return bool(_states(folder / "state"))
+    def last(folder: Path) -> tuple[int, Path] | None:
+        """Return step and folder of the last state of the run in `folder`, if it left one."""
+        states = _states(folder / "state")
+        return states[-1] if states else None
 
     def _read(self, folder: Path) -> _State:
         """Read all files of a state before anything is loaded.
@@ -154,12 +166,12 @@ class Checkpoints:
         header = unsealed(header, path=path)
         check_files(folder, header["files"])
         has_average = header["config"].get("ema") is not None
-        average = read_tensors(folder / "average.safetensors") if has_average else {}
+        moving = read_tensors(folder / "moving.safetensors") if has_average else {}
         return _State(
             header=header,
-            weights=read_tensors(folder / "weights.safetensors"),
+            weights=read_module(self._module, folder),
             moments=read_tensors(folder / "optimizer.safetensors"),
-            average=average,
+            moving=moving,
         )
 
     def _check(self, state: dict[str, Any], folder: Path) -> None:
@@ -174,6 +186,9 @@ class Checkpoints:
         initial = to_data(type(self._config)())  # what a setting was before it could be chosen
         for name in (field.name for field in fields(self._config)):
             before = then.get(name, initial[name])
+            if name == "num_steps" and now[name] > before:
+                self._check_longer(before, folder)
+                continue
             if name not in FREE_TO_CHANGE and _plain(now[name]) != _plain(before):
                 raise ConfigError(
                     f"The run in {folder.parent.parent} was started with another {name}.",
@@ -187,6 +202,19 @@ class Checkpoints:
                 got=self._fingerprint,
                 expected=state["data"],
                 hint="resume on the same data, or start afresh in another folder",
+            )
+
+    def _check_longer(self, num_steps: int, folder: Path) -> None:
+        """Refuse more steps where they would have changed the learning rate of those that are done."""
+        config = self._config
+        if not config.can_be_longer:
+            raise ConfigError(
+                f"The run in {folder.parent.parent} cannot be made longer than the num_steps it was started "
+                f"with: its learning rate falls to the end of those ({config.schedule}).",
+                got=config.num_steps,
+                expected=num_steps,
+                hint="start another run from its policy (steadyhand train --from RUN --out NEW), or train "
+                'with schedule="constant" or fall_steps from the beginning',
             )
 
     def _moments(self) -> dict[str, Tensor]:

@@ -7,6 +7,9 @@ from steadyhand.core.errors import ConfigError
 
 Schedule = Literal["cosine", "linear", "constant"]
 Sampling = Literal["epochs", "weight"]
+Keep = Literal["last", "best"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +55,21 @@ class TrainConfig:
         clip_norm: Largest norm of the gradient; None does not clip.
         validation_every: Steps between validations and evaluations, also done at the end; 0 means only there.
         checkpoint_every: Steps between checkpoints, also made at the end; 0 means only there.
+        checkpoint_every_s: Time after which a checkpoint is made between those [s]; 0 makes none.
         log_every: Steps between lines in metrics.jsonl.
+        keep: Which weights the trained model holds in the end: the "last" ones, or those of the "best", that
+            is lowest, validation loss. Both stay in the run's folder.
         sampling: "epochs" draws every step once an epoch and weights its loss; "weight" draws it in
             proportion to its weight instead, so that each batch holds every source in its share. The
             objective is the same; where few steps carry much of the weight, the gradient is quieter.
         seed: Of the order of the data and of the noise.
         num_threads: Threads of torch.
+        device: Where recipes and learners put policy and data: "cpu", "cuda", "mps", or "auto" for the first
+            of CUDA, MPS and CPU that is there.
+        precision: "bf16" computes the forward pass in bfloat16 where torch's autocast holds that safe;
+            weights, gradients, validation and the loss stay in float32.
+        accumulate: Parts in which a batch is computed one after the other, to save memory. Their gradients
+            add up to that of the whole batch.
         compile: Compile the nets with torch.compile, which takes tens of seconds at first and pays off in
             long runs; where that fails the run says so and goes on without. Losses agree to rounding, not
             bit for bit.
@@ -79,9 +91,14 @@ class TrainConfig:
     clip_norm: float | None = None
     validation_every: int = 0
     checkpoint_every: int = 0
+    checkpoint_every_s: float = 300.0
     log_every: int = 100
+    keep: Keep = "last"
     seed: int = 0
     num_threads: int = 1
+    device: Device = "cpu"
+    precision: Precision = "float32"
+    accumulate: int = 1
     compile: bool = False
     sampling: Sampling = "epochs"
 
@@ -89,6 +106,16 @@ class TrainConfig:
         for name in ("num_steps", "batch_size", "log_every", "num_threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise ConfigError(
+                "A batch has no so many parts.",
+                got=f"accumulate = {self.accumulate}",
+                expected=f"1 to batch_size = {self.batch_size}",
+            )
+        if not self.checkpoint_every_s >= 0:
+            raise ConfigError(
+                "checkpoint_every_s is a time.", got=self.checkpoint_every_s, expected=">= 0 [s]"
+            )
         if not self.learning_rate > 0:
             raise ConfigError("learning_rate must be positive.", got=self.learning_rate)
         for name in ("encoder_learning_rate", "encoder_weight_decay", "weight_decay"):
@@ -102,3 +129,8 @@ class TrainConfig:
                 got=f"fall_steps = {self.fall_steps}",
                 expected=f"> warmup_steps = {self.warmup_steps}",
             )
+
+    @property
+    def can_be_longer(self) -> bool:
+        """Whether more steps leave the learning rate of the first ones as it was."""
+        return self.schedule == "constant" or self.fall_steps is not None

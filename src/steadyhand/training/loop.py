@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,15 +16,18 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
 from steadyhand.data.sampler import Sampler, WeightedSampler
+from steadyhand.policies.noise import Noise
 from steadyhand.policies.threads import use_threads
-from steadyhand.policies.trainable import Trainable
+from steadyhand.policies.trainable import TINY, LossRows, Trainable
 from steadyhand.training.checkpoint import Checkpoints
 from steadyhand.training.compiling import CompiledNets
 from steadyhand.training.config import TrainConfig
-from steadyhand.training.metrics import Bar, Line, Metrics
+from steadyhand.training.kept import BestWeights
+from steadyhand.training.metrics import Line, Metrics, Progress
 from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
 from steadyhand.training.prepare import prepare
 from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of, source_digest
+from steadyhand.training.stopping import StopSignals
 
 BatchT = TypeVar("BatchT")
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
@@ -44,6 +47,9 @@ class FitResult:
             policy in closed form.
         train_loss: Mean training loss over the last line of the history.
         validation_loss: Loss on the validation source at the end, of the averaged weights if there are any.
+        best_step: Gradient steps at the lowest validation loss; None without validation.
+        best_validation_loss: That loss.
+        kept_step: Gradient steps of the weights that the module holds now.
         wall_time_s: Time that this call took [s].
         history: The lines of metrics.jsonl.
     """
@@ -53,6 +59,17 @@ class FitResult:
     validation_loss: float | None
     wall_time_s: float
     history: tuple[Line, ...]
+    kept_step: int
+    best_step: int | None = None
+    best_validation_loss: float | None = None
+
+    @property
+    def rise(self) -> float:
+        """Share by which the validation loss has risen since its best; 0 where it has not, or is unknown."""
+        if self.validation_loss is None or self.best_validation_loss is None:
+            return 0.0
+        scale = max(abs(self.best_validation_loss), 1e-12)  # a log-likelihood may be negative
+        return (self.validation_loss - self.best_validation_loss) / scale
 
 
 def fit(
@@ -64,12 +81,15 @@ def fit(
     folder: Path | None = None,
     evaluate: Evaluate | None = None,
     resume: bool = False,
-    progress: bool = False,
+    on_progress: Progress | None = None,
 ) -> FitResult:
     """Train in place; afterwards the module holds the averaged weights, if `config.ema` asks for them.
 
     A module without trainable parameters is prepared, its loss is taken once, and that is the whole run.
-    The same arguments give the same weights, bit for bit on a CPU, also across a kill and a resume.
+    The same arguments give the same weights, bit for bit on a CPU, also across a kill and a resume. More
+    steps of a run whose schedule allows it give what that many steps at once would have given.
+
+    With a folder, SIGINT and SIGTERM wait until the step in hand is done and the state is saved.
 
     Args:
         trainable: What is trained, on the device of its source; a policy needs `fit_statistics` first.
@@ -79,26 +99,36 @@ def fit(
         folder: Where metrics.jsonl and the checkpoints go; None keeps nothing.
         evaluate: Called at each validation with the module in evaluation mode; its figures are logged.
         resume: Continue from the last checkpoint in `folder`, if there is one.
-        progress: Show a progress bar.
+        on_progress: Called at each line of the history with (steps done, of how many, loss and rate).
 
     Raises:
         DivergedError: The loss became NaN or infinite; it names the step and the last good checkpoint.
-        ConfigError: `resume` finds a run with other settings or on other data, or somebody else trains there.
+        ConfigError: `resume` finds a run with other settings or on other data, somebody else trains there,
+            or the best weights are to be kept and there is nothing to validate on.
         CapabilityError: A policy has no statistics.
     """
     began = time.perf_counter()
+    if config.keep == "best" and validation is None:
+        raise ConfigError(
+            "Without validation no weights are the best.",
+            got='keep = "best"',
+            hint='hold episodes out (validation_fraction), or keep="last"',
+        )
     with use_threads(config.num_threads), nullcontext() if folder is None else working_in(folder):
-        if not (resume and folder is not None and Checkpoints.exist(folder)):
+        if not (resume and folder is not None and Checkpoints.last(folder)):
             prepare(trainable, train, config)
         loop = _Loop(trainable, train, config, folder=folder, validation=validation, evaluate=evaluate)
-        lines = loop.run(resume=resume, progress=progress)
-    last = lines[-1]
+        lines = loop.run(resume=resume, on_progress=on_progress)
+    last, best = lines[-1], loop.best
     return FitResult(
         steps=int(last["step"]),
         train_loss=last["loss"],
         validation_loss=last.get("validation_loss"),
         wall_time_s=time.perf_counter() - began,
         history=tuple(lines),
+        kept_step=best.step if config.keep == "best" and best.step is not None else int(last["step"]),
+        best_step=best.step,
+        best_validation_loss=None if best.step is None else best.loss,
     )
 
 
@@ -130,44 +160,66 @@ class _Loop(Generic[BatchT]):
         self._nets = CompiledNets(trainable, is_on=config.compile)
         self._ema = None if config.ema is None or not self._parameters else Ema(trainable, config.ema)
         self._checkpoints = None if folder is None else self._make_checkpoints(folder)
+        self.best = BestWeights(trainable, folder)
         self._losses: list[Tensor] = []
+        self._known_losses: list[float] = []
         self._metrics: Mapping[str, Tensor] = {}
         self._norm = torch.zeros(())
         self._saved: Path | None = None
 
-    def run(self, *, resume: bool, progress: bool) -> list[Line]:
+    def run(self, *, resume: bool, on_progress: Progress | None) -> list[Line]:
         """Train to the end and return the lines of the history."""
         config, start = self._config, 0
         if self._checkpoints is not None:
-            start = self._checkpoints.restore() if resume else self._checkpoints.clear()
+            checkpoints = self._checkpoints
+            start, self._known_losses = checkpoints.restore() if resume else checkpoints.clear()
         path = None if self._folder is None else self._folder / "metrics.jsonl"
         metrics = Metrics(path, resume_at=start)
-        clock, since = time.perf_counter(), start
+        self.best.recall(metrics.lines)
+        self._saved_at = clock = time.perf_counter()
+        since = start
         self._trainable.train()
-        with Bar(total=self._num_steps, done=start, is_on=progress) as bar:
+        with StopSignals(is_on=self._checkpoints is not None) as signals:
             for done in range(start + 1, self._num_steps + 1):
                 self._step(done - 1)
-                if not self._is_due(done):
-                    continue
-                loss = self._mean_loss(done)
-                rate = (done - since) / (time.perf_counter() - clock)
-                metrics.add(self._line(done, loss=loss, rate=rate))
-                bar.show(done, loss=loss, rate=rate)
-                if self._checkpoints is not None and self._on_beat(done, config.checkpoint_every):
-                    self._saved = self._checkpoints.save(done)
-                clock, since = time.perf_counter(), done
-        if self._ema is not None:
+                if self._is_due(done):
+                    loss = self._mean_loss(done)
+                    rate = (done - since) / (time.perf_counter() - clock)
+                    metrics.add(self._line(done, loss=loss, rate=rate))
+                    if on_progress is not None:
+                        on_progress(done, self._num_steps, f"loss {loss:.4g}  {rate:.0f} steps/s")
+                    clock, since = time.perf_counter(), done
+                self._keep_state(done, is_stopping=signals.received is not None)
+                if signals.received is not None:
+                    signals.deliver()
+        if config.keep == "best" and self._parameters:
+            self.best.take()
+        elif self._ema is not None:
             self._ema.swap()
         self._trainable.eval()
         return metrics.lines
+
+    def _keep_state(self, done: int, *, is_stopping: bool) -> None:
+        """Save the state where steps, time or a signal ask for it."""
+        if self._checkpoints is None:
+            return
+        every_s, now = self._config.checkpoint_every_s, time.perf_counter()
+        is_late = every_s > 0 and now - self._saved_at >= every_s
+        if is_stopping or is_late or self._on_beat(done, self._config.checkpoint_every):
+            self._settle(done)
+            self._saved = self._checkpoints.save(done, losses=self._known_losses)
+            self._saved_at = time.perf_counter()
 
     def _step(self, step: int) -> None:
         """Take gradient step `step`, counted from 0, without waiting for the device."""
         config = self._config
         drawn = self._sampler.batch_indices(step)
-        batch = self._train.batch(drawn)
-        weight = self._weight_of(drawn)
-        loss = self._nets.run(lambda: self._gradients(batch, step, weight))
+        if config.accumulate == 1:
+            batch, weight = self._train.batch(drawn), self._weight_of(drawn)
+            loss = self._nets.run(lambda: self._gradients(batch, step, weight))
+        else:
+            parts = np.array_split(drawn, config.accumulate)
+            loss = self._nets.run(lambda: self._gradients_in_parts(parts, step))
         if config.clip_norm is not None:
             self._norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
         set_learning_rate(self._optimizer, config, step)
@@ -185,15 +237,50 @@ class _Loop(Generic[BatchT]):
 
     def _gradients(self, batch: BatchT, step: int, weight: Tensor | None) -> Tensor:
         """Put the gradients of a batch into the parameters and return its loss."""
-        rows = self._trainable.loss_rows(batch, self._noise.at(step))
-        rows = rows if weight is None else rows.over(weight)
+        rows = self._rows(batch, self._noise.at(step), weight)
         self._metrics = rows.metrics
         loss = rows.mean()
-        for parameter in self._parameters:
-            parameter.grad = None  # what zero_grad does, without its bookkeeping: 3 % of a small step
+        self._forget_gradients()
         if self._parameters:
             loss.backward()
         return loss.detach()
+
+    def _gradients_in_parts(self, parts: Sequence[np.ndarray], step: int) -> Tensor:
+        """Do the same part by part: sums of gradients, divided by the weight of the whole batch at the end.
+
+        The noise of a step goes on from part to part.
+        """
+        noise = self._noise.at(step)
+        self._forget_gradients()
+        numerator = denominator = torch.zeros((), device=device_of(self._trainable))
+        metrics: list[Mapping[str, Tensor]] = []
+        for drawn in parts:
+            rows = self._rows(self._train.batch(drawn), noise, self._weight_of(drawn))
+            metrics.append(rows.metrics)
+            total = rows.numerator.sum()
+            if self._parameters:
+                total.backward()
+            numerator = numerator + total.detach()
+            denominator = denominator + rows.denominator.detach().sum()
+        self._metrics = {name: torch.cat([part[name] for part in metrics]) for name in metrics[0]}
+        denominator = denominator.clamp(min=TINY)
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad.div_(denominator)
+        return numerator / denominator
+
+    def _rows(self, batch: BatchT, noise: Noise, weight: Tensor | None) -> LossRows:
+        if self._config.precision == "float32":
+            rows = self._trainable.loss_rows(batch, noise)
+        else:
+            with torch.autocast(device_of(self._trainable).type, dtype=torch.bfloat16):
+                rows = self._trainable.loss_rows(batch, noise)
+            rows = replace(rows, numerator=rows.numerator.float(), denominator=rows.denominator.float())
+        return rows if weight is None else rows.over(weight)
+
+    def _forget_gradients(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None  # what zero_grad does, without its bookkeeping: 3 % of a small step
 
     def _on_beat(self, done: int, every: int) -> bool:
         return done == self._num_steps or (every > 0 and done % every == 0)
@@ -207,6 +294,19 @@ class _Loop(Generic[BatchT]):
         )
 
     def _mean_loss(self, done: int) -> float:
+        """Return the mean loss of the steps since the last line."""
+        self._settle(done)
+        losses, self._known_losses = self._known_losses, []
+        return sum(losses) / len(losses)
+
+    def _settle(self, done: int) -> None:
+        """Wait for the losses of the steps up to `done`.
+
+        Raises:
+            DivergedError: One of them is not finite.
+        """
+        if not self._losses:
+            return
         losses = torch.stack(self._losses).tolist()
         self._losses.clear()
         for index, loss in enumerate(losses):
@@ -217,7 +317,7 @@ class _Loop(Generic[BatchT]):
                     expected="a finite number",
                     hint=f"lower learning_rate or set clip_norm; last good state: {self._saved or 'none'}",
                 )
-        return sum(losses) / len(losses)
+        self._known_losses += losses
 
     def _line(self, done: int, *, loss: float, rate: float) -> Line:
         config = self._config
@@ -245,6 +345,7 @@ class _Loop(Generic[BatchT]):
         try:
             if self._validation is not None:
                 figures["validation_loss"] = self._validation_loss(self._validation)
+                self.best.offer(done, figures["validation_loss"])
             if self._evaluate is not None:
                 figures |= self._evaluate(self._trainable, done)
         finally:

@@ -1,15 +1,14 @@
-"""What a run says about itself: metrics.jsonl and a progress bar."""
+"""What a run says about itself: metrics.jsonl."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from steadyhand.core.strict import naming, parse_json, read_text
 
 Line = dict[str, float | int]
+Progress = Callable[[int, int, str], None]
+"""Takes how much is done, of how much, and a few words."""
 
 
 class Metrics:
@@ -42,30 +41,3 @@ def _complete(path: Path) -> list[Line]:
     """Return the lines of a file whose last one may have been cut short by a kill."""
     lines = read_text(path).split("\n")[:-1]
     return [parse_json(line, source=f"Line {n} of {path}") for n, line in enumerate(lines, start=1)]
-
-
-class Bar:
-    """A progress bar with loss, rate and time left; nothing if switched off."""
-
-    def __init__(self, *, total: int, done: int, is_on: bool) -> None:
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}  {task.fields[text]}"),
-            TimeRemainingColumn(),
-            disable=not is_on,
-        )
-        self._task: TaskID = self._progress.add_task("training", total=total, completed=done, text="")
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, step: int, *, loss: float, rate: float) -> None:
-        """Draw the bar at `step`."""
-        self._progress.update(self._task, completed=step, text=f"loss {loss:.4g}  {rate:.0f} steps/s")

@@ -1,8 +1,11 @@
 """The optimiser, its schedule and the average of the weights."""
 
 import math
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import assert_never
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -106,6 +109,22 @@ class Ema:
         for index, parameter in enumerate(self._parameters):
             parameter.data, self._average[index] = self._average[index], parameter.data
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the average by parameter name."""
-        return dict(zip(self._named, self._average, strict=True))
+    @contextmanager
+    def swapped(self) -> Generator[None]:
+        """Let the module hold the average while the block runs."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    def moving(self) -> dict[str, Tensor]:
+        """Return the parameters that are averaged, by name."""
+        return {name: parameter.detach() for name, parameter in self._named.items()}
+
+    @torch.no_grad()
+    def resume(self, moving: Mapping[str, Tensor]) -> None:
+        """Take the module's parameters as the average, and put `moving` in their place."""
+        for (name, parameter), average in zip(self._named.items(), self._average, strict=True):
+            average.copy_(parameter)
+            parameter.copy_(moving[name])

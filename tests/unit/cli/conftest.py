@@ -1,5 +1,6 @@
 """Running the command line, in this process and in one of its own."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -64,16 +65,16 @@ class Process:
         self._process.kill()
         self._process.communicate()
 
-    def interrupt_when(self, ready: Callable[[], bool], *, limit_s: float = 60.0) -> tuple[int, str]:
-        """Press Ctrl-C as soon as `ready` holds; return the status and what was said."""
-        import signal
-
+    def interrupt_when(
+        self, ready: Callable[[], bool], *, limit_s: float = 60.0, number: int = signal.SIGINT
+    ) -> tuple[int, str]:
+        """Press Ctrl-C, or send another signal, as soon as `ready` holds; return status and what was said."""
         began = time.monotonic()
         while not ready():
             assert self._process.poll() is None, f"it ended by itself: {self._process.communicate()[0]}"
             assert time.monotonic() - began < limit_s
             time.sleep(0.002)
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(number)
         said, _ = self._process.communicate(timeout=limit_s)
         return self._process.returncode, said
 

@@ -1,7 +1,8 @@
-"""A training run to be killed: python killed_run.py <folder> <delay of each step in s>."""
+"""A training run to be killed: python killed_run.py <folder> <delay of each step in s> [checkpoint every]."""
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,16 @@ class SlowSource(WindowSource):
         return super().batch(steps)
 
 
-def run(folder: Path, *, delay: float = 0.0, resume: bool = False) -> Policy:
+def run(folder: Path, *, delay: float = 0.0, resume: bool = False, config: TrainConfig = CONFIG) -> Policy:
     policy = Policy.build(PolicyConfig(head=Gaussian(), horizon=2), PolicySpec.of_frames(FRAMES))
     policy.fit_statistics(FRAMES)
     source = SlowSource(FRAMES, policy.window)
     source.delay = delay
     validation = WindowSource(FRAMES, policy.window, steps=np.arange(6))
-    fit(policy, source, config=CONFIG, validation=validation, folder=folder, resume=resume)
+    fit(policy, source, config=config, validation=validation, folder=folder, resume=resume)
     return policy
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), delay=float(sys.argv[2]))
+    every = int(sys.argv[3]) if len(sys.argv) > 3 else CONFIG.checkpoint_every
+    run(Path(sys.argv[1]), delay=float(sys.argv[2]), config=replace(CONFIG, checkpoint_every=every))

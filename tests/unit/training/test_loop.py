@@ -251,7 +251,7 @@ def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
     fit(Scalar(), numbers(), config=replace(base, log_every=2), folder=tmp_path, resume=True)
     for other in (
         replace(base, learning_rate=0.5),
-        replace(base, num_steps=8),
+        replace(base, num_steps=3),
         replace(base, ema=EmaConfig()),
     ):
         with pytest.raises(ConfigError, match="started with another"):
