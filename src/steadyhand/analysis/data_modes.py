@@ -3,6 +3,12 @@
 Around a state, the K nearest states of K different episodes are taken, and their action chunks are cut into
 two clusters. Two clusters explain some of the variance of anything: 64 % of a normal distribution on a line,
 75 % of a flat one. So the question is whether they explain more than of one lump with the same covariance.
+Chunks of many dimensions need more states than are near one another: wide neighbourhoods are looked at, too
+(`projection`).
+
+"No sign" means little where two ways could not have been seen. So two ways are planted: the chunks of the
+one-lump control are pushed apart as far as the actions of random states are. From how often that is found
+follows the smallest share of two-way states that would have been.
 """
 
 from collections.abc import Mapping
@@ -11,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from steadyhand.analysis.lumps import LumpTest
+from steadyhand.analysis.projection import WideTest, clearest, num_centres, split_in_two, wide_sizes
 from steadyhand.core.errors import DataError
 from steadyhand.core.seeding import generator
 from steadyhand.core.specs import FeatureSpec
@@ -18,14 +26,21 @@ from steadyhand.core.statistics import Interval, PairedDifference, paired_differ
 from steadyhand.data.frames import Frames, Windower, WindowSpec
 
 NEIGHBOURS = 32
-_FEWEST = 8
+_FEWEST = 6
 """Fewest neighbours that can show two clusters."""
-_AXES = 8
-"""Principal axes of the chunks that are kept."""
+_REACH = 3.0
+"""Beyond a third of the episodes, neighbours lie at most this many times as far as the nearest quarter."""
+_SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+"""Shares of planted two-way states that are tried."""
+_PLANTED_STATES = 64
+"""States that two ways are planted into."""
+_PLANTINGS = 20
+_WIDE_SHARES = (0.3, 0.5, 0.7, 1.0)
+_WIDE_PLANTINGS = 5
+_POWER = 0.9
+"""Share of plantings that must be found."""
 _REGRESSORS = 4
 """Principal axes of the states whose linear effect is taken out."""
-_ROUNDS = 12
-"""Of Lloyd's iterations; two clusters of K points settle in fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +49,7 @@ class DataModes:
 
     Attributes:
         num_states: States that were looked at.
-        neighbours: K.
+        neighbours: K, the median over the states.
         multimodal: States around which two clusters explain more than of one lump.
         interval: Wilson's interval of multimodal / states. Neighbourhoods overlap, so it is too narrow.
         unimodal_control: The same count where the chunks were replaced by normal draws of equal covariance.
@@ -42,6 +57,9 @@ class DataModes:
         difference: Share of multimodal states minus that of the unimodal control, on the same states.
         explained: Share of the variance of chunks that the neighbourhood explains, against random states.
         radius: Median distance to the farthest neighbour, in standard deviations of a feature.
+        smallest_share: Smallest share of two-way states that would have been found in nine of ten such data
+            sets; None if not even all of them would have been.
+        wide: What wide neighbourhoods show; None if there are too few episodes for one.
     """
 
     num_states: int
@@ -53,6 +71,8 @@ class DataModes:
     difference: PairedDifference
     explained: float
     radius: float
+    smallest_share: float | None
+    wide: WideTest | None = None
 
     @property
     def share(self) -> float:
@@ -61,49 +81,14 @@ class DataModes:
 
     @property
     def is_multimodal(self) -> bool:
-        """Whether there are more such states than the unimodal control shows, by its 95 % interval."""
-        interval = self.difference.difference.interval
-        return interval is not None and interval.low > 0.0
+        """Whether there are more such states than the unimodal control shows, or wide groups of chunks."""
+        return _is_found(self.difference) or (self.wide is not None and self.wide.is_multimodal)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LumpTest:
-    """Whether K chunks are two clusters or one lump.
-
-    The statistic is the share of variance that 2-means explains. It is compared with draws from a flat
-    distribution along the principal axes of the chunks, of the same covariance (as in the gap statistic;
-    Tibshirani, Walther and Hastie, 2001): of the distributions with one mode on a line, the flat one looks
-    most like two clusters.
-
-    Attributes:
-        level: Share of lumps that may be called two clusters.
-        num_controls: Flat draws for each set of chunks.
-        min_share: Smallest cluster that counts, as a share of K: an outlier is no way of doing the task.
-        min_gap: Smallest distance between the clusters, per dimension, in standard deviations of the actions.
-    """
-
-    level: float = 0.01
-    num_controls: int = 200
-    min_share: float = 0.1
-    min_gap: float = 0.2
-
-    def __call__(self, chunks: Float[np.ndarray, "K C"], draws: np.random.Generator) -> bool:
-        """Return whether the chunks are called two clusters."""
-        centred = chunks - chunks.mean(0)
-        _, spread, axes = np.linalg.svd(centred, full_matrices=False)
-        scores, scale = centred @ axes[:_AXES].T, spread[:_AXES] / np.sqrt(len(chunks))
-        explained, share, gap = two_means(scores[None])
-        if share[0] < self.min_share or gap[0] < self.min_gap * np.sqrt(chunks.shape[1]):
-            return False
-        # A few controls settle most cases: once too many explain as much, the rest cannot change the answer.
-        at_least = 0
-        for number in (min(20, self.num_controls), max(0, self.num_controls - 20)):
-            flat = draws.uniform(-np.sqrt(3.0), np.sqrt(3.0), size=(number, *scores.shape)) * scale
-            flat -= flat.mean(1, keepdims=True)
-            at_least += int((two_means(flat)[0] >= explained[0]).sum())
-            if (1 + at_least) / (1 + self.num_controls) > self.level:
-                return False
-        return True
+def _is_found(difference: PairedDifference) -> bool:
+    """Whether the 95 % interval of the difference from the unimodal control lies above 0."""
+    interval = difference.difference.interval
+    return interval is not None and interval.low > 0.0
 
 
 def data_modes(
@@ -122,7 +107,7 @@ def data_modes(
         frames: The data; synthetic branches and unlabelled steps are left out.
         features: Vector features that make a state; all of them if None.
         horizon: Steps of a chunk; what leaves the episode repeats its last action.
-        neighbours: K; a third of the episodes if there are fewer than 3 K.
+        neighbours: K at most; fewer where farther ones are no neighbours, or there are fewer episodes.
         num_states: States to look at, drawn from all.
         seed: Of the draws.
         test: How clusters are told from a lump.
@@ -181,7 +166,7 @@ def multimodal_states(
         states: Normalised states.
         chunks: Normalised action chunks.
         episode: Episode of each step, never falling.
-        neighbours: K; a third of the episodes if there are fewer than 3 K.
+        neighbours: K at most; fewer where farther ones are no neighbours, or there are fewer episodes.
         num_states: States to look at.
         seed: Of the draws.
         test: How clusters are told from a lump.
@@ -191,30 +176,44 @@ def multimodal_states(
     """
     test = test or LumpTest()
     first = np.flatnonzero(np.diff(episode, prepend=-1))
-    count = min(neighbours, len(first) // 3)
-    if count < _FEWEST:
+    if len(first) < _FEWEST:
         raise DataError(
             "There are too few episodes to see two ways.",
             got=f"{len(first)} episodes",
-            expected=f"at least {3 * _FEWEST}; {3 * neighbours} for full neighbourhoods",
+            expected=f"at least {_FEWEST}; {3 * neighbours} for full neighbourhoods",
             hint="steps of one episode are one decision, so long episodes do not help",
         )
     draws = generator(seed, "data test")
     chosen = draws.choice(len(states), size=min(num_states, len(states)), replace=False)
+    # The data, the one-lump control, the shuffled control.
     flags = np.zeros((3, len(chosen)), dtype=bool)
+    planted = np.zeros(min(_PLANTED_STATES, len(chosen)), dtype=bool)
+    counts = np.zeros(len(chosen), dtype=np.int64)
     inside, outside, radii = 0.0, 0.0, np.zeros(len(chosen))
     for place, state in enumerate(chosen):
-        members, radii[place] = _nearest(states, states[state], first, count)
+        members, radii[place] = _nearest(states, states[state], first, neighbours, draws)
+        counts[place] = len(members)
         rest = _without_linear(chunks[members], states[members])
-        random = chunks[draws.choice(len(chunks), size=count, replace=False)]
+        random = chunks[draws.choice(len(chunks), size=len(members), replace=False)]
+        lump = _normal_like(rest, draws)
         flags[0, place] = test(rest, draws)
-        flags[1, place] = test(_normal_like(rest, draws), draws)
+        flags[1, place] = test(lump, draws)
         flags[2, place] = test(random, draws)
+        if place < len(planted):
+            two = _planted(lump, chunks, draws)
+            planted[place] = test(_without_linear(two, states[members]), draws)
         inside += float(chunks[members].var(0).sum())
         outside += float(random.var(0).sum())
+    look = _Wide(states=states, chunks=chunks, first=first, min_gap=test.min_gap)
+    wide = look(draws)
+    least = _smallest_share(flags[1], planted, draws)
+    if wide is not None and not wide.is_multimodal and (least is None or least > _WIDE_SHARES[0]):
+        least = min(
+            (share for share in (least, look.smallest_share(draws)) if share is not None), default=None
+        )
     return DataModes(
         num_states=len(chosen),
-        neighbours=count,
+        neighbours=int(np.median(counts)),
         multimodal=int(flags[0].sum()),
         interval=wilson(int(flags[0].sum()), len(chosen)),
         unimodal_control=int(flags[1].sum()),
@@ -222,68 +221,126 @@ def multimodal_states(
         difference=paired_difference(flags[0], flags[1], seed=seed),
         explained=1.0 - inside / outside if outside > 0 else 0.0,
         radius=float(np.median(radii) / np.sqrt(max(1, states.shape[1]))),
+        smallest_share=least,
+        wide=wide,
     )
 
 
-def two_means(
-    points: Float[np.ndarray, "R K P"],
-) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, " R"]]:
-    """Cut each set of K centred points into two clusters (Lloyd, 1982).
-
-    Three starts, cut at the mean of each of the first three coordinates (principal axes); the best counts.
-
-    Returns:
-        Share of the variance between the clusters, share of the smaller cluster, distance of the centres.
-    """
-    best = np.full(len(points), -1.0)
-    share, gap = np.zeros(len(points)), np.zeros(len(points))
-    total = np.maximum((points**2).sum((1, 2)), 1e-12)
-    for axis in range(min(3, points.shape[2])):
-        between, part, distance = _lloyd(points, points[:, :, axis] > 0)
-        explained = between / total
-        better = explained > best
-        best, share = np.where(better, explained, best), np.where(better, part, share)
-        gap = np.where(better, distance, gap)
-    return best, share, gap
+def _planted(
+    lump: Float[np.ndarray, "K C"],
+    chunks: Float[np.ndarray, "N C"],
+    draws: np.random.Generator,
+    *,
+    share: float = 1.0,
+) -> Float[np.ndarray, "K C"]:
+    """Return the lump, half of a share of it pushed as far away as the chunks of random states lie apart."""
+    one, other = chunks[draws.choice(len(chunks), size=2, replace=False)]
+    typical = np.sqrt(2.0 * chunks.var(axis=0).sum())
+    apart = (other - one) / max(float(np.linalg.norm(other - one)), 1e-12) * typical
+    side = draws.permutation(len(lump)) < 0.5 * share * len(lump)
+    return lump + side[:, None] * apart
 
 
-def _lloyd(points: np.ndarray, upper: Bool[np.ndarray, "R K"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    number = points.shape[1]
-    for _ in range(_ROUNDS):
-        size = upper.sum(1)
-        high = np.einsum("rk,rkp->rp", upper, points)
-        low = (points.sum(1) - high) / np.maximum(number - size, 1)[:, None]
-        high = high / np.maximum(size, 1)[:, None]
-        along, middle = high - low, (high + low) / 2
-        again = np.einsum("rkp,rp->rk", points - middle[:, None], along) > 0
-        if (again == upper).all():
-            break
-        upper = again
-    size = upper.sum(1)
-    high = np.einsum("rk,rkp->rp", upper, points) / np.maximum(size, 1)[:, None]
-    low = np.einsum("rk,rkp->rp", ~upper, points) / np.maximum(number - size, 1)[:, None]
-    squared = ((high - low) ** 2).sum(1)
-    between = size * (number - size) / number * squared
-    return between, np.minimum(size, number - size) / number, np.sqrt(squared)
+def _smallest_share(
+    control: Bool[np.ndarray, " S"], planted: Bool[np.ndarray, " P"], draws: np.random.Generator
+) -> float | None:
+    """Return the smallest share of planted states that is told from the control in most data sets."""
+    count = len(control)
+    for share in _SHARES:
+        size = round(share * count)
+        if not size:
+            continue
+        found = 0
+        for trial in range(_PLANTINGS):
+            seen, other = draws.permutation(control), draws.permutation(control)
+            where = draws.choice(count, size=size, replace=False)
+            seen[where] = draws.choice(planted, size=size)
+            found += _is_found(paired_difference(seen, other, seed=trial))
+        if found >= _POWER * _PLANTINGS:
+            return share
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Wide:
+    """Looks for two groups in neighbourhoods of many episodes; arguments as of `multimodal_states`."""
+
+    states: Float[np.ndarray, "N D"]
+    chunks: Float[np.ndarray, "N C"]
+    first: Int64[np.ndarray, " E"]
+    min_gap: float
+
+    def __call__(self, draws: np.random.Generator, *, planted: float | None = None) -> WideTest | None:
+        """Return what is found; in the data, or where a share of two-way states was planted into a lump."""
+        # Ranges, not deviations: a value that is hardly ever another one must not count most of all.
+        spread = self.chunks.std(axis=0)
+        range_of = np.minimum(np.ptp(self.chunks, axis=0), 20.0 * spread)
+        moving = range_of > 0.0
+        if not moving.any():
+            return None
+        found: list[WideTest] = []
+        number = len(self.first)
+        for size in wide_sizes(number) if planted is None else wide_sizes(number)[-1:]:
+            for _ in range(num_centres(size, number) if planted is None else 1):
+                centre = self.states[int(draws.integers(len(self.states)))]
+                members, _ = _nearest(self.states, centre, self.first, size, draws, reach=np.inf)
+                rest = _without_linear(self.chunks[members], self.states[members])
+                if planted is not None:
+                    rest = _planted(_normal_like(rest, draws), self.chunks, draws, share=planted)
+                found.append(
+                    split_in_two(
+                        self.states[members],
+                        rest[:, moving] / range_of[moving],
+                        draws=draws,
+                        min_gap=self.min_gap,
+                        spread=spread[moving] / range_of[moving],
+                    )
+                )
+        return clearest(found)
+
+    def smallest_share(self, draws: np.random.Generator) -> float | None:
+        """Return the smallest share of two-way states that the largest neighbourhood shows each time."""
+        for share in _WIDE_SHARES:
+            found = (self(draws, planted=share) for _ in range(_WIDE_PLANTINGS))
+            if all(one is not None and one.is_multimodal for one in found):
+                return share
+        return None
 
 
 def _nearest(
-    states: np.ndarray, state: np.ndarray, first: np.ndarray, count: int
+    states: np.ndarray,
+    state: np.ndarray,
+    first: np.ndarray,
+    count: int,
+    draws: np.random.Generator,
+    *,
+    reach: float = _REACH,
 ) -> tuple[Int64[np.ndarray, " K"], float]:
-    """Return the nearest step of each of the `count` nearest episodes, and how far the last of them is."""
-    distance = ((states - state) ** 2).sum(1)
+    """Return the nearest step of each of the nearest episodes, and how far the last of them is.
+
+    At most `count`. Where these are more than a third of the episodes, those beyond that third and farther
+    than `reach` times the nearest quarter are left out: few episodes must not make strangers neighbours.
+    """
+    distance = np.sqrt(((states - state) ** 2).sum(1))
     nearest = np.minimum.reduceat(distance, first)
-    chosen = np.argpartition(nearest, count - 1)[:count]
+    mixed = draws.permutation(len(first))  # where several are equally near, none comes first
+    order = mixed[np.argsort(nearest[mixed], kind="stable")][:count]
+    sure = max(_FEWEST, len(first) // 3)
+    near = nearest[order[min(len(order), max(_FEWEST, len(order) // 4)) - 1]]
+    kept = (np.arange(len(order)) < sure) | (nearest[order] <= reach * max(float(near), 1e-9))
+    chosen = order[kept]
     last = np.append(first[1:], len(states))
     members = [first[one] + int(distance[first[one] : last[one]].argmin()) for one in chosen]
-    return np.array(members, dtype=np.int64), float(np.sqrt(nearest[chosen].max()))
+    return np.array(members, dtype=np.int64), float(nearest[chosen].max())
 
 
 def _without_linear(chunks: np.ndarray, states: np.ndarray) -> np.ndarray:
     """Return the chunks less their linear regression on the main axes of the states."""
     centred = states - states.mean(0)
     basis, spread, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = basis[:, :_REGRESSORS][:, spread[:_REGRESSORS] > 1e-6 * max(1.0, spread[0])]
+    # A regressor for every six chunks at most: more would explain what is not the state's doing.
+    number = min(_REGRESSORS, len(chunks) // 6)
+    kept = basis[:, :number][:, spread[:number] > 1e-6 * np.max(spread, initial=1.0)]
     rest = chunks - chunks.mean(0)
     return rest - kept @ (kept.T @ rest)
 

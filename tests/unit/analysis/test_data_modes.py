@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from steadyhand.analysis.data_modes import LumpTest, data_modes, multimodal_states, two_means
+from steadyhand.analysis.data_modes import data_modes, multimodal_states
+from steadyhand.analysis.lumps import LumpTest, two_means
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.frames import Frames
