@@ -20,6 +20,7 @@ from steadyhand.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from steadyhand.analysis.data_modes import DataModes
     from steadyhand.data.dataset import Dataset
     from steadyhand.data.formats.arrays import ArrayDataset
     from steadyhand.data.problems import Problem
@@ -85,8 +86,8 @@ class ModesArguments:
     """Ask whether the demonstrators went several ways from one state.
 
     Around states drawn at random, the nearest states of other episodes are taken, and their actions are cut
-    into two clusters. A state counts where these explain more than two clusters of one lump would. Needs some
-    dozens of episodes; reads vectors, not pictures.
+    into two clusters. A state counts where these explain more than two clusters of one lump would. Says from
+    which share of two-way states on it would have seen them. Reads vectors, not pictures.
     """
 
     data: Data
@@ -103,7 +104,7 @@ class ModesArguments:
     horizon: int = 8
     """Steps of an action chunk."""
     neighbours: int = 32
-    """Nearest states, each of another episode; a third of the episodes if those are few."""
+    """Nearest states at most, each of another episode; fewer where the next ones are far."""
     states: int = 256
     """States to look at."""
     seed: int = 0
@@ -276,11 +277,29 @@ def _modes(chosen: ModesArguments) -> int:
         ("neighbours", f"{found.neighbours}, within {found.radius:.2f} standard deviations a feature"),
         ("actions that a state explains", f"{100 * found.explained:.0f} % of the variance"),
     ]
+    if (wide := found.wide) is not None:
+        groups = (
+            f"two groups, {100 * wide.share:.0f} and {100 - 100 * wide.share:.0f} %, mixed among near states"
+            if wide.is_multimodal
+            else "no two groups that the state does not tell apart"
+        )
+        facts.append((f"of {wide.num_states} episodes at once", groups))
     terminal.heading(str(chosen.data))
     terminal.table(["", ""], facts, left=2)
-    answer = "several ways" if found.is_multimodal else "no sign of several ways"
-    terminal.say(f"\n{answer}, from chunks of {terminal.counted(chosen.horizon, 'step')}")
+    terminal.say(f"\n{_answer(found)}, from chunks of {terminal.counted(chosen.horizon, 'step')}")
     return 0
+
+
+def _answer(found: "DataModes") -> str:
+    if found.is_multimodal:
+        return "several ways"
+    if found.smallest_share is None:
+        return (
+            "cannot tell: even if every state had two ways, so few or so noisy episodes would not show it; "
+            "record more"
+        )
+    share = f"{100 * found.smallest_share:.0f} %"
+    return f"no sign of several ways; they would have been seen from {share} of the states on"
 
 
 def _require(path: Path) -> None:

@@ -70,7 +70,7 @@ def test_one_noisy_route_is_not_multimodal(kind, num_seeds):
         }[kind]((len(states), CHUNK))
         chunks = np.sin(states @ random.normal(size=(2, CHUNK))) + 0.5 * noise
         found = multimodal_states(
-            states, chunks / chunks.std(0), np.repeat(np.arange(40), 8), num_states=32, seed=seed, test=FAST
+            states, chunks / chunks.std(0), np.repeat(np.arange(40), 8), num_states=20, seed=seed, test=FAST
         )
         wrong += found.is_multimodal
     assert wrong <= num_seeds // 10
@@ -149,7 +149,61 @@ def test_recorded_demonstrations():
 
 def test_too_few_episodes_are_refused():
     with pytest.raises(DataError, match="too few episodes"):
-        data_modes(frames(23))
+        data_modes(frames(5))
+
+
+def test_few_episodes_are_enough_where_the_ways_lie_far_apart():
+    """Twenty demonstrations of two tasks from the same states, as a policy that is told no task sees them."""
+    random = np.random.default_rng(8)
+    states = random.uniform(-1, 1, (20 * 12, 1))
+    way = np.repeat(np.arange(20) % 2, 12)[:, None]
+    chunks = np.where(way, 1.0, -1.0) + 0.05 * random.standard_normal((240, CHUNK))
+    found = multimodal_states(
+        normal(states), chunks / chunks.std(0), np.repeat(np.arange(20), 12), num_states=40, test=FAST
+    )
+    assert found.is_multimodal
+    assert found.share > 0.4
+
+
+def test_few_episodes_of_branches_that_the_state_tells_apart_are_no_two_ways():
+    random = np.random.default_rng(9)
+    branch = np.repeat(np.where(np.arange(14) % 2, 1.0, -1.0), 6)
+    states = np.stack([branch, 0.1 * random.normal(size=len(branch))], axis=1)
+    chunks = branch[:, None] + 0.05 * random.standard_normal((len(branch), CHUNK))
+    found = multimodal_states(
+        normal(states), chunks / chunks.std(0), np.repeat(np.arange(14), 6), num_states=40, test=FAST
+    )
+    assert not found.is_multimodal
+
+
+def one_way(seed, *, num_episodes, noise):
+    random = np.random.default_rng(seed)
+    states = random.normal(size=(num_episodes * 6, 2))
+    chunks = states @ random.normal(size=(2, CHUNK)) + noise * random.standard_normal((len(states), CHUNK))
+    return states, chunks / chunks.std(0), np.repeat(np.arange(num_episodes), 6)
+
+
+def test_the_smallest_share_that_would_have_been_found_is_told():
+    """Clear ways would show from a small share on; in noise as large as the ways themselves none would."""
+    clear = multimodal_states(*one_way(0, num_episodes=60, noise=0.2), num_states=64, test=FAST)
+    assert not clear.is_multimodal
+    assert clear.smallest_share is not None
+    assert clear.smallest_share <= 0.2
+    blurred = multimodal_states(*one_way(0, num_episodes=8, noise=5.0), num_states=24, test=FAST)
+    assert not blurred.is_multimodal
+    assert blurred.smallest_share is None
+
+
+def test_what_was_told_of_the_power_is_true():
+    """Two ways planted into data of the same kind at thrice the told share are found, at none of it not."""
+    states, chunks, episode = one_way(1, num_episodes=60, noise=0.2)
+    told = multimodal_states(states, chunks, episode, num_states=64, test=FAST).smallest_share
+    assert told is not None
+    random = np.random.default_rng(2)
+    side = np.where(random.random(60) < 0.5, 1.0, -1.0)[episode]
+    here = states[:, 0] > np.quantile(states[:, 0], 1.0 - 3.0 * told)
+    two = chunks + np.sqrt(0.5 * CHUNK) / np.sqrt(CHUNK) * (side * here)[:, None] * 2.0
+    assert multimodal_states(states, two, episode, num_states=64, test=FAST).is_multimodal
 
 
 def test_pictures_alone_and_classes_are_refused():

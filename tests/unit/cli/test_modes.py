@@ -52,13 +52,16 @@ def test_the_mean_of_samples_is_driven_beside_a_policy_that_draws(cli):
     assert cli(*run, "--mean-of", 1).status != 0
 
 
-@pytest.mark.parametrize(("env", "answer"), [("forks", "several ways"), ("car", "no sign of several ways")])
+@pytest.mark.parametrize(
+    ("env", "answer"),
+    [("forks", "several ways"), ("car", "no sign of several ways; they would have been seen from")],
+)
 def test_the_data_test_knows_a_fork_from_a_road(cli, env, answer):
     small = () if env == "forks" else ("--labels", 960, "--observation", "state")
     assert cli("record", env, "--episodes", 96, "--out", "demos", *small).status == 0
     said = cli("data", "modes", "demos", "--states", 100)
     assert said.status == 0
-    assert said.out.splitlines()[-1] == f"{answer}, from chunks of 8 steps"
+    assert re.fullmatch(f"{answer}.*, from chunks of 8 steps", said.out.splitlines()[-1])
     assert "neighbours" in said.out
 
 
@@ -66,4 +69,4 @@ def test_few_episodes_are_refused_and_told_why(cli):
     assert cli("record", "forks", "--episodes", 3, "--out", "demos").status == 0
     said = cli("data", "modes", "demos")
     assert said.status != 0
-    assert "at least 24" in said.err
+    assert "at least 6" in said.err
