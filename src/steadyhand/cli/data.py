@@ -185,6 +185,10 @@ def _info(chosen: InfoArguments) -> int:
     rows = [["action", str(list(found.action.shape)), found.action.dtype, found.action.kind]]
     rows += [[name, str(list(s.shape)), s.dtype, s.kind] for name, s in found.observation.items()]
     terminal.say()
+    rows += [
+        [name, str(list(size)), "float32", "depth [m], not for policies"]
+        for name, size in found.depth.items()
+    ]
     terminal.table(["feature", "shape", "dtype", "kind"], rows, left=4)
     for camera in found.cameras:
         missing = found.num_episodes - camera.available

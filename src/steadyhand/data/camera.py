@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Shaped
 
 from steadyhand.core.errors import DataError
+from steadyhand.data.formats.depth import DepthScale, depth_scale
 from steadyhand.data.formats.files import ParquetSource, open_parquet
+from steadyhand.data.formats.images import decode_image, decode_samples
 from steadyhand.data.formats.layout import EpisodeRef, Layout
-from steadyhand.data.formats.png import decode_png
 from steadyhand.data.formats.video import VideoReader
 from steadyhand.data.rows import step_times
 
@@ -18,14 +19,12 @@ _BLOCK_BYTES = 256_000_000
 
 
 class Camera:
-    """The images of one camera of a data set on disk.
+    """The images of one camera of a data set on disk: uint8 pictures, or depth maps as float32 metres.
 
     Args:
         layout: The data set.
         name: Feature name of the camera.
-
-    Raises:
-        DataError: The camera's images have another number of channels than 1 or 3.
+        channels: Channels to read, 1 or 3; those of the file if None. A depth map has none.
     """
 
     def __init__(self, layout: Layout, name: str, *, channels: int | None = None) -> None:
@@ -34,9 +33,8 @@ class Camera:
         self._feature = layout.features[name]
         self._is_video = self._feature.dtype == "video"
         height, width, stored = self._feature.shape
-        self.shape = (height, width, stored if channels is None else channels)
-        if self.shape[2] not in (1, 3):
-            raise DataError(f"Camera {name!r} has {self.shape[2]} channels.", expected="1 or 3")
+        self._size = (height, width)
+        self.shape = (height, width, channels or stored)
 
     def file(self, ref: EpisodeRef) -> Path:
         """Return the file that holds the images of an episode."""
@@ -51,7 +49,15 @@ class Camera:
         return ref.videos[self.name].start if self._is_video else 0.0
 
     def require(self, refs: Sequence[EpisodeRef]) -> None:
-        """Raise DataError, naming what is missing, unless every episode's file is there."""
+        """Raise DataError, naming what is missing, unless every episode's file is there and can be read."""
+        if self._feature.is_depth:
+            self._scale()
+        elif self.shape[2] not in (1, 3):
+            raise DataError(
+                f"Camera {self.name!r} has {self.shape[2]} channels.",
+                expected="1 (grey), 3 (RGB) or 4 (RGBA)",
+                hint="leave this camera out, or store its channels as cameras of their own",
+            )
         absent = [ref for ref in refs if not self.file(ref).is_file()]
         if absent:
             present = [ref.index for ref in refs if ref not in absent]
@@ -59,10 +65,11 @@ class Camera:
                 f"Camera {self.name!r} has no images for {len(absent)} of {len(refs)} episodes.",
                 got=f"no {self.file(absent[0])}" + (" and others" if len(absent) > 1 else ""),
                 available=[f"episode {number}" for number in present[:10]] + ["..."] * (len(present) > 10),
-                hint="train without this camera, pick the episodes that have it, or copy the missing videos",
+                hint="train without this camera (--observation), pick the episodes that have it "
+                "(--episodes), or copy the missing videos",
             )
 
-    def read(self, ref: EpisodeRef, steps: np.ndarray | None = None) -> UInt8[np.ndarray, "n h w c"]:
+    def read(self, ref: EpisodeRef, steps: np.ndarray | None = None) -> Shaped[np.ndarray, "n ..."]:
         """Return the images of an episode, all or those at `steps`.
 
         Raises:
@@ -75,7 +82,7 @@ class Camera:
         with VideoReader(self.file(ref)) as video:
             return self._from_video(video, ref, chosen, times)
 
-    def read_all(self, refs: Sequence[EpisodeRef]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+    def read_all(self, refs: Sequence[EpisodeRef]) -> Iterator[Shaped[np.ndarray, "n ..."]]:
         """Yield all images in order, some hundred MB at a time; each file is opened once."""
         if not self._is_video:
             for ref in refs:
@@ -149,17 +156,23 @@ class Camera:
     def _from_video(
         self, video: VideoReader, ref: EpisodeRef, steps: np.ndarray, times: np.ndarray
     ) -> np.ndarray:
-        frames = video.frames(self._places(video, ref, steps, times))
-        height, width, channels = self.shape
-        pad = (frames.shape[1] - height, frames.shape[2] - width)
+        height, width = self._size
+        pad = (video.height - height, video.width - width)
         if pad not in ((0, 0), (height % 2, 0), (0, width % 2), (height % 2, width % 2)):
             raise DataError(
                 f"{video.path} has another size than info.json declares.",
-                got=frames.shape[1:3],
-                expected=(height, width),
-                hint="correct the shape in info.json, or train without this camera",
+                got=(video.height, video.width),
+                expected=self._size,
+                hint="correct the shape in info.json, or train without this camera (--observation)",
             )
-        return frames[:, :height, :width, :channels]
+        places = self._places(video, ref, steps, times)
+        if self._feature.is_depth:
+            samples = video.samples(places)[:, :height, :width]
+            return self._scale().metres(samples, name=f"{self.name}, episode {ref.index}")
+        return video.frames(places)[:, :height, :width, : self.shape[2]]
+
+    def _scale(self) -> DepthScale:
+        return depth_scale(self._feature.info, name=self.name)
 
     def _from_parquet(self, source: ParquetSource, ref: EpisodeRef, steps: np.ndarray) -> np.ndarray:
         first = int(steps.min()) if len(steps) else 0
@@ -167,7 +180,9 @@ class Camera:
         column = self._layout.column_of(self.name)
         table = source.read([column], first=ref.first_row + first, length=count)
         cells = table.column(column).to_pylist()
-        out = np.empty((len(steps), *self.shape), dtype=np.uint8)
+        is_depth = self._feature.is_depth
+        shape, dtype = (self._size, np.float32) if is_depth else (self.shape, np.uint8)
+        out = np.empty((len(steps), *shape), dtype=dtype)
         for row, step in enumerate(steps):
             cell = cells[int(step) - first]
             data = cell.get("bytes") if isinstance(cell, dict) else None
@@ -178,5 +193,13 @@ class Camera:
                     hint="images that are only named by a path are not supported; embed them",
                 )
             what = f"{self.name}, step {step} of episode {ref.index} in {source.path}"
-            out[row] = decode_png(data, shape=self.shape, name=what)
+            out[row] = self._decoded(data, what)
         return out
+
+    def _decoded(self, data: bytes, what: str) -> np.ndarray:
+        height, width = self._size
+        if self._feature.is_depth:
+            return self._scale().metres(
+                decode_samples(data, height=height, width=width, name=what), name=what
+            )
+        return decode_image(data, shape=(height, width, self.shape[2]), name=what)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec, full_names
@@ -303,12 +303,36 @@ class Dataset:
             cameras = [name for name, spec in self.observation.items() if spec.kind == "image"]
             raise DataError("There is no such camera.", got=key, available=cameras)
         episode = int(self._chosen([episode])[0])
-        length = int(self.lengths[episode])
-        if not 0 <= step < length:
-            raise DataError(f"Episode {episode} has no such step.", got=step, expected=f"0 to {length - 1}")
+        self._check_step(np.array([step]), episode)
         if episode >= len(self.stored):
             return self._journaled(episode).observation[key][step]
         return self.stored.images(key, episode, np.array([step]))[0]
+
+    @property
+    def depth(self) -> dict[str, tuple[int, int]]:
+        """Name of each depth map -> its (height, width); see `depth_maps`."""
+        found = {name: feature for name, feature in self.layout.features.items() if feature.is_depth}
+        return {name: (feature.shape[0], feature.shape[1]) for name, feature in found.items()}
+
+    def depth_maps(
+        self, key: str, episode: int, steps: Sequence[int] | np.ndarray | None = None
+    ) -> Float32[np.ndarray, "n h w"]:
+        """Return depth maps [m] of an episode, decoded without loss; no policy here reads them.
+
+        Args:
+            key: Name of the depth map.
+            episode: Which episode.
+            steps: At which steps; all of them if None.
+
+        Raises:
+            DataError: No such depth map or step, a scale that nobody told, or missing or damaged files.
+        """
+        if key not in self.depth:
+            raise DataError("There is no such depth map.", got=key, available=self.depth)
+        episode = int(self._chosen([episode])[0])
+        chosen = np.arange(int(self.lengths[episode])) if steps is None else np.asarray(steps)
+        self._check_step(chosen, episode)
+        return self.stored.images(key, episode, chosen)
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of the compacted episodes, (N, *shape), as it is stored.
@@ -375,6 +399,12 @@ class Dataset:
             task_index=task_index,
         )
 
+    def _check_step(self, steps: np.ndarray, episode: int) -> None:
+        last = int(self.lengths[episode]) - 1
+        bad = steps[(steps < 0) | (steps > last)]
+        if len(bad):
+            raise DataError(f"Episode {episode} has no such step.", got=int(bad[0]), expected=f"0 to {last}")
+
     def _of_journal(self, read: Callable[[JournalReader], list[T]]) -> list[T]:
         """Return something of each chosen episode of the journal."""
         if self._pending is None:
@@ -399,8 +429,14 @@ class Dataset:
         for name in observation:
             there = [full for full in full_names(name) if full in self.observation]
             if not there:
+                is_depth = any(full in self.depth for full in full_names(name))
                 raise DataError(
-                    "The data set has no such observation.", got=name, available=sorted(self.observation)
+                    "No policy here reads depth maps."
+                    if is_depth
+                    else "The data set has no such observation.",
+                    got=name,
+                    available=sorted(self.observation),
+                    hint="leave it out; dataset.depth_maps(...) returns metres" if is_depth else None,
                 )
             names[there[0]] = None
         return list(names)

@@ -47,6 +47,7 @@ class Summary:
         action: Spec of the action.
         cameras: Where the images are.
         tasks: Task text -> number of episodes in which it occurs.
+        depth: Name of each depth map -> (height, width); policies do not read them.
         sources: Source -> number of episodes.
         outcomes: Outcome -> number of episodes.
         size_bytes: Bytes on disk, caches excluded.
@@ -68,6 +69,7 @@ class Summary:
     action: FeatureSpec
     cameras: tuple[CameraInfo, ...]
     tasks: dict[str, int]
+    depth: dict[str, tuple[int, int]]
     sources: dict[str, int]
     outcomes: dict[str, int]
     size_bytes: int
@@ -107,6 +109,7 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
         action=dataset.action,
         cameras=_cameras(dataset),
         tasks=dict(Counter(text for texts in tasks for text in texts)),
+        depth=dataset.depth if on_disk else {},
         sources=dict(Counter(origin.source for origin in origins)),
         outcomes=dict(Counter(origin.outcome for origin in origins)),
         size_bytes=_size(dataset.root if on_disk else path),

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowTable
-from steadyhand.data.formats.columns import to_array, whole_numbers
+from steadyhand.data.formats.columns import or_without, to_array, whole_numbers
 from steadyhand.data.formats.files import ParquetSource, open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import DEFAULT_FEATURES
@@ -65,6 +65,14 @@ def read_columns(layout: Layout, refs: Sequence[EpisodeRef], wanted: Mapping[str
 
 def _rows(source: ParquetSource, columns: list[str], refs: Sequence[EpisodeRef]) -> ArrowTable:
     """Return the rows of some episodes of one file, in their order; rows between them are left out."""
+    absent = [name for name in columns if name not in source.columns]
+    if absent:
+        raise DataError(
+            f"{source.path} lacks columns.",
+            got=absent,
+            available=source.columns,
+            hint=f"restore the file, or correct the features in info.json{or_without(absent[0])}",
+        )
     first = min(ref.first_row for ref in refs)
     last = max(ref.first_row + ref.length for ref in refs)
     table = source.read(columns, first=first, length=last - first)

@@ -26,7 +26,7 @@ class StoreSpec:
     Attributes:
         observation: Feature name -> spec.
         action: Spec of the action.
-        control_dt: Time between steps [s]; 1 / control_dt is an integer.
+        control_dt: Time between steps [s].
         image_format: "png" (lossless) or "mp4" (small).
         env_id: Env that was recorded, or "".
         robot_type: Robot that was recorded, or None.
@@ -56,26 +56,17 @@ class StoreSpec:
             raise DataError("The action must be a vector.", got=self.action.shape, expected="(A,)")
         if self.image_format not in ("png", "mp4"):
             raise DataError("There is no such image format.", got=self.image_format, available=("png", "mp4"))
-        _ = self.fps
+        if not 0.0 < self.control_dt < math.inf:
+            raise DataError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
 
     @property
     def fps(self) -> int:
-        """Steps a second.
+        """Steps a second as LeRobot's info.json can say it: the nearest integer, at least 1.
 
-        Raises:
-            DataError: 1 / control_dt is no integer.
+        `control_dt` is kept exactly beside it, and is what is read back. Timestamps and videos in the files
+        count by this integer, so that LeRobot finds each frame.
         """
-        rate = 1.0 / self.control_dt if self.control_dt > 0 else 0.0
-        fps = round(rate)
-        if fps < 1 or abs(rate - fps) > 1e-6:
-            nearest = f"{1 / max(fps, 1):.6g}"
-            raise DataError(
-                "Data sets on disk have an integer number of steps a second.",
-                got=f"control_dt = {self.control_dt} s, {rate:.6g} steps a second",
-                expected="1 / control_dt is an integer",
-                hint=f"set control_dt to {nearest} s, or record every n-th step",
-            )
-        return fps
+        return max(1, round(1.0 / self.control_dt))
 
     @property
     def cameras(self) -> list[str]:

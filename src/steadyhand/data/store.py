@@ -63,7 +63,7 @@ class EpisodeStore:
             root: Folder; it must not hold a data set yet.
             observation: Feature name -> spec; names begin with "observation.".
             action: Spec of the action.
-            control_dt: Time between steps [s]; 1 / control_dt must be an integer.
+            control_dt: Time between steps [s]; LeRobot is told the nearest integer of 1 / control_dt.
             robot_type: Robot that is recorded.
             image_format: "png" is lossless; "mp4" is small, and lossy.
             env_id: Env that is recorded.

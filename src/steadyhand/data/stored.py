@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
@@ -190,8 +190,8 @@ class StoredEpisodes:
             branch=ending.branch,
         )
 
-    def images(self, name: str, index: int, steps: np.ndarray | None = None) -> UInt8[np.ndarray, "n h w c"]:
-        """Return images of one episode, all or those at `steps`."""
+    def images(self, name: str, index: int, steps: np.ndarray | None = None) -> Shaped[np.ndarray, "n ..."]:
+        """Return pictures (n, h, w, c) or depth maps (n, h, w) of one episode, all or those at `steps`."""
         ref = self.layout.episodes[index]
         camera = self._camera(name)
         camera.require([ref])
@@ -208,7 +208,8 @@ class StoredEpisodes:
         return self._camera(name).file(ref)
 
     def _camera(self, name: str) -> Camera:
-        return Camera(self.layout, name, channels=self.observation[name].shape[2])
+        spec = self.observation.get(name)
+        return Camera(self.layout, name, channels=None if spec is None else spec.shape[2])
 
 
 def _completed(columns: Columns, length: int) -> Columns:

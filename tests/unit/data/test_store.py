@@ -1,5 +1,6 @@
 """Round trips, recording at once, SIGKILL, and a compaction that dies at every point."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
 from steadyhand.data import staging
+from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.store import EpisodeStore
@@ -373,9 +375,26 @@ def test_data_files_roll_over_by_size(tmp_path: Path, monkeypatch: pytest.Monkey
         assert_same(dataset.episode(number), one)
 
 
-@pytest.mark.parametrize("control_dt", [0.03, 0.3, 2.0, 0.1 + 1e-6])
-def test_other_rates_than_integers_are_refused(tmp_path: Path, control_dt: float) -> None:
-    with pytest.raises(DataError, match="do this"):
+@pytest.mark.parametrize(("control_dt", "fps"), [(1 / 96.73, 97), (0.03, 33), (2.0, 1), (1 / 29.97, 30)])
+@pytest.mark.parametrize("image_format", ["png", "mp4"])
+def test_any_control_dt_is_kept_beside_the_integer_rate(
+    tmp_path: Path, control_dt: float, fps: int, image_format: str
+) -> None:
+    one = episode(0, specs=CAMERAS, control_dt=control_dt)
+    with new_store(tmp_path, CAMERAS, control_dt=control_dt, image_format=image_format) as store:
+        store.append(one)
+        store.compact()
+    assert json.loads((tmp_path / "meta/info.json").read_text())["fps"] == fps
+    dataset = open_dataset(tmp_path)
+    assert dataset.control_dt == dataset.episode(0).control_dt == dataset.frames().control_dt == control_dt
+    np.testing.assert_allclose(dataset.column("timestamp")[:, 0], np.arange(5) / fps, rtol=1e-6)
+    assert_same(dataset.episode(0), one, image_tolerance=0 if image_format == "png" else 12)
+    assert not [problem for problem in check(tmp_path).problems if problem.code in ("rate", "timestamp")]
+
+
+@pytest.mark.parametrize("control_dt", [0.0, -0.1, float("inf"), float("nan")])
+def test_a_step_that_takes_no_time_is_refused(tmp_path: Path, control_dt: float) -> None:
+    with pytest.raises(DataError, match="control_dt must be positive"):
         new_store(tmp_path, control_dt=control_dt)
 
 

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.png import decode_png, encode_png
+from steadyhand.data.formats.images import decode_image
+from steadyhand.data.formats.png import encode_png
 from steadyhand.data.formats.video import VideoReader, decode_frames, has_encoder, write_mp4
 from toy_episodes import smooth_image
 
@@ -108,7 +109,7 @@ def test_broken_videos_are_data_errors(tmp_path: Path, kind: str) -> None:
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))))
 def test_png_round_trip_and_pillow_agree(image: np.ndarray) -> None:
     data = encode_png(image)
-    np.testing.assert_array_equal(decode_png(data, shape=image.shape, name="it"), image)
+    np.testing.assert_array_equal(decode_image(data, shape=image.shape, name="it"), image)
     theirs = np.asarray(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(theirs.reshape(image.shape), image)
 
@@ -119,18 +120,18 @@ def test_png_by_pillow_is_read() -> None:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", optimize=True)
     for _ in range(3):
-        np.testing.assert_array_equal(decode_png(buffer.getvalue(), shape=(31, 17, 3), name="it"), image)
+        np.testing.assert_array_equal(decode_image(buffer.getvalue(), shape=(31, 17, 3), name="it"), image)
     palette = io.BytesIO()
     Image.fromarray(image).convert("P").save(palette, format="PNG")
-    assert decode_png(palette.getvalue(), shape=(31, 17, 3), name="it").shape == (31, 17, 3)
+    assert decode_image(palette.getvalue(), shape=(31, 17, 3), name="it").shape == (31, 17, 3)
 
 
 def test_broken_png_is_a_data_error() -> None:
     data = encode_png(smooth_image(20, 30, 3, 0))
     for broken in (b"", data[:20], data[:60], data[:-12], b"JFIF" + data, data[:50] + b"\0\0" + data[52:]):
         with pytest.raises(DataError):
-            decode_png(broken, shape=(20, 30, 3), name="it")
+            decode_image(broken, shape=(20, 30, 3), name="it")
     with pytest.raises(DataError, match="another size"):
-        decode_png(data, shape=(30, 20, 3), name="it")
+        decode_image(data, shape=(30, 20, 3), name="it")
     with pytest.raises(DataError, match="1 or 3"):
         encode_png(np.zeros((2, 2, 4), dtype=np.uint8))

@@ -97,7 +97,7 @@ class ColumnCheck:
         self._names = [
             name
             for name, feature in dataset.layout.features.items()
-            if not feature.is_image and feature.dtype != "string" and name != _TIMESTAMP
+            if feature.is_number and name != _TIMESTAMP
         ]
         self._times = _Times(1.0 / dataset.layout.fps)
         self._switching: list[int] = []

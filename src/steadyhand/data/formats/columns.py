@@ -47,13 +47,17 @@ def to_array(
         values = values.storage
     while _is_list(values.type):
         if values.null_count:
-            raise DataError(f"{name} in {path} has missing entries.", got=f"{values.null_count} nulls")
-        _check_lengths(values, rows, name=name, path=path)
+            raise DataError(
+                f"{name} in {path} has missing entries.",
+                got=f"{values.null_count} nulls",
+                hint=f"fill them in{or_without(name)}",
+            )
+        _check_lengths(values, name=name, path=path)
         values = values.flatten()
     size = math.prod(shape)
     if values.null_count and len(values) == rows * size:
         absent = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))
-        raise _bad_value(f"{name} in {path} has missing values.", absent, size, len(values), row_place)
+        raise _bad_value(name, f"{path} has missing values.", absent, size, row_place)
     if values.null_count:
         raise DataError(f"{name} in {path} has missing values.", got=f"{values.null_count} nulls")
     if len(values) != rows * size:
@@ -61,35 +65,39 @@ def to_array(
             f"{name} in {path} has another shape than info.json declares.",
             got=f"{len(values) / max(rows, 1):g} values a row",
             expected=f"{size}, shape {shape}",
+            hint=f"correct the shape in info.json{or_without(name)}",
         )
     flat = _converted(values, dtype, name=name, path=path)
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         bad = np.flatnonzero(~np.isfinite(flat))
-        raise _bad_value(f"{name} in {path} holds NaN or infinity.", bad, size, len(flat), row_place)
+        raise _bad_value(name, f"{path} holds NaN or infinity.", bad, size, row_place)
     return flat.reshape(rows, *shape)
 
 
-def _bad_value(what: str, bad: np.ndarray, size: int, total: int, row_place: RowPlace | None) -> DataError:
-    row, hint = int(bad[0]) // size, "repair the value"
+def _bad_value(name: str, what: str, bad: np.ndarray, size: int, row_place: RowPlace | None) -> DataError:
+    row, hint = int(bad[0]) // size, f"repair the value{or_without(name)}"
     where = f"row {row}"
     if row_place is not None:
         episode, step = row_place(row)
         where = f"step {step} of episode {episode}"
-        hint = f"leave the episode out (--episodes '!{episode}') or repair the value"
-    return DataError(what, got=f"{len(bad)} of {total} values, the first in {where}", hint=hint)
+        hint = f"leave the episode out (--episodes '!{episode}'), {hint}"
+    return DataError(f"{name} in {what}", got=f"{len(bad)} values, the first in {where}", hint=hint)
 
 
 def _is_list(kind: ArrowType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)
 
 
-def _check_lengths(values: ArrowArray, rows: int, *, name: str, path: Path) -> None:
+def _check_lengths(values: ArrowArray, *, name: str, path: Path) -> None:
     if not len(values) or pa.types.is_fixed_size_list(values.type):
         return
     sizes = np.unique(np.diff(values.offsets.to_numpy(zero_copy_only=False)))
     if len(sizes) > 1:
         raise DataError(
-            f"{name} in {path} has rows of different lengths.", got=sizes[:5].tolist(), expected=rows
+            f"{name} in {path} has rows of different lengths.",
+            got=sizes[:5].tolist(),
+            expected="one length",
+            hint=f"store it with one length{or_without(name)}",
         )
 
 
@@ -109,6 +117,7 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
         f"{name} in {path} has another dtype than info.json declares.",
         got=kind,
         expected=f"{dtype}, {_FAMILIES.get(wanted.kind, 'a value')}",
+        hint=f"correct the dtype in info.json{or_without(name)}",
     )
 
 
@@ -126,6 +135,11 @@ def whole_numbers(array: np.ndarray, *, name: str) -> np.ndarray:
             hint="leave classes out: these are numbers",
         )
     return array.astype(np.int64)
+
+
+def or_without(name: str) -> str:
+    """Return the end of an advice: that an observation may be left out, where it is one."""
+    return ", or train without it (--observation)" if name.startswith("observation") else ""
 
 
 def to_column(array: np.ndarray, shape: tuple[int, ...]) -> ArrowArray:

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec, class_spec, image_spec
+from steadyhand.data.formats.depth import is_depth
 from steadyhand.data.formats.files import check_feature_name
 
 DEFAULT_FEATURES: dict[str, str] = {
@@ -50,17 +51,24 @@ class Feature:
         shape: Shape of one step.
         names: One name for each value, if the file gives exactly that many.
         column: What it is called in the files, if it was renamed on reading.
+        info: Of a camera: how it is stored, such as video.pix_fmt.
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None = None
     column: str = ""
+    info: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a camera."""
-        return self.dtype in ("image", "video")
+        """Whether it is a camera that takes pictures."""
+        return self.dtype in ("image", "video") and not self.is_depth
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether it is a depth map."""
+        return self.dtype in ("image", "video") and is_depth(self.info)
 
     @property
     def is_number(self) -> bool:
@@ -113,7 +121,11 @@ def _parse_feature(name: str, entry: object) -> Feature:
     sizes = tuple(shape)
     if dtype in ("image", "video") and sizes[0] in (1, 3) and sizes[2] not in (1, 3):
         sizes = (sizes[1], sizes[2], sizes[0])
-    return Feature(dtype=dtype, shape=sizes, names=_names(entry.get("names"), sizes))
+    info: dict[str, object] = {}
+    for key in ("video_info", "info"):  # the first is how older files call it
+        part = entry.get(key)
+        info |= {str(name): value for name, value in part.items()} if isinstance(part, dict) else {}
+    return Feature(dtype=dtype, shape=sizes, names=_names(entry.get("names"), sizes), info=info)
 
 
 def _names(names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
@@ -138,17 +150,28 @@ def _names(names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
     return flat if len(flat) == math.prod(shape) else None
 
 
+def _picture_spec(shape: tuple[int, ...]) -> FeatureSpec:
+    """Return the spec of pictures of a declared shape; of four channels the transparency is left out."""
+    height, width, channels = shape
+    return image_spec(height, width, 3 if channels == 4 else channels)
+
+
+def is_observation(name: str) -> bool:
+    """Whether a feature is something that is observed, by its name."""
+    return name == "observation" or name.startswith("observation.")
+
+
 def observation_specs(features: Mapping[str, Feature]) -> dict[str, FeatureSpec]:
-    """Return the specs of everything that a policy may see; text is left out.
+    """Return the specs of everything that a policy may see; text and depth maps are left out.
 
     Deviation: numbers that are not float32 in the file are read as float32.
     """
     return {
-        name: image_spec(*feature.shape)
+        name: _picture_spec(feature.shape)
         if feature.is_image
         else FeatureSpec(shape=feature.shape, names=feature.names)
         for name, feature in features.items()
-        if (name == "observation" or name.startswith("observation.")) and feature.dtype != "string"
+        if is_observation(name) and (feature.is_image or feature.is_number)
     }
 
 

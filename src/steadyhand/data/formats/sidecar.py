@@ -14,7 +14,8 @@ from steadyhand.data.episode import Branch, Episode, Provenance
 from steadyhand.data.formats.arrow import ArrowArray, ArrowTable, ArrowType
 from steadyhand.data.formats.columns import to_array, to_column
 from steadyhand.data.formats.files import ParquetSource
-from steadyhand.data.formats.png import decode_png, encode_png
+from steadyhand.data.formats.images import decode_image
+from steadyhand.data.formats.png import encode_png
 
 FOLDER = "meta/steadyhand"
 
@@ -95,7 +96,7 @@ def _final_value(column: ArrowArray, spec: FeatureSpec, *, name: str, path: Path
     if spec.kind == "image":
         height, width, channels = spec.shape
         data = column[0].as_py()["bytes"]
-        return decode_png(data, shape=(height, width, channels), name=f"final {name} in {path}")
+        return decode_image(data, shape=(height, width, channels), name=f"final {name} in {path}")
     return to_array(column, shape=spec.shape, dtype=spec.dtype, name=f"final/{name}", path=path)[0]
 
 

@@ -1,7 +1,7 @@
 """Exact frames of a video by index or time, and writing MP4 files (PyAV)."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +14,11 @@ from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8, UInt16
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.files import missing
+from steadyhand.data.formats.images import deep_pixels, grey_samples
 
 VideoCodec = Literal["h264", "av1"]
 _ENCODERS: dict[VideoCodec, str] = {"h264": "libx264", "av1": "libsvtav1"}
@@ -136,8 +137,36 @@ class VideoReader:
         """Return RGB frames in the order of `indices`, the same pixels that decoding from the start gives.
 
         Raises:
-            DataError: An index out of range, or a damaged stream.
+            DataError: An index out of range, a damaged stream, or grey values of more than 8 bits.
         """
+        if self.pixels.startswith("gray") and self.pixels not in ("gray", "gray8"):
+            raise deep_pixels(str(self.path), self.pixels)
+
+        def rgb(frame: VideoFrame) -> np.ndarray:
+            return self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+
+        return self._chosen(indices, np.empty((0, self.height, self.width, 3), dtype=np.uint8), rgb)
+
+    def samples(self, indices: Int64[np.ndarray, " n"]) -> UInt16[np.ndarray, "n h w"]:
+        """Return the numbers of grey frames as they are stored, without loss.
+
+        Raises:
+            DataError: An index out of range, a damaged stream, or a video in colour.
+        """
+
+        def stored(frame: VideoFrame) -> np.ndarray:
+            return grey_samples(frame, name=str(self.path))
+
+        return self._chosen(indices, np.empty((0, self.height, self.width), dtype=np.uint16), stored)
+
+    @property
+    def pixels(self) -> str:
+        """The pixel format, such as yuv420p or gray12le."""
+        return str(self._stream.codec_context.pix_fmt)
+
+    def _chosen(
+        self, indices: np.ndarray, empty: np.ndarray, read: Callable[[VideoFrame], np.ndarray]
+    ) -> np.ndarray:
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise DataError(
                 f"{self.path} has too few frames.",
@@ -145,16 +174,16 @@ class VideoReader:
                 expected=f"0 to {len(self) - 1}",
             )
         wanted, place = np.unique(indices, return_inverse=True)
-        out = np.empty((len(wanted), self.height, self.width, 3), dtype=np.uint8)
+        out = np.empty((len(wanted), *empty.shape[1:]), dtype=empty.dtype)
         try:
-            filled = self._decode(wanted, out)
+            filled = self._decode(wanted, out, read)
         except FFmpegError as error:
             raise _damaged(self.path, error) from error
         if filled < len(wanted):
             raise _damaged(self.path, f"frame {int(wanted[filled])} of {len(self)} cannot be decoded")
         return out if np.array_equal(wanted, indices) else out[place]
 
-    def _decode(self, wanted: np.ndarray, out: np.ndarray) -> int:
+    def _decode(self, wanted: np.ndarray, out: np.ndarray, read: Callable[[VideoFrame], np.ndarray]) -> int:
         keys = np.flatnonzero(self._is_key)
         filled, reached = 0, -1
         while filled < len(wanted):
@@ -168,7 +197,7 @@ class VideoReader:
                 reached = max(reached, int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, key)
                 if frame.pts != self._pts[wanted[filled]]:
                     continue
-                out[filled] = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+                out[filled] = read(frame)
                 filled += 1
                 if filled == len(wanted):
                     break

@@ -1,0 +1,249 @@
+"""What LeRobot opens is opened, with the right values; what is bad is named, and the rest works."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from lerobot_folders import (
+    CAMERA,
+    FEATURES,
+    INDICES,
+    STATE,
+    VECTOR,
+    VIDEO,
+    rows,
+    v21_video,
+    v30_video,
+    write_v21,
+    write_v30,
+    write_video,
+)
+from steadyhand.core.errors import DataError
+from steadyhand.core.specs import image_spec
+from steadyhand.data.checks import check
+from steadyhand.data.dataset import open_dataset
+from toy_episodes import smooth_image
+
+FLOATS = dict.fromkeys(INDICES, np.float64)
+IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def rewrite(path: Path, change: Any) -> None:
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def floats(table: pa.Table) -> pa.Table:
+    """Turn integer columns into floats, as a trip through pandas does."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_integer(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    return table
+
+
+@pytest.mark.parametrize("write", [write_v21, write_v30])
+def test_indices_that_pandas_made_floats_are_integers(tmp_path: Path, write: Any) -> None:
+    episodes = [rows(seed) for seed in range(3)]
+    root = write(tmp_path / "d", episodes, {**FEATURES, CAMERA: VIDEO})
+    for path in [*root.glob("data/*/*.parquet"), *root.glob("meta/**/*.parquet")]:
+        rewrite(path, floats)
+    lines = root / "meta/episodes.jsonl"
+    if lines.exists():
+        lines.write_text(lines.read_text().replace('"length": 12', '"length": 12.0'))
+    for number in range(3):
+        write_video(v21_video(root, number), range(40))
+    write_video(v30_video(root), range(40))
+    dataset = open_dataset(root)
+    frames = dataset.frames()
+    np.testing.assert_array_equal(frames.action, np.concatenate([one["action"] for one in episodes]))
+    assert dataset.lengths.dtype == np.int64
+    assert dataset.task_of_step(2) == ("lift",) * 12
+    assert check(root).ok
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_an_index_that_is_no_integer_is_refused(tmp_path: Path, wrong: float) -> None:
+    root = write_v30(tmp_path / "d", [rows(0)], {**FEATURES, CAMERA: VIDEO})
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+
+    def change(table: pa.Table) -> pa.Table:
+        place = table.column_names.index("length")
+        return table.set_column(place, "length", pa.array([12 + wrong]))
+
+    rewrite(path, change)
+    with pytest.raises(DataError, match="length"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize("fps", [29.97, 96.73, 0.5])
+def test_fractional_rates_are_kept(tmp_path: Path, fps: float) -> None:
+    root = write_v21(tmp_path / "d", [rows(0)], {**FEATURES, CAMERA: VIDEO}, fps=fps)
+    write_video(v21_video(root, 0), [10 * k for k in range(20)], fps=fps)
+    dataset = open_dataset(root)
+    assert dataset.control_dt == 1 / fps
+    levels = dataset.frames().observation[CAMERA].mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, [10 * k for k in range(12)], atol=2)
+
+
+@pytest.mark.parametrize("fps", [0, -1, "10", None, True, float("inf"), 10**400])
+def test_a_rate_that_cannot_be_is_refused(tmp_path: Path, fps: Any) -> None:
+    root = write_v21(tmp_path / "d", [rows(0)])
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(json.dumps({**info, "fps": fps}))
+    with pytest.raises(DataError):
+        open_dataset(root)
+
+
+def test_the_clock_may_be_declared_as_float64_or_not_at_all(tmp_path: Path) -> None:
+    clock = np.arange(12) / 10 + 1
+    for declared in ({"dtype": "float64", "shape": [1], "names": None}, None):
+        root = write_v30(
+            tmp_path / str(declared is None), [rows(0, timestamp=clock)], {**FEATURES, CAMERA: VIDEO}
+        )
+        write_video(v30_video(root), [5 * k for k in range(30)])
+        info = json.loads((root / "meta/info.json").read_text())
+        if declared is None:
+            del info["features"]["timestamp"]
+        else:
+            info["features"]["timestamp"] = declared
+        (root / "meta/info.json").write_text(json.dumps(info))
+        levels = open_dataset(root).frames().observation[CAMERA].mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(levels, [5 * k for k in range(10, 22)], atol=2)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "data/chunk-{chunk_index:03d}/episode_{episode_index:06d}.parquet",
+        "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "data/{episode_chunk}/{episode_index}.parquet",
+    ],
+)
+def test_templates_of_v21_may_use_the_names_of_v30(tmp_path: Path, template: str) -> None:
+    episodes = [rows(0), rows(1)]
+    root = write_v21(tmp_path / "d", episodes, data_path=template)
+    for number in range(2):
+        place = {"chunk_index": 0, "episode_chunk": 0, "file_index": number, "episode_index": number}
+        path = root / template.format(**place)
+        path.parent.mkdir(exist_ok=True)
+        (root / f"data/chunk-000/episode_{number:06d}.parquet").rename(path)
+    np.testing.assert_array_equal(open_dataset(root).episode(1).action, episodes[1]["action"])
+
+
+@pytest.mark.parametrize("write", [write_v21, write_v30])
+@pytest.mark.parametrize("task", ["pick\u2028and place", "a\u2029b", "a\x85b\x0bc\x0cd\x1ce", "\ufeffodd"])
+def test_a_task_keeps_its_characters(tmp_path: Path, write: Any, task: str) -> None:
+    root = write(tmp_path / "d", [rows(0, tasks=[task])], tasks=(task,))
+    dataset = open_dataset(root)
+    assert dataset.tasks == (task,)
+    assert dataset.episode(0).task == task
+
+
+def test_a_byte_order_mark_before_the_metadata_is_not_part_of_them(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "d", [rows(0)])
+    for name in ("info.json", "tasks.jsonl", "episodes.jsonl"):
+        path = root / "meta" / name
+        path.write_text(path.read_text().replace("\n", "\r\n"), encoding="utf-8-sig")
+    assert open_dataset(root).tasks == ("lift",)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b"], ("a", "b")),
+        ({"motors": ["a", "b"]}, ("a", "b")),
+        ({"b": 1, "a": 0}, ("a", "b")),
+        ({"b": 2, "a": 1}, ("a", "b")),
+        ({"motors": {"b": 1, "a": 0}}, ("a", "b")),
+        ({"a": 0, "b": 0}, None),
+        (["a", "b", "c"], None),
+        (None, None),
+    ],
+)
+def test_names_are_put_in_the_order_of_their_indices(tmp_path: Path, names: Any, expected: Any) -> None:
+    features = {"action": {**VECTOR, "names": names}, STATE: VECTOR}
+    assert open_dataset(write_v21(tmp_path / "d", [rows(0)], features)).action.names == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("TIFF", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("JPEG", {"quality": 95}, 2),
+        ("JPEG", {"quality": 95, "progressive": True}, 2),
+        ("WEBP", {"quality": 95}, 3),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_pictures_in_parquet_may_be_of_any_usual_kind(
+    tmp_path: Path, kind: str, options: dict[str, Any], tolerance: int, mode: str
+) -> None:
+    if (kind, mode) == ("JPEG", "RGBA"):
+        pytest.skip("JPEG has no transparency")
+    channels = len(mode)
+    pictures = [smooth_image(30, 44, 1 if mode == "L" else 3, step / 3) for step in range(12)]
+    cells = []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        image = Image.fromarray(picture[..., 0] if mode == "L" else picture)
+        if mode == "RGBA":
+            image.putalpha(90)
+        image.save(buffer, kind, **(options | ({"exact": True} if kind == "WEBP" else {})))
+        cells.append({"bytes": buffer.getvalue(), "path": None})
+    camera = {"dtype": "image", "shape": [30, 44, channels], "names": ["height", "width", "channels"]}
+    column = pa.array(cells, type=IMAGE_TYPE)
+    root = write_v30(tmp_path / "d", [rows(0, **{CAMERA: column})], {**FEATURES, CAMERA: camera})
+    dataset = open_dataset(root)
+    assert dataset.observation[CAMERA] == image_spec(30, 44, min(channels, 3))
+    found = dataset.episode(0).observation[CAMERA].astype(int)
+    gap = np.abs(found - np.stack(pictures).astype(int))
+    assert gap.mean() <= tolerance
+    assert gap.max() <= 12 * tolerance
+
+
+def test_a_bad_reward_a_bad_camera_and_a_bad_column_leave_the_rest_alone(tmp_path: Path) -> None:
+    scalar = {"dtype": "float32", "shape": [1], "names": None}
+    features = {**FEATURES, "next.reward": scalar, "observation.force": scalar, CAMERA: VIDEO}
+    nan = np.where(np.arange(12) == 4, np.nan, 0.0).astype(np.float32)
+    one = rows(0, **{"next.reward": nan, "observation.force": nan})
+    root = write_v30(tmp_path / "d", [one], features)
+    dataset = open_dataset(root)
+    np.testing.assert_array_equal(dataset.frames(("state",)).action, one["action"])
+    for names, where in ((("force",), "step 4 of episode 0"), (("top",), "--observation")):
+        with pytest.raises(DataError, match=where) as error:
+            dataset.frames(names)
+        assert "do this" in str(error.value)
+
+
+def test_numbers_are_converted_only_where_none_changes(tmp_path: Path) -> None:
+    for values, is_right in ((np.arange(24).reshape(12, 2), True), (np.full((12, 2), 2**24 + 1), False)):
+        one = rows(0, action=values.astype(np.int64))
+        dataset = open_dataset(write_v30(tmp_path / str(is_right), [one]))
+        if is_right:
+            np.testing.assert_array_equal(dataset.frames().action, values)
+        else:
+            with pytest.raises(DataError, match="another dtype"):
+                dataset.frames()
+
+
+def test_v20_is_read_as_v21(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "d", [rows(0)], codebase_version="v2.0")
+    assert open_dataset(root).layout.version == "v2.0"
+    assert len(open_dataset(root).frames()) == 12
+
+
+def test_columns_that_a_file_names_but_lacks_do_not_stop_the_others(tmp_path: Path) -> None:
+    features = {**FEATURES, "observation.extra": VECTOR}
+    dataset = open_dataset(write_v30(tmp_path / "d", [rows(0)], features))
+    assert len(dataset.frames(("state",))) == 12
+    with pytest.raises(DataError, match="lacks columns") as error:
+        dataset.frames()
+    assert "--observation" in str(error.value)
