@@ -44,7 +44,7 @@ ENCODERS: list[EncoderConfig] = [
     SmallConv(channels=(4, 8), width=16, shift=1),
     PilotNet(convolutions=((4, 5, 2), (8, 3, 1)), hidden=(32, 10)),
     ResNet18(channels=2, stem="small", num_keypoints=4, width=8, crop=(10, 12)),
-    ResNet18(channels=2, stem="small", norm="frozen_batch", pool="map", width=8),
+    ResNet18(channels=2, stem="small", pool="map", width=8),
     Recurrent(hidden=16),
     CausalTransformer(width=16, num_layers=1, num_heads=2),
 ]

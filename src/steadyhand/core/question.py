@@ -22,7 +22,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import QUESTION, working_in
 from steadyhand.core.specs import EnvSpec
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised whenever a change makes the same settings, data and seed give other numbers."""
 
 _DEPTH = 8

@@ -4,6 +4,9 @@ A label (s, a) is a state beside the demonstrations from which a leads, by the m
 are those of numerical analysis: "explicit" needs no solver, "implicit" finds a root. The released code names
 them the other way round, and its root finder for BackTrack solves the explicit equation (its unknown does not
 enter the model).
+
+A feature that never changes in the demonstrations keeps its value in every label of a learnt model: the
+model's error would be all of its spread, and after normalisation a flag that says which states are synthetic.
 """
 
 from collections.abc import Sequence
@@ -90,7 +93,8 @@ class CcilConfig:
         holdout: Share of transitions left out of the model's training, for the error that is reported. At
             least one is left out if this is positive and there are two.
         label: "explicit" BackTrack: s = s*_t - f(s*_t, a*_t). "implicit" BackTrack: s + f(s, a*_t) = s*_t.
-            "disturbed" (DisturbedAction): a = a*_t + N(0, delta^2), s + f(s, a) = s*_{t+1}.
+            "disturbed" (DisturbedAction): a = a*_t + N(0, delta^2), s = s*_{t+1} - f(s*_{t+1}, a), as in the
+            released code; the paper writes the equation s + f(s, a) = s*_{t+1} instead.
         labels_per_step: Draws for each step; more than 1 only for "disturbed".
         delta: Standard deviation of the disturbance.
         rejection: Which labels are kept.
@@ -169,12 +173,14 @@ def corrective_labels(
         source,
         steps,
         points,
-        explicit=config.label == "explicit",
+        explicit=config.label != "implicit",
         normalised=config.units == "normalised",
         tolerance=config.tolerance,
         max_iterations=config.max_iterations,
     )
     states = found.x.astype(np.float32)
+    if oracle is None:
+        states = steps.restored(states, points)
     distance = _distance(steps, points, states, config)
     kept = _kept(config.rejection, distance, slope, found.converged)
     if not kept.any():
@@ -198,6 +204,20 @@ def require_meaning(spec: PolicySpec, config: CcilConfig) -> None:
             got=f"label = {config.label!r} and discrete actions",
             expected="continuous actions",
             hint='use label="explicit" or "implicit", which leave the action as it is',
+        )
+
+
+def require_all_seen(spec: PolicySpec, config: CcilConfig) -> None:
+    """Raise CapabilityError if policies see what corrective labels do not hold: they could not be trained."""
+    held = state_features(spec, config.features)
+    missing = [name for name in spec.observation if name not in held]
+    if missing:
+        raise CapabilityError(
+            "Corrective labels hold the features of the state alone, and the policy sees others as well.",
+            got=", ".join(f"{name} ({spec.observation[name].kind})" for name in missing),
+            expected=", ".join(held),
+            hint="let the policy see vectors alone (on the command line --observation state), or use another "
+            "remedy: no picture or class of a state beside the demonstrations is known",
         )
 
 

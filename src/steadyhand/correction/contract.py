@@ -116,6 +116,43 @@ class RoundsConfig(ABC):
         """Whether `driver` looks at the last iterate even where only the expert drives."""
         return False
 
+    def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
+        """Refuse what could only fail later, before anything is collected, trained or written.
+
+        Args:
+            env: Env for collection.
+            learner: Who will learn.
+            initial: Demonstrations that stand for the first round.
+
+        Raises:
+            ConfigError: There is nothing to fit a first policy to, nothing to hold out, or nothing left.
+            CapabilityError: Env or learner cannot do what the remedy asks of them.
+        """
+        del env, learner
+        share = self.expert_share(2 if initial else 1)
+        if share < 1.0 and not initial:
+            raise ConfigError(
+                "There is no policy to drive in the first round.",
+                got=f"beta_1 = {share}",
+                hint="give demonstrations, or a schedule with beta_1 = 1",
+            )
+        if not self.num_held_out:
+            return
+        branches = sum(episode.branch is not None for episode in initial)
+        if branches:
+            raise ConfigError(
+                "This gate holds demonstrations back, but labels made from them would be trained on.",
+                got=f"{branches} branches in `initial`",
+                hint="give the demonstrations without their views or corrective labels, or use another gate",
+            )
+        planned = len(initial) or self.episodes_per_round
+        if self.num_held_out >= planned:
+            raise ConfigError(
+                "Nothing is left to train on: all demonstrations of the first round are held out.",
+                got=f"{planned} demonstrations, {self.num_held_out} held out",
+                hint="ask for more episodes in a round",
+            )
+
     @abstractmethod
     def expert_share(self, round: int) -> float:
         """Return the share of expert control in a round, counted from 1: 1 means demonstrations."""

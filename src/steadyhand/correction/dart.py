@@ -121,6 +121,19 @@ class DartConfig(RoundsConfig):
         ]
         return [Marks(weight=weight.astype(np.float32)) for weight in kept]
 
+    def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
+        """Refuse, too, a first round that leaves no pair to estimate the learner's error on."""
+        super().check(env, learner, initial=initial)
+        lengths = [len(e) for e in initial] or [self.steps_per_episode] * self.episodes_per_round
+        needed = self.rounds > 1 or bool(initial)
+        if needed and not any(self.held_out.steps(i, length).any() for i, length in enumerate(lengths)):
+            raise ConfigError(
+                "No pair is held out, so the learner's error cannot be estimated.",
+                got=f"{len(lengths)} episodes of {max(lengths)} steps in the first round, {self.held_out}",
+                hint="ask for more episodes in a round (on the command line --episodes), or hold out more of "
+                "them (--set method.held_out.every=2)",
+            )
+
     def driver(self, stage: Stage) -> Controller:
         """Return the expert, disturbed as the last iterate errs; writes the estimate down."""
         estimate = self._estimate(stage)

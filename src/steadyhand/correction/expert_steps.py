@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, Shaped
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Shaped
 
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.core.seeding import generator
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.episode import Episode
-from steadyhand.data.stats import distance_scale
+from steadyhand.data.stats import SpreadFloor, array_stats, distance_scale
 from steadyhand.policies.dynamics import Transitions
 from steadyhand.policies.spec import PolicySpec
 
@@ -60,6 +60,7 @@ class ExpertSteps:
         transitions: All executed steps whose next state is known.
         scale: (S,) standard deviation of the state, 1 where it never changes.
         action_scale: (A,) likewise.
+        still: (S,) True where the state hardly moves, by the rule of `SpreadFloor`.
     """
 
     def __init__(self, episodes: Sequence[Episode], spec: PolicySpec, features: tuple[str, ...]) -> None:
@@ -70,6 +71,8 @@ class ExpertSteps:
         self.transitions = self._transitions()
         self.scale = spread(self.transitions.state)
         self.action_scale = spread(self.transitions.action)
+        moved = array_stats(self.transitions.state)
+        self.still: Bool[np.ndarray, " S"] = moved.std <= SpreadFloor().of("", None, moved)
 
     def back_track(self) -> Points:
         """Return the points of BackTrack: the expert's action at t, leading to the expert's state at t.
@@ -104,6 +107,10 @@ class ExpertSteps:
             target=points.target,
             stands_for=points.stands_for,
         )
+
+    def restored(self, states: Float32[np.ndarray, "N S"], points: Points) -> Float32[np.ndarray, "N S"]:
+        """Return where labels lie, with what hardly moves in the episodes as it was at the step itself."""
+        return np.where(self.still, points.stands_for, states).astype(np.float32)
 
     def split(self, states: Float32[np.ndarray, "N S"]) -> dict[str, np.ndarray]:
         """Return states as observation features, (N, *feature shape)."""

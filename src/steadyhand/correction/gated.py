@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.correction.contract import RoundsConfig, Stage
+from steadyhand.correction.contract import Learner, RoundsConfig, Stage
 from steadyhand.correction.gate import Gated
 from steadyhand.correction.gates import GateConfig, HumanGate
+from steadyhand.correction.gates.workshop import net_learner
+from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import Mixture
 from steadyhand.correction.weighting import Unweighted, WeightingConfig
 from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,17 @@ class GatedConfig(RoundsConfig):
     def num_held_out(self) -> int:
         """Demonstrations that the gate's thresholds are set on."""
         return self.gate.num_held_out
+
+    def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
+        """Refuse, too, a gate that cannot work with this env or learner."""
+        super().check(env, learner, initial=initial)
+        match self.gate:
+            case HumanGate(human=SimulatedHuman(risk=RoadEdge() as risk)):
+                risk.half_width(env)
+            case HumanGate():
+                return
+            case _:
+                net_learner(learner)
 
     def expert_share(self, round: int) -> float:
         """Return 1 in the first round; after it the gate decides, which counts as 0 here."""

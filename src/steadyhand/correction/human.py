@@ -18,7 +18,10 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, Moment
 from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car import Car
+
+_ROAD = ("privileged.lateral", "privileged.heading_error", "privileged.speed")
 
 
 class Meter(ABC):
@@ -94,22 +97,33 @@ class RoadEdge:
                 "horizon and smoothing are times.", got=(self.horizon, self.smoothing), expected=">= 0 [s]"
             )
 
-    def meter(self, stage: Stage) -> Meter:
-        """Return the meter for the car.
+    def half_width(self, env: BatchEnv) -> float:
+        """Return the distance from the middle of the road to its edge [m].
 
         Raises:
-            CapabilityError: The env is not the car, and `road_width` is not given.
+            CapabilityError: The env does not say where a car is on the road, or how wide it is.
         """
-        width = self.road_width
-        if width is None:
-            if not isinstance(stage.env, Car):
-                raise CapabilityError(
-                    "This env does not say how wide its road is.",
-                    got=stage.env.spec.env_id,
-                    hint="give road_width, or use Discrepancy, which works with any env",
-                )
-            width = stage.env.config.road_width
-        return _RoadMeter(0.5 * width, self.horizon)
+        missing = [name for name in _ROAD if name not in env.spec.privileged]
+        if missing:
+            raise CapabilityError(
+                "RoadEdge needs to know where the car is on the road.",
+                got=list(env.spec.privileged),
+                expected=", ".join(_ROAD),
+                hint="use Discrepancy, which works with any env",
+            )
+        if self.road_width is not None:
+            return 0.5 * self.road_width
+        if not isinstance(env, Car):
+            raise CapabilityError(
+                "This env does not say how wide its road is.",
+                got=env.spec.env_id,
+                hint="give road_width, or use Discrepancy, which works with any env",
+            )
+        return 0.5 * env.config.road_width
+
+    def meter(self, stage: Stage) -> Meter:
+        """Return the meter for the car; see `half_width`."""
+        return _RoadMeter(self.half_width(stage.env), self.horizon)
 
 
 RiskConfig = Discrepancy | RoadEdge
@@ -298,14 +312,7 @@ class _RoadMeter(Meter):
 
     def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         del action
-        names = ("privileged.lateral", "privileged.heading_error", "privileged.speed")
-        if any(name not in moment.privileged for name in names):
-            raise CapabilityError(
-                "RoadEdge needs to know where the car is on the road.",
-                got=sorted(moment.privileged),
-                expected=", ".join(names),
-            )
-        lateral, heading, speed = (moment.privileged[name][:, 0].astype(np.float64) for name in names)
+        lateral, heading, speed = (moment.privileged[name][:, 0].astype(np.float64) for name in _ROAD)
         ahead = lateral + speed * np.sin(heading) * self._horizon
         return np.maximum(np.abs(lateral), np.abs(ahead)) / self._half_width
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from steadyhand.core.seeding import generator
 from steadyhand.correction.expert_steps import ExpertSteps, Points
@@ -32,6 +32,10 @@ class LabelGeometry:
         nearest_ratio: Distance to the nearest expert state, in units of that between expert states; median.
         action_disagreement: Root mean square over dimensions of label - action at the nearest expert state,
             in standard deviations of the action; median. Large where labels contradict demonstrations.
+        action_leak: Held-out R2 with which label - expert's state predicts the label's action linearly; None
+            for fewer labels than that takes. Near 1 a policy can read the answer off the label.
+        action_leak_true: The same for the step that the expert took there, in place of the label's: what is
+            due to the task itself.
         model_error: Error of the next state on transitions that were trained on, in lengths of their steps;
             median. None where the labels come from the true system, as in the rest below.
         heldout_error: The same on transitions that were not; None also where none were held out.
@@ -49,6 +53,8 @@ class LabelGeometry:
     trust_distance: float
     nearest_ratio: float
     action_disagreement: float
+    action_leak: float | None = None
+    action_leak_true: float | None = None
     model_error: float | None = None
     heldout_error: float | None = None
     lipschitz: float | None = None
@@ -87,6 +93,11 @@ def measure(
         actions / steps.action_scale,
         seed=seed,
     )
+    answer = points.action[kept] / steps.action_scale
+    leak, leak_true = (
+        linear_r2((place[kept] - points.state[kept]) / steps.scale, answer, groups=points.parent[kept])
+        for place in (states, points.stands_for)
+    )
     return LabelGeometry(
         num_candidates=len(points),
         num_converged=int(found.sum()),
@@ -96,6 +107,8 @@ def measure(
         trust_distance=float(np.median(derived)),
         nearest_ratio=ratio,
         action_disagreement=gap,
+        action_leak=leak,
+        action_leak_true=leak_true,
     )
 
 
@@ -124,6 +137,24 @@ def per_step(length: Float[np.ndarray, " N"], step: Float[np.ndarray, " N"]) -> 
     """Return the median of length / step over rows that moved at all; 0 where none did."""
     moved = step > 0.0
     return float(np.median(length[moved] / step[moved])) if moved.any() else 0.0
+
+
+def linear_r2(
+    inputs: Float[np.ndarray, "N D"], outputs: Float[np.ndarray, "N A"], *, groups: Int64[np.ndarray, " N"]
+) -> float | None:
+    """Return the R2 of a linear fit on rows that it was not made on; None where there are too few.
+
+    Every other group (episode) is held out; of a single group, its second half.
+    """
+    names = np.unique(groups)
+    held = np.isin(groups, names[1::2]) if len(names) > 1 else np.arange(len(groups)) >= len(groups) // 2
+    wide = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
+    if (~held).sum() < 2 * wide.shape[1] or held.sum() < 2:
+        return None
+    weights, *_ = np.linalg.lstsq(wide[~held], outputs[~held], rcond=None)
+    missed = np.square(outputs[held] - wide[held] @ weights).sum()
+    varied = np.square(outputs[held] - outputs[held].mean(axis=0)).sum()
+    return float(1.0 - missed / varied) if varied > 0.0 else None
 
 
 def neighbours(

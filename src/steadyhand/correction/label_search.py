@@ -74,7 +74,7 @@ def find(
         source: The dynamics.
         steps: What the points were taken from.
         points: What is sought.
-        explicit: Go back by the change at the expert's state (BackTrack only), instead of finding the root.
+        explicit: Go back by the change at the state to be reached, instead of finding the root.
         normalised: Measure slopes in standard deviations of the state.
         tolerance: Largest error of a root, in those.
         max_iterations: Newton steps.
@@ -86,9 +86,9 @@ def find(
     slopes = source.jacobian(here, points.action, scale=scale)
     ratio = scale / scale[:, None] if normalised else np.ones((len(scale), len(scale)))
     slope = np.linalg.norm(slopes * ratio, 2, axis=(1, 2))
-    # From the state to be reached, back by the change at the expert's state: BackTrack's explicit label, for
-    # which the two are the same, and a fair guess of every other root.
-    back = source.minus(target, source.residual(here, points.action))
+    # From the state to be reached, back by the change there: the explicit label, and for BackTrack, whose
+    # state to be reached is the expert's own, a fair guess of the root.
+    back = source.minus(target, source.residual(target, points.action))
     if explicit:
         return _given(source.observations(back)), slope
 

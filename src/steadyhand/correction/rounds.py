@@ -117,6 +117,7 @@ def teach_in_rounds(
             `initial` has branches and the gate holds demonstrations back; or `folder` holds the rounds of
             another question, or somebody else is working there.
     """
+    config.check(env, learner, initial=initial)
     question = {
         "method": config,
         "env": env,
@@ -208,12 +209,6 @@ class _Run:
     def _held_out(self) -> list[Episode]:
         """The last demonstrations, kept from training; they count as labels all the same."""
         demonstrations = [*self.initial] if self.initial else self.collected[0] if self.collected else []
-        if self.config.num_held_out and any(episode.branch is not None for episode in demonstrations):
-            raise ConfigError(
-                "This gate holds demonstrations back, but labels made from them would be trained on.",
-                got=f"{sum(episode.branch is not None for episode in demonstrations)} branches in `initial`",
-                hint="give the demonstrations without their views or corrective labels, or use another gate",
-            )
         count = self.config.num_held_out
         if count and count >= len(demonstrations) > 0:
             raise ConfigError(
@@ -247,12 +242,6 @@ class _Run:
         config, share = self.config, self._share(number)
         iterate = policy = None
         if share < 1.0 or (config.reads_iterate and (number > 1 or self.initial)):
-            if number == 1 and not self.initial:
-                raise ConfigError(
-                    "There is no policy to drive in the first round.",
-                    got=f"beta_1 = {share}",
-                    hint="give demonstrations, or a schedule with beta_1 = 1",
-                )
             if number == 1:
                 self._fit(0)
             iterate = self.folder_of(number - 1)

@@ -18,7 +18,7 @@ from steadyhand.data.pictures import resized
 from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.contract import EXPLICIT, ChunkSpec, Context, Encoder, Head, Prefix, Target
-from steadyhand.policies.encoders.config import as_encoded, picture_size
+from steadyhand.policies.encoders.config import as_encoded, picture_size, require_trainable
 from steadyhand.policies.noise import Noise, NoNoise, scoped
 from steadyhand.policies.normaliser import Affine, Mode, Role, mode_of
 from steadyhand.policies.padding import copy_pad
@@ -138,7 +138,9 @@ class Policy(Trainable[Batch]):
         Raises:
             SpecError: The data's features differ from those of the policy.
             DataError: No step has an expert's label.
+            ConfigError: The encoder could not learn.
         """
+        require_trainable(self.config.encoder)
         self.check_frames(frames)
         rule = self.config.spread_floor
         source = WindowSource(frames, self.window, steps=steps, features=self._state_features())

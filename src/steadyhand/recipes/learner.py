@@ -25,7 +25,7 @@ from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import EXPLICIT
 from steadyhand.policies.devices import chosen_device
-from steadyhand.policies.encoders.config import picture_size
+from steadyhand.policies.encoders.config import picture_size, require_trainable
 from steadyhand.policies.heads.energy import Energy
 from steadyhand.policies.heads.judging import JudgedHead, Judging
 from steadyhand.policies.heads.primitives import Primitives
@@ -113,6 +113,7 @@ class PolicyLearner:
     ) -> None:
         self._device = chosen_device(training.device)
         policy = resolved(policy, spec.observation)
+        require_trainable(policy.encoder)
         self._observation = {name: spec.observation[name] for name in policy.observation}
         self._env_spec = spec
         self._policy_spec = PolicySpec(

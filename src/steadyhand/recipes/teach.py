@@ -1,7 +1,7 @@
 """Teach a policy in an env by any remedy, on equal terms."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
@@ -14,7 +14,13 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.ccil import CcilConfig, LabelGeometry, corrective_labels, require_meaning
+from steadyhand.correction.ccil import (
+    CcilConfig,
+    LabelGeometry,
+    corrective_labels,
+    require_all_seen,
+    require_meaning,
+)
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.dagger import DaggerConfig
@@ -105,7 +111,7 @@ class School:
                 to another question, such as other settings of the same remedy.
         """
         began = time.perf_counter()
-        self.check(method)
+        self.check(method, initial=initial)
         key = file_name(key or key_of(method), what="The name of a method's folder")
         name = name or title_of(method)
         with working_in(self.folder / key):
@@ -142,12 +148,14 @@ class School:
             clean_fraction=config.clean_fraction,
         )
 
-    def check(self, method: MethodConfig) -> None:
+    def check(self, method: MethodConfig, *, initial: Sequence[Episode] = ()) -> None:
         """Refuse what does not fit before anything is collected; the rest shows when collecting begins.
 
         Raises:
             SteadyhandError: Env, policy class and remedy do not fit together.
         """
+        if isinstance(method, RoundsConfig):
+            method.check(self.env, self.learner, initial=initial)
         match method:
             case NoiseConfig():
                 self.disturbed(method)
@@ -157,6 +165,7 @@ class School:
                 self.learner.judging()
             case OfflineConfig(remedy=CcilConfig() as ccil):
                 require_meaning(self.learner.policy_spec, ccil)
+                require_all_seen(self.learner.policy_spec, ccil)
             case OfflineConfig(remedy=InputNoise(sigma=sigma)):
                 if self.learner.policy_config.input_noise:
                     raise ConfigError(

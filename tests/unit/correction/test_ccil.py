@@ -19,7 +19,7 @@ from steadyhand.correction.ccil import (
     label_errors,
 )
 from steadyhand.correction.expert_steps import ExpertSteps, Points
-from steadyhand.correction.label_geometry import neighbours
+from steadyhand.correction.label_geometry import linear_r2, neighbours
 from steadyhand.correction.label_search import Learnt, find
 from steadyhand.correction.roots import solve
 from steadyhand.correction.true_dynamics import TrueDynamics
@@ -116,7 +116,8 @@ class TestClosedForms:
             place = branch_of(label)
             demo = demos[place.parent]
             track = np.concatenate([demo.observation[STATE], _final(demo)[None]])
-            want = np.linalg.solve(A, track[place.step + 1] - B @ label.expert_action[0])
+            ahead = track[place.step + 1]
+            want = 2 * ahead - A @ ahead - B @ label.expert_action[0]  # as released: s_t+1 - f(s_t+1, a)
             assert np.allclose(label.observation[STATE][0], want, atol=1e-5)
             shifts.append(float(label.expert_action[0, 0] - demo.action[place.step, 0]))
         spread = np.concatenate([demo.action for demo in demos]).std()
@@ -242,7 +243,7 @@ class TestBounds:
                 learnt,
                 steps,
                 points,
-                explicit=label == "explicit",
+                explicit=label != "implicit",
                 normalised=False,
                 tolerance=1e-10,
                 max_iterations=50,
@@ -255,7 +256,10 @@ class TestBounds:
             bound = {
                 "explicit": eps + k1.state * away,
                 "implicit": eps + (k1.state + k2.state) * away,
-                "disturbed": eps + (k1.both + k2.both) * (away + np.linalg.norm(points.shift, axis=1)),
+                "disturbed": eps
+                + k1.state * np.linalg.norm(roots.x - points.target, axis=1)
+                + (k1.both + k2.both)
+                * np.linalg.norm(np.hstack([points.target - points.state, points.shift]), axis=1),
             }[label]
             found = roots.converged
             # Targets are stored states, true to float32 only; roots are within their tolerance.
@@ -331,7 +335,7 @@ class TestBranches:
                 assert windows.action_is_pad[row, ahead] == (not inside)
                 if inside:
                     assert np.array_equal(done[ahead], demo.expert_action[place.step + ahead])
-            if place.step + 1 < len(demo) and label != "explicit":
+            if place.step + 1 < len(demo) and label == "implicit":
                 # The truth: doing the label brings the system to the very state from which the chunk goes on.
                 reached = linear_step(one.observation[STATE].astype(float), one.expert_action.astype(float))
                 assert np.allclose(reached[0], seen[2], atol=1e-4)
@@ -432,6 +436,68 @@ class TestWhatIsUsed:
         assert np.array_equal(states_of(first[0]), states_of(again[0]))
         assert asdict(first[1]) == asdict(again[1])
         assert asdict(first[1]) != asdict(other[1])
+
+
+def with_constant(demos: list[Episode]) -> tuple[list[Episode], PolicySpec]:
+    """Give the state a third entry that never changes."""
+
+    def wider(state: np.ndarray) -> np.ndarray:
+        return np.concatenate([state, np.full((*state.shape[:-1], 1), 0.7, np.float32)], axis=-1)
+
+    spec = replace(SPEC, observation={STATE: FeatureSpec(shape=(3,))})
+    wide = [
+        replace(
+            demo,
+            observation={STATE: wider(demo.observation[STATE])},
+            final_observation={STATE: wider(_final(demo))},
+        )
+        for demo in demos
+    ]
+    return wide, spec
+
+
+@pytest.mark.parametrize("label", ["explicit", "implicit", "disturbed"])
+def test_what_never_changes_in_the_demonstrations_is_the_same_in_every_label(label: Label) -> None:
+    demos, spec = with_constant(episodes())
+    # A net that is hardly trained errs in the constant, too.
+    config = CcilConfig(
+        label=label,
+        delta=0.1,
+        dynamics=DynamicsConfig(hidden=(8,), lipschitz=Spectral()),
+        training=replace(FAST, num_steps=5),
+        rejection=KeepAll(),
+        tolerance=1e-4,
+    )
+    labels, _ = corrective_labels(demos, spec, config, seed=0)
+    states = states_of(labels)
+    assert len(labels) > 20
+    assert (states[:, 2] == np.float32(0.7)).all()
+    assert states[:, :2].std(axis=0).min() > 0.1
+
+
+class TestLeak:
+    def test_r2_of_a_line_and_of_noise(self) -> None:
+        rng = np.random.default_rng(0)
+        x, groups = rng.normal(size=(400, 3)), np.repeat(np.arange(8), 50)
+        exact = linear_r2(x, x @ rng.normal(size=(3, 2)) + 5.0, groups=groups)
+        assert exact == pytest.approx(1.0)
+        half = linear_r2(x, x[:, :1] + rng.normal(size=(400, 1)), groups=groups)
+        assert half == pytest.approx(0.5, abs=0.1)
+        nothing = linear_r2(x, rng.normal(size=(400, 2)), groups=groups)
+        assert nothing == pytest.approx(0.0, abs=0.1)
+        assert linear_r2(x[:6], x[:6], groups=groups[:6]) is None
+
+    def test_labels_of_a_model_that_sees_only_the_action_say_their_action(self) -> None:
+        """f(s, a) = B a: the label minus the expert's state is -B a, whatever the true system does."""
+
+        told = TrueDynamics(step=lambda s, a: s + a @ B.T)
+        _, geometry = corrective_labels(
+            episodes(6, 40), SPEC, CcilConfig(rejection=KeepAll()), seed=0, oracle=told
+        )
+        assert geometry.action_leak == pytest.approx(1.0, abs=1e-6)
+        # The expert's own last step was made by the action before, which is independent here.
+        assert geometry.action_leak_true is not None
+        assert abs(geometry.action_leak_true) < 0.2
 
 
 class TestGeometry:

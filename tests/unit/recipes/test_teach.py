@@ -7,13 +7,17 @@ import pytest
 from steadyhand.core.errors import SteadyhandError
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.ccil import CcilConfig
+from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gates import HumanGate, SafeGate
+from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.rounds import RoundRecord, RoundsResult
 from steadyhand.correction.view_config import SideCameras
 from steadyhand.correction.weighting import EilMarks
 from steadyhand.envs.car import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.policies.encoders.image import FlatImage
+from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct, shortfall
@@ -29,6 +33,30 @@ PICTURES = {"env": CarConfig(), "expert": PurePursuitExpert(), "policy": PolicyC
 UNFIT = {
     "views of an env without cameras": (FORKS, OfflineConfig(remedy=SideCameras())),
     "corrective labels for pictures": (PICTURES, OfflineConfig(remedy=CcilConfig())),
+    "corrective labels for a policy that sees pictures as well": (
+        {"env": CarConfig(observation=("state", "camera")), "expert": PurePursuitExpert()},
+        OfflineConfig(remedy=CcilConfig(features=("observation.state",))),
+    ),
+    "DART without a pair to estimate its noise on": (
+        STATES,
+        DartConfig(rounds=2, labels_per_round=30, episodes_per_round=3),
+    ),
+    "a gate that holds all demonstrations back": (
+        STATES,
+        GatedConfig(gate=SafeGate(), rounds=2, labels_per_round=10, episodes_per_round=1),
+    ),
+    "a human who watches a road where there is none": (
+        FORKS,
+        GatedConfig(gate=HumanGate(human=SimulatedHuman(risk=RoadEdge(road_width=1.0)))),
+    ),
+    "frozen statistics of no weights": (
+        {
+            "env": CarConfig(observation=("camera",)),
+            "expert": PurePursuitExpert(),
+            "policy": PolicyConfig(encoder=ResNet18(norm="frozen_batch")),
+        },
+        OfflineConfig(),
+    ),
     "input noise on pictures": (PICTURES, OfflineConfig(remedy=InputNoise())),
     "input noise twice": (
         {**STATES, "policy": PolicyConfig(input_noise=0.1)},

@@ -45,6 +45,22 @@ class NetLearner(Learner, Protocol):
         ...
 
 
+def net_learner(learner: Learner) -> NetLearner:
+    """Return a learner whose policies can be looked into.
+
+    Raises:
+        CapabilityError: This one shows none.
+    """
+    if not isinstance(learner, NetLearner):
+        raise CapabilityError(
+            "A gate by scores looks into the policy, which this learner does not show.",
+            got=type(learner).__name__,
+            expected="a learner with policy(folder) and frames(episodes), such as PolicyLearner",
+            hint="use HumanGate",
+        )
+    return learner
+
+
 class Workshop:
     """Makes, for one round, what the gates' thresholds and scores are made of; each at most once.
 
@@ -56,14 +72,7 @@ class Workshop:
     def __init__(self, stage: Stage) -> None:
         if stage.iterate is None:
             raise ConfigError("There is no policy to gate yet.", got=f"round {stage.round}")
-        if not isinstance(stage.learner, NetLearner):
-            raise CapabilityError(
-                "A gate by scores looks into the policy, which this learner does not show.",
-                got=type(stage.learner).__name__,
-                expected="a learner with policy(folder) and frames(episodes), such as PolicyLearner",
-                hint="use HumanGate",
-            )
-        self._stage, self._learner = stage, stage.learner
+        self._stage, self._learner = stage, net_learner(stage.learner)
         self.policy = stage.learner.policy(stage.iterate).eval()
         known = np.concatenate([episode.expert_action for episode in (*stage.training, *stage.held_out)])
         self.scale = ActionScale.of(stage.env.spec.action, known)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.data.pictures import Size, check_size
 from steadyhand.policies.encoders.cameras import is_image
@@ -55,3 +56,17 @@ def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
         return StateMLP()
     is_large = all(height > _LARGE[0] and width > _LARGE[1] for height, width in pictures)
     return SmallConv(resize=_LARGE if is_large else None)
+
+
+def require_trainable(encoder: EncoderConfig) -> None:
+    """Raise ConfigError for an encoder that could not learn, before any data are read."""
+    if isinstance(encoder, Recurrent | CausalTransformer):
+        encoder = encoder.images or encoder
+    if isinstance(encoder, ResNet18) and encoder.norm == "frozen_batch" and encoder.weights is None:
+        raise ConfigError(
+            "frozen_batch without weights is no normalisation: its statistics come with the weights.",
+            got="ResNet18(norm='frozen_batch', weights=None)",
+            expected="a safetensors file of torchvision's resnet18, or another norm",
+            hint="give the file (on the command line --set policy.encoder.weights=resnet18.safetensors), or "
+            "use group normalisation (--set policy.encoder.norm=group)",
+        )
