@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import DataError
 from steadyhand.data.dataset import Dataset
-from steadyhand.data.episode import Episode
-from steadyhand.data.formats.files import read_json_file
+from steadyhand.data.formats.columns import to_array
+from steadyhand.data.formats.files import ParquetSource, read_json_file
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.formats.lerobot_v3 import TASKS_PATH
 from steadyhand.data.formats.lerobot_v3_writer import (
@@ -24,17 +24,16 @@ from steadyhand.data.formats.lerobot_v3_writer import (
     tasks_table,
 )
 from steadyhand.data.formats.schema import describe
-from steadyhand.data.formats.sidecar import FOLDER, SidecarRow, ending_of, sidecar_table
+from steadyhand.data.formats.sidecar import FOLDER, sidecar_table
 from steadyhand.data.formats.video import VideoCodec, has_encoder
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.records import MAGIC
 from steadyhand.data.spec import StoreSpec
 from steadyhand.data.staging import Stage, write_json_indented
-from steadyhand.data.stats import array_stats, histogram_stats
+from steadyhand.data.stats import QUANTILES, FeatureStats, array_stats, histogram_stats
 
 HISTOGRAMS_PATH = f"{FOLDER}/image_histograms.json"
 _STATS_PATH = "meta/stats.json"
-_SIDECAR_BLOCK = 1000
 
 
 def video_codec() -> VideoCodec:
@@ -138,27 +137,16 @@ def _features(spec: StoreSpec, dataset: Dataset, journal: JournalReader) -> dict
 
 
 def _write_episodes(
-    writer: EpisodeWriter, episodes: Iterable[Episode], spec: StoreSpec, stage: Stage, *, first: int
+    writer: EpisodeWriter, journal: JournalReader, spec: StoreSpec, stage: Stage, *, first: int
 ) -> None:
     sidecar: pq.ParquetWriter | None = None
-    block: list[SidecarRow] = []
-
-    def flush() -> None:
-        nonlocal sidecar, block
-        if not block:
-            return
-        table = sidecar_table(block, first=writer.next_episode - len(block), observation=spec.observation)
+    for block, rows in journal.blocks():
+        number = writer.next_episode
+        writer.add(block)
+        table = sidecar_table(rows, first=number, observation=spec.observation)
         if sidecar is None:
             sidecar = open_writer(stage.path(f"{FOLDER}/episodes-{first:08d}.parquet"), table.schema)
         sidecar.write_table(table)
-        block = []
-
-    for episode in episodes:
-        writer.add(episode)
-        block.append(ending_of(episode))
-        if len(block) == _SIDECAR_BLOCK:
-            flush()
-    flush()
     if sidecar is not None:
         sidecar.close()
 
@@ -176,9 +164,11 @@ def _write_metadata(
     histograms = _merged_histograms(root, writer.histograms)
     entries = {name: {"frames": n, "counts": counts.tolist()} for name, (counts, n) in histograms.items()}
     write_json_indented(stage.path(HISTOGRAMS_PATH), sealed({"cameras": entries}))
+    files = [*dict.fromkeys(ref.data_path for ref in dataset.layout.episodes), *writer.data_paths]
     values = {
-        name: array_stats(np.concatenate([*_earlier(dataset, name), *parts]))
-        for name, parts in writer.values.items()
+        name: _column_stats(files, name, feature)
+        for name, feature in features.items()
+        if feature["dtype"] not in ("image", "video")
     }
     images = {name: histogram_stats(counts, num_frames=n) for name, (counts, n) in histograms.items()}
     write_json_indented(stage.path(_STATS_PATH), stats_json(values, images))
@@ -193,10 +183,20 @@ def _write_metadata(
     write_json_indented(stage.path(INFO), info)
 
 
-def _earlier(dataset: Dataset, name: str) -> list[np.ndarray]:
-    if not len(dataset.stored):
-        return []
-    return [dataset.column(name)]
+def _column_stats(files: Sequence[Path], name: str, feature: Mapping[str, Any]) -> FeatureStats:
+    """Return the exact statistics of one column of all files; one number of a step at a time is widened."""
+    shape, dtype = tuple(feature["shape"]), feature["dtype"]
+    parts: list[np.ndarray] = []
+    for path in files:
+        column = ParquetSource(path).read([name]).column(name)
+        parts.append(to_array(column, shape=shape, dtype=dtype, name=name, path=path))
+    flat = np.concatenate(parts).reshape(sum(map(len, parts)), -1)
+    single = [array_stats(flat[:, place : place + 1]) for place in range(flat.shape[1])]
+    fields = {
+        key: np.array([getattr(one, key) for one in single]).reshape(shape)
+        for key in ("min", "max", "mean", "std", *QUANTILES)
+    }
+    return FeatureStats(**fields, count=len(flat))
 
 
 def _merged_histograms(

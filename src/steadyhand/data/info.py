@@ -125,10 +125,16 @@ def _cameras(dataset: Dataset | ArrayDataset) -> tuple[CameraInfo, ...]:
         CameraInfo(
             name=name,
             stored_as=layout.features[name].dtype,
-            available=sum(dataset.stored.image_file(name, ref).is_file() for ref in layout.episodes),
+            available=_available(dataset, name),
         )
         for name in layout.cameras
     )
+
+
+def _available(dataset: Dataset, camera: str) -> int:
+    """Return how many episodes have their file; many share one, which is looked at once."""
+    episodes = Counter(dataset.stored.image_files(camera))
+    return sum(count for file, count in episodes.items() if file.is_file())
 
 
 def _size(path: Path | None) -> int:

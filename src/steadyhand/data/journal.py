@@ -8,16 +8,24 @@ import json
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import DataError
 from steadyhand.core.strict import require_file
-from steadyhand.data.episode import Branch, Episode, Provenance, TaskRun, texts_of
+from steadyhand.data.entries import (
+    STEP_COLUMNS,
+    Entry,
+    ending_of,
+    provenance_of,
+    task_runs_of,
+    unpacked,
+)
+from steadyhand.data.episode import Episode, Provenance, TaskRun
+from steadyhand.data.formats.blocks import EpisodeBlock
+from steadyhand.data.formats.sidecar import SidecarRow
 from steadyhand.data.records import (
     MAGIC,
     PREFIX_SIZE,
@@ -31,34 +39,10 @@ from steadyhand.data.records import (
 )
 from steadyhand.data.spec import StoreSpec
 
+_BLOCK_BYTES, _BLOCK_EPISODES = 1 << 26, 1000
 JOURNAL_PATH = "meta/steadyhand/journal.bin"
 _LET_GO = 1 << 26
 """Bytes after which pages that were scanned are given back to the system."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """Where one episode, or one piece of an episode that lost a step, lies in the journal.
-
-    Attributes:
-        number: Of the episode in its journal.
-        header: How it ended; for an open episode how it began.
-        start: Number of its first step in the episode; 0 but for a piece behind a gap.
-        blocks: Offset of each packed step.
-        length: Number of steps.
-        final: Offset of the packed final observation, or -1.
-        records: Offset of each record, so that an open episode can be moved to a new journal.
-        branch: (parent, step) in the numbers of the data set, or None.
-    """
-
-    number: int
-    header: dict[str, Any]
-    start: int = 0
-    blocks: range | list[int] = field(default_factory=list[int])
-    length: int = 0
-    final: int = -1
-    records: list[int] = field(default_factory=list[int])
-    branch: tuple[int, int] | None = None
 
 
 class JournalReader(Sequence[Episode]):
@@ -86,7 +70,7 @@ class JournalReader(Sequence[Episode]):
     def __init__(self, path: Path, spec: StoreSpec, *, live: bool, first: int = 0) -> None:
         self.path = path
         self.first = first
-        self._spec = spec
+        self.spec = spec
         self._step = spec.step_dtype()
         self._final = spec.observation_dtype()
         self._live = live
@@ -291,17 +275,48 @@ class JournalReader(Sequence[Episode]):
     @property
     def task_runs(self) -> list[tuple[TaskRun, ...]]:
         """The tasks of each episode, and how many steps each took."""
-        return [_task_runs(entry.header, entry.length) for entry in self.entries]
+        return [task_runs_of(entry.header, entry.length) for entry in self.entries]
 
     @property
     def provenances(self) -> list[Provenance]:
         """Where each episode came from."""
-        return [_provenance(entry.header) for entry in self.entries]
+        return [provenance_of(entry.header) for entry in self.entries]
 
     @property
     def branches(self) -> list[tuple[int, int]]:
         """(parent, step) of each episode, (-1, -1) where it is no branch."""
         return [(-1, -1) if entry.branch is None else entry.branch for entry in self.entries]
+
+    def blocks(self) -> Iterator[tuple[EpisodeBlock, list[SidecarRow]]]:
+        """Yield all episodes in order, some at a time, with what the sidecar keeps of each."""
+        first = size = 0
+        for place, entry in enumerate(self.entries):
+            more = entry.length * self._step.itemsize
+            if place > first and (size + more > _BLOCK_BYTES or place - first == _BLOCK_EPISODES):
+                yield self._block(self.entries[first:place])
+                first, size = place, 0
+            size += more
+        if first < len(self.entries):
+            yield self._block(self.entries[first:])
+
+    def _block(self, entries: list[Entry]) -> tuple[EpisodeBlock, list[SidecarRow]]:
+        raw = b"".join(self._raw(entry) for entry in entries)
+        steps = np.frombuffer(raw, dtype=self._step)
+        rows: list[SidecarRow] = [(ending_of(entry), self._final_of(entry)) for entry in entries]
+        endings = [ending for ending, _ in rows]
+        block = EpisodeBlock(
+            lengths=np.array([entry.length for entry in entries], dtype=np.int64),
+            observation={
+                name: np.ascontiguousarray(steps["observation"][name]) for name in self.spec.observation
+            },
+            steps={name: np.ascontiguousarray(steps[name]) for name in STEP_COLUMNS},
+            terminated=np.array([ending.terminated for ending in endings]),
+            truncated=np.array([ending.truncated for ending in endings]),
+            succeeded=np.array([ending.success is True for ending in endings]),
+            task_runs=[task_runs_of(entry.header, entry.length) for entry in entries],
+        )
+        self.let_go()
+        return block, rows
 
     def record(self, offset: int) -> bytes:
         """Return the bytes of one record."""
@@ -311,60 +326,20 @@ class JournalReader(Sequence[Episode]):
 
     def steps(self, entry: Entry) -> np.ndarray:
         """Return the packed steps of an episode, (T,) records."""
+        return np.frombuffer(bytearray(self._raw(entry)), dtype=self._step)
+
+    def _raw(self, entry: Entry) -> bytes:
         size, first, last = self._step.itemsize, entry.blocks[0], entry.blocks[-1]
         if last - first == (entry.length - 1) * size:
-            raw = bytes(self._data[first : last + size])
-        else:
-            raw = b"".join(self._data[offset : offset + size] for offset in entry.blocks)
-        return np.frombuffer(bytearray(raw), dtype=self._step)
+            return bytes(self._data[first : last + size])
+        return b"".join(self._data[offset : offset + size] for offset in entry.blocks)
+
+    def _final_of(self, entry: Entry) -> dict[str, np.ndarray] | None:
+        if entry.final < 0:
+            return None
+        raw = bytes(self._data[entry.final : entry.final + self._final.itemsize])
+        packed = np.frombuffer(raw, dtype=self._final)[0]
+        return {name: np.array(packed[name]) for name in self.spec.observation}
 
     def _load(self, entry: Entry) -> Episode:
-        final = None
-        if entry.final >= 0:
-            raw = bytes(self._data[entry.final : entry.final + self._final.itemsize])
-            packed = np.frombuffer(raw, dtype=self._final)[0]
-            final = {name: np.array(packed[name]) for name in self._spec.observation}
-        return unpack(self._spec, self.steps(entry), entry, final)
-
-
-def outcome_header(episode: Episode) -> dict[str, Any]:
-    """Return how an episode ended, but for its branch, as JSON data."""
-    return {
-        "terminated": bool(episode.terminated),
-        "truncated": bool(episode.truncated),
-        "success": None if episode.success is None else bool(episode.success),
-        "task": episode.task,
-        **({"task_runs": [list(run) for run in episode.task_runs]} if episode.step_tasks else {}),
-        "provenance": to_data(episode.provenance),
-    }
-
-
-def _task_runs(header: dict[str, Any], length: int) -> tuple[TaskRun, ...]:
-    """Return the tasks of an episode; "task_runs" is only there where several follow one another."""
-    runs = header.get("task_runs")
-    return ((header.get("task", ""), length),) if runs is None else tuple((t, int(n)) for t, n in runs)
-
-
-def _provenance(header: dict[str, Any]) -> Provenance:
-    """Return where an episode came from; one without an end was interrupted."""
-    provenance = from_data(header.get("provenance", {}), Provenance, source="the journal")
-    return provenance if "terminated" in header else replace(provenance, outcome="interrupted")
-
-
-def unpack(spec: StoreSpec, steps: np.ndarray, entry: Entry, final: dict[str, np.ndarray] | None) -> Episode:
-    """Return the episode of packed steps; without an end in its header it counts as interrupted."""
-    columns = ("action", "expert_action", "expert_action_valid", "actor", "intervention", "weight", "reward")
-    header, branch = entry.header, entry.branch
-    return Episode(
-        observation={name: np.ascontiguousarray(steps["observation"][name]) for name in spec.observation},
-        **{name: np.ascontiguousarray(steps[name]) for name in columns},
-        final_observation=final,
-        terminated=header.get("terminated", False),
-        truncated=header.get("truncated", True),
-        success=header.get("success"),
-        task=header.get("task", ""),
-        step_tasks=texts_of(_task_runs(header, len(steps))) if "task_runs" in header else (),
-        control_dt=spec.control_dt,
-        provenance=_provenance(header),
-        branch=None if branch is None else Branch(parent=branch[0], step=branch[1]),
-    )
+        return unpacked(self.spec, self.steps(entry), entry, self._final_of(entry))

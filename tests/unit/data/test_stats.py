@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from steadyhand.core.errors import DataError
+from steadyhand.data.formats.blocks import episode_stats
 from steadyhand.data.frames import Frames
 from steadyhand.data.sampler import Sampler
 from steadyhand.data.stats import (
@@ -51,6 +52,21 @@ def test_histogram_stats_equal_numpy_on_the_pixels(images: np.ndarray) -> None:
     np.testing.assert_array_equal(stats.max, pixels.max(0))
     for name, q in QUANTILES.items():
         np.testing.assert_allclose(getattr(stats, name), np.quantile(pixels, q, axis=0), atol=1e-12)
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.sampled_from(["f4", "i8", "?"]),
+    st.integers(0, 99),
+)
+def test_stats_of_many_episodes_are_those_of_each(lengths: list[int], dtype: str, seed: int) -> None:
+    total = sum(lengths)
+    values = (5 * np.random.default_rng(seed).normal(size=(total, 2, 3))).astype(dtype)
+    found = episode_stats(values, np.array(lengths))
+    for number, part in enumerate(np.split(values, np.cumsum(lengths)[:-1])):
+        one = array_stats(part)
+        for name, value in found.items():
+            np.testing.assert_allclose(value[number], getattr(one, name), rtol=1e-12, atol=1e-12)
 
 
 def test_histograms_add_up() -> None:

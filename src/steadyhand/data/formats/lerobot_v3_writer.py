@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Int64
 
-from steadyhand.core.specs import ACTION
-from steadyhand.data.episode import Episode
-from steadyhand.data.formats.arrow import ArrowArray, ArrowTable, ArrowType
+from steadyhand.data.formats.arrow import ArrowArray, ArrowTable
+from steadyhand.data.formats.blocks import EpisodeBlock, episode_stats, listed
 from steadyhand.data.formats.columns import to_column
 from steadyhand.data.formats.lerobot_v3 import DATA_PATH, EPISODES_PATH, VIDEO_PATH
 from steadyhand.data.formats.png import encode_png
-from steadyhand.data.formats.schema import DEFAULT_FEATURES, EXPERT_ACTION, huggingface_metadata
+from steadyhand.data.formats.schema import huggingface_metadata
 from steadyhand.data.formats.video import Mp4Writer, VideoCodec
-from steadyhand.data.stats import FeatureStats, array_stats, histogram, histogram_stats, sample_indices
+from steadyhand.data.stats import QUANTILES, FeatureStats, histogram, histogram_stats, sample_indices
 
 CHUNKS_SIZE = 1000
 DATA_FILES_SIZE_MB = 100
 VIDEO_FILES_SIZE_MB = 200
-_EPISODES_PER_GROUP = 10
+_EPISODES_PER_GROUP = 1000
+_STEPS_PER_GROUP = 200
+"""Shorter episodes share a row group: one for each, as in LeRobot, makes a footer as long as the data."""
 _MB = 1024 * 1024
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -54,32 +56,53 @@ def open_writer(place: Path | io.BufferedWriter, schema: Any) -> pq.ParquetWrite
 
 
 class _DataFiles:
-    """Parquet files of steps, one row group an episode."""
+    """Parquet files of steps; an episode lies in one row group, short ones share it."""
 
     def __init__(self, stage: Callable[[str], Path], number: FileNumber, metadata: bytes) -> None:
         self._stage = stage
-        self.number = number
+        self._number = number
         self._metadata = {b"huggingface": metadata}
         self._file: io.BufferedWriter | None = None
         self._writer: pq.ParquetWriter | None = None
+        self.paths: list[Path] = []
 
-    def add(self, table: ArrowTable) -> FileNumber:
-        if self._file is not None and self._file.tell() + table.nbytes >= DATA_FILES_SIZE_MB * _MB:
-            self.close()
-            self.number = _after(self.number)
+    def add(self, table: ArrowTable, lengths: Int64[np.ndarray, " E"]) -> list[FileNumber]:
+        """Write the episodes of a table, and return the file of each."""
         table = table.replace_schema_metadata(self._metadata)
-        if self._writer is None:
-            relative = DATA_PATH.format(chunk_index=self.number[0], file_index=self.number[1])
-            self._file = self._stage(relative).open("wb")
-            self._writer = open_writer(self._file, table.schema)
-        self._writer.write_table(table, row_group_size=len(table))
-        return self.number
+        step_bytes = table.nbytes / len(table)
+        numbers: list[FileNumber] = []
+        first = rows = 0
+        for length in lengths.tolist():
+            if rows and (rows >= _STEPS_PER_GROUP or self._fills((rows + length) * step_bytes)):
+                self._write(table.slice(first, rows))
+                first, rows = first + rows, 0
+            if self._file is not None and not rows and self._fills(length * step_bytes):
+                self.close()
+                self._number = _after(self._number)
+            rows += length
+            numbers.append(self._number)
+        self._write(table.slice(first, rows))
+        return numbers
 
     def close(self) -> None:
         if self._writer is not None and self._file is not None:
             self._writer.close()
             self._file.close()
         self._writer = self._file = None
+
+    def _fills(self, more: float) -> bool:
+        written = 0 if self._file is None else self._file.tell()
+        return written + more >= DATA_FILES_SIZE_MB * _MB
+
+    def _write(self, group: ArrowTable) -> None:
+        if not len(group):
+            return
+        if self._writer is None:
+            path = self._stage(DATA_PATH.format(chunk_index=self._number[0], file_index=self._number[1]))
+            self.paths.append(path)
+            self._file = path.open("wb")
+            self._writer = open_writer(self._file, group.schema)
+        self._writer.write_table(group, row_group_size=len(group))
 
 
 class _VideoFiles:
@@ -163,55 +186,48 @@ class EpisodeWriter:
             if feature["dtype"] == "video"
         }
         self._episodes_file = next_file(root / "meta/episodes", "parquet")
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[ArrowTable] = []
         self._writer: pq.ParquetWriter | None = None
-        self.values: dict[str, list[np.ndarray]] = {
-            name: [] for name, feature in features.items() if feature["dtype"] not in ("image", "video")
-        }
         self.histograms: dict[str, tuple[np.ndarray, int]] = {}
 
-    def add(self, episode: Episode) -> None:
-        """Write one episode."""
-        length = len(episode)
-        tasks = list(dict.fromkeys(text for text, _ in episode.task_runs))
-        for text in tasks:
+    @property
+    def data_paths(self) -> list[Path]:
+        """The new files of steps, in order."""
+        return self._data.paths
+
+    def add(self, block: EpisodeBlock) -> None:
+        """Write some episodes."""
+        texts = [list(dict.fromkeys(text for text, _ in runs)) for runs in block.task_runs]
+        for text in dict.fromkeys(text for one in texts for text in one):
             if text not in self._task_index:
                 self._task_index[text] = len(self.tasks)
                 self.tasks.append(text)
-        values = self._columns(episode)
-        stats: dict[str, dict[str, Any]] = {}
+        columns = block.columns(
+            fps=self._fps,
+            first_episode=self.next_episode,
+            first_index=self.next_index,
+            task_index=self._task_index,
+        )
         arrays: dict[str, ArrowArray] = {}
-        row: dict[str, Any] = {"episode_index": self.next_episode, "tasks": tasks, "length": length}
-        videos: dict[str, Any] = {}
+        videos: dict[str, ArrowArray] = {}
+        stats: dict[str, ArrowArray] = {}
         for name, feature in self._features.items():
-            if feature["dtype"] in ("image", "video"):
-                images = episode.observation[name]
-                stats[name] = self._pixel_stats(name, images, channels=feature["shape"][2])
-                if feature["dtype"] == "video":
-                    number, first, last = self._videos[name].add(images)
-                    place = (*number, first, last)
-                    for part, value in zip(_VIDEO_COLUMNS, place, strict=True):
-                        videos[f"videos/{name}/{part}"] = value
-                else:
-                    cells = [
-                        {"bytes": encode_png(image), "path": f"frame-{step:06d}.png"}
-                        for step, image in enumerate(images)
-                    ]
-                    arrays[name] = pa.array(cells, type=_IMAGE)
+            values = columns[name]
+            if feature["dtype"] not in ("image", "video"):
+                values = values.reshape(len(values), *feature["shape"])
+                arrays[name] = to_column(values, tuple(feature["shape"]))
+                stats |= _stats_columns(name, episode_stats(values, block.lengths), block.lengths)
                 continue
-            array = values[name]
-            array = array.reshape(length, *feature["shape"])
-            self.values[name].append(array)
-            stats[name] = array_stats(array).to_lerobot()
-            arrays[name] = to_column(array, tuple(feature["shape"]))
-        chunk, file = self._data.add(pa.table(arrays))
-        row |= {"data/chunk_index": chunk, "data/file_index": file}
-        row |= {"dataset_from_index": self.next_index, "dataset_to_index": self.next_index + length}
-        row |= videos
-        row |= {f"stats/{name}/{key}": value for name, entry in stats.items() for key, value in entry.items()}
-        self._add_row(row)
-        self.next_episode += 1
-        self.next_index += length
+            episodes = np.split(values, block.ends[:-1])
+            stats |= self._pixel_stats(name, episodes, channels=feature["shape"][2])
+            if feature["dtype"] == "video":
+                videos |= self._add_videos(name, episodes)
+            else:
+                arrays[name] = pa.array([cell for one in episodes for cell in _cells(one)], type=_IMAGE)
+        places = np.array(self._data.add(pa.table(arrays), block.lengths), dtype=np.int64)
+        self._add_rows(block, texts, places, {**videos, **stats})
+        self.next_episode += len(block.lengths)
+        self.next_index += len(next(iter(columns.values())))
 
     def close(self) -> None:
         """Finish all files."""
@@ -230,76 +246,76 @@ class EpisodeWriter:
             with suppress(Exception):  # closing writes a footer, perhaps onto the disk that is full
                 close()
 
-    def _columns(self, episode: Episode) -> dict[str, np.ndarray]:
-        length = len(episode)
-        steps = np.arange(length)
-        at_end = steps == length - 1
-        columns: dict[str, np.ndarray] = {
-            **episode.observation,
-            ACTION: episode.action,
-            EXPERT_ACTION: episode.expert_action,
-            "expert_action_valid": episode.expert_action_valid,
-            "actor": episode.actor,
-            "intervention": episode.intervention,
-            "weight": episode.weight,
-            "next.reward": episode.reward,
-            "next.done": at_end & (episode.terminated or episode.truncated),
-            "next.success": at_end & (episode.success is True),
-            "next.truncated": at_end & episode.truncated,
-            "timestamp": steps / self._fps,
-            "frame_index": steps,
-            "episode_index": np.full(length, self.next_episode),
-            "index": self.next_index + steps,
-            "task_index": np.repeat(
-                [self._task_index[text] for text, _ in episode.task_runs],
-                [count for _, count in episode.task_runs],
-            ),
+    def _add_videos(self, name: str, episodes: Sequence[np.ndarray]) -> dict[str, ArrowArray]:
+        added = [self._videos[name].add(images) for images in episodes]
+        rows = zip(*((*number, first, last) for number, first, last in added), strict=True)
+        return {
+            f"videos/{name}/{part}": pa.array(values)
+            for part, values in zip(_VIDEO_COLUMNS, rows, strict=True)
         }
-        for name, dtype in DEFAULT_FEATURES.items():
-            columns[name] = columns[name].astype(dtype)
-        return columns
 
-    def _pixel_stats(self, name: str, images: np.ndarray, *, channels: int) -> dict[str, Any]:
-        sampled = images[sample_indices(len(images))]
-        counts = histogram(sampled)
-        if len(counts) < channels:
-            counts = np.repeat(counts, channels, axis=0)
-        before, frames = self.histograms.get(name, (np.zeros_like(counts), 0))
-        self.histograms[name] = (before + counts, frames + len(sampled))
-        return histogram_stats(counts, num_frames=len(sampled)).to_lerobot(image=True)
+    def _pixel_stats(
+        self, name: str, episodes: Sequence[np.ndarray], *, channels: int
+    ) -> dict[str, ArrowArray]:
+        found: list[dict[str, Any]] = []
+        for images in episodes:
+            sampled = images[sample_indices(len(images))]
+            counts = histogram(sampled)
+            if len(counts) < channels:
+                counts = np.repeat(counts, channels, axis=0)
+            before, frames = self.histograms.get(name, (np.zeros_like(counts), 0))
+            self.histograms[name] = (before + counts, frames + len(sampled))
+            found.append(histogram_stats(counts, num_frames=len(sampled)).to_lerobot(image=True))
+        return {f"stats/{name}/{key}": listed(np.array([one[key] for one in found])) for key in found[0]}
 
-    def _add_row(self, row: dict[str, Any]) -> None:
+    def _add_rows(
+        self,
+        block: EpisodeBlock,
+        texts: list[list[str]],
+        places: Int64[np.ndarray, "E 2"],
+        rest: Mapping[str, ArrowArray],
+    ) -> None:
+        count = len(block.lengths)
+        ends = self.next_index + block.ends
         chunk, file = self._episodes_file
-        self._rows.append(row | {"meta/episodes/chunk_index": chunk, "meta/episodes/file_index": file})
-        if len(self._rows) == _EPISODES_PER_GROUP:
+        columns = {
+            "episode_index": self.next_episode + np.arange(count),
+            "tasks": pa.array(texts, type=pa.list_(pa.field("element", pa.string()))),
+            "length": block.lengths,
+            "data/chunk_index": places[:, 0],
+            "data/file_index": places[:, 1],
+            "dataset_from_index": ends - block.lengths,
+            "dataset_to_index": ends,
+            **rest,
+            "meta/episodes/chunk_index": np.full(count, chunk),
+            "meta/episodes/file_index": np.full(count, file),
+        }
+        self._rows.append(pa.table(columns))
+        if sum(map(len, self._rows)) >= _EPISODES_PER_GROUP:
             self._flush_rows()
 
     def _flush_rows(self) -> None:
         if not self._rows:
             return
-        names = list(self._rows[0])
-        table = pa.table(
-            {name: pa.array([row[name] for row in self._rows], type=self._row_type(name)) for name in names}
-        )
+        table = pa.concat_tables(self._rows)
         if self._writer is None:
             chunk, file = self._episodes_file
             path = self._stage(EPISODES_PATH.format(chunk_index=chunk, file_index=file))
             self._writer = open_writer(path, table.schema)
-        self._writer.write_table(table, row_group_size=_EPISODES_PER_GROUP)
+        self._writer.write_table(table, row_group_size=len(table))
         self._rows = []
 
-    def _row_type(self, name: str) -> ArrowType:
-        if name == "tasks":
-            return pa.list_(pa.field("element", pa.string()))
-        if not name.startswith("stats/"):
-            return pa.float64() if name.endswith("_timestamp") else pa.int64()
-        feature = self._features[name.split("/")[1]]
-        if name.endswith("/count"):
-            return pa.list_(pa.field("element", pa.int64()))
-        kind = pa.float64()
-        for _ in feature["shape"]:
-            kind = pa.list_(pa.field("element", kind))
-        return kind
+
+def _stats_columns(
+    name: str, stats: Mapping[str, np.ndarray], lengths: Int64[np.ndarray, " E"]
+) -> dict[str, ArrowArray]:
+    columns = {f"stats/{name}/{key}": listed(stats[key]) for key in ("min", "max", "mean", "std")}
+    columns[f"stats/{name}/count"] = listed(lengths[:, None])
+    return columns | {f"stats/{name}/{key}": listed(stats[key]) for key in QUANTILES}
+
+
+def _cells(images: np.ndarray) -> list[dict[str, Any]]:
+    return [{"bytes": encode_png(image), "path": f"frame-{t:06d}.png"} for t, image in enumerate(images)]
 
 
 _VIDEO_COLUMNS = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")

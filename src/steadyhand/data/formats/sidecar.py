@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.episode import Branch, Provenance
 from steadyhand.data.formats.arrow import ArrowArray, ArrowTable, ArrowType
 from steadyhand.data.formats.columns import to_array, to_column
 from steadyhand.data.formats.files import ParquetSource
@@ -102,18 +102,6 @@ def _final_value(column: ArrowArray, spec: FeatureSpec, *, name: str, path: Path
 
 SidecarRow = tuple[Ending, Mapping[str, np.ndarray] | None]
 """How an episode ended, and its final observation."""
-
-
-def ending_of(episode: Episode) -> SidecarRow:
-    """Return what the sidecar keeps of an episode."""
-    ending = Ending(
-        terminated=episode.terminated,
-        truncated=episode.truncated,
-        success=episode.success,
-        provenance=episode.provenance,
-        branch=episode.branch,
-    )
-    return ending, episode.final_observation
 
 
 def sidecar_table(
