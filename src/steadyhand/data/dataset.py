@@ -114,8 +114,7 @@ def open_any(
     """
     path = Path(path)
     if path.suffix == ".npz":
-        arrays = open_npz(path, control_dt=control_dt, rename=rename, classes=classes)
-        return arrays if episodes is None else arrays.selected(chosen_episodes(episodes, len(arrays.lengths)))
+        return open_npz(path, control_dt=control_dt, rename=rename, classes=classes, episodes=episodes)
     if path.is_file():
         raise DataError(
             "A data set is a folder or an npz file.",

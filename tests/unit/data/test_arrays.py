@@ -192,3 +192,61 @@ def test_whole_numbers_of_a_lerobot_set_are_choices_only_where_it_is_said(tmp_pa
     assert told.frames().action.dtype == np.int64
     with pytest.raises(SpecError, match=r"episode 0 .*classes"):
         open_dataset(tmp_path / "own", classes=(-1, 0)).frames()
+
+
+def test_step_types_and_the_names_of_d4rl_are_understood(tmp_path: Path) -> None:
+    values = np.arange(14, dtype=np.float32).reshape(7, 2)
+    kinds = np.array([0, 1, 2, 0, 2, 0, 1])  # the last episode was cut
+    ends = np.array([0, 0, 1, 0, 0, 0, 0], dtype=np.float32)
+    np.savez(tmp_path / "a.npz", observations=values, actions=values + 1, terminals=ends, step_type=kinds)
+    data = open_npz(tmp_path / "a.npz", control_dt=0.1)
+    assert data.lengths.tolist() == [3, 2, 2]
+    assert [one.terminated for one in data.all_episodes] == [True, False, False]
+    np.testing.assert_array_equal(data.episode(1).action, values[3:5] + 1)
+    for wrong in (kinds[:-1], kinds[1:], kinds + 1, np.full(7, 3)):
+        np.savez(tmp_path / "b.npz", observations=values, actions=values, step_type=wrong)
+        with pytest.raises(DataError, match="step_type"):
+            open_npz(tmp_path / "b.npz", control_dt=0.1)
+
+
+def test_a_damaged_episode_is_named_and_may_be_left_out(tmp_path: Path) -> None:
+    values = np.arange(14, dtype=np.float32).reshape(7, 2)
+    values[4, 1] = np.nan
+    ends = np.array([3, 5, 7])
+    np.savez(tmp_path / "a.npz", observation=values, action=np.zeros((7, 2)), episode_ends=ends)
+    with pytest.raises(DataError, match="Episode 1 is damaged") as error:
+        open_npz(tmp_path / "a.npz", control_dt=0.1)
+    assert "--episodes '!1'" in str(error.value)
+    data = open_npz(tmp_path / "a.npz", control_dt=0.1, episodes="!1")
+    assert data.numbers.tolist() == [0, 2]
+    np.testing.assert_array_equal(data.episode(1).observation["observation.state"], values[5:])
+
+
+@pytest.mark.parametrize(
+    ("name", "rename", "episodes", "steps"),
+    [
+        ("ccil/ccil_f1tenth", {}, 1, 800),
+        ("ccil/ccil_hopper", {}, 25, 24_155),
+        ("ccil/ccil_pendulum", {}, 25, 25_000),
+        ("ccil/ccil_walker", {}, 20, 20_000),
+        ("dapg-adroit-door/door_v0_human", {}, 25, 6_729),
+        ("ibc-d4rl-human/door_human_v0", {}, 11, 1_700),
+        ("ibc-d4rl-human/kitchen_complete_v0", {}, 4, 755),
+        ("imitation-rollouts/cartpole", {}, 57, 26_964),
+        ("imitation-rollouts/pendulum", {}, 56, 11_200),
+        ("mujoco-experts/demos_Walker2d_v4", {}, 2, 2_000),
+        ("bridge-debug-octo/bridge_25", {"state": "observation"}, 25, 250),
+        (
+            "ocr-letters/letters_ocr",
+            {"pixels": "observation", "label": "action", "word_ends": "episode_ends"},
+            6_877,
+            52_152,
+        ),
+    ],
+)
+def test_real_sets_open(
+    shared_data: Path, name: str, rename: dict[str, str], episodes: int, steps: int
+) -> None:
+    data = open_npz(shared_data / f"{name}.npz", control_dt=0.05, rename=rename)
+    assert (data.num_episodes, data.num_frames) == (episodes, steps)
+    assert len(data.frames()) == steps

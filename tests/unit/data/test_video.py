@@ -135,3 +135,11 @@ def test_broken_png_is_a_data_error() -> None:
         decode_image(data, shape=(30, 20, 3), name="it")
     with pytest.raises(DataError, match="1 or 3"):
         encode_png(np.zeros((2, 2, 4), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("name", ["12:30:00", "a b", "données_数据", "per%03dcent", "br{ace}s", "concat:a|b"])
+def test_any_name_of_a_folder_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(name) / "clip.mp4"  # relative, so that the odd name comes first
+    assert write_mp4(path, clip(5), fps=10) == 5
+    assert decode_frames(path).shape == (5, 48, 64, 3)

@@ -11,8 +11,11 @@ An npz file holds, for N steps of E episodes laid end to end:
     success           (E,) bool, optional
 
 Observations may have N + E rows instead: then each episode's last row is what was seen after its last action.
-The short names of the `imitation` library (obs, acts, rews, terminal, and `indices` of split points) are
-understood too. Whole numbers are numbers unless somebody says that they are choices.
+Whole numbers are numbers unless somebody says that they are choices.
+
+The names of the `imitation` library (obs, acts, rews, terminal, and `indices` of split points) and of D4RL
+(observations, actions, rewards, terminals) are understood too, and `terminated` with one entry a step. For
+episode_ends may stand `step_type` (N,): 0 for the first step of an episode, 1 within it, 2 for its last.
 
 What `steadyhand.core.pictures` recognises becomes pictures of (height, width, 1 or 3) uint8; those called
 observation are observation.images.main, and observation.<name> is observation.images.<name>, as in an env.
@@ -20,7 +23,7 @@ observation are observation.images.main, and observation.<name> is observation.i
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +38,16 @@ from steadyhand.data.formats.columns import whole_numbers
 from steadyhand.data.formats.files import check_feature_name, missing
 from steadyhand.data.frames import Frames
 from steadyhand.data.pictures import Size
+from steadyhand.data.selection import Episodes, chosen_episodes
 
-_SHORT_NAMES = {"obs": "observation", "acts": ACTION, "rews": "reward", "terminal": "terminated"}
+_OTHER_NAMES = {
+    **{"obs": "observation", "acts": ACTION, "rews": "reward", "terminal": "terminated"},
+    **{"observations": "observation", "actions": ACTION, "rewards": "reward", "terminals": "terminated"},
+}
+"""Of the `imitation` library, and of D4RL."""
+
 _OPTIONAL = ("reward", "terminated", "success")
+_ENDS = ("episode_ends", "indices", "step_type")
 _IMAGE = "observation.image"
 """How the names of pictures begin: observation.image, observation.images.front."""
 
@@ -89,11 +99,6 @@ class ArrayDataset:
         """Return one episode."""
         return self.all_episodes[index]
 
-    def selected(self, numbers: Sequence[int] | np.ndarray) -> "ArrayDataset":
-        """Return the data set of some of the episodes."""
-        kept = tuple(self.all_episodes[number] for number in numbers)
-        return replace(self, all_episodes=kept, chosen=tuple(int(number) for number in numbers))
-
     def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
         """Lay all episodes end to end with the named features, all if None; see `Dataset.frames`."""
         names = list(self.observation) if observation is None else observation
@@ -114,6 +119,7 @@ def open_npz(
     task: str = "",
     rename: Mapping[str, str] | None = None,
     classes: tuple[int, int] | None = None,
+    episodes: Episodes | None = None,
 ) -> ArrayDataset:
     """Read an npz file of flat arrays.
 
@@ -124,34 +130,35 @@ def open_npz(
         rename: Name of an array in the file -> its name here.
         classes: Lowest and highest number of a discrete action; None takes the file's `classes`, if it has
             any.
+        episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
 
     Raises:
         DataError: Missing or damaged file, missing arrays, or arrays that do not fit one another.
     """
     path = Path(path)
-    arrays = _renamed(_load(path), rename or {})
+    arrays = _named(_load(path), rename or {})
     observation = {
         (STATE if name == "observation" else name): value
         for name, value in arrays.items()
         if name == "observation" or name.startswith("observation.")
     }
-    if ACTION not in arrays or not observation or not arrays.keys() & {"episode_ends", "indices"}:
+    if ACTION not in arrays or not observation or not arrays.keys() & set(_ENDS):
         raise DataError(
             f"{path} lacks arrays.",
             got=sorted(arrays),
             expected="observation (or observation.<name>), action, episode_ends",
-            hint="rename the arrays; the layout is described in docs/data.md",
+            hint="if they have other names, say so: --rename NAME=observation, or rename={'NAME': 'action'}",
         )
     action = arrays[ACTION]
-    ends = arrays["episode_ends"] if "episode_ends" in arrays else np.append(arrays["indices"], len(action))
     try:
         return episodes_from_arrays(
             observation,
             action,
-            ends,
+            _ends(arrays, len(action)),
             control_dt=control_dt,
             task=task,
             source=path.stem,
+            episodes=episodes,
             classes=classes or _declared_classes(arrays.get("classes")),
             **{name: arrays[name] for name in _OPTIONAL if name in arrays},
         )
@@ -171,6 +178,7 @@ def episodes_from_arrays(
     task: str = "",
     source: str = "arrays",
     classes: tuple[int, int] | None = None,
+    episodes: Episodes | None = None,
 ) -> ArrayDataset:
     """Cut flat arrays into episodes.
 
@@ -180,12 +188,14 @@ def episodes_from_arrays(
         episode_ends: (E,) exclusive cumulative ends; the last is N.
         control_dt: Time between steps [s].
         reward: (N,).
-        terminated: (E,) the task ended by its own rules; the others count as cut.
+        terminated: (E,), or (N,) of which the last step of each episode counts: the task ended by its own
+            rules; the others count as cut.
         success: (E,).
         task: Text of the task.
         source: Where the data came from.
         classes: Lowest and highest number of a discrete action, as the env counts them; None means that
             actions are numbers.
+        episodes: Which episodes to keep; all of them if None.
 
     Raises:
         DataError: Lengths that do not fit, NaN, unusable dtypes, pictures that cannot be read, or an action
@@ -193,6 +203,8 @@ def episodes_from_arrays(
     """
     ends = _checked_ends(episode_ends, len(action))
     num_episodes, num_steps = len(ends), len(action)
+    if terminated is not None and terminated.shape == (num_steps,):
+        terminated = terminated[np.array(ends) - 1]
     for name, value, size in (("reward", reward, num_steps), ("terminated", terminated, num_episodes)):
         _check_length(name, value, size)
     _check_length("success", success, num_episodes)
@@ -206,12 +218,14 @@ def episodes_from_arrays(
         if called in columns:
             raise DataError("Two arrays are the same feature.", got=called, hint="rename one of them")
         columns[called], specs[called] = column, spec
-    episodes: list[Episode] = []
-    for number, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+    kept: list[Episode] = []
+    numbers = range(num_episodes) if episodes is None else chosen_episodes(episodes, num_episodes).tolist()
+    for number in numbers:
+        first, end = ends[number - 1] if number else 0, ends[number]
         seen, final = _cut(columns, num_steps, slice(first, end), number)
         is_terminated = bool(terminated[number]) if terminated is not None else False
-        episodes.append(
-            demonstration(
+        try:
+            episode = demonstration(
                 seen,
                 actions[first:end],
                 control_dt=control_dt,
@@ -223,9 +237,17 @@ def episodes_from_arrays(
                 task=task,
                 provenance=Provenance(source=source),
             )
-        )
+        except DataError as error:
+            advice = f"leave it out (--episodes '!{number}') or repair the value"
+            told = error.rest | {"hint": error.rest.get("hint") or advice}
+            raise DataError(f"Episode {number} is damaged. {error.what}", **told) from error
+        kept.append(episode)
     return ArrayDataset(
-        observation=specs, action=action_spec, control_dt=control_dt, all_episodes=tuple(episodes)
+        observation=specs,
+        action=action_spec,
+        control_dt=control_dt,
+        all_episodes=tuple(kept),
+        chosen=None if episodes is None else tuple(numbers),
     )
 
 
@@ -252,22 +274,41 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             arrays = np.load(file, allow_pickle=False)
             if isinstance(arrays, np.ndarray):
                 raise DataError(f"{path} holds one array, not several.", expected="an npz file")
-            return {_SHORT_NAMES.get(str(name), str(name)): arrays[str(name)] for name in arrays.files}
+            return {str(name): arrays[str(name)] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         hint = "save plain number arrays, no objects" if "pickle" in str(error) else "restore it from a copy"
         raise DataError(f"{path} cannot be read as npz.", got=error, hint=hint) from error
 
 
-def _renamed(arrays: dict[str, np.ndarray], rename: Mapping[str, str]) -> dict[str, np.ndarray]:
+def _named(arrays: dict[str, np.ndarray], rename: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Return the arrays under our names: as they were renamed, or as other libraries name them."""
     absent = [old for old in rename if old not in arrays]
     if absent:
         raise DataError("There is no such array to rename.", got=absent[0], available=arrays)
-    names = [rename.get(name, name) for name in arrays]
-    if len(set(names)) < len(names):
+    names = {name: rename.get(name, name) for name in arrays}
+    for name, ours in _OTHER_NAMES.items():
+        if names.get(name) == name and ours not in names.values():
+            names[name] = ours
+    twice = [name for name in names.values() if list(names.values()).count(name) > 1]
+    if twice:
+        raise DataError("Two arrays would have the same name.", got=twice[0], hint="rename the other, too")
+    return {names[name]: value for name, value in arrays.items()}
+
+
+def _ends(arrays: Mapping[str, np.ndarray], num_steps: int) -> np.ndarray:
+    """Return the exclusive ends of the episodes, whichever way a file says them."""
+    if "episode_ends" in arrays:
+        return arrays["episode_ends"]
+    if "indices" in arrays:
+        return np.append(arrays["indices"], num_steps)
+    kinds = arrays["step_type"]
+    if kinds.shape != (num_steps,) or not num_steps or kinds[0] != 0 or not np.isin(kinds, (0, 1, 2)).all():
         raise DataError(
-            "Two arrays would have the same name.", got=names, hint="rename the other one as well"
+            "step_type does not tell the episodes apart.",
+            got=f"{kinds.dtype} {kinds.shape}, beginning with {kinds.reshape(-1)[:3].tolist()}",
+            expected=f"({num_steps},): 0 for the first step of an episode, 1 within it, 2 for its last",
         )
-    return dict(zip(names, arrays.values(), strict=True))
+    return np.append(np.flatnonzero(kinds == 0)[1:], num_steps)
 
 
 def _checked_ends(ends: np.ndarray, num_steps: int) -> list[int]:

@@ -41,7 +41,7 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     if not path.is_file():
         raise missing(path)
     try:
-        container = av.open(str(path))
+        container = av.open(f"file:{path}")  # FFmpeg would take "12:30.mp4" for a protocol
     except (FFmpegError, OSError) as error:
         raise _damaged(path, error) from error
     if not container.streams.video:
@@ -272,7 +272,9 @@ class Mp4Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         if codec == "av1":
             os.environ.setdefault("SVT_LOG", "1")  # its banner would fill the terminal
-        self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "faststart"})
+        self._container = av.open(
+            f"file:{self._temporary}", "w", format="mp4", options={"movflags": "faststart"}
+        )
         options = {"crf": str(crf), "g": str(gop)}
         if codec == "av1":
             options["preset"] = "12"
