@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from steadyhand.core.errors import ArtifactError, ConfigError
 from steadyhand.core.strict import naming, require_file
 from steadyhand.policies.contract import Head
 from steadyhand.policies.nets.pretrained import without_pretrained
+from steadyhand.policies.normaliser import Affine
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
@@ -83,6 +85,21 @@ def load_policy(folder: Path, *, device: torch.device | str = "cpu") -> Policy:
     statistics = {name: value for name, value in policy.state_dict().items() if name.startswith(_STATISTICS)}
     load_tensors(policy, {**read_tensors(folder / _WEIGHTS), **statistics}, source=folder)
     return policy.to(device).eval()
+
+
+def read_policy_tensors(folder: Path, policy: Policy) -> dict[str, Tensor]:
+    """Return every tensor, statistics included, that was saved of a policy of the same parts; it stays as it is.
+
+    Raises:
+        ArtifactError: A file is missing, corrupt or does not fit.
+    """
+    data = _read_header(folder)
+    check_files(folder, data["files"])
+    normaliser = deepcopy(policy.normaliser)
+    for name, affine in zip(policy.affines, normaliser.values(), strict=True):
+        assert isinstance(affine, Affine)
+        affine.from_data(data["normaliser"].get(name), source=str(folder / "policy.json"))
+    return {**read_tensors(folder / _WEIGHTS), **normaliser.state_dict(prefix=_STATISTICS)}
 
 
 def read_extra(folder: Path) -> dict[str, Any]:

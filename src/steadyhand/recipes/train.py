@@ -227,6 +227,9 @@ def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np
             expected=f"control_dt = {policy.spec.control_dt:g} s",
             hint="train a fresh policy, or resample the data",
         )
+    policy.adapt_statistics(
+        frames, steps
+    )  # refuses labels that its head cannot reach, before a folder is made
     return policy
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from steadyhand.policies.artifact import (
     load_tensors,
+    read_policy_tensors,
     read_tensors,
     replace_folder,
     save_policy,
@@ -35,14 +36,12 @@ def save_module(module: nn.Module, folder: Path, *, step: int) -> None:
 def read_module(module: nn.Module, folder: Path) -> dict[str, Tensor]:
     """Return the tensors that `save_module` wrote of a module of this kind.
 
-    The statistics of a policy are those of the module, which are fitted to the same data before training.
-
     Raises:
-        ArtifactError: The file is missing or corrupt.
+        ArtifactError: A file is missing, corrupt or does not fit.
     """
-    tensors = read_tensors(folder / "weights.safetensors")
-    own = module.normaliser.state_dict(prefix="normaliser.") if isinstance(module, Policy) else {}
-    return {**own, **tensors}
+    if isinstance(module, Policy):
+        return read_policy_tensors(folder, module)
+    return read_tensors(folder / "weights.safetensors")
 
 
 class BestWeights:

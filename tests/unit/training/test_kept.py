@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, FeatureSpec
-from steadyhand.policies.artifact import load_policy, tensors_of
+from steadyhand.policies.artifact import load_policy, save_policy, tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.heads.config import HeadConfig
@@ -143,6 +143,23 @@ def test_a_longer_run_equals_one_of_that_length(tmp_path: Path, extra: dict[str,
     assert_same(longer, whole)
     assert (result.steps, result.validation_loss) == (straight.steps, straight.validation_loss)
     assert result.best_validation_loss == straight.best_validation_loss
+
+
+def test_a_warm_start_that_widened_the_action_range_resumes_with_the_wider_range(tmp_path: Path) -> None:
+    first, _ = fitted(CONSTANT)
+    save_policy(first, tmp_path / "first")
+    far = replace(FRAMES, action=3.0 * FRAMES.action, expert_action=3.0 * FRAMES.expert_action)
+
+    def further(*, resume: bool) -> Policy:
+        policy = load_policy(tmp_path / "first")
+        config = replace(CONSTANT, checkpoint_every=15)
+        fit(policy, WindowSource(far, policy.window), config=config, folder=tmp_path / "run", resume=resume)
+        return policy
+
+    whole = further(resume=False)
+    assert not torch.equal(whole.affines["action"].scale, first.affines["action"].scale)
+    shutil.rmtree(tmp_path / "run" / "state" / "step-00000030")
+    assert_same(further(resume=True), whole)
 
 
 def test_a_run_whose_learning_rate_fell_cannot_be_made_longer(tmp_path: Path) -> None:
