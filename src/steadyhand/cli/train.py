@@ -138,23 +138,11 @@ def _say_result(outcome: "TrainOutcome") -> None:
         f"{fit.steps} steps in {fit.wall_time_s:.1f} s on {terminal.counted(outcome.num_train, 'episode')}: "
         f"loss {fit.train_loss:.4g}{held_out}"
     )
-    if outcome.errors:
-        rows = [
-            [
-                one.name,
-                f"{one.mean:.4g}",
-                f"{one.relative:.3f}",
-                f"{one.by_step[0]:.4g}",
-                f"{one.by_step[-1]:.4g}",
-            ]
-            for one in outcome.errors
-        ]
-        terminal.say(
-            f"\nmean absolute error on {terminal.counted(outcome.num_validation, 'held-out episode')}:"
-        )
-        terminal.table(["", "action units", "of one std", "first step", "last step"], rows)
-    terminal.say(f"\npolicy: {outcome.folder / 'policy'}")
-    if line := outcome.kept():
+    if (compared := outcome.table) is not None:
+        terminal.say(f"\n{compared.caption}:")
+        terminal.table(compared.headers, compared.rows)
+    terminal.say(f"\npolicy: {outcome.folder / 'policy'}\nreport: {outcome.page.resolve()}")
+    for line in outcome.warnings:
         terminal.say(line)
 
 

@@ -88,7 +88,7 @@ def load_policy(folder: Path, *, device: torch.device | str = "cpu") -> Policy:
 
 
 def read_policy_tensors(folder: Path, policy: Policy) -> dict[str, Tensor]:
-    """Return every tensor, statistics included, that was saved of a policy of the same parts; it stays as it is.
+    """Return every tensor, statistics included, that was saved of a policy of the same parts as `policy`.
 
     Raises:
         ArtifactError: A file is missing, corrupt or does not fit.

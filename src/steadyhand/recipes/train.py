@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from steadyhand.analysis.offline import OfflineError, offline_errors
+from steadyhand.analysis.offline import OfflineAccuracy, OfflineError, offline_accuracies, offline_errors
+from steadyhand.analysis.training_page import HeldOutTable
 from steadyhand.core.codec import load, save, to_data, write_json
 from steadyhand.core.errors import ConfigError, DataError, SpecError
 from steadyhand.core.seeding import derive
@@ -26,6 +27,13 @@ from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.recipes.policies import policy_folder
 from steadyhand.recipes.runs import TrainRun
+from steadyhand.recipes.train_report import (
+    better_without_learning,
+    held_out_table,
+    notes_on_data,
+    weights_line,
+    write_page,
+)
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.kept import BEST
 from steadyhand.training.loop import FitResult, fit
@@ -33,9 +41,6 @@ from steadyhand.training.metrics import Progress
 
 TRAINING = "training"
 """Folder of metrics.jsonl, the checkpoints and the best weights, in the run folder."""
-
-_FEW = 64
-"""Whole numbers of no more different values than this may be meant as choices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,11 @@ class TrainOutcome:
         num_train: Episodes trained on.
         num_validation: Episodes held out.
         errors: Error on held-out episodes beside trivial answers; empty for discrete actions or no hold-out.
+        accuracies: The same for discrete actions.
         used: Device, threads and precision.
+        warnings: What to beware of in the outcome: answers without learning that are better, and a held-out
+            loss that has risen since its best.
+        page: The path of report.html.
     """
 
     folder: Path
@@ -58,22 +67,15 @@ class TrainOutcome:
     num_train: int
     num_validation: int
     errors: tuple[OfflineError, ...]
+    accuracies: tuple[OfflineAccuracy, ...]
     used: dict[str, object]
+    warnings: tuple[str, ...]
+    page: Path
 
-    def kept(self) -> str:
-        """Say which weights the policy has where they are not the best, or not the last; empty otherwise."""
-        fit, folder = self.fit, self.folder / TRAINING
-        if fit.kept_step != fit.steps:
-            return (
-                f"the weights are those of step {fit.kept_step}, where the held-out loss was lowest "
-                f"({fit.best_validation_loss:.4g}); the last ones are a policy too: {folder / 'state'}"
-            )
-        if fit.rise <= 0:
-            return ""
-        return (
-            f"the held-out loss was lowest at step {fit.best_step} ({fit.best_validation_loss:.4g}) and has "
-            f"risen by {100 * fit.rise:.2g} % since: {folder / BEST} is that policy (--keep best delivers it)"
-        )
+    @property
+    def table(self) -> HeldOutTable | None:
+        """The policy beside answers that need no learning; None if nothing was held out."""
+        return held_out_table(self.errors, self.accuracies, num_episodes=self.num_validation)
 
     def figures(self) -> dict[str, object]:
         """Return every number as JSON data, as result.json in the run folder holds them."""
@@ -88,6 +90,8 @@ class TrainOutcome:
             "num_train_episodes": self.num_train,
             "num_held_out_episodes": self.num_validation,
             "held_out_errors": [to_data(error) for error in self.errors],
+            "held_out_accuracies": [to_data(accuracy) for accuracy in self.accuracies],
+            "warnings": list(self.warnings),
             "used": self.used,
         }
 
@@ -141,9 +145,9 @@ def train(
         )
     policy.to(device)
     start_run(run, folder, resume=resume)
-    say(in_brief(policy, dataset.observation))
-    for doubt in whole_numbers(frames):
-        say(doubt)
+    brief, notes = in_brief(policy, dataset.observation), notes_on_data(policy, frames)
+    for line in (brief, *notes):
+        say(line)
     result = fit(
         policy,
         source,
@@ -154,9 +158,26 @@ def train(
         on_progress=on_progress,
     )
     save_policy(policy, folder / "policy", extra={"step": result.kept_step})
-    errors: list[OfflineError] = []
-    if validation is not None and frames.action_spec.kind != "discrete":
+    errors, accuracies = list[OfflineError](), list[OfflineAccuracy]()
+    if validation is not None and frames.action_spec.kind == "discrete":
+        accuracies = offline_accuracies(policy, frames, validation.steps, train_steps=source.steps)
+    elif validation is not None:
         errors = offline_errors(policy, frames, validation.steps)
+    weights = weights_line(result, best=folder / TRAINING / BEST, states=folder / TRAINING / "state")
+    warnings = [*better_without_learning(errors, accuracies), *([weights] if weights else [])]
+    table = held_out_table(errors, accuracies, num_episodes=len(held_out))
+    computed_with = used(run.training, device)
+    page = write_page(
+        folder,
+        data=run.data,
+        fit=result,
+        brief=brief,
+        notes=[*warnings, *notes],
+        table=table,
+        used=computed_with,
+        num_train=len(train_episodes),
+        num_held_out=len(held_out),
+    )
     outcome = TrainOutcome(
         folder=folder,
         policy=policy,
@@ -164,25 +185,13 @@ def train(
         num_train=len(train_episodes),
         num_validation=len(held_out),
         errors=tuple(errors),
-        used=used(run.training, device),
+        accuracies=tuple(accuracies),
+        used=computed_with,
+        warnings=tuple(warnings),
+        page=page,
     )
     write_json(folder / "result.json", outcome.figures())
     return outcome
-
-
-def whole_numbers(frames: Frames) -> list[str]:
-    """Return a line about actions that are few whole numbers and are learnt as numbers; none otherwise."""
-    if frames.action_spec.kind != "continuous" or frames.action_spec.size != 1:
-        return []
-    action = frames.action
-    values = np.unique(action) if (action == np.rint(action)).all() else action[:0]
-    if not 0 < len(values) <= _FEW:
-        return []
-    first, last = int(values[0]), int(values[-1])
-    return [
-        f"note: the action is one whole number, {first} to {last}, and is learnt as a number; "
-        f"if it is a choice, say so with --classes {first}..{last}"
-    ]
 
 
 def used(training: TrainConfig, device: torch.device) -> dict[str, object]:
@@ -229,7 +238,7 @@ def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np
         )
     policy.adapt_statistics(
         frames, steps
-    )  # refuses labels that its head cannot reach, before a folder is made
+    )  # labels that its head cannot reach are refused before a folder is made
     return policy
 
 

@@ -1,6 +1,7 @@
 """`steadyhand train`: what it says before and after, how it stops, goes on and starts from another run."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from steadyhand.cli import terminal
 from steadyhand.core.codec import load
+from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.data.episode import demonstration
+from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy
 from steadyhand.recipes.runs import TrainRun
 
@@ -142,6 +146,93 @@ def test_a_stopped_run_saves_first_and_says_where(process, arrays, tmp_path, num
     assert len(states) == 1, "no checkpoint was due but that of the signal"
     assert states[0].name.removeprefix("step-").lstrip("0") in said
     assert load_policy(states[0]).config.horizon == 1
+
+
+def test_discrete_actions_get_a_table_of_right_answers(cli, arrays):
+    """The class says whether the first number is positive, which it is in two steps of three."""
+    generator = np.random.default_rng(0)
+    state = generator.normal(0.5, 1.0, size=(600, 3)).astype(np.float32)
+    action = (state[:, 0] > 0).astype(np.int64)
+    np.savez("own.npz", observation=state, action=action, episode_ends=np.arange(20, 601, 20))
+    said = cli(*TRAIN, "--classes", "0..1", "--steps", 300, "--learning-rate", 0.003, "--out", "run")
+    assert said.status == 0
+    found = {one["name"]: one for one in result("run")["held_out_accuracies"]}
+    assert list(found) == ["policy", "repeat last command", "most frequent class", "nearest neighbour"]
+    assert found["policy"]["accuracy"] > 0.9
+    assert 0.5 < found["most frequent class"]["accuracy"] < 0.9
+    assert found["most frequent class"]["by_class"] == 0.5
+    assert found["nearest neighbour"]["accuracy"] > found["repeat last command"]["accuracy"]
+    for name, one in found.items():
+        assert f"{100 * one['accuracy']:.1f} %" in next(
+            x for x in said.out.splitlines() if x.startswith(name)
+        )
+    assert not [line for line in said.out.splitlines() if "is better than the policy" in line]
+
+
+@pytest.mark.parametrize("is_discrete", [False, True])
+def test_an_answer_without_learning_that_is_better_is_said_at_the_end(cli, arrays, is_discrete):
+    """Actions that stay for ten steps, and a state of noise: repeating the last command is better."""
+    generator = np.random.default_rng(0)
+    state = generator.normal(size=(400, 3)).astype(np.float32)
+    held = np.repeat(generator.integers(0, 3, size=40), 10)
+    action = held if is_discrete else (held[:, None] - 1.0 + 1e-3 * state[:, :1]).astype(np.float32)
+    np.savez("own.npz", observation=state, action=action, episode_ends=np.arange(20, 401, 20))
+    classes = ("--classes", "0..2") if is_discrete else ()
+    said = cli(*TRAIN, *classes, "--steps", 20, "--out", "run")
+    assert said.status == 0
+    ending = said.out[said.out.index("policy: ") :]
+    assert 'warning: "repeat last command" is better than the policy' in ending
+    assert any("repeat last command" in line for line in result("run")["warnings"])
+
+
+def test_the_page_of_a_run_holds_its_numbers_and_opens_offline(cli, arrays):
+    words = (*TRAIN, "--steps", 200, "--learning-rate", 0.02, "--horizon", 2)
+    said = cli(*words, "--out", "run")
+    page = Path("run/report.html").read_text()
+    assert str(Path("run/report.html").resolve()) in said.out
+    assert "</html>" in page
+    assert not re.search(r"(src|href)=.?https?:", page)
+    found = result("run")
+    for one in found["held_out_errors"]:
+        assert f">{one['name']}<" in page
+        assert f"{one['mean']:.4g}" in page
+    assert f"step {found['best_step']}" in page
+    assert "sees observation.state (4)" in page
+    assert "has risen by" in page
+    assert "steadyhand train own.npz" in page
+
+
+def test_what_to_beware_of_in_the_data_is_said_before_training(cli, tmp_path):
+    generator = np.random.default_rng(0)
+    state = generator.normal(size=(60, 3)).astype(np.float32)
+    state[:, 1] = 1e-6 * state[:, 1]
+    np.savez("own.npz", observation=state, action=state[:, :1], episode_ends=np.arange(20, 61, 20))
+    said = cli(*TRAIN, "--steps", 3, "--out", "run")
+    before = said.out[: said.out.index("3 steps in")]
+    assert "note: observation.state[1] hardly moves" in before
+    assert "hardly moves" in Path("run/report.html").read_text()
+
+
+def test_several_tasks_are_said_to_be_untold(cli, tmp_path):
+    tasks = ("open the drawer", "close the drawer")
+    with EpisodeStore.create(
+        tmp_path / "two",
+        observation={STATE: FeatureSpec(shape=(2,))},
+        action=FeatureSpec(shape=(1,)),
+        control_dt=0.1,
+    ) as store:
+        for number in range(4):
+            values = np.random.default_rng(number).normal(size=(10, 3)).astype(np.float32)
+            episode = demonstration(
+                {STATE: values[:, :2]}, values[:, 2:], control_dt=0.1, task=tasks[number % 2]
+            )
+            store.append(episode)
+        store.compact()
+    said = cli("train", "two", "--steps", 3, "--out", "run")
+    assert said.status == 0
+    line = next(line for line in said.out.splitlines() if line.startswith("note: there are 2 tasks"))
+    assert "the policy is not told which one" in line
+    assert all(f'"{task}" (20 steps)' in line for task in tasks)
 
 
 def test_off_a_terminal_long_work_says_every_tenth_once_a_second_at_most(monkeypatch, capsys):

@@ -134,7 +134,15 @@ def test_envs_lists_and_describes(cli):
 def test_train_leaves_its_numbers_and_says_them(cli, demos):
     said = cli(*TRAIN, demos, "--out", "run", "--horizon", 4, "--n-action-steps", 2)
     assert said.status == 0
-    assert files(Path("run")) == {"run.json", "provenance.json", "result.json", "training", "policy"}
+    assert files(Path("run")) == {
+        "run.json",
+        "provenance.json",
+        "question.json",
+        "result.json",
+        "report.html",
+        "training",
+        "policy",
+    }
     result = json.loads(Path("run/result.json").read_text())
     assert (result["num_train_episodes"], result["num_held_out_episodes"]) == (3, 1)
     assert f"loss {result['train_loss']:.4g}, held-out loss {result['validation_loss']:.4g}" in said.out

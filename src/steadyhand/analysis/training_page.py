@@ -1,0 +1,153 @@
+"""A training run on one page: losses, held-out errors beside trivial answers, what to beware of."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steadyhand.analysis.axes import Axes, ceiling, drawing, ticks
+from steadyhand.analysis.markup import Markup, group, tag
+from steadyhand.analysis.page import shell
+from steadyhand.analysis.report import HTML_NAME
+from steadyhand.analysis.results import Fact
+from steadyhand.analysis.sections import section, table
+
+_MOST_POINTS = 400
+"""Points of a curve that are drawn; more are thinned evenly."""
+_COLOURS = ("s1", "s2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossCurve:
+    """A loss against gradient steps."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutTable:
+    """A table of the policy beside answers that need no learning.
+
+    Attributes:
+        caption: What it compares.
+        headers: Of the columns; the first is that of the names.
+        rows: Name and cells.
+    """
+
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """Everything that the page shows.
+
+    Attributes:
+        title: Heading.
+        verdict: One sentence: what came out.
+        notes: What to beware of; empty if nothing.
+        curves: At most two losses, such as on training and on held-out episodes.
+        best_step: Gradient steps at the lowest held-out loss; None if there is none.
+        comparison: Held-out errors; None without held-out episodes.
+        facts: What the policy sees and is made of, data, device, versions.
+        command: The command that makes the run again.
+    """
+
+    title: str
+    verdict: str
+    notes: tuple[str, ...]
+    curves: tuple[LossCurve, ...]
+    best_step: int | None
+    comparison: HeldOutTable | None
+    facts: tuple[Fact, ...]
+    command: str
+
+
+def write_training_report(report: TrainingReport, folder: Path) -> Path:
+    """Write `report.html`, whole or not at all, and return its path."""
+    path = folder / HTML_NAME
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(render_training(report), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def render_training(report: TrainingReport) -> str:
+    """Return the page; the same report gives the same bytes."""
+    head = tag(
+        "header",
+        tag("p", "steadyhand training", class_="eyebrow"),
+        tag("h1", report.title),
+        tag("p", report.verdict, class_="verdict"),
+    )
+    parts = [head]
+    if report.notes:
+        notes = tag("ul", [tag("li", note) for note in report.notes], class_="caveats")
+        parts.append(section("What to beware of", notes))
+    parts.append(section("Loss", _curves(report)))
+    if (compared := report.comparison) is not None:
+        parts.append(
+            section("On held-out episodes", table(compared.caption, compared.headers, compared.rows))
+        )
+    facts = [group(tag("dt", fact.name), tag("dd", fact.value)) for fact in report.facts]
+    command = tag("pre", tag("code", report.command), tabindex="0")
+    parts.append(section("How this was trained", command, tag("dl", facts, class_="facts")))
+    return shell(report.title, group(parts))
+
+
+def _curves(report: TrainingReport) -> Markup:
+    values = [value for curve in report.curves for value in curve.values]
+    is_log = min(values) > 0.0
+    scaled = [math.log10(value) if is_log else value for value in values]
+    low, high = min(scaled), max(scaled)
+    if high - low < 1e-6:
+        low, high = low - 0.5, high + 0.5
+    end = float(max(step for curve in report.curves for step in curve.steps))
+    axes = Axes(x=(0.0, end), y=(low, high if is_log else max(high, ceiling(high))))
+    frame = axes.frame(
+        x_ticks=ticks(0.0, end),
+        y_ticks=ticks(*axes.y),
+        y_text=lambda y: f"{10**y:.2g}" if is_log else f"{y:g}",
+    )
+    shapes: list[Markup] = []
+    for curve, colour in zip(report.curves, _COLOURS, strict=False):
+        stride = -(-len(curve.steps) // _MOST_POINTS)
+        xs = [float(step) for step in curve.steps[::stride]]
+        ys = [math.log10(value) if is_log else value for value in curve.values[::stride]]
+        drawn = [axes.line(xs, ys)] if len(xs) > 1 else [axes.dot(xs[0], ys[0])]
+        if report.best_step in curve.steps and curve is report.curves[-1]:
+            best = curve.values[curve.steps.index(report.best_step)]
+            drawn.append(axes.dot(float(report.best_step), math.log10(best) if is_log else best))
+        shapes.append(tag("g", drawn, class_=colour))
+    said = "; ".join(f"{curve.name} ends at {curve.values[-1]:.4g}" for curve in report.curves)
+    chart = drawing(frame, *shapes, height=axes.bottom + 26, label=f"Loss against gradient steps: {said}.")
+    legend = tag(
+        "ul",
+        [
+            tag("li", tag("i", class_=colour), curve.name)
+            for curve, colour in zip(report.curves, _COLOURS, strict=False)
+        ],
+        class_="legend",
+    )
+    caption = "against gradient steps" + (", on a logarithmic axis" if is_log else "")
+    best = (
+        "" if report.best_step is None else f"; the dot is the lowest held-out loss, step {report.best_step}"
+    )
+    heading = tag("figcaption", tag("strong", "Loss"), tag("span", caption + best, class_="quiet"))
+    return tag("figure", heading, chart, legend)
+
+
+def losses(history: Sequence[dict[str, float | int]]) -> tuple[LossCurve, ...]:
+    """Return the losses in the lines of metrics.jsonl, those on held-out episodes last if there are any."""
+    named = (("training", "loss"), ("held-out episodes", "validation_loss"))
+    curves: list[LossCurve] = []
+    for name, key in named:
+        lines = [line for line in history if key in line]
+        if lines:
+            steps = tuple(int(line["step"]) for line in lines)
+            curves.append(LossCurve(name=name, steps=steps, values=tuple(float(line[key]) for line in lines)))
+    return tuple(curves)
