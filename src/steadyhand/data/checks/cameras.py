@@ -201,7 +201,8 @@ class CameraCheck:
                 what=f"of one colour in {seen.plain / seen.pictures:.0%} of the pictures",
                 hint=hint,
             )
-            return
+            if seen.still:
+                return
         if seen.still:
             yield Problem(
                 code="camera-frozen",

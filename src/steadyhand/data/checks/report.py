@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION
 from steadyhand.data.checks.blocks import AnyDataset, blocks, vector_specs
@@ -25,6 +23,7 @@ from steadyhand.data.checks.stored_stats import stored_stats_problems
 from steadyhand.data.dataset import Dataset, open_any
 from steadyhand.data.problems import Problem, from_error
 from steadyhand.data.selection import Episodes
+from steadyhand.data.stats import hardly_moving
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
@@ -124,21 +123,35 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
     for block in blocks(dataset, skipped=skipped):
         for detector in second:
             detector.take(block)
-    yield from _constant(known)
+    yield from _still(known)
     for detector in [*first, *second]:
         yield from detector.problems()
     if isinstance(dataset, Dataset) and dataset.is_whole and not skipped:
         yield from stored_stats_problems(dataset, known, is_ours=ours)
 
 
-def _constant(known: Mapping[str, Known]) -> Iterator[Problem]:
+def _still(known: Mapping[str, Known]) -> Iterator[Problem]:
+    """Name the dimensions that never change, and those that only tremble."""
+    stats = {name: one.stats() for name, one in known.items()}
+    found = hardly_moving({name: one.spec for name, one in known.items()}, stats)
     for name, one in known.items():
-        places = np.flatnonzero(one.stats().constant.reshape(-1))
-        if len(places):
+        of_feature = [still for still in found if still.feature == name]
+        never = [dimension(one.spec, still.place) for still in of_feature if still.std == 0.0]
+        hardly = [f"{dimension(one.spec, s.place)} by {s.std:.1g}" for s in of_feature if s.std > 0.0]
+        if never:
             yield Problem(
                 code="constant",
                 severity="warning",
                 where=name,
-                what=f"never changes: dimension {listed([dimension(one.spec, int(p)) for p in places])}",
+                what=f"never changes: dimension {listed(never)}",
                 hint="fine for an unused joint (normalisers guard it); otherwise a sensor was dead",
+            )
+        if hardly:
+            yield Problem(
+                code="hardly-moves",
+                severity="warning",
+                where=name,
+                what=f"hardly moves (standard deviation): dimension {listed(hardly)}",
+                hint="normalisers divide it by a floor, so it is as good as not there; "
+                "see docs/training.md if it matters",
             )

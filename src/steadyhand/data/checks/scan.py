@@ -78,7 +78,9 @@ class Known:
         shape = self.spec.shape
         return FeatureStats(
             mean=chosen.mean.reshape(shape),
-            std=np.sqrt(chosen.squares / chosen.count).reshape(shape),
+            std=np.where(chosen.low == chosen.high, 0.0, np.sqrt(chosen.squares / chosen.count)).reshape(
+                shape
+            ),
             min=chosen.low.reshape(shape),
             max=chosen.high.reshape(shape),
             **{name: row.reshape(shape) for name, row in zip(QUANTILES, quantiles, strict=True)},

@@ -1,0 +1,329 @@
+"""`check` on data whose fault is known: each finds it, names where, and stays silent where there is none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from lerobot_folders import CAMERA, FEATURES, STATE, VIDEO, rows, v21_video, write_v21, write_v30, write_video
+from steadyhand.core.specs import FeatureSpec, image_spec
+from steadyhand.data.checks import check, check_dataset
+from steadyhand.data.checks.blocks import blocks
+from steadyhand.data.checks.pairing import Lag
+from steadyhand.data.episode import demonstration
+from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
+from steadyhand.data.problems import Problem
+from steadyhand.data.store import EpisodeStore
+
+FRONT, SIDE = "observation.images.front", "observation.images.side"
+
+
+def found(data: Path | ArrayDataset, code: str) -> list[Problem]:
+    problems = check(data).problems if isinstance(data, Path) else check_dataset(data)
+    return [problem for problem in problems if problem.code == code]
+
+
+def smooth(seed: int, length: int = 60, width: int = 2) -> np.ndarray:
+    """Return a path that turns slowly, so that a change at one step is not like that at the next."""
+    random = np.random.default_rng(seed)
+    phase, rate = random.uniform(0, 6, width), random.uniform(0.1, 0.3, width)
+    path = np.sin(rate * np.arange(length)[:, None] + phase)
+    noise = np.cumsum(0.02 * random.standard_normal((length, width)), axis=0)
+    return (path + noise).astype(np.float32)
+
+
+def arrays(seen: list[np.ndarray], done: list[np.ndarray], **more: Any) -> ArrayDataset:
+    ends = np.cumsum([len(action) for action in done])
+    return episodes_from_arrays(
+        {STATE: np.concatenate(seen)}, np.concatenate(done), ends, control_dt=0.1, **more
+    )
+
+
+def sound(count: int = 6) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    return [smooth(seed, width=3) for seed in range(count)], [smooth(100 + seed) for seed in range(count)]
+
+
+def test_sound_arrays_have_no_fault() -> None:
+    assert check_dataset(arrays(*sound())) == ()
+
+
+@pytest.mark.parametrize("write", [write_v21, write_v30])
+def test_sound_folders_have_no_fault(tmp_path: Path, write: Any) -> None:
+    assert check(write(tmp_path / "d", [rows(seed) for seed in range(3)])).problems == ()
+
+
+# Numbers
+
+
+def test_an_action_that_is_the_next_observation() -> None:
+    paths = [smooth(seed, 61) for seed in range(4)]
+    copied = arrays([path[:-1] for path in paths], [path[1:] for path in paths])
+    (problem,) = found(copied, "action-is-next-observation")
+    assert "all dimensions" in problem.what
+    assert not found(copied, "action-is-observation")
+
+
+def test_an_action_that_is_the_observation_of_its_own_step_in_one_dimension() -> None:
+    seen, done = sound()
+    for state, action in zip(seen, done, strict=True):
+        state[:, 2] = action[:, 1]
+    (problem,) = found(arrays(seen, done), "action-is-observation")
+    assert "1 of 2 dimensions" in problem.what
+
+
+@pytest.mark.parametrize("lag", [1, 3, 7])
+def test_the_lag_of_the_state_behind_the_action(lag: int) -> None:
+    done = [smooth(seed, 120) + 0 for seed in range(5)]
+    random = np.random.default_rng(lag)
+    for action in done:
+        action += random.normal(0, 0.2, action.shape).astype(np.float32)
+    seen = [np.concatenate([np.repeat(a[:1], lag, axis=0), a[:-lag]]) * 0.9 for a in done]
+    seen = [state + random.normal(0, 0.02, state.shape).astype(np.float32) for state in seen]
+    data = arrays(seen, done)
+    (problem,) = found(data, "lag")
+    assert f"follows the action by {lag} step" in problem.what
+    assert f"{lag * 0.1:.2g} s" in problem.what
+    measured = Lag(data.observation, data.action, num_steps=data.num_frames, control_dt=0.1)
+    for block in blocks(data):
+        measured.take(block)
+    assert measured.lags(STATE)[0].tolist() == [lag, lag]
+
+
+def test_a_state_that_moves_before_its_action() -> None:
+    done = [smooth(seed, 120) + np.random.default_rng(seed).normal(0, 0.2, (120, 2)) for seed in range(4)]
+    seen = [np.concatenate([action[2:], action[-2:]]) for action in done]
+    noise = np.random.default_rng(9)
+    seen = [state + noise.normal(0, 0.02, state.shape) for state in seen]
+    (problem,) = found(arrays(seen, done), "action-late")
+    assert problem.severity == "warning"
+    assert "2 steps" in problem.what
+
+
+def test_a_value_a_million_times_as_far_out_is_an_error() -> None:
+    seen, done = sound()
+    seen[3][17, 1] = 5e6
+    (problem,) = found(arrays(seen, done), "far-value")
+    assert problem.severity == "error"
+    assert problem.where == f"{STATE}, episode 3, step 17"
+    assert "5e+06 in dimension 1" in problem.what
+    seen[3][17, 1] = 50.0
+    assert not found(arrays(seen, done), "far-value")
+
+
+def test_two_recordings_in_one_episode() -> None:
+    seen, done = sound()
+    seen[2][30:] += 4.0
+    seen[2][30:, 0] -= 9.0
+    (problem,) = found(arrays(seen, done), "state-leap")
+    assert "step 30 of episode 2" in problem.what
+    assert problem.where == "episode 2"
+
+
+def test_a_dimension_that_hardly_moves_is_named_apart_from_one_that_never_does() -> None:
+    seen, done = sound()
+    for state in seen:
+        state[:, 0] = 0.5
+        state[:, 1] = 0.5 + 1e-6 * state[:, 1]
+    (never,) = found(arrays(seen, done), "constant")
+    (hardly,) = found(arrays(seen, done), "hardly-moves")
+    assert never.what.endswith("dimension 0")
+    assert "dimension 1 by" in hardly.what
+
+
+def test_copies_are_named_with_their_original() -> None:
+    seen, done = sound()
+    (problem,) = found(arrays([*seen, seen[4]], [*done, done[4]]), "duplicate")
+    assert problem.where == "episode 6 (of 4)"
+
+
+# Our own columns
+
+
+def store(root: Path, **columns: Any) -> Path:
+    """Write four episodes; `columns` replaces columns of the files afterwards."""
+    with EpisodeStore.create(
+        root, observation={STATE: FeatureSpec(shape=(3,))}, action=FeatureSpec(shape=(2,)), control_dt=0.1
+    ) as made:
+        for seen, done in zip(*sound(4), strict=True):
+            made.append(demonstration({STATE: seen}, done, control_dt=0.1))
+        made.compact()
+    (path,) = (root / "data").rglob("*.parquet")
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        place = table.column_names.index(name)
+        table = table.set_column(
+            place, table.field(place), table.column(name).type.to_pandas_dtype() and [values]
+        )
+    if columns:
+        pq.write_table(table, path)
+    return root
+
+
+def test_a_weight_below_zero_is_an_error(tmp_path: Path) -> None:
+    weight = np.ones(240, dtype=np.float32)
+    weight[130] = -0.5
+    (problem,) = found(store(tmp_path / "d", weight=weight), "weight")
+    assert (problem.severity, problem.where) == ("error", "episode 2, step 10")
+
+
+def test_an_actor_that_there_is_not_is_an_error_in_our_own_data_alone(tmp_path: Path) -> None:
+    actor = np.zeros(240, dtype=np.uint8)
+    actor[61] = 9
+    (problem,) = found(store(tmp_path / "d", actor=actor), "actor")
+    assert (problem.severity, problem.where) == ("error", "episode 1, step 1")
+    features = {**FEATURES, "actor": {"dtype": "int64", "shape": [1], "names": None}}
+    foreign = write_v21(tmp_path / "f", [rows(0, actor=np.full(12, 9))], features)
+    assert check(foreign).ok
+    (problem,) = found(foreign, "foreign-column")
+    assert (problem.severity, problem.where) == ("note", "actor")
+
+
+# Rows, times, tasks
+
+
+def test_rows_that_the_metadata_does_not_count(tmp_path: Path) -> None:
+    root = write_v30(tmp_path / "d", [rows(seed) for seed in range(3)])
+    path = root / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.take([*range(len(table)), 0, 1]), path)
+    (problem,) = found(root, "rows-beyond")
+    assert "2 rows more" in problem.what
+
+
+def timed(tmp_path: Path, *clocks: np.ndarray, **more: Any) -> Path:
+    return write_v21(tmp_path / "d", [rows(n, timestamp=clock) for n, clock in enumerate(clocks)], **more)
+
+
+STEADY = np.arange(12) / 10
+
+
+def test_another_rate_than_fps_says(tmp_path: Path) -> None:
+    (problem,) = found(timed(tmp_path, STEADY * 1.25, STEADY * 1.25), "rate")
+    assert "0.125 s apart (8 Hz); the metadata says 10 Hz" in problem.what
+
+
+def test_the_rate_is_looked_at_where_no_metadata_names_the_timestamp(tmp_path: Path) -> None:
+    root = timed(tmp_path, STEADY * 1.25)
+    info = root / "meta/info.json"
+    info.write_text(info.read_text().replace('"timestamp"', '"clock"'))
+    assert "rate" in {problem.code for problem in check(root).problems} or not check(root).ok
+
+
+def test_steps_that_were_dropped(tmp_path: Path) -> None:
+    gap = STEADY + 0.4 * (np.arange(12) >= 7)
+    (problem,) = found(timed(tmp_path, STEADY, gap), "steps-dropped")
+    assert problem.where == "episode 1"
+    assert "0.5 s before step 7 of episode 1" in problem.what
+
+
+def test_time_that_runs_backwards_is_an_error(tmp_path: Path) -> None:
+    back = STEADY.copy()
+    back[[4, 5]] = back[[5, 4]]
+    (problem,) = found(timed(tmp_path, back), "time-backwards")
+    assert problem.severity == "error"
+    assert "step 5 of episode 0" in problem.what
+
+
+def test_an_episode_that_was_cut_from_a_longer_one(tmp_path: Path) -> None:
+    report = check(timed(tmp_path, STEADY + 3.0, STEADY))
+    (problem,) = report.problems
+    assert (problem.code, problem.severity, problem.where) == ("late-start", "note", "episode 0")
+
+
+def test_several_tasks(tmp_path: Path) -> None:
+    both = rows(0, task_index=np.repeat([0, 1], 6), tasks=["pick", "place"])
+    root = write_v21(tmp_path / "d", [both, rows(1)], tasks=("pick", "place"))
+    (several,), (switch,) = found(root, "several-tasks"), found(root, "task-switch")
+    assert several.what == "'pick', 'place'"
+    assert switch.where == "episode 0"
+    assert check(root).ok
+
+
+# Cameras
+
+
+def filmed(**cameras: np.ndarray) -> ArrayDataset:
+    """Return two episodes of 10 steps with pictures."""
+    pictures = {f"observation.images.{name}": value for name, value in cameras.items()}
+    states, actions = smooth(0, 20), smooth(1, 20)
+    return episodes_from_arrays({STATE: states, **pictures}, actions, np.array([10, 20]), control_dt=0.1)
+
+
+def noise(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(40, 250, (20, 24, 32, 3)).astype(np.uint8)
+
+
+def test_pictures_that_are_fine() -> None:
+    data = filmed(front=noise(0), side=noise(1))
+    assert [p for p in check_dataset(data) if p.code.startswith("camera")] == []
+
+
+def test_black_plain_frozen_alike_and_identical_cameras() -> None:
+    still = np.repeat(noise(2)[[0, 10]], 10, axis=0)
+    alike = np.tile(noise(3)[:10], (2, 1, 1, 1))
+    cases = {
+        "camera-black": filmed(front=noise(), side=noise(4) // 20),
+        "camera-plain": filmed(front=noise(), side=np.full((20, 24, 32, 3), 128, dtype=np.uint8)),
+        "camera-frozen": filmed(front=noise(), side=still),
+        "camera-alike": filmed(front=noise(), side=alike),
+        "cameras-identical": filmed(front=noise(), side=noise()),
+    }
+    for code, data in cases.items():
+        cameras = [p for p in check_dataset(data) if p.code.startswith("camera")]
+        assert [problem.code for problem in cameras] == [code]
+        assert "side" in cameras[0].where
+
+
+def test_a_camera_that_is_black_in_one_episode_is_named_with_it() -> None:
+    side = noise(5)
+    side[10:] = 0
+    (problem,) = found(filmed(front=noise(), side=side), "camera-black")
+    assert problem.where == "observation.images.side, episode 1"
+
+
+def test_a_camera_of_half_the_rate() -> None:
+    (problem,) = found(filmed(front=np.repeat(noise(6)[::2], 2, axis=0)), "camera-stutters")
+    assert problem.severity == "note"
+
+
+def test_one_video_that_was_copied_for_every_episode(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "d", [rows(0), rows(1)], {**FEATURES, CAMERA: VIDEO})
+    for episode in range(2):
+        write_video(v21_video(root, episode), [15 * step + 40 for step in range(12)])
+    codes = [problem.code for problem in check(root).problems]
+    assert "camera-alike" in codes
+    write_video(v21_video(root, 1), [240 - 15 * step for step in range(12)])
+    assert "camera-alike" not in [problem.code for problem in check(root).problems]
+
+
+def test_cameras_of_a_journal_are_looked_at_too(tmp_path: Path) -> None:
+    with EpisodeStore.create(
+        tmp_path / "d",
+        observation={STATE: FeatureSpec(shape=(3,)), FRONT: image_spec(16, 16, 3)},
+        action=FeatureSpec(shape=(2,)),
+        control_dt=0.1,
+    ) as made:
+        for seen, done in zip(*sound(2), strict=True):
+            dark = np.zeros((60, 16, 16, 3), dtype=np.uint8)
+            made.append(demonstration({STATE: seen, FRONT: dark}, done, control_dt=0.1))
+    assert found(tmp_path / "d", "camera-black")
+
+
+# Size
+
+
+def test_blocks_are_bounded_and_together_are_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, done = sound(40)
+    data = arrays(seen, done)
+    monkeypatch.setattr("steadyhand.data.checks.blocks._BLOCK_VALUES", 256 * 15)
+    parts = list(blocks(data))
+    assert len(parts) > 5
+    assert max(len(part) for part in parts) <= 256 + 60
+    np.testing.assert_array_equal(np.concatenate([part.action for part in parts]), np.concatenate(done))
+    np.testing.assert_array_equal(np.concatenate([part.numbers for part in parts]), np.arange(40))
+    # What is found does not depend on where blocks end.
+    seen[33][17, 1] = 5e6
+    (problem,) = found(arrays(seen, done), "far-value")
+    assert problem.where == f"{STATE}, episode 33, step 17"
