@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.correction.contract import Learner, RoundsConfig, Stage
 from steadyhand.correction.gate import Gated
-from steadyhand.correction.gates import GateConfig, HumanGate
+from steadyhand.correction.gates import GateConfig, HumanGate, ThriftyGate
 from steadyhand.correction.gates.workshop import net_learner
 from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.marks import Marks
@@ -59,8 +59,14 @@ class GatedConfig(RoundsConfig):
                 risk.half_width(env)
             case HumanGate():
                 return
-            case _:
+            case gate:
                 net_learner(learner)
+                if isinstance(gate, ThriftyGate) and not env.spec.success.is_told:
+                    raise CapabilityError(
+                        "Risk is the chance of success, and nothing tells success in this env.",
+                        got=env.spec.env_id,
+                        hint="say when it succeeds (on the command line --success), or use another gate",
+                    )
 
     def expert_share(self, round: int) -> float:
         """Return 1 in the first round; after it the gate decides, which counts as 0 here."""

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+import steadyhand
 from steadyhand.envs.car.config import Sense
 from steadyhand.envs.catalogue import BUILT_IN
 
@@ -168,3 +169,13 @@ def test_the_help_names_every_env_and_every_sense_of_the_car(cli, words):
     envs = re.findall(r"`([a-z]+)`, ", said[: said.index("Gymnasium id")])
     assert envs == [entry.env_id for entry in BUILT_IN]
     assert f"any of {', '.join(get_args(Sense))}. " in said
+
+
+def test_the_package_is_the_command_as_well() -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "steadyhand", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"steadyhand {steadyhand.__version__}\n"

@@ -1,15 +1,17 @@
 """What does not fit is refused before anything is trained, and a method that asked for little says so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from steadyhand.core.errors import SteadyhandError
+from steadyhand.core.errors import CapabilityError, SteadyhandError
+from steadyhand.core.success import SuccessRule
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.ccil import CcilConfig
 from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.gated import GatedConfig
-from steadyhand.correction.gates import HumanGate, SafeGate
+from steadyhand.correction.gates import HumanGate, SafeGate, ThriftyGate
 from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.rounds import RoundRecord, RoundsResult
 from steadyhand.correction.view_config import SideCameras
@@ -129,3 +131,13 @@ def test_a_method_that_asked_for_less_than_it_had_says_why() -> None:
     some = shortfall(taught(40, best=2, interventions=3), 60)
     assert "there were 3 interventions" in some
     assert "clone" not in some
+
+
+def test_risk_of_an_env_that_tells_no_success_is_refused_before_a_drive() -> None:
+    env = CarConfig(observation=("state",)).build(1)
+    learner = PolicyLearner(env.spec, policy=PolicyConfig(), training=TrainConfig())
+    method = GatedConfig(gate=ThriftyGate(), rounds=2, labels_per_round=10, episodes_per_round=2)
+    method.check(env, learner)
+    env.spec = replace(env.spec, success=SuccessRule(kind="unknown"))
+    with pytest.raises(CapabilityError, match="nothing tells success"):
+        method.check(env, learner)

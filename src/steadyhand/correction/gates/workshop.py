@@ -73,7 +73,7 @@ class Workshop:
         if stage.iterate is None:
             raise ConfigError("There is no policy to gate yet.", got=f"round {stage.round}")
         self._stage, self._learner = stage, net_learner(stage.learner)
-        self.policy = stage.learner.policy(stage.iterate).eval()
+        self.policy = self._learner.policy(stage.iterate).eval()
         known = np.concatenate([episode.expert_action for episode in (*stage.training, *stage.held_out)])
         self.scale = ActionScale.of(stage.env.spec.action, known)
         self._driven: list[Episode] | None = None

@@ -58,7 +58,7 @@ def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
     return SmallConv(resize=_LARGE if is_large else None)
 
 
-def require_trainable(encoder: EncoderConfig) -> None:
+def require_trainable(encoder: EncoderConfig | None) -> None:
     """Raise ConfigError for an encoder that could not learn, before any data are read."""
     if isinstance(encoder, Recurrent | CausalTransformer):
         encoder = encoder.images or encoder
