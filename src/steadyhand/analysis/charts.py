@@ -1,9 +1,10 @@
 """The charts of a report as SVG. A name has one colour class throughout, and never colour alone tells it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from steadyhand.analysis.axes import WIDTH, Axes, ceiling, drawing, ticks
+from steadyhand.analysis.axes import WIDTH, Axes, ceiling, drawing, nice_step, ticks
 from steadyhand.analysis.markup import Markup, tag
 from steadyhand.analysis.notation import number
 from steadyhand.analysis.results import ErrorCurve, PolicyResult, Rounds, Wording
@@ -52,15 +53,17 @@ def success_chart(results: Sequence[PolicyResult], colour: Colours) -> Markup:
 
 
 def return_chart(results: Sequence[PolicyResult], colour: Colours) -> Markup:
-    """Draw the mean return of each result as a bar from 0 with its interval."""
+    """Draw the mean return of each result as a dot with its interval; bars would make the worst longest."""
     bars = [
         _Bar(result=result, value=result.mean_return.value, interval=result.mean_return.interval)
         for result in results
     ]
     ends = [bar.value for bar in bars]
     ends += [end for bar in bars if bar.interval is not None for end in (bar.interval.low, bar.interval.high)]
-    span = _around_zero(ends)
-    return _bars(bars, colour, x=span, x_ticks=ticks(*span), x_text=number, title="Mean return")
+    low, high = min(ends), max(ends)
+    step = nice_step(high - low, count=4)
+    span = math.floor(low / step) * step, (math.floor(high / step) + 1) * step
+    return _bars(bars, colour, x=span, x_ticks=ticks(*span), x_text=number, title="Mean return", dots=True)
 
 
 def survival_chart(results: Sequence[PolicyResult], colour: Colours, wording: Wording) -> Markup:
@@ -190,22 +193,23 @@ def _bars(
     x_ticks: Sequence[float],
     x_text: Callable[[float], str],
     title: str,
+    dots: bool = False,
 ) -> Markup:
     row_height, bar_height = 50.0, 14.0
     axes = Axes(left=0.0, top=4.0, width=WIDTH, height=row_height * len(bars), x=x, y=(0.0, 1.0))
     parts = [axes.frame(x_ticks=x_ticks, y_ticks=[], x_text=x_text, flush=True)]
-    zero, _ = axes.place(0.0, 0.0)
     right = axes.left + axes.width
     said: list[str] = []
     for index, bar in enumerate(bars):
         top = axes.top + index * row_height
         middle = top + 22 + bar_height / 2
         end, _ = axes.place(bar.value, 0.0)
-        left, width = min(zero, end), abs(end - zero)
         shapes = [
             tag("rect", x=axes.left, y=top + 22, width=axes.width, height=bar_height, rx=2, class_="track"),
-            tag("rect", x=left, y=top + 22, width=width, height=bar_height, class_="bar"),
         ]
+        if not dots:
+            width = end - axes.left
+            shapes.append(tag("rect", x=axes.left, y=top + 22, width=width, height=bar_height, class_="bar"))
         if bar.interval is not None:
             low, _ = axes.place(bar.interval.low, 0.0)
             high, _ = axes.place(bar.interval.high, 0.0)
@@ -214,7 +218,10 @@ def _bars(
                 tag("line", x1=low, x2=low, y1=middle - 5, y2=middle + 5, class_="whisker"),
                 tag("line", x1=high, x2=high, y1=middle - 5, y2=middle + 5, class_="whisker"),
             ]
-        name, text = bar.result.name, of(bar.result)
+        if dots:
+            shapes.append(tag("circle", cx=end, cy=middle, r=5, class_="dot"))
+        name = bar.result.name
+        text = number(bar.value) if dots else of(bar.result)
         parts += [
             tag("text", shorten(name), x=axes.left, y=top + 15, class_="name"),
             tag("text", text, x=right, y=top + 15, text_anchor="end", class_="name"),

@@ -23,11 +23,15 @@ def comparisons(report: Report) -> Markup:
     baseline = report.comparisons[0].baseline
     rows = [_comparison_row(one) for one in report.comparisons]
     sentences = [tag("p", evidence(one)) for one in report.comparisons]
-    note = (
-        "Success: Newcombe's interval of the paired difference, in points of percent. Return: BCa bootstrap "
-        "over starts. These speak of the policies at hand; another training seed gives another policy."
+    note = "Success: Newcombe's interval of the paired difference, in points of percent. "
+    is_told = any(one.success is not None for one in report.comparisons)
+    if not is_told:
+        note, headers, rows = "", (*headers[:2], *headers[5:]), [[*row[:2], *row[5:]] for row in rows]
+    note += (
+        "Return: BCa bootstrap over starts. These speak of the policies at hand; another training seed gives "
+        "another policy."
     )
-    if len(report.comparisons) > 1:
+    if len(report.comparisons) > 1 and is_told:
         note += " The p-values are not corrected for the number of comparisons."
     return section(
         f"Same starts, against {baseline}",

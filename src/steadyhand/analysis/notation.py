@@ -32,7 +32,7 @@ def percent(share: float) -> str:
 
 def percent_of(share: float) -> str:
     """Return a share that may lie outside 0 and 1 as whole percent."""
-    return f"{100 * share:.0f} %".replace("-", MINUS)
+    return f"{round(100 * share)} %".replace("-", MINUS)
 
 
 def seconds(time: float) -> str:

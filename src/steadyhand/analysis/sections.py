@@ -51,14 +51,19 @@ def outcome(report: Report) -> Markup:
             f"Share of {starts} starts; the line is Wilson's {level} interval.",
             charts.success_chart(report.results, colour),
         )
-        time = "Share of the starts against time; an episode that ran out of time without success ends it."
+        time = "Share of the starts against time; a time-out without success is a failure at its end."
     else:
         headline = _figure(
             "Mean return",
             f"Over {starts} starts; the line is the BCa bootstrap interval of {level}.",
             charts.return_chart(report.results, colour),
         )
-        time = "Share of the starts against time. Whether an early end is good or bad nothing tells here."
+        time = "Share of the starts against time. "
+        time += (
+            "Nothing tells whether an early end is good or bad."
+            if any(end is not None for one in report.results for end in one.first_failure)
+            else "No episode ended before the time limit."
+        )
     survival = _figure(
         report.wording.surviving,
         time,
@@ -88,11 +93,15 @@ def all_numbers(report: Report) -> Markup:
         "Mean return with its BCa bootstrap interval over starts. "
         "A dash: fewer than half failed, nothing tells it, or it does not apply."
     )
+    if all(result.successes is None for result in report.results):
+        headers = (*headers[:2], *headers[3:])
+        rows = [[*row[:2], *row[3:]] for row in rows]
     scale = [report.normalised(result) for result in report.results]
     if any(value is not None for value in scale):
-        headers = (*headers[:4], "Normalised", *headers[4:])
+        place = headers.index("Mean return") + 1
+        headers = (*headers[:place], "Normalised", *headers[place:])
         for row, value in zip(rows, scale, strict=True):
-            row.insert(4, optional(value, write=percent_of))
+            row.insert(place, optional(value, write=percent_of))
         note += (
             f" Normalised: 0 % is the mean return of uniformly random actions from the same starts "
             f"({number(report.random_return or 0.0)}), 100 % is the expert's."

@@ -7,7 +7,7 @@ return.
 from collections.abc import Sequence
 from typing import Literal
 
-from steadyhand.analysis.notation import number
+from steadyhand.analysis.notation import number, percent_of
 from steadyhand.analysis.results import Comparison, PolicyResult, Wording
 
 Measure = Literal["success", "return"]
@@ -52,7 +52,8 @@ def verdict(
     if not _is_told(results):
         sentences.append("Nothing tells success here, so the return is compared.")
     text = " ".join(sentence for sentence in sentences if sentence)
-    return text[:1].upper() + text[1:]
+    first = (policies or results)[0].name
+    return _capital(text) if first.replace(" ", "").isalpha() else text  # "cloning", but not "runs/a1"
 
 
 def evidence(comparison: Comparison) -> str:
@@ -166,7 +167,7 @@ def _expert_beside(expert: PolicyResult, wording: Wording, measure: Measure) -> 
 
 
 def _scale(normalised: Sequence[tuple[str, float]]) -> str:
-    clauses = [f"{name} is at {100 * value:.0f} %".replace("-", "minus ") for name, value in normalised]
+    clauses = [f"{name} is at {percent_of(value)}" for name, value in normalised]
     return f"On the way from random actions to the expert {_listed(clauses)}."
 
 

@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     judged = (
         f", {summary.num_success} of {summary.num_judged} succeeded"
         if summary.num_judged
-        else ", of none it is told whether it succeeded"
+        else "; nothing tells success"
     )
     terminal.say(
         f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "
