@@ -13,7 +13,7 @@ from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import DataError
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.formats.columns import to_array
-from steadyhand.data.formats.files import ParquetSource, read_json_file
+from steadyhand.data.formats.files import open_parquet, read_json_file
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.formats.lerobot_v3 import TASKS_PATH
 from steadyhand.data.formats.lerobot_v3_writer import (
@@ -188,9 +188,10 @@ def _column_stats(files: Sequence[Path], name: str, feature: Mapping[str, Any]) 
     shape, dtype = tuple(feature["shape"]), feature["dtype"]
     parts: list[np.ndarray] = []
     for path in files:
-        column = ParquetSource(path).read([name]).column(name)
+        column = open_parquet(path).read([name]).column(name)
         parts.append(to_array(column, shape=shape, dtype=dtype, name=name, path=path))
-    flat = np.concatenate(parts).reshape(sum(map(len, parts)), -1)
+    flat = (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(sum(map(len, parts)), -1)
+    del parts
     single = [array_stats(flat[:, place : place + 1]) for place in range(flat.shape[1])]
     fields = {
         key: np.array([getattr(one, key) for one in single]).reshape(shape)

@@ -8,6 +8,8 @@ stage without one is thrown away.
 import json
 import os
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from steadyhand.core.codec import write_json
@@ -108,5 +110,22 @@ def _sync(path: Path) -> None:
 
 
 def write_json_indented(path: Path, data: object) -> None:
-    """Write JSON with LeRobot's indentation of four."""
-    path.write_text(json.dumps(data, indent=4, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+    """Write JSON with LeRobot's indentation of four, under a temporary name first."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        text = json.dumps(data, indent=4, allow_nan=False, ensure_ascii=False)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Give errors of the system that name no file the name of what was written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error

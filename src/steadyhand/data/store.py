@@ -86,10 +86,11 @@ class EpisodeStore:
             robot_type=robot_type,
         )
         journal = root / JOURNAL_PATH
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        journal.write_bytes(MAGIC)
-        save_spec(root, spec)
-        write_empty_info(root, spec)  # last: it is what makes the folder a data set
+        with staging.naming(root):
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            journal.write_bytes(MAGIC)
+            save_spec(root, spec)
+            write_empty_info(root, spec)  # last: it is what makes the folder a data set
         return cls(root, spec)
 
     @classmethod
@@ -299,7 +300,8 @@ class EpisodeStore:
         journal = recording.journal
         journal.refresh()
         try:
-            moved = compact(self.root, self.spec, dataset, journal, set_damage_aside=set_damage_aside)
+            with staging.naming(self.root):
+                moved = compact(self.root, self.spec, dataset, journal, set_damage_aside=set_damage_aside)
         except BaseException:
             if staging.is_committed(self.root):
                 self.close()  # opening it again finishes the change; this journal is history

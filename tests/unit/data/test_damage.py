@@ -287,7 +287,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
 try:
     store.compact()
 except OSError as error:
-    print("refused", error.errno)
+    print("refused", error.errno, str(error.filename).startswith({root!r}))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 store.append(episode(40, length=50))
 print(len(store), sorted(p.name for p in Path({root!r}, "meta/steadyhand").iterdir()))
@@ -302,7 +302,7 @@ def test_a_compaction_that_finds_no_room_changes_nothing(tmp_path: Path, limit: 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     said = done.stdout.split("\n")
-    assert said[0].split() == ["refused", str(errno.EFBIG)]
+    assert said[0].split() == ["refused", str(errno.EFBIG), "True"]
     assert said[1] == "41 ['journal.bin', 'lock', 'store.json']"
     dataset = open_dataset(tmp_path)
     assert (dataset.num_episodes, dataset.num_pending) == (41, 41)
@@ -349,3 +349,28 @@ def test_histograms_of_pixels_carry_a_digest(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"image_histograms\.json is damaged"):
             store.compact()
         assert len(store) == 2
+
+
+MADE = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from steadyhand.data.store import EpisodeStore
+from toy_episodes import ACTION_SPEC, OBSERVATION
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+for _ in range(2):
+    try:
+        EpisodeStore.create({root!r}, observation=OBSERVATION, action=ACTION_SPEC, control_dt=0.1)
+    except OSError as error:
+        print(error.filename.startswith({root!r}))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+@pytest.mark.parametrize("limit", [4, 100, 1500])
+def test_a_store_that_could_not_be_made_can_be_made_later(tmp_path: Path, limit: int) -> None:
+    code = MADE.format(tests=str(Path(__file__).parents[2]), root=str(tmp_path / "d"), limit=limit)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout) == ("", "True\n")
+    assert open_dataset(tmp_path / "d").num_episodes == 0

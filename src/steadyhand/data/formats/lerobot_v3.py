@@ -136,11 +136,14 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]
         video_template = check_template(
             info.raw.get("video_path") or VIDEO_PATH, fields=(*fields, "video_key"), key="video_path"
         )
+    paths: dict[tuple[int, int], Path] = {}
     used: dict[Path, int] = {}
     refs: list[EpisodeRef] = []
     for row in rows:
-        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-        path = fill(root, data_template, place)
+        number = row["data/chunk_index"], row["data/file_index"]
+        if number not in paths:  # thousands of short episodes share a file
+            paths[number] = fill(root, data_template, dict(zip(fields, number, strict=True)))
+        path = paths[number]
         first = used.get(path, 0)
         refs.append(
             EpisodeRef(

@@ -32,6 +32,9 @@ _COLUMNS: dict[str, ArrowType] = {
     "branch_parent": pa.int64(),
     "branch_step": pa.int64(),
 }
+_REQUIRED = [name for name in _COLUMNS if name != "success"]
+_ORIGIN = ("source", "seed", "start", "round", "outcome")
+_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +58,28 @@ class Sidecar:
     def __init__(self, root: Path, observation: Mapping[str, FeatureSpec]) -> None:
         self._observation = observation
         self._sources = [ParquetSource(path) for path in sorted((root / FOLDER).glob("episodes-*.parquet"))]
+        self._origins: dict[Provenance, Provenance] = {}
         self.endings: list[Ending] = []
         self._starts: list[int] = []
         for source in self._sources:
             self._starts.append(len(self.endings))
-            for row in source.read(list(_COLUMNS)).to_pylist():
-                self.endings.append(_ending(row, len(self.endings), source.path))
+            for batch in source.read(list(_COLUMNS)).to_batches(max_chunksize=_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    self.endings.append(self._ending(row, source.path))
+
+    def _ending(self, row: dict[str, Any], path: Path) -> Ending:
+        number = len(self.endings)
+        if row["episode_index"] != number or any(row[name] is None for name in _REQUIRED):
+            raise DataError(f"A row of {path} does not belong to episode {number}.", got=row)
+        origin = Provenance(**{name: row[name] for name in _ORIGIN})
+        parent = row["branch_parent"]
+        return Ending(
+            terminated=row["terminated"],
+            truncated=row["truncated"],
+            success=row["success"],
+            provenance=self._origins.setdefault(origin, origin),  # many share one
+            branch=Branch(parent=parent, step=row["branch_step"]) if parent >= 0 else None,
+        )
 
     def final_observation(self, episode: int) -> dict[str, np.ndarray] | None:
         """Return what was seen after the last action, if it was recorded."""
@@ -74,22 +93,6 @@ class Sidecar:
             name: _final_value(table.column(f"final/{name}"), spec, name=name, path=source.path)
             for name, spec in self._observation.items()
         }
-
-
-def _ending(row: dict[str, Any], number: int, path: Path) -> Ending:
-    required = [name for name in _COLUMNS if name != "success"]
-    if row["episode_index"] != number or any(row[name] is None for name in required):
-        raise DataError(f"A row of {path} does not belong to episode {number}.", got=row)
-    parent = row["branch_parent"]
-    return Ending(
-        terminated=row["terminated"],
-        truncated=row["truncated"],
-        success=row["success"],
-        provenance=Provenance(
-            **{name: row[name] for name in ("source", "seed", "start", "round", "outcome")}
-        ),
-        branch=Branch(parent=parent, step=row["branch_step"]) if parent >= 0 else None,
-    )
 
 
 def _final_value(column: ArrowArray, spec: FeatureSpec, *, name: str, path: Path) -> np.ndarray:
