@@ -1,6 +1,7 @@
 """Windows against brute force: they cover every step, never cross an episode, and follow branches."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames, Windower, WindowSpec
 
 OFFSETS = st.lists(st.integers(-6, 8), min_size=1, max_size=5, unique=True).map(tuple)
@@ -152,3 +154,15 @@ def test_branch_windows_read_the_branch_once_and_then_the_parent() -> None:
 def test_branches_that_hang_in_the_air_are_refused(branch: tuple[int, int]) -> None:
     with pytest.raises(DataError):
         Windower(frames_of([4, 5], [branch]), WindowSpec())
+
+
+def test_a_step_without_an_experts_label_weighs_nothing() -> None:
+    column = np.arange(4, dtype=np.float32)[:, None]
+    one = replace(
+        demonstration({"observation.state": column}, column, control_dt=0.1),
+        expert_action_valid=np.array([True, False, True, False]),
+        weight=np.array([1.0, 2.0, 3.0, 4.0], dtype=np.float32),
+    )
+    spec = FeatureSpec(shape=(1,))
+    frames = Frames.from_episodes([one], observation_spec={"observation.state": spec}, action_spec=spec)
+    assert frames.weight.tolist() == [1.0, 0.0, 3.0, 0.0]

@@ -181,7 +181,7 @@ def corrective_labels(
     states = found.x.astype(np.float32)
     if oracle is None:
         states = steps.restored(states, points)
-    distance = _distance(steps, points, states, config)
+    distance = bound_distance(steps, points, states, config)
     kept = _kept(config.rejection, distance, slope, found.converged)
     if not kept.any():
         raise DataError(
@@ -281,7 +281,7 @@ def _halves(transitions: Transitions, share: float, seed: int) -> tuple[Transiti
     return transitions.rows(np.sort(order[count:])), transitions.rows(np.sort(order[:count]))
 
 
-def _distance(
+def bound_distance(
     steps: ExpertSteps, points: Points, states: np.ndarray, config: CcilConfig
 ) -> Float64[np.ndarray, " N"]:
     """Return ||s - s*|| + ||a - a*||: what multiplies the slopes in the bound of a label's error."""

@@ -15,6 +15,7 @@ from steadyhand.correction.ccil import (
     Label,
     Quantile,
     Radius,
+    bound_distance,
     corrective_labels,
     label_errors,
 )
@@ -301,6 +302,17 @@ class TestRejection:
         config = CcilConfig(rejection=Radius(distance=float(np.median(away))), units="raw")
         kept, _ = corrective_labels(demos, SPEC, config, seed=0, oracle=LINEAR_SYSTEM)
         assert np.allclose(states_of(kept), states_of(everything)[away < np.median(away)])
+
+    def test_the_bound_adds_the_actions_shift_in_its_own_deviations(self) -> None:
+        """||s - s*|| / std(s) + ||a - a*|| / std(a): an action ten times as large changes no distance."""
+        demos = episodes(4, 20)
+        config = CcilConfig(label="disturbed", delta=0.3, units="normalised")
+        steps = ExpertSteps(demos, SPEC, ())
+        points = steps.disturbed(repeats=1, delta=0.3 * steps.action_scale, seed=0)
+        found = bound_distance(steps, points, points.state, config)
+        assert found == pytest.approx(np.abs(points.shift[:, 0]) / steps.action_scale[0])
+        raw = bound_distance(steps, points, points.state, replace(config, units="raw"))
+        assert raw == pytest.approx(np.abs(points.shift[:, 0]))
 
     def test_nothing_left_is_an_error(self) -> None:
         config = CcilConfig(rejection=Radius(distance=1e-9))

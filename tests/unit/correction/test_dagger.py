@@ -138,6 +138,17 @@ def test_the_returned_iterate_is_the_best_by_validation_and_not_the_last(tmp_pat
     assert [record.validation_success for record in result.rounds] == pytest.approx([1 / 6, 1, 1 / 6, 1 / 6])
 
 
+def test_among_equal_rounds_the_later_one_is_returned(tmp_path):
+    class Same(Line):
+        def fit(self, episodes, *, folder, seed, warm_start, marks=None):
+            super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start)
+            (folder / "line.json").write_text(json.dumps({"k": -0.5, "n": 1}))
+
+    result = dagger(PointEnv(4), Halving(), Same(), config=CONFIG, folder=tmp_path, seed=0)
+    assert len({(one.validation_success, one.validation_return) for one in result.rounds}) == 1
+    assert result.best == CONFIG.rounds
+
+
 @pytest.mark.parametrize("die_at", [("fit", 1), ("fit", 3), ("write", 2), ("write", 4)])
 def test_a_run_that_was_stopped_continues_to_the_same_end(tmp_path, die_at):
     def go(folder: Path, learner: Line):

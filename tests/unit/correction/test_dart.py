@@ -26,7 +26,7 @@ from steadyhand.correction.dart_noise import (
     shaped,
 )
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
-from steadyhand.data.episode import Episode
+from steadyhand.data.episode import Episode, demonstration
 from steadyhand.envs.base import BatchEnv, Start, StepResult
 from steadyhand.experts.base import Expert
 from steadyhand.recipes.runs import NoiseConfig
@@ -490,3 +490,31 @@ def test_epsilon_is_the_rate_of_disagreement(tmp_path):
     assert result.noise[1].executed is None
     fixed = run(tmp_path / "alpha", replace(CONFIG, alpha=5.0), learner=Linear(env), env=env)
     assert fixed.noise[1].estimate.epsilon == pytest.approx(5.0 / 25)
+
+
+class Constant(Linear):
+    """Answers 0 everywhere."""
+
+    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        return [np.zeros_like(episode.expert_action) for episode in episodes]
+
+
+def labelled(labels: Sequence[float], *, valid: Sequence[bool] | None = None) -> Episode:
+    """Return an episode whose labels are these numbers, in both dimensions."""
+    column = np.repeat(np.array(labels, dtype=np.float32)[:, None], 2, axis=1)
+    one = demonstration({STATE: column}, column, control_dt=0.1)
+    mask = np.ones(len(labels), dtype=bool) if valid is None else np.array(valid)
+    return replace(one, expert_action_valid=mask)
+
+
+def test_the_window_takes_the_last_episodes(tmp_path):
+    episodes = [labelled([float(number)] * 3) for number in range(1, 9)]  # 2, 4, 6 and 8 are held out
+    error = held_out_error(Constant(Plane(1)), tmp_path, episodes, WholeEpisodes(every=2), window=2)
+    assert sorted(set(error.ravel())) == [-8.0, -6.0]
+
+
+def test_only_steps_with_an_experts_label_count_as_held_out(tmp_path):
+    rest, nothing = labelled([7.0]), labelled([50.0], valid=[False])
+    episodes = [rest, labelled([1.0, 100.0, 2.0], valid=[True, False, True]), rest, nothing]
+    error = held_out_error(Constant(Plane(1)), tmp_path, episodes, WholeEpisodes(every=2))
+    assert error.tolist() == [[-1.0, -1.0], [-2.0, -2.0]]

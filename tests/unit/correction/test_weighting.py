@@ -62,6 +62,15 @@ def test_the_weighted_mean_is_what_sampling_by_source_gives_on_average():
     assert (weight @ loss) / weight.sum() == pytest.approx(sampled, rel=1e-5)
 
 
+def test_shares_are_of_the_weight_and_not_of_the_steps():
+    """An episode of weight 3 counts as three of weight 1: shares are of what training sums over."""
+    heavy = replace(drive("r" * 10), weight=np.full(10, 3.0, dtype=np.float32))
+    light = drive("r" * 10)
+    marks = by_group([heavy, light], [np.zeros(10, int), np.ones(10, int)], {0: 0.5, 1: 0.5})
+    assert float(marks[0].weight.sum()) == pytest.approx(float(marks[1].weight.sum()))
+    assert sum(float(one.weight.sum()) for one in marks) == pytest.approx(40.0)
+
+
 def test_sirius_drops_what_came_before_an_intervention_and_keeps_the_demonstrations_share():
     episodes = [DEMO, *DRIVES]
     marks = Sirius(windows=Windows(before=1.0, after=0.0)).marks(episodes)

@@ -167,6 +167,18 @@ def test_the_loss_is_l1_plus_weighted_kl() -> None:
     torch.testing.assert_close(loss.metrics["kl"], kl)
 
 
+def test_the_latent_is_drawn_with_the_posteriors_deviation() -> None:
+    """z = mean + exp(log_var / 2) eps (Kingma and Welling, 2014, eq. 10): log_var is of the variance."""
+    head, wanted = build(tokens=7), target()
+    log_var, eps = torch.full((B, 6), -2.0), GeneratorNoise.seeded(5).normal(B, 6)
+    seen: list[Tensor] = []
+    head.posterior.forward = lambda *_: (torch.zeros(B, 6), log_var)  # pyright: ignore[reportAttributeAccessIssue]
+    decode = head.decode
+    head.decode = lambda context, latent, noise=None: (seen.append(latent), decode(context, latent, noise))[1]  # pyright: ignore
+    head.loss(map_context(), wanted, GeneratorNoise.seeded(5))
+    torch.testing.assert_close(seen[0], math.exp(-1.0) * eps)
+
+
 def test_the_posterior_reads_state_and_actions_but_no_padding() -> None:
     head, wanted, state = build(), target(), random(B, V)
     before = head.posterior(state, wanted.actions, wanted.is_pad, None)
