@@ -22,13 +22,13 @@ _SHOWN = 16
 
 
 def file_digest(path: Path) -> str:
-    """Return the digest of a file's bytes.
+    """Return the size of a file [bytes] and the digest of its bytes, joined by a colon.
 
     Raises:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{path.stat().st_size}:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -45,7 +45,9 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
     for name, expected in digests.items():
         require_file(folder / name, error=ArtifactError)
         try:
-            found = file_digest(folder / name)
+            # A file of another size is not read: it may be endless.
+            size = str((folder / name).stat().st_size)
+            found = file_digest(folder / name) if expected.startswith(f"{size}:") else f"{size}:..."
         except OSError as error:
             raise ArtifactError(
                 f"{folder / name} cannot be read.", got=error, hint="copy the whole folder again"
@@ -53,10 +55,15 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
         if found != expected:
             raise ArtifactError(
                 f"{folder / name} is damaged: it holds other bytes than were written.",
-                got=f"sha256 {found[:16]}...",
-                expected=f"sha256 {expected[:16]}...",
+                got=_shown(found),
+                expected=_shown(expected),
                 hint="restore it from a copy; nothing was loaded",
             )
+
+
+def _shown(digest: str) -> str:
+    size, _, rest = digest.partition(":")
+    return f"{size} bytes, sha256 {rest[:16]}"
 
 
 def data_digest(data: Any) -> str:

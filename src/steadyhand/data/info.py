@@ -104,7 +104,7 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
         duration_s=dataset.num_frames * dataset.control_dt,
         length=(int(lengths.min()), float(np.median(lengths)), int(lengths.max()))
         if len(lengths)
-        else (0, 0, 0),
+        else (0, 0.0, 0),
         observation=dataset.observation,
         action=dataset.action,
         cameras=_cameras(dataset),

@@ -119,6 +119,12 @@ def fit(
             prepare(trainable, train, config)
         loop = _Loop(trainable, train, config, folder=folder, validation=validation, evaluate=evaluate)
         lines = loop.run(resume=resume, on_progress=on_progress)
+    if not lines:
+        raise ConfigError(
+            "The training is at its end, and its history is gone.",
+            got=f"no line in {None if folder is None else folder / 'metrics.jsonl'}",
+            hint="restore metrics.jsonl from a copy, or train in another folder",
+        )
     last, best = lines[-1], loop.best
     return FitResult(
         steps=int(last["step"]),

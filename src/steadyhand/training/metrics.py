@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.strict import naming, parse_json, read_text
 
 Line = dict[str, float | int]
@@ -17,6 +18,9 @@ class Metrics:
     Args:
         path: JSON lines; None keeps them in memory only.
         resume_at: Keep lines up to this step, drop later ones (of a run that died after its last checkpoint).
+
+    Raises:
+        ConfigError: A run is continued, and its lines are gone or are none.
     """
 
     def __init__(self, path: Path | None, *, resume_at: int) -> None:
@@ -40,4 +44,13 @@ class Metrics:
 def _complete(path: Path) -> list[Line]:
     """Return the lines of a file whose last one may have been cut short by a kill."""
     lines = read_text(path).split("\n")[:-1]
-    return [parse_json(line, source=f"Line {n} of {path}") for n, line in enumerate(lines, start=1)]
+    found = [parse_json(line, source=f"Line {n} of {path}") for n, line in enumerate(lines, start=1)]
+    for number, line in enumerate(found, start=1):
+        if not isinstance(line, dict) or not {"step", "loss"} <= line.keys():
+            raise ConfigError(
+                f"Line {number} of {path} is no line of a training.",
+                got=repr(line)[:80],
+                expected='an object with "step", "loss" and other figures',
+                hint="restore the file from a copy, or train in another folder",
+            )
+    return found

@@ -68,7 +68,7 @@ def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
     np.testing.assert_allclose(statistics["action"]["scale"], np.ptp(action, 0) / 2, rtol=1e-5)
     np.testing.assert_allclose(statistics[STATE]["floor"], [1e-4, 1e-4, 1e-3])
     weights = (folder / "weights.safetensors").read_bytes()
-    assert data["files"] == {"weights.safetensors": hashlib.sha256(weights).hexdigest()}
+    assert data["files"] == {"weights.safetensors": f"{len(weights)}:{hashlib.sha256(weights).hexdigest()}"}
     assert read_extra(folder) == {"success": 0.5}
 
 
