@@ -49,6 +49,11 @@ class SteadyhandError(Exception):
         """Return the same error, said of a place: a file, a feature, a row."""
         return type(self)(f"{place}: {self.what}", **self.rest)
 
+    def completed(self: E, place: object, *, hint: str) -> E:
+        """Return the same error with its place and with what to do, where it does not say them itself."""
+        what = self.what if str(place) in str(self) else f"{place}: {self.what}"
+        return type(self)(what, **{**self.rest, "hint": self.rest["hint"] or hint})
+
 
 class SpecError(SteadyhandError):
     """A value does not have the shape, dtype or meaning that its spec declares."""

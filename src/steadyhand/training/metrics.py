@@ -46,11 +46,12 @@ def _complete(path: Path) -> list[Line]:
     lines = read_text(path).split("\n")[:-1]
     found = [parse_json(line, source=f"Line {n} of {path}") for n, line in enumerate(lines, start=1)]
     for number, line in enumerate(found, start=1):
-        if not isinstance(line, dict) or not {"step", "loss"} <= line.keys():
+        is_line = isinstance(line, dict) and {"step", "loss"} <= line.keys()
+        if not is_line or not all(isinstance(value, int | float) for value in line.values()):
             raise ConfigError(
                 f"Line {number} of {path} is no line of a training.",
                 got=repr(line)[:80],
-                expected='an object with "step", "loss" and other figures',
+                expected='an object of numbers, "step" and "loss" among them',
                 hint="restore the file from a copy, or train in another folder",
             )
     return found

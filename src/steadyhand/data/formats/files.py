@@ -2,7 +2,8 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from string import Formatter
@@ -116,6 +117,15 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+@contextmanager
+def reading(path: Path, *, hint: str = "restore it from a copy, or correct it by hand") -> Generator[None]:
+    """Complete every DataError of the block by the file it is about and by what to do."""
+    try:
+        yield
+    except DataError as error:
+        raise error.completed(path, hint=hint) from error
+
+
 def missing(path: Path) -> DataError:
     """Return the error for a file that is not there."""
     return DataError(
@@ -149,6 +159,8 @@ class ParquetSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists():
+            require_file(path, error=DataError)
         try:
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except FileNotFoundError as error:
@@ -172,7 +184,12 @@ class ParquetSource:
         """
         absent = [name for name in columns if name not in self.columns]
         if absent:
-            raise DataError(f"{self.path} lacks columns.", got=absent, available=self.columns)
+            raise DataError(
+                f"{self.path} lacks columns.",
+                got=absent,
+                available=self.columns,
+                hint="restore it from a copy, or take what it lacks out of meta/info.json",
+            )
         end = self.num_rows if length is None else first + length
         if end > self.num_rows:
             raise DataError(

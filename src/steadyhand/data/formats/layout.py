@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import check_feature_name, read_json_file
+from steadyhand.data.formats.files import check_feature_name, read_json_file, reading
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, Feature, parse_features
 
 INFO = "meta/info.json"
@@ -135,7 +135,11 @@ def read_info(root: Path) -> Info:
     Raises:
         DataError: Missing keys, wrong types, or features that cannot be.
     """
-    path = root / INFO
+    with reading(root / INFO):
+        return _info(root / INFO)
+
+
+def _info(path: Path) -> Info:
     raw = read_json_file(path)
     if not isinstance(raw, dict):
         raise DataError(f"{path} does not hold an object.", got=type(raw).__name__)

@@ -22,12 +22,17 @@ def locate(root: Path) -> Layout:
     """
     if not (root / INFO).is_file():
         raise DataError(
-            f"{root} is not a LeRobot data set.",
-            got="no meta/info.json",
+            f"{root} is not a LeRobot data set: no meta/info.json there.",
             hint="name the folder that holds meta/ and data/; for an npz file see data.formats.arrays",
         )
     info = read_json_file(root / INFO)
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not isinstance(version, str) or version not in _READERS:
-        raise DataError("This format version cannot be read.", got=version, available=_READERS)
+        raise DataError(
+            f"{root / INFO} names no format version that can be read.",
+            got=repr(version)[:80],
+            expected='"codebase_version"',
+            available=_READERS,
+            hint="restore the file from a copy, or convert the data with LeRobot's own converter",
+        )
     return _READERS[version](root)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import check_template, fill, read_json_lines, whole
-from steadyhand.data.formats.layout import EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
+from steadyhand.data.formats.files import check_template, fill, read_json_lines, reading, whole
+from steadyhand.data.formats.layout import INFO, EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
 
 VERSION = "v2.1"
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
@@ -20,6 +20,26 @@ def locate(root: Path) -> Layout:
     """
     info = read_info(root)
     path = root / "meta/episodes.jsonl"
+    with reading(path):
+        rows = _rows(path)
+        check_totals(info, [row["length"] for row in rows], path)
+    with reading(root / "meta/tasks.jsonl"):
+        tasks = _tasks(root / "meta/tasks.jsonl")
+    with reading(root / INFO):
+        refs = tuple(_refs(root, info, rows))
+    return Layout(
+        root=root,
+        version=str(info.raw["codebase_version"]),
+        fps=info.fps,
+        robot_type=info.robot_type,
+        features=info.features,
+        tasks=tasks,
+        episodes=refs,
+    )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the episodes in order."""
     rows = read_json_lines(path)
     for row in rows:
         counts = {key: whole(row.get(key)) for key in ("episode_index", "length")}
@@ -31,16 +51,7 @@ def locate(root: Path) -> Layout:
     if numbers != list(range(len(rows))):
         gap = next(i for i, number in enumerate(numbers) if number != i)
         raise DataError(f"{path} does not number its episodes from 0.", got=numbers[gap], expected=gap)
-    check_totals(info, [row["length"] for row in rows], path)
-    return Layout(
-        root=root,
-        version=str(info.raw["codebase_version"]),
-        fps=info.fps,
-        robot_type=info.robot_type,
-        features=info.features,
-        tasks=_tasks(root / "meta/tasks.jsonl"),
-        episodes=tuple(_refs(root, info, rows)),
-    )
+    return rows
 
 
 def _tasks(path: Path) -> tuple[str, ...]:

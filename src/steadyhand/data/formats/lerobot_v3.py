@@ -6,8 +6,16 @@ from typing import Any
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowTable
-from steadyhand.data.formats.files import ParquetSource, check_template, fill, inside, missing, whole
-from steadyhand.data.formats.layout import EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
+from steadyhand.data.formats.files import (
+    ParquetSource,
+    check_template,
+    fill,
+    inside,
+    missing,
+    reading,
+    whole,
+)
+from steadyhand.data.formats.layout import INFO, EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
 
 VERSION = "v3.0"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -37,8 +45,11 @@ def locate(root: Path) -> Layout:
     cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
     rows = _episode_rows(root, cameras)
     rows.sort(key=lambda row: row["episode_index"])
-    _check_rows(rows, root)
-    check_totals(info, [row["length"] for row in rows], root / "meta/episodes")
+    with reading(root / "meta/episodes"):
+        _check_rows(rows, root)
+        check_totals(info, [row["length"] for row in rows], root / "meta/episodes")
+    with reading(root / INFO):
+        refs = _refs(root, info, rows, cameras)
     return Layout(
         root=root,
         version=VERSION,
@@ -46,7 +57,7 @@ def locate(root: Path) -> Layout:
         robot_type=info.robot_type,
         features=info.features,
         tasks=read_tasks(root) if rows else (),
-        episodes=_refs(root, info, rows, cameras),
+        episodes=refs,
     )
 
 
@@ -56,7 +67,11 @@ def read_tasks(root: Path) -> tuple[str, ...]:
     Raises:
         DataError: Missing or malformed tasks.parquet.
     """
-    path = root / TASKS_PATH
+    with reading(root / TASKS_PATH):
+        return _task_texts(root / TASKS_PATH)
+
+
+def _task_texts(path: Path) -> tuple[str, ...]:
     source = ParquetSource(path)
     column = "task" if "task" in source.columns else "__index_level_0__"
     table = source.read([column, "task_index"])
@@ -83,21 +98,27 @@ def _episode_rows(root: Path, cameras: list[str]) -> list[dict[str, Any]]:
     video_columns = [f"videos/{key}/{part}" for key in cameras for part in _VIDEO_COLUMNS]
     rows: list[dict[str, Any]] = []
     for path in files:
-        source = ParquetSource(path)
-        there = [name for name in video_columns if name in source.columns]
-        absent = dict.fromkeys(set(video_columns) - set(there))
-        rows += [{**absent, **row} for row in source.read([*_COLUMNS, *there]).to_pylist()]
+        with reading(path):
+            rows += _rows_of(path, video_columns)
     if not files and read_info(root).total_episodes:
         raise missing(folder / "chunk-000/file-000.parquet")
+    return rows
+
+
+def _rows_of(path: Path, video_columns: list[str]) -> list[dict[str, Any]]:
+    source = ParquetSource(path)
+    there = [name for name in video_columns if name in source.columns]
+    absent = dict.fromkeys(set(video_columns) - set(there))
+    rows = [{**absent, **row} for row in source.read([*_COLUMNS, *there]).to_pylist()]
     for row in rows:
         counts = {name: whole(row[name]) for name in _COLUMNS if name != "tasks"}
         wrong = [name for name, value in counts.items() if value is None]
-        if wrong or not isinstance(row["tasks"], list):
+        tasks = row["tasks"]
+        if wrong or not isinstance(tasks, list) or not all(isinstance(text, str) for text in tasks):
             raise DataError(
-                f"An episode in {folder} lacks entries.",
+                f"An episode in {path} lacks entries.",
                 got=f"{wrong or 'tasks'} of episode {row['episode_index']}",
                 expected="whole numbers, and a list of texts",
-                hint="restore meta/episodes from a copy",
             )
         row.update(counts)
     return rows
