@@ -54,6 +54,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="record")
+    from steadyhand.correction.collect import outside_in_words
     from steadyhand.correction.noise import OrnsteinUhlenbeck
     from steadyhand.recipes.choices import env_from_text
     from steadyhand.recipes.experts import expert_from_text
@@ -71,9 +72,10 @@ def main(arguments: list[str]) -> int:
         video=chosen.video,
         seed=chosen.seed,
     )
+    run = with_overrides(run, chosen.set)
     try:
         with terminal.progress("recording", enabled=is_terminal()) as bar:
-            summary = record(with_overrides(run, chosen.set), chosen.out, on_step=bar(str(chosen.out)))
+            summary = record(run, chosen.out, on_step=bar(str(chosen.out)))
     except KeyboardInterrupt:
         terminal.say(f"{chosen.out}: the same command goes on; to use what is there as it is, run")
         terminal.say(f"  steadyhand data compact {chosen.out}")
@@ -87,5 +89,7 @@ def main(arguments: list[str]) -> int:
         f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "
         f"{terminal.counted(summary.num_steps, 'step')}, {summary.num_labels} labels{judged}"
     )
+    if summary.num_outside:
+        terminal.say(f"note: {outside_in_words(summary, run.outside_labels)}")
     terminal.say(f"next: steadyhand train {chosen.out} --out runs/clone")
     return 0

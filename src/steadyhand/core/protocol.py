@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped, UInt8
@@ -16,6 +17,11 @@ from steadyhand.core.seeding import RowStreams
 
 Observation = Mapping[str, np.ndarray]
 """Feature name -> (B, *feature shape)."""
+
+
+OutsideLabels = Literal["clipped", "meant"]
+"""What becomes of a label outside the action's bounds: "clipped" to what the env would make of it, which is
+what bounded policies can learn; or stored as "meant"."""
 
 
 class Actor(IntEnum):
@@ -32,8 +38,9 @@ class Decision:
     """One control step of a batch of rows.
 
     Attributes:
-        action: (B, A) what is executed.
-        label: (B, A) the clean, intended expert action, stored whether it is executed or not.
+        action: (B, A) what is executed; the session clips it to the action's bounds, as the env would.
+        label: (B, A) the clean, intended expert action, stored whether it is executed or not. Controllers
+            tell it as it is meant, even outside the bounds; what is stored then, `OutsideLabels` says.
         label_valid: (B,) whether an expert was asked; where False, `label` repeats `action`.
         actor: (B,) an `Actor` for each row.
         intervention: (B,) whether someone took over from the policy.

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -111,11 +112,8 @@ class FeatureSpec:
             return f"{self.kind} {list(self.shape)}"
         return f"discrete, {self.num_classes} values, {self.start} to {self.classes[-1]}"
 
-    def check(self, value: np.ndarray, *, name: str) -> None:
-        """Raise SpecError unless `value` is (leading axes..., *shape) of this dtype, and legal.
-
-        Numbers must be finite; classes must be among `classes`. Bounds are not checked.
-        """
+    def check_form(self, value: np.ndarray, *, name: str) -> None:
+        """Raise SpecError unless `value` is (leading axes..., *shape) of this dtype, and of these classes."""
         shape = value.shape[value.ndim - len(self.shape) :]
         if value.ndim < len(self.shape) or shape != self.shape:
             raise SpecError(
@@ -130,13 +128,6 @@ class FeatureSpec:
                 expected=self.dtype,
                 hint=f"convert it with .astype({self.dtype!r})",
             )
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            bad = np.argwhere(~np.isfinite(value))[0].tolist()
-            raise SpecError(
-                f"{name} holds values that are not finite.",
-                got=f"first at index {bad}",
-                expected="finite numbers",
-            )
         if self.num_classes is not None and value.size and not self.is_class(value).all():
             bad = np.argwhere(~self.is_class(value))[0]
             raise SpecError(
@@ -145,6 +136,52 @@ class FeatureSpec:
                 expected=self.describe(),
                 hint="say which classes there are, such as --classes 3 or --classes 1..3, or check the data",
             )
+
+    def check(self, value: np.ndarray, *, name: str) -> None:
+        """Raise SpecError unless `value` has the form of `check_form`, and its numbers are finite.
+
+        Bounds are not checked.
+        """
+        self.check_form(value, name=name)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            bad = np.argwhere(~np.isfinite(value))[0].tolist()
+            raise SpecError(
+                f"{name} holds values that are not finite.",
+                got=f"first at index {bad}",
+                expected="finite numbers",
+            )
+
+    def holds(self, value: np.ndarray) -> bool:
+        """Return whether every entry is finite and within the bounds, or one of the classes; cheap."""
+        low, high = self._box
+        return bool(np.count_nonzero((value >= low) & (value <= high)) == value.size)
+
+    def outside(self, value: np.ndarray) -> np.ndarray:
+        """Return (leading axes...) where `value` leaves its bounds in some entry."""
+        low, high = self._box
+        beyond = (value < low) | (value > high)
+        return np.asarray(beyond.reshape(*value.shape[: value.ndim - len(self.shape)], -1).any(axis=-1))
+
+    def clipped(self, value: np.ndarray) -> np.ndarray:
+        """Return `value` within its bounds; itself where it has none."""
+        if self.low is None and self.high is None:
+            return value
+        low, high = self._box
+        return np.minimum(np.maximum(value, low), high).astype(value.dtype, copy=False)
+
+    @cached_property
+    def _box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds in the feature's own dtype: 0.1 as float32 does not lie outside [0, 0.1].
+
+        The largest number of the dtype stands for a bound that is not there, so that infinity is outside.
+        """
+        if self.num_classes is not None:
+            return np.array(self.start), np.array(self.classes[-1])
+        dtype = np.dtype(self.dtype)
+        most = float(np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max)
+        low = np.full(self.shape, -most) if self.low is None else np.reshape(self.low, self.shape)
+        high = np.full(self.shape, most) if self.high is None else np.reshape(self.high, self.shape)
+        return np.clip(low, -most, most).astype(dtype), np.clip(high, -most, most).astype(dtype)
 
     def is_class(self, value: np.ndarray) -> np.ndarray:
         """Return where `value` is one of `classes`."""

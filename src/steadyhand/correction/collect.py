@@ -1,9 +1,10 @@
 """Collect labelled episodes until a budget of labels is spent."""
 
+import warnings
 from collections.abc import Sequence
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.protocol import Controller
+from steadyhand.core.protocol import Controller, OutsideLabels
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.recorder import EpisodeRecorder
@@ -22,6 +23,7 @@ def collect(
     max_steps: int | None = None,
     max_env_steps: int | None = None,
     round: int = 0,
+    outside_labels: OutsideLabels = "clipped",
 ) -> list[Episode]:
     """Run `controller` from `starts` and return the episodes.
 
@@ -37,6 +39,7 @@ def collect(
         max_env_steps: Stop after so many steps of all rows together, or when the starts are used up, with the
             labels that there are: a gate that never asks would otherwise drive for ever.
         round: Round of an iterative correction.
+        outside_labels: What becomes of labels outside the action's bounds. A warning says their share.
 
     Raises:
         ConfigError: All starts were used up before `num_labels` labels were collected.
@@ -45,7 +48,14 @@ def collect(
         env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels
     )
     session = Session(
-        env, controller, starts, seed=seed, num_rows=num_rows, max_steps=max_steps, listeners=[recorder]
+        env,
+        controller,
+        starts,
+        seed=seed,
+        num_rows=num_rows,
+        max_steps=max_steps,
+        listeners=[recorder],
+        outside_labels=outside_labels,
     )
     while not recorder.full and session.step() is not None:
         if max_env_steps is not None and session.num_steps >= max_env_steps:
@@ -57,4 +67,14 @@ def collect(
             expected=f"{num_labels} labels",
             hint="give more starts, longer episodes or fewer labels",
         )
-    return recorder.finish()
+    episodes = recorder.finish()
+    if recorder.num_outside:
+        warnings.warn(outside_in_words(recorder, outside_labels), stacklevel=2)
+    return episodes
+
+
+def outside_in_words(recorder: EpisodeRecorder, outside_labels: OutsideLabels) -> str:
+    """Return a sentence about the labels that lay outside the action's bounds."""
+    share = 100.0 * recorder.num_outside / max(recorder.num_labels, 1)
+    stored = "are clipped to them" if outside_labels == "clipped" else "are stored as they were meant"
+    return f"{share:.3g} % of the labels lay outside the action's bounds and {stored}"

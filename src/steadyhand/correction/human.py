@@ -62,7 +62,8 @@ class Discrepancy:
 
     def meter(self, stage: Stage) -> Meter:
         """Return the meter for an env."""
-        return _DiscrepancyMeter(_action_range(stage.env.spec.action, stage.training))
+        action = stage.env.spec.action
+        return _DiscrepancyMeter(_action_range(action, stage.training), action)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,16 +293,20 @@ class HumanWatch(Gate):
 
 
 class _DiscrepancyMeter(Meter):
-    """Root mean square of the difference over the range; for discrete actions whether they differ."""
+    """Root mean square of the difference over the range; for discrete actions whether they differ.
 
-    def __init__(self, span: Float[np.ndarray, " A"] | None) -> None:
-        self._span = span
+    Beyond the action's bounds all actions are the same: the env clips them.
+    """
+
+    def __init__(self, span: Float[np.ndarray, " A"] | None, spec: FeatureSpec) -> None:
+        self._span, self._spec = span, spec
 
     def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         own = moment.expert.peek()
         if self._span is None:
             return (action != own).any(1).astype(np.float64)
-        return np.sqrt(np.square((action - own) / self._span).mean(1))
+        difference = self._spec.clipped(action) - self._spec.clipped(own)
+        return np.sqrt(np.square(difference / self._span).mean(1))
 
 
 class _RoadMeter(Meter):

@@ -179,8 +179,7 @@ class NoisyExecution(Controller):
         self._controller = controller
         self._noise = noise
         self._clean_fraction = clean_fraction
-        self._low = np.full(action.shape, -np.inf) if action.low is None else np.array(action.low)
-        self._high = np.full(action.shape, np.inf) if action.high is None else np.array(action.high)
+        self._action = action
         self._size = action.size
         self._value = np.zeros((0, action.size))
         self._clean = np.zeros(0, dtype=bool)
@@ -201,7 +200,9 @@ class NoisyExecution(Controller):
         """Ask the wrapped controller, disturb what is executed, keep its label."""
         intended = self._controller.act(observation, privileged, rows, generator.fork("controller"))
         noise, disturbed = self._draw(rows, generator.fork("noise"))
-        action = np.clip(intended.action + noise.reshape(intended.action.shape), self._low, self._high)
+        # What would be executed is disturbed, not what lies beyond the bounds, where noise would be lost.
+        received = self._action.clipped(intended.action)
+        action = self._action.clipped(received + noise.reshape(received.shape))
         action = np.where(disturbed.reshape(-1, *[1] * (action.ndim - 1)), action, intended.action).astype(
             intended.action.dtype
         )

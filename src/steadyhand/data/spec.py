@@ -10,6 +10,7 @@ import numpy as np
 
 from steadyhand.core.codec import from_data, to_data, write_json
 from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.core.protocol import OutsideLabels
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.formats.files import check_feature_name, read_json_file
 
@@ -30,6 +31,8 @@ class StoreSpec:
         image_format: "png" (lossless) or "mp4" (small).
         env_id: Env that was recorded, or "".
         robot_type: Robot that was recorded, or None.
+        outside_labels: What became of expert actions outside the action's bounds: "clipped" to them, or
+            stored as "meant".
     """
 
     observation: dict[str, FeatureSpec]
@@ -38,6 +41,7 @@ class StoreSpec:
     image_format: ImageFormat = "png"
     env_id: str = ""
     robot_type: str | None = None
+    outside_labels: OutsideLabels = "clipped"
 
     def __post_init__(self) -> None:
         if not self.observation:

@@ -9,6 +9,7 @@ import numpy as np
 
 from steadyhand.core.codec import to_data
 from steadyhand.core.errors import DataError
+from steadyhand.core.protocol import OutsideLabels
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
@@ -57,6 +58,7 @@ class EpisodeStore:
         robot_type: str | None = None,
         image_format: ImageFormat = "png",
         env_id: str = "",
+        outside_labels: OutsideLabels = "clipped",
     ) -> "EpisodeStore":
         """Make a new, empty store.
 
@@ -68,6 +70,7 @@ class EpisodeStore:
             robot_type: Robot that is recorded.
             image_format: "png" is lossless; "mp4" is small, and lossy.
             env_id: Env that is recorded.
+            outside_labels: What becomes of expert actions outside the action's bounds; a note for readers.
 
         Raises:
             DataError: A data set is there already, or the specs cannot be stored.
@@ -84,6 +87,7 @@ class EpisodeStore:
             image_format=image_format,
             env_id=env_id,
             robot_type=robot_type,
+            outside_labels=outside_labels,
         )
         journal = root / JOURNAL_PATH
         with staging.naming(root):

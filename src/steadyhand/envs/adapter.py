@@ -12,7 +12,15 @@ from steadyhand.core.errors import CapabilityError, ConfigError, EnvError, SpecE
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
 from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
-from steadyhand.envs.faults import Doing, as_spec_error, broken, first_observation, not_finite
+from steadyhand.envs.faults import (
+    Doing,
+    as_info,
+    as_spec_error,
+    broken,
+    finite_reward,
+    first_observation,
+    not_finite,
+)
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.envs.judge import SuccessJudge
 from steadyhand.envs.placing import placed
@@ -39,6 +47,8 @@ class GymnasiumEnv(BatchEnv):
         ConfigError: Gymnasium does not know the id, or the env refuses the keyword arguments.
         SpecError: Spaces, control_dt or time limit that cannot be translated.
     """
+
+    checks_itself = True
 
     def __init__(
         self, config: GymnasiumConfig, *, num_rows: int, factory: Callable[[], AnyEnv] | None = None
@@ -132,15 +142,15 @@ class GymnasiumEnv(BatchEnv):
                 observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))
                 stop, cut = bool(stop), bool(cut) or (last and not stop)
                 self._keep(row, observation)
-                rewards.append(float(gain))
+                rewards.append(finite_reward(gain))
                 flags.append((stop, cut))
-                infos.append(info)
+                infos.append(as_info(info))
             except Exception as error:
                 raise self._broken(error, "step", row) from error
         terminated, truncated = np.array(flags, dtype=bool).reshape(-1, 2).T.copy()
         self._ended[rows] = terminated | truncated
         reward = np.array(rewards)
-        self._check_finite(rows, "step", reward=reward)
+        self._check_finite(rows, "step")
         success, told = self.judge.judge(
             rows, rewards=reward, infos=infos, terminated=terminated, steps=steps
         )
@@ -238,16 +248,12 @@ class GymnasiumEnv(BatchEnv):
         for leaf in self._leaves:
             self._seen[leaf.name][row] = leaf.read(observation)
 
-    def _check_finite(
-        self, rows: Int64[np.ndarray, " B"], doing: Doing, *, reward: np.ndarray | None = None
-    ) -> None:
-        """Raise EnvError where an observation or a reward is NaN or infinite."""
-        is_all = len(rows) == self.num_rows
-        values = {name: self._seen[name] if is_all else self._seen[name][rows] for name in self._numbers}
-        if reward is not None:
-            values["reward"] = reward
-        for name, value in values.items():
-            if not np.isfinite(value).all():
+    def _check_finite(self, rows: Int64[np.ndarray, " B"], doing: Doing) -> None:
+        """Raise EnvError where an observation is NaN or infinite."""
+        for name in self._numbers:
+            seen = self._seen[name]
+            value = seen if len(rows) == self.num_rows else seen[rows]
+            if np.count_nonzero(np.isfinite(value)) != value.size:
                 raise not_finite(name, value, lambda place: self._where(doing, int(rows[place])))
 
     def _broken(self, error: Exception, doing: Doing, row: int) -> EnvError:

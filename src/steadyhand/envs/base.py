@@ -70,6 +70,8 @@ class BatchEnv(ABC):
 
     spec: EnvSpec
     num_rows: int
+    checks_itself: bool = False
+    """Whether what it shows and returns surely fits its spec and is finite; otherwise a session looks."""
 
     @abstractmethod
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:

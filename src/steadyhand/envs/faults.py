@@ -1,11 +1,14 @@
 """What broken envs do, turned into errors that name the env, the feature, the step and what to do."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Int64, Shaped
 
 from steadyhand.core.errors import EnvError, SpecError, SteadyhandError
+from steadyhand.envs.base import BatchEnv, Start, StepResult
 
 Doing = Literal["reset", "step", "observe", "render"]
 
@@ -55,6 +58,29 @@ def first_observation(answer: Any) -> Any:
     return answer[0]
 
 
+def finite_reward(gain: Any) -> float:
+    """Return a reward as a number.
+
+    Raises:
+        SpecError: It is NaN or infinite.
+    """
+    reward = float(gain)
+    if not math.isfinite(reward):
+        raise SpecError("The reward is not finite.", got=reward, expected="a finite number")
+    return reward
+
+
+def as_info(info: Any) -> Mapping[str, Any]:
+    """Return what a step says beside its outcome.
+
+    Raises:
+        SpecError: It is no dict.
+    """
+    if type(info) is not dict and not isinstance(info, Mapping):
+        raise SpecError("step returned an info that is no dict.", got=type(info).__name__, expected="a dict")
+    return info
+
+
 def not_finite(name: str, value: np.ndarray, where: Callable[[int], str]) -> EnvError:
     """Return the error of a feature with NaN or infinity in it.
 
@@ -84,3 +110,88 @@ def as_spec_error(error: Exception, *, env_id: str) -> SpecError:
         expected="observation_space and action_space",
         hint="set both in the env's __init__",
     )
+
+
+def restart(env: BatchEnv, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
+    """Reset rows of an env; see `BatchEnv.reset`.
+
+    Raises:
+        EnvError: The env raised.
+    """
+    try:
+        env.reset(starts, rows)
+    except SteadyhandError:
+        raise
+    except Exception as error:
+        raise _blamed(error, env, "reset", rows) from error
+
+
+def stepped(env: BatchEnv, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
+    """Step rows of an env, and check the outcome; see `BatchEnv.step`.
+
+    Raises:
+        EnvError: The env raised, or a reward is not finite, or an outcome has the wrong shape or dtype.
+    """
+    try:
+        result = env.step(actions, rows)
+    except SteadyhandError:
+        raise
+    except Exception as error:
+        raise _blamed(error, env, "step", rows) from error
+    if env.checks_itself:
+        return result
+    for name in ("reward", "terminated", "truncated", "success"):
+        value = getattr(result, name)
+        if value.shape != (len(rows),) or value.dtype.kind != ("f" if name == "reward" else "b"):
+            raise EnvError(
+                f"{env.spec.env_id} broke in step: {name} has the wrong shape or dtype.",
+                got=f"{value.dtype} {value.shape}",
+                expected=f"{'float32' if name == 'reward' else 'bool'} ({len(rows)},)",
+                hint="one entry for each of the rows that were stepped, in their order",
+            )
+    if not np.isfinite(result.reward).all():
+        raise not_finite("reward", result.reward, lambda place: _row(env, "step", int(rows[place])))
+    return result
+
+
+def observed(env: BatchEnv, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
+    """Return what rows of an env see, checked against its spec; see `BatchEnv.observe`.
+
+    Raises:
+        EnvError: The env raised, or a feature is missing, not finite, or of another shape, dtype or class.
+    """
+    try:
+        observation = env.observe(rows)
+    except SteadyhandError:
+        raise
+    except Exception as error:
+        raise _blamed(error, env, "observe", rows) from error
+    if env.checks_itself:
+        return observation
+    for name, spec in env.spec.observation.items():
+        value = observation.get(name)
+        if value is None:
+            raise EnvError(
+                f"{env.spec.env_id} does not show what its spec declares.",
+                got=", ".join(observation),
+                expected=name,
+                hint="return every feature of spec.observation from observe",
+            )
+        try:
+            if value.shape[:1] != (len(rows),):
+                raise SpecError(f"{name} has the wrong number of rows.", got=len(value), expected=len(rows))
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise not_finite(name, value, lambda place: _row(env, "observe", int(rows[place])))
+            spec.check_form(value, name=name)
+        except SpecError as error:
+            raise broken(error, "observe", where=f"{env.spec.env_id} broke in observe") from error
+    return observation
+
+
+def _blamed(error: Exception, env: BatchEnv, doing: Doing, rows: Int64[np.ndarray, " B"]) -> EnvError:
+    """Return what an env raised by accident as an error that says so; what it raises on purpose passes."""
+    return broken(error, doing, where=f"{env.spec.env_id} broke in {doing} of rows {rows[:8].tolist()}")
+
+
+def _row(env: BatchEnv, doing: Doing, row: int) -> str:
+    return f"{env.spec.env_id} broke in {doing} of row {row}"

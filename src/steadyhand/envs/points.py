@@ -29,6 +29,8 @@ class PointEnv(BatchEnv):
         num_memory: Whole numbers that a row remembers of its way, -1 at the start.
     """
 
+    checks_itself = True
+
     OPTIONS: ClassVar[tuple[str, ...]]
     """What a start may name."""
 

@@ -58,7 +58,8 @@ class Leaf:
             value = self._converted(value)
         if self.picture is not None:
             return self.picture.read(value, name=self.name)
-        value = value.reshape(self.spec.shape)
+        if value.shape != self.spec.shape:
+            value = value.reshape(self.spec.shape)
         if self.spec.num_classes is not None and not self.spec.is_class(value).all():
             raise SpecError(
                 f"{self.name} is none of its classes.", got=value.tolist(), expected=self.spec.describe()

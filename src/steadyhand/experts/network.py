@@ -1,17 +1,18 @@
 """Anything that maps an observation to an action as an expert: a function, a module, a file of weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ArtifactError, SpecError
-from steadyhand.core.protocol import Observation
+from steadyhand.core.protocol import Decision, Observation
+from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.experts.base import Expert
 
@@ -21,7 +22,8 @@ class CallableExpert(Expert):
 
     Args:
         function: (B, ...) of the feature -> (B, A); a (B,) answer is taken as A = 1.
-        action: Spec of the env's action; answers are cast to its dtype and clipped to its bounds.
+        action: Spec of the env's action; answers are cast to its dtype. The label is the answer as it is
+            meant; what is executed is clipped to the bounds.
         feature: Which feature the function reads; looked up in observation, then in privileged.
     """
 
@@ -38,7 +40,11 @@ class CallableExpert(Expert):
         self._feature = feature
 
     def action(self, observation: Observation, privileged: Observation) -> Shaped[np.ndarray, "B A"]:
-        """Ask the function, check its answer, clip it to the action's bounds."""
+        """Ask the function and check its answer; it may lie outside the action's bounds.
+
+        Raises:
+            SpecError: The env lacks the feature, or the answer has another shape, is no number or no class.
+        """
         source = observation if self._feature in observation else privileged
         if self._feature not in source:
             raise SpecError(
@@ -57,11 +63,25 @@ class CallableExpert(Expert):
                 expected=expected,
                 hint="the function is called with a whole batch and must answer for each row",
             )
-        if self._spec.low is not None:
-            answer = np.maximum(answer, np.array(self._spec.low))
-        if self._spec.high is not None:
-            answer = np.minimum(answer, np.array(self._spec.high))
+        if self._spec.num_classes is not None and not (answer == np.rint(answer)).all():
+            raise SpecError(
+                "The expert's answer is no choice.",
+                got=answer[(answer != np.rint(answer)).any(axis=1)][0].tolist(),
+                expected=self._spec.describe(),
+                hint="answer with the number of the action, such as an argmax",
+            )
         return answer.astype(self._spec.dtype)
+
+    def act(
+        self,
+        observation: Observation,
+        privileged: Observation,
+        rows: Int64[np.ndarray, " B"],
+        generator: RowStreams,
+    ) -> Decision:
+        """Execute the answer within the action's bounds, and label with it as it is meant."""
+        meant = super().act(observation, privileged, rows, generator)
+        return replace(meant, action=self._spec.clipped(meant.action))
 
 
 class ModuleExpert(CallableExpert):

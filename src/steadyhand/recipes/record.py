@@ -68,6 +68,7 @@ def record(
             num_rows=num_rows,
             max_steps=limit,
             listeners=[recorder],
+            outside_labels=run.outside_labels,
         )
         _drive(session, recorder, run, on_step)
         store.compact()
@@ -102,6 +103,7 @@ def _open(run: RecordRun, folder: Path, spec: EnvSpec, *, begun: bool) -> Episod
         control_dt=spec.control_dt,
         image_format="mp4" if run.video else "png",
         env_id=spec.env_id,
+        outside_labels=run.outside_labels,
     )
 
 

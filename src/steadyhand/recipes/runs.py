@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import OutsideLabels
 from steadyhand.correction.ccil import CcilConfig
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
@@ -71,6 +72,8 @@ class RecordRun:
         clean_fraction: Share of episodes that are left undisturbed.
         family: Family of the starts.
         video: Store pictures as MP4 instead of PNG.
+        outside_labels: What becomes of expert actions outside the env's bounds: "clipped" to them, or stored
+            as "meant". What is executed is always clipped.
         seed: Of starts and noise.
     """
 
@@ -82,6 +85,7 @@ class RecordRun:
     clean_fraction: float = 0.5
     family: Family = "train"
     video: bool = False
+    outside_labels: OutsideLabels = "clipped"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -49,6 +49,7 @@ class EpisodeRecorder:
         num_episodes: Finished episodes.
         num_steps: Their steps.
         num_labels: Labels recorded so far.
+        num_outside: Those that were meant to lie outside the action's bounds.
         num_judged: Finished episodes that the env judged.
         num_success: Those that succeeded.
     """
@@ -74,6 +75,7 @@ class EpisodeRecorder:
         self._start_of = np.zeros(env.num_rows, dtype=np.int64)
         self._done: dict[int, Episode] = {}
         self.num_episodes = self.num_steps = self.num_labels = self.num_judged = self.num_success = 0
+        self.num_outside = 0
 
     @property
     def full(self) -> bool:
@@ -94,6 +96,7 @@ class EpisodeRecorder:
         """Record one step of every living row; rows beyond the label budget are dropped."""
         keep = self._within_budget(event.decision)
         rows, time = event.rows[keep], event.time[keep]
+        self.num_outside += int((event.outside & keep).sum())
         columns = _columns(event)
         for name, value in columns.items():
             column = self._columns.get(name)

@@ -6,15 +6,16 @@ of starts means the same for every controller and every batch size.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from steadyhand.core.errors import SpecError
-from steadyhand.core.protocol import Controller, Decision
+from steadyhand.core.protocol import Controller, Decision, OutsideLabels
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.envs.base import BatchEnv, Start, StepResult
+from steadyhand.envs.faults import observed, restart, stepped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,10 @@ class StepEvent:
         time: (B,) number of steps since the row's reset, before this one.
         observation: Feature -> (B, ...), what the controller saw.
         privileged: Feature -> (B, ...), what the controller saw beside it; empty if it looks at nothing.
-        decision: What the controller decided.
+        decision: What the controller decided: the action as the env received it, within its bounds, and the
+            label as the session's `outside_labels` says.
         result: What the env returned.
+        outside: (B,) whether a label lay outside the action's bounds, as it was meant.
         ended: (B,) whether the row's episode ended with this step: by the env, by the session's limit, or
             because the controller had finished.
     """
@@ -40,6 +43,7 @@ class StepEvent:
     privileged: Mapping[str, np.ndarray]
     decision: Decision
     result: StepResult
+    outside: Bool[np.ndarray, " B"]
     ended: Bool[np.ndarray, " B"]
 
 
@@ -57,6 +61,10 @@ class Session:
         num_rows: Episodes that run at the same time; all rows of the env if None.
         max_steps: Steps after which a row's episode is cut, if fewer than the env's own limit.
         listeners: Called after every env step, before ended rows are reset.
+        outside_labels: What becomes of labels outside the action's bounds.
+
+    Raises:
+        EnvError: The env raises, or shows what its spec does not declare, such as NaN.
     """
 
     def __init__(
@@ -69,6 +77,7 @@ class Session:
         num_rows: int | None = None,
         max_steps: int | None = None,
         listeners: Sequence[Listener] = (),
+        outside_labels: OutsideLabels = "clipped",
     ) -> None:
         if not starts:
             raise SpecError("A session needs at least one start.", got=0, expected=">= 1")
@@ -78,6 +87,7 @@ class Session:
         self.listeners = list(listeners)
         self.num_steps = 0
         self._seed = seed
+        self._beyond: OutsideLabels = outside_labels
         self._max_steps = max_steps or env.spec.max_episode_steps
         num_rows = min(env.num_rows if num_rows is None else num_rows, env.num_rows, len(self.starts))
         self._streams = RowStreams(np.zeros(env.num_rows, dtype=np.uint64))
@@ -101,12 +111,13 @@ class Session:
         rows = np.flatnonzero(self._alive)
         if len(rows) == 0:
             return None
-        observation = self.env.observe(rows)
+        observation = observed(self.env, rows)
         privileged = self.env.privileged(rows) if self.controller.sees_privileged else {}
         streams = self._streams.take(rows)
         decision = self.controller.act(observation, privileged, rows, streams)
         self._check(decision, len(rows))
-        result = self.env.step(decision.action, rows)
+        decision, outside = self._received(decision)
+        result = stepped(self.env, decision.action, rows)
         streams.advance()
         time = self._time[rows]
         self._time[rows] += 1
@@ -121,6 +132,7 @@ class Session:
             privileged=privileged,
             decision=decision,
             result=result,
+            outside=outside,
             ended=ended,
         )
         for listener in self.listeners:
@@ -141,13 +153,29 @@ class Session:
             return
         numbers = np.arange(self._next_start, self._next_start + len(rows))
         self._next_start += len(rows)
-        self.env.reset([self.starts[number] for number in numbers], rows)
+        restart(self.env, [self.starts[number] for number in numbers], rows)
         keys = np.array([derive(self._seed, "start", int(number)) for number in numbers], dtype=np.uint64)
         self._streams.begin(rows, keys)
         self._start_of[rows] = numbers
         self._time[rows] = 0
         self._alive[rows] = True
         self.controller.begin(rows)
+
+    def _received(self, decision: Decision) -> tuple[Decision, np.ndarray]:
+        """Return the decision as the env receives it and as it is stored, and whose labels lay outside."""
+        action, label, valid = decision.action, decision.label, decision.label_valid
+        spec = self.env.spec.action
+        if spec.holds(action) and (label is action or spec.holds(label)):
+            return decision, np.zeros(len(action), dtype=bool)
+        self._refuse(action)
+        self._refuse(label)
+        received = spec.clipped(action)
+        outside = spec.outside(label) & valid
+        if self._beyond == "clipped":
+            label = spec.clipped(label)
+        else:
+            label = np.where(valid.reshape(-1, *[1] * (label.ndim - 1)), label, received)
+        return replace(decision, action=received, label=label), outside
 
     def _check(self, decision: Decision, num_rows: int) -> None:
         spec = self.env.spec.action
@@ -157,11 +185,22 @@ class Session:
                 got=f"{decision.action.dtype} {decision.action.shape}",
                 expected=f"{spec.dtype} {(num_rows, *spec.shape)}",
             )
-        if spec.dtype == "float32" and not np.isfinite(decision.action).all():
-            bad = int(np.argwhere(~np.isfinite(decision.action))[0][0])
+
+    def _refuse(self, action: np.ndarray) -> None:
+        """Raise SpecError if an action, or a label, is not finite or none of the env's choices."""
+        spec = self.env.spec.action
+        if spec.num_classes is not None and not spec.holds(action):
+            raise SpecError(
+                f"{type(self.controller).__name__} decided on an action that the env does not offer.",
+                got=action[~spec.is_class(action)][0],
+                expected=spec.describe(),
+                hint="actions are the env's own numbers, not counted from 0",
+            )
+        if spec.dtype == "float32" and not np.isfinite(action).all():
+            bad = int(np.argwhere(~np.isfinite(action))[0][0])
             raise SpecError(
                 f"{type(self.controller).__name__} decided on an action that is not finite.",
-                got=decision.action[bad].tolist(),
+                got=action[bad].tolist(),
                 hint="a diverged network or a normaliser with wrong statistics does this",
             )
 

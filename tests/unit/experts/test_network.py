@@ -25,7 +25,7 @@ def test_a_function_is_called_with_the_whole_batch_clipped_labelled_and_counted(
     decision = ask(expert, {STATE: seen})
     assert np.allclose(decision.action, np.clip(3 * seen[:, :2], -1, 1))
     assert decision.action.dtype == np.float32
-    assert np.array_equal(decision.label, decision.action)
+    assert np.allclose(decision.label, 3 * seen[:, :2]), "as it is meant; the session says what is stored"
     assert decision.label_valid.all()
     assert (decision.actor == Actor.EXPERT).all()
     ask(expert, {STATE: seen})
@@ -37,6 +37,12 @@ def test_a_discrete_function_may_answer_with_one_number_a_row():
     decision = ask(expert, {STATE: np.array([[1.0], [-1.0], [2.0], [0.0], [3.0]], dtype=np.float32)})
     assert decision.action.tolist() == [[1], [0], [1], [0], [1]]
     assert decision.action.dtype == np.int64
+
+
+def test_an_answer_that_is_no_choice_is_refused():
+    expert = CallableExpert(lambda x: x[:, :1] * 0.5, action=discrete_spec(2))
+    with pytest.raises(SpecError, match="no choice"):
+        ask(expert, {STATE: np.ones((5, 1), dtype=np.float32)})
 
 
 def test_privileged_features_are_found_and_missing_ones_are_named():

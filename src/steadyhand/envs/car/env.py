@@ -51,6 +51,8 @@ class Car(BatchEnv):
         num_rows: Number of cars.
     """
 
+    checks_itself = True
+
     _STATE: ClassVar = (
         "x",
         "y",

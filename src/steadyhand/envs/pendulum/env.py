@@ -33,6 +33,8 @@ class Pendulum(BatchEnv):
         num_rows: Number of pendulums.
     """
 
+    checks_itself = True
+
     def __init__(self, config: PendulumConfig | None = None, *, num_rows: int) -> None:
         if num_rows < 1:
             raise SpecError("An env needs at least one row.", got=num_rows, expected=">= 1")

@@ -26,6 +26,8 @@ class Tabular(BatchEnv):
         num_rows: Number of copies.
     """
 
+    checks_itself = True
+
     def __init__(self, config: TabularConfig | None = None, *, num_rows: int) -> None:
         if num_rows < 1:
             raise SpecError("An env needs at least one row.", got=num_rows, expected=">= 1")

@@ -88,11 +88,13 @@ class ActionScale:
         scale: (A,) of a continuous action; empty for a discrete one.
         num_classes: Of a discrete action; None for a continuous one.
         start: Its lowest class.
+        action: Spec of the action, for `discrepancy`; None where it has no bounds.
     """
 
     scale: Float64[np.ndarray, " A"]
     num_classes: int | None
     start: int = 0
+    action: FeatureSpec | None = None
 
     @classmethod
     def of(cls, spec: FeatureSpec, actions: Shaped[np.ndarray, "N A"]) -> "ActionScale":
@@ -103,7 +105,7 @@ class ActionScale:
         if spec.low is not None and spec.high is not None:
             half = 0.5 * (np.array(spec.high) - np.array(spec.low))
             scale = np.where(np.isfinite(half) & (half > 0), half, scale)
-        return cls(scale=scale, num_classes=None)
+        return cls(scale=scale, num_classes=None, action=spec)
 
     def __call__(self, action: Shaped[np.ndarray, "B A"]) -> Float64[np.ndarray, "B E"]:
         """Return the actions as vectors."""
@@ -114,7 +116,12 @@ class ActionScale:
     def discrepancy(
         self, one: Shaped[np.ndarray, "B A"], other: Shaped[np.ndarray, "B A"]
     ) -> Float64[np.ndarray, " B"]:
-        """Return |one - other|^2 in these units: for discrete actions 1 where they differ, else 0."""
+        """Return |one - other|^2 in these units: for discrete actions 1 where they differ, else 0.
+
+        Beyond the action's bounds all actions are the same: the env clips them.
+        """
+        if self.action is not None:
+            one, other = self.action.clipped(one), self.action.clipped(other)
         return np.square(self(one) - self(other)).sum(axis=1)
 
 
