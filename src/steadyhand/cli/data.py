@@ -1,4 +1,4 @@
-"""`steadyhand data info|check|compact|modes`: look at a data set. Nothing here imports torch."""
+"""`steadyhand data info|check|repair|compact|modes`: look at a data set. Nothing here imports torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,10 @@ from steadyhand.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from steadyhand.analysis.data_modes import DataModes
+    from steadyhand.analysis.replay import Replay
     from steadyhand.data.dataset import Dataset
     from steadyhand.data.formats.arrays import ArrayDataset
     from steadyhand.data.problems import Problem
@@ -82,6 +85,33 @@ class CompactArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepairArguments:
+    """Write a mended copy of a data set: what is certain is put right, and said; what is doubtful stays.
+
+    Copies of episodes are left out, index columns, timestamps and statistics are made anew, names are changed
+    as --rename says. Actions are paired anew as --shift says, or as replaying them in --env shows.
+    """
+
+    data: Data
+    """Folder of the data set, or a .npz file; it is never changed."""
+    out: Path
+    """Folder of the copy, LeRobot v3.0; there must be nothing yet."""
+    shift: Literal[-1, 0, 1] = 0
+    """Which action belongs to observation t: that of step t - 1, t or t + 1; `data check --env` tells."""
+    control_dt: float = 0.05
+    """Time between steps [s]; only for a .npz file, which does not know it."""
+    rename: Rename = ()
+    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
+    episodes: ChosenEpisodes = ""
+    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
+    shell takes the ! otherwise)."""
+    env: Annotated[str, optional("ENV", default="none")] = ""
+    """Env in which the recorded actions are replayed to find the shift."""
+    set: Overrides = ()
+    """Settings of that env where they are not its defaults, such as env.length=0.5."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModesArguments:
     """Ask whether the demonstrators went several ways from one state.
 
@@ -111,10 +141,11 @@ class ModesArguments:
     """Seed of the draws."""
 
 
-USAGE = """usage: steadyhand data info|check|compact|modes DATA
+USAGE = """usage: steadyhand data info|check|repair|compact|modes DATA
 
   info     describe a data set: episodes, steps, features, cameras, tasks
   check    look for everything that is wrong with it, and say what to do
+  repair   write a copy in which what is certain is mended
   compact  make files that LeRobot opens of what a killed recording left
   modes    ask whether it holds several ways of doing the task
 
@@ -128,6 +159,8 @@ def main(arguments: list[str]) -> int:
             return _info(parse(InfoArguments, arguments[1:], verb="data info"))
         case ["check"]:
             return _check(parse(CheckArguments, arguments[1:], verb="data check"))
+        case ["repair"]:
+            return _repair(parse(RepairArguments, arguments[1:], verb="data repair"))
         case ["compact"]:
             return _compact(parse(CompactArguments, arguments[1:], verb="data compact"))
         case ["modes"]:
@@ -141,12 +174,14 @@ def main(arguments: list[str]) -> int:
             raise ConfigError(
                 "There is no such action.",
                 got=arguments[0],
-                available=("info", "check", "compact", "modes"),
+                available=("info", "check", "repair", "compact", "modes"),
             )
 
 
 def _opened(
-    chosen: InfoArguments | CheckArguments | ModesArguments, *, control_dt: float | None = None
+    chosen: InfoArguments | CheckArguments | RepairArguments | ModesArguments,
+    *,
+    control_dt: float | None = None,
 ) -> "Dataset | ArrayDataset":
     from steadyhand.data.dataset import open_any
 
@@ -213,7 +248,7 @@ def _check(chosen: CheckArguments) -> int:
             tick=bar(""),
         )
     if chosen.env and report.ok:
-        report = report.with_problems(_replayed(chosen))
+        report = report.with_problems(_replay(chosen).problems())
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in report.problems:
         places.setdefault((problem.severity, problem.code, problem.what, problem.hint), []).append(
@@ -222,13 +257,11 @@ def _check(chosen: CheckArguments) -> int:
     for (severity, code, what, hint), where in places.items():
         more = f" (and {len(where) - 1} more, the last: {where[-1]})" if len(where) > 1 else ""
         terminal.finding(severity, f"{code}: {where[0]}{more}", what, hint)
-    counts = {kind: sum(p.severity == kind for p in report.problems) for kind in ("error", "warning", "note")}
-    found = [terminal.counted(n, kind) for kind, n in counts.items() if n]
-    terminal.say(f"{chosen.data}: {', '.join(found) or 'nothing is wrong'}")
+    terminal.say(f"{chosen.data}: {_counts(report.problems)}")
     return 0 if report.ok else 1
 
 
-def _replayed(chosen: CheckArguments) -> "tuple[Problem, ...]":
+def _replay(chosen: CheckArguments | RepairArguments) -> "Replay":
     from steadyhand.analysis.replay import World, replay
     from steadyhand.envs.catalogue import env_config
     from steadyhand.envs.gymnasium_config import GymnasiumConfig
@@ -236,9 +269,47 @@ def _replayed(chosen: CheckArguments) -> "tuple[Problem, ...]":
     world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
     env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
     try:
-        return replay(_opened(chosen, control_dt=env.spec.control_dt), env).problems()
+        return replay(_opened(chosen, control_dt=env.spec.control_dt), env)
     finally:
         env.close()
+
+
+def _repair(chosen: RepairArguments) -> int:
+    from steadyhand.data.checks import check
+    from steadyhand.data.repair import repair
+
+    _require(chosen.data)
+    shift = chosen.shift
+    if chosen.env:
+        replayed = _replay(chosen)
+        terminal.say(f"error of the pairings with the action of step {replayed.table}")
+        if replayed.verdict == "other":
+            from steadyhand.core.errors import DataError
+
+            raise DataError(
+                "These data follow other dynamics than the env, so it does not tell their pairing.",
+                got=replayed.table,
+                hint="name the env that was recorded, with --set env.FIELD=VALUE, or give --shift",
+            )
+        shift = _as_shift(replayed.pairing if replayed.verdict == "shifted" else 0)
+    with terminal.progress("episodes", enabled=is_terminal()) as bar:
+        done = repair(_opened(chosen), chosen.out, shift=shift, tick=bar(""))
+    for line in done.told:
+        terminal.say(line)
+    report = check(done.folder, depth="quick")
+    terminal.say(
+        f"{done.folder}: {terminal.counted(done.num_episodes, 'episode')}, {_counts(report.problems)}"
+    )
+    return 0 if report.ok else 1
+
+
+def _as_shift(pairing: int) -> Literal[-1, 0, 1]:
+    return 1 if pairing > 0 else -1 if pairing < 0 else 0
+
+
+def _counts(problems: "Sequence[Problem]") -> str:
+    counts = {kind: sum(p.severity == kind for p in problems) for kind in ("error", "warning", "note")}
+    return ", ".join(terminal.counted(n, kind) for kind, n in counts.items() if n) or "nothing is wrong"
 
 
 def _compact(chosen: CompactArguments) -> int:

@@ -41,6 +41,9 @@ FLAGS = {
     "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
     "data info": {"--help", "--control-dt", "--rename", "--episodes"},
     "data check": {"--help", "--env", "--set", "--depth", "--control-dt", "--rename", "--episodes"},
+    "data repair": {
+        "--help", "--out", "--shift", "--control-dt", "--rename", "--episodes", "--env", "--set",
+    },
     "data compact": {"--help", "--set-damage-aside"},
     "data modes": {"--help", "--control-dt", "--features", "--horizon", "--neighbours", "--states", "--seed"}
     | {"--rename", "--episodes"},
@@ -138,7 +141,7 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["correct", "dagger", "car", "--episodes", "2"], "give --episodes-per-round"),
         (["correct", "noise", "car", "--rounds", "2"], "leave --rounds out; `steadyhand correct noise"),
         (["correct", "crsail", "car", "--miss-rate", "0.1"], "leave --miss-rate out"),
-        (["data", "look"], "available: info, check, compact"),
+        (["data", "look"], "available: info, check, repair, compact"),
         (["data", "info", "nowhere"], "no such folder"),
         (["data", "check", "nowhere"], "no such folder"),
         (["data", "compact", "nowhere"], "no such folder"),

@@ -1,0 +1,93 @@
+"""A mended copy: paired anew, copies left out, indices counted; and the original is not touched."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from lerobot_folders import STATE, rows, write_v21
+from steadyhand.analysis.replay import replay
+from steadyhand.core.errors import DataError
+from steadyhand.data.checks import check
+from steadyhand.data.dataset import open_any, open_dataset
+from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
+from steadyhand.data.repair import repair
+from steadyhand.envs.pendulum.config import PendulumConfig
+
+
+def pendulum(shift: int) -> tuple[ArrayDataset, np.ndarray, np.ndarray]:
+    """Return three drives whose observation t + shift lies beside action t, and what was seen and done."""
+    env = PendulumConfig().build(3)
+    rows_ = np.arange(3)
+    random = np.random.default_rng(0)
+    env.reset(env.starts("train", 3), rows_)
+    seen, done = [env.observe(rows_)[STATE]], []
+    for _ in range(20):
+        done.append(random.uniform(-3, 3, (3, 1)).astype(np.float32))
+        env.step(done[-1], rows_)
+        seen.append(env.observe(rows_)[STATE])
+    observed, action = np.stack(seen[:-1], axis=1), np.stack(done, axis=1)
+    late, early = max(shift, 0), max(-shift, 0)
+    stored = observed[:, late : 20 - early], action[:, early : 20 - late]
+    flat = [part.reshape(-1, part.shape[-1]) for part in stored]
+    ends = np.arange(1, 4) * stored[1].shape[1]
+    data = episodes_from_arrays({STATE: flat[0]}, flat[1], ends, control_dt=0.02)
+    return data, observed, action
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_actions_are_paired_anew(tmp_path: Path, shift: int) -> None:
+    data, observed, action = pendulum(shift)
+    env = PendulumConfig().build(8)
+    told = replay(data, env).pairing
+    assert told == shift
+    done = repair(data, tmp_path / "new", shift=told)
+    assert "one step shorter" in " ".join(done.told)
+    mended = open_dataset(tmp_path / "new")
+    assert replay(mended, env).verdict == "follows"
+    # What is left are the very pairs that were driven, those at the ends apart.
+    np.testing.assert_array_equal(mended.episode(1).observation[STATE], observed[1, 1:19])
+    np.testing.assert_array_equal(mended.episode(1).action, action[1, 1:19])
+    assert check(tmp_path / "new").ok
+
+
+def test_what_was_seen_last_is_kept_as_the_final_observation(tmp_path: Path) -> None:
+    data, observed, _ = pendulum(1)
+    repair(data, tmp_path / "new", shift=1)
+    final = open_dataset(tmp_path / "new").episode(0).final_observation
+    assert final is not None
+    np.testing.assert_array_equal(final[STATE], observed[0, 19])
+
+
+def test_copies_are_left_out_and_indices_counted(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "d", [rows(0), rows(1), rows(0), rows(2)])
+    path = root / "data/chunk-000/episode_000001.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("frame_index")
+    pq.write_table(table.set_column(place, "frame_index", [np.full(12, 5)]), path)
+    before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    assert {p.code for p in check(root).problems} >= {"duplicate", "frame-index"}
+    done = repair(open_any(root, control_dt=0.1), tmp_path / "new")
+    assert (done.dropped, done.num_episodes) == ({2: 0}, 3)
+    assert check(tmp_path / "new").problems == ()
+    old, new = open_dataset(root).frames(), open_dataset(tmp_path / "new").frames()
+    np.testing.assert_array_equal(new.action, old.action[np.r_[0:24, 36:48]])
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "d", [rows(0)])
+    data = open_any(root, control_dt=0.1)
+    for folder, what in ((root, "something already"), (root / "new", "within the data set")):
+        with pytest.raises(DataError, match=what):
+            repair(data, folder)
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "d", [rows(0), rows(1)])
+    data = open_any(root, control_dt=0.1)
+    (root / "data/chunk-000/episode_000001.parquet").unlink()
+    with pytest.raises(DataError):
+        repair(data, tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d"]
