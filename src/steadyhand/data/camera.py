@@ -1,18 +1,22 @@
 """The pictures of one camera of a data set on disk, each at the time of its step."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from steadyhand.core.errors import DataError
+from steadyhand.core.errors import DataError, SpecError
+from steadyhand.data.formats.arrow import ArrowArray
+from steadyhand.data.formats.columns import to_array
 from steadyhand.data.formats.depth import DepthScale, depth_scale
 from steadyhand.data.formats.files import ParquetSource, open_parquet
 from steadyhand.data.formats.images import decode_image, decode_samples
 from steadyhand.data.formats.layout import EpisodeRef, Layout
+from steadyhand.data.formats.schema import picture_of
 from steadyhand.data.formats.video import VideoReader
-from steadyhand.data.rows import step_times
+from steadyhand.data.rows import read_columns, step_times
 
 _BLOCK_BYTES = 256_000_000
 """Pictures held at once; smaller blocks would decode the frames since the last key frame more often."""
@@ -24,17 +28,18 @@ class Camera:
     Args:
         layout: The data set.
         name: Feature name of the camera.
-        channels: Channels to read, 1 or 3; those of the file if None. A depth map has none.
+        shape: (height, width, channels) of the pictures that are read; as it is declared if None.
     """
 
-    def __init__(self, layout: Layout, name: str, *, channels: int | None = None) -> None:
+    def __init__(self, layout: Layout, name: str, *, shape: tuple[int, ...] | None = None) -> None:
         self.name = name
         self._layout = layout
         self._feature = layout.features[name]
         self._is_video = self._feature.dtype == "video"
-        height, width, stored = self._feature.shape
+        height, width, channels = shape or self._feature.shape
         self._size = (height, width)
-        self.shape = (height, width, channels or stored)
+        self._range: tuple[float, float] | None = None
+        self.shape = (height, width, channels)
 
     def file(self, ref: EpisodeRef) -> Path:
         """Return the file that holds the images of an episode."""
@@ -179,6 +184,8 @@ class Camera:
         count = int(steps.max()) - first + 1 if len(steps) else 0
         column = self._layout.column_of(self.name)
         table = source.read([column], first=ref.first_row + first, length=count)
+        if self._feature.is_number:
+            return self._from_numbers(table.column(column), source.path)[steps - first]
         cells = table.column(column).to_pylist()
         is_depth = self._feature.is_depth
         shape, dtype = (self._size, np.float32) if is_depth else (self.shape, np.uint8)
@@ -195,6 +202,26 @@ class Camera:
             what = f"{self.name}, step {step} of episode {ref.index} in {source.path}"
             out[row] = self._decoded(data, what)
         return out
+
+    def _from_numbers(self, column: ArrowArray, path: Path) -> np.ndarray:
+        """Return the pictures of a column of numbers; floats are read by the range of the whole column."""
+        feature = self._feature
+        picture = picture_of(self.name, feature, self._limits)
+        assert picture is not None, "only columns that hold pictures are cameras"
+        values = to_array(column, shape=feature.shape, dtype=feature.dtype, name=self.name, path=path)
+        try:
+            return picture.read(values, name=self.name)
+        except SpecError as error:
+            raise DataError(error.what, **error.rest) from error
+
+    def _limits(self) -> tuple[float, float]:
+        if self._range is None:
+            low, high = math.inf, -math.inf
+            for ref in self._layout.episodes:
+                part = read_columns(self._layout, [ref], {self.name: self._feature.dtype})[0][self.name]
+                low, high = min(low, float(part.min())), max(high, float(part.max()))
+            self._range = (low, high)
+        return self._range
 
     def _decoded(self, data: bytes, what: str) -> np.ndarray:
         height, width = self._size

@@ -127,7 +127,8 @@ def _cameras(dataset: Dataset | ArrayDataset) -> tuple[CameraInfo, ...]:
             stored_as=layout.features[name].dtype,
             available=_available(dataset, name),
         )
-        for name in layout.cameras
+        for name, spec in dataset.observation.items()
+        if spec.kind == "image"
     )
 
 

@@ -18,6 +18,7 @@ from steadyhand.data.formats.schema import (
     STEP_FEATURES,
     action_spec,
     observation_specs,
+    picture_of,
 )
 from steadyhand.data.formats.sidecar import FOLDER, Ending, Sidecar
 from steadyhand.data.image_cache import cached_images
@@ -46,6 +47,7 @@ class StoredEpisodes:
         self.lengths = [ref.length for ref in layout.episodes]
         self.control_dt = 1.0 / layout.fps if spec is None else spec.control_dt
         self._sidecar = None
+        self._cameras: dict[str, Camera] = {}
         self.observation: dict[str, FeatureSpec]
         self.action: FeatureSpec
         if spec is None:
@@ -108,6 +110,9 @@ class StoredEpisodes:
             wanted[EXPERT_ACTION] = self.action.dtype
             wanted |= {name: STEP_FEATURES[name] for name in OWN_COLUMNS if name != EXPERT_ACTION}
         features = self.layout.features
+        if self._sidecar is None:
+            for name in names:
+                picture_of(name, features[name], lambda: (0.0, 255.0))  # or refuses
         wanted |= {
             name: STEP_FEATURES[name]
             for name in told
@@ -213,8 +218,10 @@ class StoredEpisodes:
         return [camera.file(ref) for ref in self.layout.episodes]
 
     def _camera(self, name: str) -> Camera:
-        spec = self.observation.get(name)
-        return Camera(self.layout, name, channels=None if spec is None else spec.shape[2])
+        if name not in self._cameras:
+            spec = self.observation.get(name)
+            self._cameras[name] = Camera(self.layout, name, shape=None if spec is None else spec.shape)
+        return self._cameras[name]
 
 
 def _completed(columns: Columns, length: int) -> Columns:

@@ -247,3 +247,36 @@ def test_columns_that_a_file_names_but_lacks_do_not_stop_the_others(tmp_path: Pa
     with pytest.raises(DataError, match="lacks columns") as error:
         dataset.frames()
     assert "--observation" in str(error.value)
+
+
+@pytest.mark.parametrize("layout", ["hwc", "chw", "hw"])
+@pytest.mark.parametrize("kind", ["uint8", "0 to 1", "0 to 255"])
+def test_pictures_in_columns_of_numbers_are_pictures(tmp_path: Path, layout: str, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (12, 20, 24, 1 if layout == "hw" else 3), dtype=np.uint8)
+    stored = {"hwc": pictures, "chw": np.moveaxis(pictures, -1, 1), "hw": pictures[..., 0]}[layout]
+    if kind != "uint8":
+        stored = (stored / (255 if kind == "0 to 1" else 1)).astype(np.float32)
+    described = {"dtype": stored.dtype.name, "shape": list(stored.shape[1:]), "names": None}
+    # The second episode is dark: which range its numbers have is seen in the first.
+    episodes = [rows(0, **{CAMERA: stored}), rows(1, **{CAMERA: stored[:1].repeat(12, axis=0) * 0})]
+    root = write_v30(tmp_path / "d", episodes, {**FEATURES, CAMERA: described})
+    dataset = open_dataset(root)
+    assert dataset.observation[CAMERA] == image_spec(*pictures.shape[1:])
+    np.testing.assert_array_equal(dataset.frames().observation[CAMERA][:12], pictures)
+    np.testing.assert_array_equal(dataset.image(CAMERA, 0, 7), pictures[7])
+    assert not dataset.episode(1).observation[CAMERA].any()
+    assert [problem for problem in check(root).problems if problem.severity == "error"] == []
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [([4, 84, 84], "uint8"), ([20, 24], "uint16")])
+def test_what_only_looks_like_pictures_is_refused_and_the_rest_works(
+    tmp_path: Path, shape: list[int], dtype: str
+) -> None:
+    described = {"dtype": dtype, "shape": shape, "names": None}
+    values = np.ones((12, *shape), dtype=dtype)
+    root = write_v30(tmp_path / "d", [rows(0, **{CAMERA: values})], {**FEATURES, CAMERA: described})
+    dataset = open_dataset(root)
+    assert len(dataset.frames(("state",))) == 12
+    with pytest.raises(DataError, match="cannot be read as pictures"):
+        dataset.frames()

@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from steadyhand.core.errors import DataError
+from steadyhand.core.errors import DataError, SpecError
+from steadyhand.core.pictures import PictureFormat, picture_format
 from steadyhand.core.specs import ACTION, FeatureSpec, class_spec, image_spec
 from steadyhand.data.formats.depth import is_depth
 from steadyhand.data.formats.files import check_feature_name
@@ -161,18 +163,47 @@ def is_observation(name: str) -> bool:
     return name == "observation" or name.startswith("observation.")
 
 
+def picture_of(
+    name: str, feature: Feature, limits: Callable[[], tuple[float, float]]
+) -> PictureFormat | None:
+    """Return how pictures lie in a column of numbers; None if it holds no pictures.
+
+    Args:
+        name: Name of the feature.
+        feature: The feature.
+        limits: Returns the lowest and the highest value of the column; only asked for floats.
+
+    Raises:
+        DataError: They look like pictures, but cannot be read as such.
+    """
+    if not feature.is_number or len(feature.shape) < 2:
+        return None
+    is_declared = name.startswith("observation.image")
+    try:
+        return picture_format(
+            feature.shape, np.dtype(feature.dtype), name=name, limits=limits, is_declared=is_declared
+        )
+    except SpecError as error:
+        raise DataError(error.what, **error.rest) from error
+
+
 def observation_specs(features: Mapping[str, Feature]) -> dict[str, FeatureSpec]:
     """Return the specs of everything that a policy may see; text and depth maps are left out.
 
     Deviation: numbers that are not float32 in the file are read as float32.
     """
-    return {
-        name: _picture_spec(feature.shape)
-        if feature.is_image
-        else FeatureSpec(shape=feature.shape, names=feature.names)
-        for name, feature in features.items()
-        if is_observation(name) and (feature.is_image or feature.is_number)
-    }
+    seen = {name: f for name, f in features.items() if is_observation(name) and (f.is_image or f.is_number)}
+    return {name: _observed(name, feature) for name, feature in seen.items()}
+
+
+def _observed(name: str, feature: Feature) -> FeatureSpec:
+    if feature.is_image:
+        return _picture_spec(feature.shape)
+    with suppress(DataError):  # said when the feature is read: others work without it
+        picture = picture_of(name, feature, lambda: (0.0, 255.0))
+        if picture is not None:
+            return picture.spec
+    return FeatureSpec(shape=feature.shape, names=feature.names)
 
 
 def action_spec(features: Mapping[str, Feature], *, classes: tuple[int, int] | None) -> FeatureSpec:
