@@ -4,7 +4,7 @@ For each class (policy_cases.py), on random data and one core:
 
 - train: gradient steps of `steadyhand.training.loop.fit` against the same step on one batch that is made
   once, and against the library that is known for the class, with its own loader, on the same core.
-- predict: one `Policy.predict_chunk`, for 1 and for 64 rows.
+- predict: one `Policy.predict_chunk`, for 1 and for 64 rows; of a policy that carries its state, one step.
 - sample: for diffusion and flow, drawing a chunk against as many evaluations of the net as it takes.
 
 Pairs are interleaved and their order alternates; CPU time is compared, since another process may hold the
@@ -41,10 +41,11 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.policies.noise import GeneratorNoise, Noise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicySpec
 from steadyhand.policies.threads import use_threads
+from steadyhand.rollout.executors.memory import StepMemory
 from steadyhand.training.compiling import CompiledNets
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
@@ -221,6 +222,8 @@ def measure_prediction(case: Case, policy: Policy, rows: int, settings: Settings
     def predict() -> Tensor:
         return policy.predict_chunk(window, noise=drawn)
 
+    if StepMemory.fits(policy):
+        predict = carrying(policy, rows, drawn)
     name = f"predict {case.name}, {rows} row{'s' * (rows > 1)}"
     plain = repeated(predict)
     plain(3)
@@ -232,6 +235,21 @@ def measure_prediction(case: Case, policy: Policy, rows: int, settings: Settings
         pairs = pairs_of(repeated(lambda: nets.run(predict)), plain, settings)
         report_times(f"{name}, compiled", pairs, floor_is="not compiled", target="", rows=rows)
     return statistics.median(wall_seconds(predict) for _ in range(min(times, 200)))
+
+
+def carrying(policy: Policy, rows: int, noise: Noise | None) -> Callable[[], Tensor]:
+    """Return what a step of driving costs a policy whose state is carried along: encode it, and predict."""
+    memory, every = StepMemory(policy, rows), np.arange(rows)
+    observation = {
+        name: np.zeros((rows, *spec.shape), dtype=spec.dtype)
+        for name, spec in policy.spec.observation.items()
+    }
+
+    def predict() -> Tensor:
+        memory.add(observation, every)
+        return memory.predict(observation, every, every, noise=noise)
+
+    return predict
 
 
 @torch.no_grad()

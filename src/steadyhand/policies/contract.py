@@ -232,6 +232,36 @@ class Encoder(nn.Module, ABC):
         """
 
 
+class StepEncoder(Encoder, ABC):
+    """An encoder whose token of a step follows from that step and a state that is handed on.
+
+    Law: from no state, `step` for each step of a window and `joined` give what `forward` gives, to rounding.
+    """
+
+    @abstractmethod
+    def step(
+        self, observation: Observation, carry: tuple[Float[Tensor, "L B N"], ...] | None
+    ) -> tuple[Float[Tensor, "B 1 C"], Float[Tensor, "B V"] | None, tuple[Float[Tensor, "L B N"], ...]]:
+        """Encode one step, (B, 1, ...) of every feature.
+
+        Args:
+            observation: Feature name -> (B, 1, ...), normalised.
+            carry: What the last call returned; None begins. A row of zeros begins for that row.
+
+        Returns:
+            The token, the vectors (`Context.state`), and the state after the step.
+        """
+
+    @abstractmethod
+    def joined(
+        self,
+        tokens: Float[Tensor, "B O C"],
+        is_pad: Bool[Tensor, "B O"],
+        state: Float[Tensor, "B V"] | None,
+    ) -> Context:
+        """Return the context of tokens that were made step by step."""
+
+
 class Head(nn.Module, ABC):
     """A distribution over chunks of actions, given a context."""
 

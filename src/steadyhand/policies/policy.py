@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
-from steadyhand.data.pictures import resized
 from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.contract import EXPLICIT, ChunkSpec, Context, Encoder, Head, Prefix, Target
@@ -22,6 +20,7 @@ from steadyhand.policies.encoders.config import as_encoded, picture_size, requir
 from steadyhand.policies.noise import Noise, NoNoise, scoped
 from steadyhand.policies.normaliser import Affine, Mode, Role, mode_of
 from steadyhand.policies.padding import copy_pad
+from steadyhand.policies.reading import Reader, check_frames
 from steadyhand.policies.representation import ActionRepresentation
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.policies.trainable import BatchFit, LossRows, Trainable
@@ -55,9 +54,8 @@ class Policy(Trainable[Batch]):
             state_name=config.state_feature,
             state_dims=config.state_dims,
         )
-        self._picture_size = picture_size(config.encoder)
-        self._encoded = as_encoded(spec.observation, self._picture_size)
-        self._pictures = {name for name, feature in spec.observation.items() if feature.kind == "image"}
+        size = picture_size(config.encoder)
+        self._reader = Reader(spec.observation, num_steps=config.n_obs_steps, size=size)
         self.normaliser = nn.ModuleDict()
         self._affines: dict[str, Affine] = {}  # the same by feature name: looked up several times a step
         for name, feature in spec.observation.items():
@@ -141,7 +139,7 @@ class Policy(Trainable[Batch]):
             ConfigError: The encoder could not learn.
         """
         require_trainable(self.config.encoder)
-        self.check_frames(frames)
+        check_frames(self.spec, frames)
         rule = self.config.spread_floor
         source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
         for name in self.features:
@@ -171,7 +169,7 @@ class Policy(Trainable[Batch]):
             CapabilityError: The head cannot answer such labels unless it is trained from the start.
             SpecError: The data's features differ from those of the policy.
         """
-        self.check_frames(frames)
+        check_frames(self.spec, frames)
         affine = self._affine("action")
         if affine is None or self.head.closed_form:
             return False
@@ -254,9 +252,27 @@ class Policy(Trainable[Batch]):
             SpecError: A feature is missing or has the wrong shape.
             CapabilityError: There are no statistics yet, or a prefix is given and the head cannot honour it.
         """
-        observation, pad = self._checked(window, is_pad)
+        observation, pad = self._reader.window(window, is_pad, device=self.device)
         state = self._state(observation, pad)
-        context = self.encode(observation, pad, None)
+        return self.answer(self.encode(observation, pad, None), state=state, noise=noise, prefix=prefix)
+
+    @torch.no_grad()
+    def answer(
+        self,
+        context: Context,
+        *,
+        state: Float[Tensor, "B S"] | None = None,
+        noise: Noise | None = None,
+        prefix: Prefix | None = None,
+    ) -> Shaped[Tensor, "B F A"]:
+        """Predict from what the encoder says; see `predict_chunk`.
+
+        Args:
+            context: Of the encoder.
+            state: The raw state that delta and relative actions are relative to.
+            noise: What a sample is drawn with; None asks for the head's mode.
+            prefix: Actions already committed, raw.
+        """
         if prefix is not None:
             prefix = self._inner_prefix(prefix, state)
         if noise is None and prefix is None:
@@ -302,8 +318,8 @@ class Policy(Trainable[Batch]):
         normalised: dict[str, Tensor] = {}
         clip = self.config.input_clip
         for name in self.features:
-            value, affine = self._scaled_down(name, observation[name]), self._affine(name)
-            if self.config.n_obs_steps > 1:
+            value, affine = self._reader.scaled(name, observation[name]), self._affine(name)
+            if value.shape[1] > 1:
                 value = copy_pad(value, is_pad)
             if affine is not None:
                 value = affine.forward(value)
@@ -328,18 +344,6 @@ class Policy(Trainable[Batch]):
         elif self._first_class:
             actions = actions - self._first_class
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)
-
-    def _scaled_down(self, name: str, value: Any) -> Any:
-        """Return pictures of the camera's size as the encoder reads them, and all else as it is.
-
-        What is cached for training goes through the same function, so that both give the same bits.
-        """
-        size, shape = self._picture_size, tuple(self.spec.observation[name].shape)
-        if size is None or name not in self._pictures or tuple(value.shape[2:]) != shape:
-            return value
-        if isinstance(value, Tensor):
-            return torch.from_numpy(resized(value.cpu().numpy(), size)).to(value.device)
-        return resized(value, size)
 
     def _add_normaliser(self, name: str, feature: FeatureSpec, *, default: Mode, role: Role) -> None:
         mode = mode_of(name, feature, overrides=self.config.normalisation, default=default)
@@ -384,43 +388,6 @@ class Policy(Trainable[Batch]):
         actions = torch.cat([prefix.actions[:, :1].expand(-1, past, -1), prefix.actions], dim=1)
         weight = nn.functional.pad(prefix.weight, (past, 0))
         return Prefix(actions=affine(self.representation.encode(actions, state)), weight=weight)
-
-    def _checked(self, window: Mapping[str, Any], is_pad: Any | None) -> tuple[dict[str, Tensor], Tensor]:
-        missing = [name for name in self.features if name not in window]
-        if missing:
-            raise SpecError(
-                "The observation lacks a feature that the policy reads.",
-                got=missing[0],
-                available=window,
-            )
-        device, num_steps = self.device, self.config.n_obs_steps
-        observation: dict[str, Tensor] = {}
-        for name, feature in self.spec.observation.items():
-            observation[name] = torch.as_tensor(self._scaled_down(name, window[name]), device=device)
-            if observation[name].shape[1:] != (num_steps, *self._encoded[name].shape):
-                raise SpecError(
-                    f"{name} has the wrong shape.",
-                    got=tuple(observation[name].shape),
-                    expected=f"(B, {', '.join(map(str, (num_steps, *feature.shape)))})",
-                )
-        if is_pad is not None:
-            return observation, torch.as_tensor(is_pad, device=device)
-        num_rows = len(next(iter(observation.values())))
-        return observation, torch.zeros(num_rows, num_steps, dtype=torch.bool, device=device)
-
-    def check_frames(self, frames: Frames) -> None:
-        """Raise SpecError if the data's features are not those of the policy."""
-        offered = {**frames.observation_spec, "action": frames.action_spec}
-        for name, feature in {**self.spec.observation, "action": self.spec.action}.items():
-            if name not in offered:
-                raise SpecError("The data lack a feature that the policy reads.", got=name, available=offered)
-            found = offered[name]
-            if not found.agrees_with(feature):
-                raise SpecError(
-                    f"{name} differs between data and policy.",
-                    got=found.describe(),
-                    expected=feature.describe(),
-                )
 
 
 def _key(name: str) -> str:

@@ -105,4 +105,10 @@ class CameraEncoder(Encoder):
             vectors = self.vectors(observation)
             last = vectors[:, -1]
             parts.append(self.state(vectors))
-        return Context(tokens=torch.cat(parts, dim=1), position=self.position, groups=self.groups, state=last)
+        return self._placed(torch.cat(parts, dim=1), last)
+
+    def _placed(self, tokens: Float[Tensor, "B S C"], state: Float[Tensor, "B V"] | None) -> Context:
+        """Return the context; of single steps (`StepFeatures`) positions and groups are unknown."""
+        if tokens.shape[1] != self.spec.num_tokens:
+            return Context(tokens=tokens, state=state)
+        return Context(tokens=tokens, position=self.position, groups=self.groups, state=state)

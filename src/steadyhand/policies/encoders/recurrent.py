@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.contract import Context, ContextSpec, Observation, StepEncoder
 from steadyhand.policies.encoders.cameras import source_grid
 from steadyhand.policies.encoders.steps import ImageEncoder, StepFeatures, check_images, step_readable
 from steadyhand.policies.nets.recurrent import Carry, Cell, Recurrence
@@ -50,10 +51,11 @@ class Recurrent:
         return RecurrentEncoder(self, observation, n_obs_steps=n_obs_steps)
 
 
-class RecurrentEncoder(Encoder):
+class RecurrentEncoder(StepEncoder):
     """See `Recurrent`."""
 
     position: Tensor
+    inside: Tensor
 
     def __init__(
         self, config: Recurrent, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
@@ -65,6 +67,7 @@ class RecurrentEncoder(Encoder):
         self.net = Recurrence(
             self.features.width, cell=config.cell, hidden=config.hidden, num_layers=config.num_layers
         )
+        self.register_buffer("inside", torch.zeros(1, 1, dtype=torch.bool), persistent=False)
         self.register_buffer("position", source_grid(1, n_obs_steps), persistent=False)
         self.spec = ContextSpec(
             num_tokens=n_obs_steps,
@@ -76,7 +79,23 @@ class RecurrentEncoder(Encoder):
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
         """Encode; tokens of padded steps are absent."""
         features, state = self.features(observation, is_pad, noise)
-        tokens = self.net(features, is_pad)
+        return self.joined(self.net(features, is_pad), is_pad, state)
+
+    def step(
+        self, observation: Observation, carry: Carry | None
+    ) -> tuple[Float[Tensor, "B 1 C"], Float[Tensor, "B V"] | None, Carry]:
+        """Encode one step from the state after the one before."""
+        features, state = self.features(observation, self.inside.expand(_rows(observation), 1), None)
+        token, after = self.net.step(features, carry)
+        return token, state, after
+
+    def joined(
+        self,
+        tokens: Float[Tensor, "B O C"],
+        is_pad: Bool[Tensor, "B O"],
+        state: Float[Tensor, "B V"] | None,
+    ) -> Context:
+        """Return the context of one token a step."""
         return Context(tokens=tokens, is_pad=is_pad, position=self.position, state=state)
 
     def scan(
@@ -102,3 +121,7 @@ class RecurrentEncoder(Encoder):
         """
         features, _ = self.features(observation, is_pad, noise)
         return self.net.scan(features, is_pad, carry)
+
+
+def _rows(observation: Observation) -> int:
+    return len(next(iter(observation.values())))

@@ -135,12 +135,7 @@ class ResNet18Encoder(CameraEncoder):
         else:
             parts = self._seen(observation, noise)
             tokens = torch.cat(parts if vectors is None else [*parts, vectors], dim=-1)
-        return Context(
-            tokens=tokens,
-            position=self.position,
-            groups=self.groups,
-            state=None if vectors is None else vectors[:, -1],
-        )
+        return self._placed(tokens, None if vectors is None else vectors[:, -1])
 
     def _scaled(self, image: UInt8[Tensor, "N h w c"]) -> Float[Tensor, "N h w c"]:
         match self._config.image_range:

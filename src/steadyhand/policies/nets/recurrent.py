@@ -35,6 +35,11 @@ class Recurrence(nn.Module):
         forth, back = turns(is_pad)
         return turned(self.layers(turned(x, forth))[0], back).masked_fill(is_pad[..., None], 0.0)
 
+    def step(self, x: Float[Tensor, "B 1 D"], carry: Carry | None) -> tuple[Float[Tensor, "B 1 C"], Carry]:
+        """Go on by one step from `carry` (None: zero)."""
+        output, after = self.layers(x, self._packed(carry))
+        return output, after if isinstance(after, tuple) else (after,)
+
     def scan(
         self, x: Float[Tensor, "B O D"], is_pad: Bool[Tensor, "B O"], carry: Carry | None = None
     ) -> tuple[Float[Tensor, "B O C"], Carry]:
@@ -42,8 +47,7 @@ class Recurrence(nn.Module):
         outputs: list[Tensor] = []
         state = carry
         for step, pad in zip(x.unbind(1), is_pad.unbind(1), strict=True):
-            output, after = self.layers(step[:, None], self._packed(state))
-            parts: tuple[Tensor, ...] = after if isinstance(after, tuple) else (after,)
+            output, parts = self.step(step[:, None], state)
             state = tuple(part.masked_fill(pad[:, None], 0.0) for part in parts)
             outputs.append(output.masked_fill(pad[:, None, None], 0.0))
         assert state is not None, "a window has at least one step"

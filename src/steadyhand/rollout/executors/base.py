@@ -12,6 +12,7 @@ from steadyhand.policies.noise import RowNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.threads import use_threads
 from steadyhand.rollout.executors.history import History
+from steadyhand.rollout.executors.memory import StepMemory
 
 
 class PolicyExecutor(Controller):
@@ -36,11 +37,16 @@ class PolicyExecutor(Controller):
         self.policy = policy.eval()
         self.deterministic = not policy.head.draws if deterministic is None else deterministic
         self._num_threads = num_threads
-        self._history = History(policy, num_rows)
+        self._history = (StepMemory if StepMemory.fits(policy) else History)(policy, num_rows)
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget what is known of `rows`."""
         self._history.forget(rows)
+
+    def _observe(self, observation: Observation, rows: Int64[np.ndarray, " B"]) -> None:
+        """Take in the current step of `rows`; once a step, before any prediction."""
+        with use_threads(self._num_threads):
+            self._history.add(observation, rows)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the history."""
@@ -59,7 +65,6 @@ class PolicyExecutor(Controller):
         prefix: Prefix | None = None,
     ) -> Shaped[np.ndarray, "D F A"]:
         """Return chunks for rows[places] from their histories; the streams of `rows` are not advanced."""
-        window, is_pad = self._history.window(observation, rows, places)
         noise = None
         if not self.deterministic:
             streams = generator.fork("policy")
@@ -67,5 +72,5 @@ class PolicyExecutor(Controller):
                 streams = streams.take(places)
             noise = RowNoise(streams, device=self.policy.device)
         with use_threads(self._num_threads):
-            chunk = self.policy.predict_chunk(window, is_pad, noise=noise, prefix=prefix)
+            chunk = self._history.predict(observation, rows, places, noise=noise, prefix=prefix)
         return chunk.cpu().numpy()

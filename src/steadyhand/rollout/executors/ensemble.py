@@ -92,7 +92,7 @@ class TemporalEnsemble(PolicyExecutor):
     ) -> Decision:
         """Predict, add the prediction to the earlier ones and return the mean for this step."""
         del privileged
-        self._history.add(observation, rows)
+        self._observe(observation, rows)
         chunk = self._predict(observation, rows, np.arange(len(rows)), generator)
         sums, weights, counts = self._sums[rows], self._weights[rows], self._counts[rows]
         if self._newest_heaviest:

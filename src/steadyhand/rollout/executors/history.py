@@ -1,15 +1,30 @@
 """The observed steps that each row's next prediction may read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
+from torch import Tensor
 
 from steadyhand.core.errors import SpecError
 from steadyhand.core.protocol import Observation
+from steadyhand.policies.contract import Prefix
+from steadyhand.policies.noise import Noise
 from steadyhand.policies.policy import Policy
 
 _PREFIX = "history/"
+
+
+def require_features(features: Sequence[str], observation: Observation) -> None:
+    """Raise SpecError if the env lacks a feature that the policy reads."""
+    missing = [name for name in features if name not in observation]
+    if missing:
+        raise SpecError(
+            "The env does not offer what the policy was trained on.",
+            got=sorted(observation),
+            expected=list(features),
+            hint=f"add {', '.join(missing)} to the env's observation",
+        )
 
 
 class History:
@@ -25,6 +40,7 @@ class History:
     """
 
     def __init__(self, policy: Policy, num_rows: int) -> None:
+        self._policy = policy
         self._features = policy.features
         self._num_steps = policy.config.n_obs_steps
         self._resets = policy.config.history == "reset"
@@ -42,14 +58,7 @@ class History:
         Raises:
             SpecError: A feature that the policy reads is missing.
         """
-        missing = [name for name in self._features if name not in observation]
-        if missing:
-            raise SpecError(
-                "The env does not offer what the policy was trained on.",
-                got=sorted(observation),
-                expected=list(self._features),
-                hint=f"add {', '.join(missing)} to the env's observation",
-            )
+        require_features(self._features, observation)
         if self._num_steps == 1:
             return
         seen = self._seen[rows]
@@ -88,6 +97,19 @@ class History:
         some = rows[places]
         age = np.arange(self._num_steps)[::-1]
         return {name: past[some] for name, past in self._past.items()}, age >= self._seen[some][:, None]
+
+    def predict(
+        self,
+        observation: Observation,
+        rows: Int64[np.ndarray, " B"],
+        places: Int64[np.ndarray, " D"],
+        *,
+        noise: Noise | None = None,
+        prefix: Prefix | None = None,
+    ) -> Shaped[Tensor, "D F A"]:
+        """Return the policy's chunks for rows[places]; see `Policy.predict_chunk`."""
+        window, is_pad = self.window(observation, rows, places)
+        return self._policy.predict_chunk(window, is_pad, noise=noise, prefix=prefix)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies, enough to continue exactly."""

@@ -86,7 +86,7 @@ class RecedingHorizon(PolicyExecutor):
     ) -> Decision:
         """Return the next action of each row's chunk, predicting new chunks where it is time to."""
         del privileged
-        self._history.add(observation, rows)
+        self._observe(observation, rows)
         used = self._used[rows]
         due = np.flatnonzero(used >= self._n_action_steps)
         if len(due):
