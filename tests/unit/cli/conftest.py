@@ -55,6 +55,11 @@ class Process:
             text=True,
         )
 
+    @property
+    def number(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
     def kill_when(self, ready: Callable[[], bool], *, limit_s: float = 60.0) -> None:
         """Send SIGKILL as soon as `ready` holds."""
         began = time.monotonic()

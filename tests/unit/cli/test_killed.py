@@ -114,18 +114,37 @@ def test_a_killed_training_run_continues_to_the_same_bits(cli, process, tmp_path
     assert refused.status == 2
     assert "--resume" in refused.err
     assert cli(*TRAIN, "--resume").status == 0
-    assert same_bytes(tmp_path / "whole" / "policy", tmp_path / "run" / "policy", "*.safetensors") == 2
+    assert same_bytes(tmp_path / "whole" / "policy", tmp_path / "run" / "policy", "*.safetensors") == 1
 
 
 def test_a_killed_dagger_round_continues_to_the_same_bits(cli, process, tmp_path):
     assert cli(*[{"run": "whole"}.get(word, word) for word in CORRECT]).status == 0
     second = tmp_path / "run" / "dagger" / "round-02"
-    process(*CORRECT, slow=0.01).kill_when(lambda: any(second.glob("training/state/step-*")))
+    first = process(*CORRECT, slow=0.01)
+
+    def far_enough() -> bool:
+        """Once it trains, ask for the same folder a second time."""
+        if not any(second.glob("training/state/step-*")):
+            return False
+        said = cli(*CORRECT)
+        assert said.status == 2
+        assert f"process {first.number}" in said.err
+        return True
+
+    first.kill_when(far_enough)
+    leftover = second / ".policy.tmp"
+    leftover.mkdir()
+    (leftover / "weights.safetensors").write_bytes(b"half")
     assert not (second / "record.json").exists()
     assert not (tmp_path / "run" / "report.json").exists()
 
     assert cli(*CORRECT).status == 0
+    assert not leftover.exists()
+    assert cli(*CORRECT).status == 0  # the same answer, at once
+    other = cli(*CORRECT, "--set", "training.learning_rate=0.5")
+    assert other.status == 2
+    assert "training.learning_rate: 0.001 there, 0.5 asked for" in other.err
     whole, run = tmp_path / "whole" / "dagger", tmp_path / "run" / "dagger"
     assert same_bytes(whole, run, "record.json") == 2
     assert same_bytes(whole, run, "*.parquet") >= 2
-    assert same_bytes(whole, run, "policy/*.safetensors") == 4
+    assert same_bytes(whole, run, "policy/*.safetensors") == 2
