@@ -31,7 +31,7 @@ LOCK = ".lock"
 QUESTION = "question.json"
 _ATTEMPTS, _PAUSE = 3, 0.01  # some hold a lock for an instant, to see whether somebody does
 _LEFTOVER = re.compile(
-    r"\.(?P<name>policy|episodes|step-\d+|[^.]+\.(?:json|html|mp4|jsonl))(?:\.\d+)?\.(?P<kind>tmp|old)"
+    r"\.(?P<name>policy|best|episodes|step-\d+|[^.]+\.(?:json|html|mp4|jsonl))(?:\.\d+)?\.(?P<kind>tmp|old)"
 )
 _held: dict[Path, int] = {}
 """Folder -> thread that works in it."""

@@ -172,6 +172,7 @@ def os_error(error: OSError) -> SteadyhandError:
 _OTHER = "check the path, its permissions and the disk; what was finished is kept"
 _ADVICE = {
     errno.ENOSPC: "free space on that disk, then run the same command again; what was finished is kept",
+    errno.EFBIG: "files may not be that large here: raise the limit with ulimit -f, or use another disk",
     errno.EDQUOT: "free space within your quota, then run the same command again; what was finished is kept",
     errno.EROFS: "that disk is read-only: choose another folder with --out",
     errno.EACCES: "choose a folder in which you may write with --out, or change the permissions",

@@ -292,7 +292,7 @@ def publish(report: Report, outcomes: Sequence[Outcome], folder: Path) -> Path:
     """Write report.html, report.json and the films; return the path of the page."""
     for outcome in outcomes:
         for video in outcome.films:
-            with replacing(folder / "videos" / _film_name(video.group, outcome.result.name)) as temporary:
+            with replacing(folder / "videos" / film_name(video.group, outcome.result.name)) as temporary:
                 temporary.write_bytes(video.mp4)
     by_group = sorted(
         (video for outcome in outcomes for video in outcome.films), key=lambda video: video.group
@@ -300,7 +300,7 @@ def publish(report: Report, outcomes: Sequence[Outcome], folder: Path) -> Path:
     return write_report(report, folder, videos=by_group)
 
 
-def _film_name(group: str, name: str) -> str:
+def film_name(group: str, name: str) -> str:
     """Return the name of a film's file, from which nothing of a policy's name leads elsewhere."""
     kept = re.sub(r"[^\w.()+=,^-]+", "-", f"{group}-{name}".lower())
     return f"{kept.strip('.-')[:100]}.mp4"

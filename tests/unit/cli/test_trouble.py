@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from steadyhand.cli import main as cli_main
 from steadyhand.cli import terminal
+from steadyhand.recipes.compare import film_name
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 
@@ -113,3 +116,40 @@ def test_a_key_that_is_set_twice_at_once_is_refused(cli, tmp_path: Path) -> None
     )  # fmt: skip
     assert said.status == 2
     assert "the key 'action' stands there twice" in said.err
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/passwd", "a/b", "..", "", "a\x1b[2J\n", "x" * 400])
+def test_the_film_of_a_policy_of_any_name_lies_in_the_folder_of_films(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "videos" / film_name("start 3", name)
+    assert path.resolve().parent == tmp_path / "videos"
+    path.parent.mkdir()
+    path.write_bytes(b"film")
+    assert path.name.startswith("start-3")
+    assert path.name.isprintable()
+
+
+FULL = """
+import resource, sys
+from steadyhand.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_a_disk_that_takes_no_more_is_named_with_the_file_and_old_answers_stay(tmp_path: Path) -> None:
+    """A limit on the size of files fails as a full disk does: in the middle of a write."""
+    np.savez(
+        tmp_path / "d.npz",
+        observation=np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32),
+        action=np.zeros((40, 1), np.float32),
+        episode_ends=np.arange(10, 41, 10),
+    )
+    words = ["train", "d.npz", "--control-dt", "0.1", "--steps", "2", "--out", "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "weights.safetensors" in done.stderr
+    assert "File too large" in done.stderr
+    assert not (tmp_path / "run" / "policy").exists()
