@@ -1,5 +1,6 @@
 """Episodes in the files of a data set and in the journal of a store, as one sequence."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from steadyhand.data.spec import StoreSpec
 from steadyhand.data.stored import StoredEpisodes
 
 T = TypeVar("T")
+_logger = logging.getLogger("steadyhand")
 
 
 class Dataset:
@@ -257,6 +259,12 @@ class Dataset:
         Raises:
             DataError: Unknown names, missing or damaged files, or a branch without its parent.
         """
+        if self.journal_damages:
+            _logger.warning(
+                "%s: what %d damaged records of the journal held is missing; see steadyhand data check",
+                self.root,
+                len(self.journal_damages),
+            )
         names = self._names(observation)
         chosen = self._chosen(episodes)
         if not len(chosen):

@@ -221,7 +221,7 @@ def _no_room(folder: Path, what: str, got: object) -> DataError:
         f"There is no room in {folder} for {what}, decoded.",
         got=got,
         hint="free space, name a folder on another disk (--cache DIR, cache_dir= in Python), or let the "
-        "encoder read smaller pictures, such as --set policy.encoder.resize=96,96",
+        "encoder read smaller pictures, such as --set 'policy.encoder.resize=[96,96]'",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from steadyhand.core.codec import from_data, to_data, write_json
+from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.protocol import OutsideLabels
 from steadyhand.core.specs import FeatureSpec
@@ -105,7 +106,7 @@ def save_spec(root: Path, spec: StoreSpec) -> None:
         observation={name: _finite(feature) for name, feature in spec.observation.items()},
         action=_finite(spec.action),
     )
-    write_json(root / SPEC_PATH, to_data(plain))
+    write_json(root / SPEC_PATH, sealed(to_data(plain)))
 
 
 def load_spec(root: Path) -> StoreSpec | None:
@@ -117,8 +118,11 @@ def load_spec(root: Path) -> StoreSpec | None:
     path = root / SPEC_PATH
     if not path.exists():
         return None
+    data = read_json_file(path)
+    if isinstance(data, dict) and "sha256" in data:  # earlier versions wrote none
+        data = unsealed(data, path=path, error=DataError)
     try:
-        spec = from_data(read_json_file(path), StoreSpec, source=str(path))
+        spec = from_data(data, StoreSpec, source=str(path))
     except ConfigError as error:
         raise DataError(
             f"{path} does not describe a store.", got=error, hint="restore it from a copy"

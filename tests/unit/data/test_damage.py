@@ -1,6 +1,7 @@
 """What a damaged byte, a full disk or a failing disk costs: the record that it hit, and never in silence."""
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -64,13 +65,18 @@ def test_damage_costs_the_record_that_it_hit_alone(tmp_path: Path, victim: int, 
     assert open_dataset(tmp_path).num_episodes == 5
 
 
-def test_damage_is_an_error_and_leaves_nothing_behind_unless_told_to(tmp_path: Path) -> None:
+def test_damage_is_an_error_and_leaves_nothing_behind_unless_told_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     wanted = [episode(seed) for seed in range(4)]
     with new_store(tmp_path) as store:
         for one in wanted:
             store.append(one)
     journal, rest = tmp_path / JOURNAL_PATH, [wanted[0], *wanted[2:]]
     flip(journal, offsets_of_records(tmp_path)[1] + 50)
+    with caplog.at_level(logging.WARNING, "steadyhand"):
+        assert open_dataset(tmp_path).frames().num_episodes == 3
+    assert "what 1 damaged records" in caplog.text  # whoever trains on it is told
     report = check(tmp_path)
     assert [p.code for p in report.problems if p.severity == "error"] == ["journal-damaged"]
     with EpisodeStore.open(tmp_path) as store:
@@ -349,6 +355,16 @@ def test_histograms_of_pixels_carry_a_digest(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"image_histograms\.json is damaged"):
             store.compact()
         assert len(store) == 2
+
+
+def test_what_a_store_holds_carries_a_digest(tmp_path: Path) -> None:
+    new_store(tmp_path).close()
+    path = tmp_path / "meta/steadyhand/store.json"
+    text = path.read_text()
+    assert text.count("-1.0") >= 2
+    path.write_text(text.replace("-1.0", "-9.0", 1))
+    with pytest.raises(DataError, match=r"store\.json is damaged"):
+        open_dataset(tmp_path)
 
 
 MADE = """

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,6 +220,28 @@ def test_a_torn_tail_is_dropped_at_every_byte(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.num_episodes == 2
     assert_same(dataset.episode(1), episode(2))
+
+
+@pytest.mark.parametrize(("most", "size"), [(1, 1 << 26), (3, 1 << 26), (1000, 400), (1000, 1)])
+def test_where_compaction_cuts_its_blocks_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, size: int
+) -> None:
+    wanted = [episode(seed, length=1 + seed % 4) for seed in range(8)]
+    for name in ("whole", "cut"):
+        with new_store(tmp_path / name) as store, monkeypatch.context() as patch:
+            if name == "cut":
+                patch.setattr("steadyhand.data.journal._BLOCK_EPISODES", most)
+                patch.setattr("steadyhand.data.journal._BLOCK_BYTES", size)
+            for one in wanted:
+                store.append(one)
+            store.compact()
+    for number, one in enumerate(wanted):
+        assert_same(open_dataset(tmp_path / "cut").episode(number), one)
+    file = "meta/episodes/chunk-000/file-000.parquet"
+    rows = [pq.read_table(tmp_path / name / file) for name in ("whole", "cut")]
+    assert rows[0].equals(rows[1])
+    stats = [(tmp_path / name / "meta/stats.json").read_text() for name in ("whole", "cut")]
+    assert stats[0] == stats[1]
 
 
 def test_a_replayed_recording_writes_nothing_twice_and_ends_the_same(tmp_path: Path) -> None:
