@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from steadyhand.analysis.data_modes import DataModes
     from steadyhand.analysis.replay import Replay
+    from steadyhand.core.specs import EnvSpec
     from steadyhand.data.dataset import Dataset
     from steadyhand.data.formats.arrays import ArrayDataset
     from steadyhand.data.problems import Problem
@@ -181,15 +182,21 @@ def main(arguments: list[str]) -> int:
 def _opened(
     chosen: InfoArguments | CheckArguments | RepairArguments | ModesArguments,
     *,
-    control_dt: float | None = None,
+    like: "EnvSpec | None" = None,
 ) -> "Dataset | ArrayDataset":
+    """Open the data; what an npz file does not know of its steps and choices is that of an env."""
     from steadyhand.data.dataset import open_any
 
+    action = None if like is None else like.action
+    classes = None
+    if action is not None and action.num_classes is not None and chosen.data.suffix == ".npz":
+        classes = (action.start, action.start + action.num_classes - 1)
     return open_any(
         chosen.data,
-        control_dt=chosen.control_dt if control_dt is None else control_dt,
+        control_dt=chosen.control_dt if like is None else like.control_dt,
         rename=renaming(chosen.rename),
         episodes=chosen.episodes or None,
+        classes=classes,
     )
 
 
@@ -269,7 +276,7 @@ def _replay(chosen: CheckArguments | RepairArguments) -> "Replay":
     world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
     env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
     try:
-        return replay(_opened(chosen, control_dt=env.spec.control_dt), env)
+        return replay(_opened(chosen, like=env.spec), env)
     finally:
         env.close()
 

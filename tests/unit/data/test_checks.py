@@ -121,6 +121,17 @@ def test_two_recordings_in_one_episode() -> None:
     assert problem.where == "episode 2"
 
 
+def test_a_recording_that_was_cut_in_two() -> None:
+    seen, done = sound()
+    cut = (
+        [*seen[:2], seen[2][:25], seen[2][25:], *seen[3:]],
+        [*done[:2], done[2][:25], done[2][25:], *done[3:]],
+    )
+    (problem,) = found(arrays(*cut), "wrong-cut")
+    assert (problem.severity, problem.where) == ("warning", "episode 3")
+    assert "1 of 6 cases" in problem.what
+
+
 def test_a_dimension_that_hardly_moves_is_named_apart_from_one_that_never_does() -> None:
     seen, done = sound()
     for state in seen:

@@ -17,6 +17,9 @@ _STILL = 1e-3  # of the range of a value
 _JUMP = 0.5  # of the range of a value, between two steps
 _LEAP = 0.25  # of the range of a value, between two steps
 _LEAPING = 0.3  # share of the values of a state that leap at once
+_ANYWHERE = 0.5  # of the range of a value, in a usual step
+_CONTINUED = 0.05  # share of the values that may change by more than in a usual step
+_FEWEST_VALUES = 3  # that tell whether an episode goes on
 _FAR = 1e6  # times the spread of a value
 _LONE_FAR = 1e3  # times the size of a value that hardly ever changes
 
@@ -116,6 +119,55 @@ class StateLeaps(Detector):
                 what=f"the observation is suddenly somewhere else, first at step {step} of episode {number}",
                 hint="cut the episode there: two recordings in one, or steps that were dropped",
             )
+
+
+class WrongCuts(Detector):
+    """Finds episodes that go on where the one before ended: one recording, cut in two."""
+
+    def __init__(self, known: Mapping[str, Known]) -> None:
+        self._limit: dict[str, np.ndarray] = {}
+        for name, one in known.items():
+            if name == ACTION or one.spec.kind != "continuous" or not len(one.change):
+                continue
+            low, high = np.quantile(one.sample, [0.01, 0.99], axis=0)
+            usual = np.quantile(one.change, 0.99, axis=0)
+            # Where a step may lead nearly anywhere, being near the last state says nothing.
+            self._limit[name] = np.where((usual > 0) & (usual < _ANYWHERE * (high - low)), usual, np.nan)
+        self._size = sum(int(np.isfinite(limit).sum()) for limit in self._limit.values())
+        self._last: dict[str, np.ndarray] = {}
+        self._number = -2
+        self._boundaries = 0
+        self._found: list[int] = []
+
+    def take(self, block: Block) -> None:
+        """Look at the next steps."""
+        columns = {name: flat(block.observation[name]) for name in self._limit}
+        for place, number in enumerate(block.numbers.tolist()):
+            if block.is_branch[place]:
+                continue
+            first, last = int(block.starts[place]), int(block.ends[place]) - 1
+            if number == self._number + 1:
+                self._boundaries += 1
+                beyond = sum(
+                    int((np.abs(column[first] - self._last[name]) > self._limit[name]).sum())
+                    for name, column in columns.items()
+                )
+                if beyond <= _CONTINUED * self._size:
+                    self._found.append(number)
+            self._number, self._last = number, {name: column[last] for name, column in columns.items()}
+
+    def problems(self) -> Iterator[Problem]:
+        """Tell what was found."""
+        if self._size < _FEWEST_VALUES or not self._found:
+            return
+        all_of_them = len(self._found) == self._boundaries > 1
+        yield Problem(
+            code="wrong-cut",
+            severity="note" if all_of_them else "warning",
+            where=episodes(self._found),
+            what=f"goes on where the episode before ended, in {len(self._found)} of {self._boundaries} cases",
+            hint="fine if a robot starts where it stopped; otherwise one recording was cut in two: join them",
+        )
 
 
 class FarValues(Detector):

@@ -15,7 +15,15 @@ from steadyhand.data.checks.columns import (
     journal_problems,
     task_problems,
 )
-from steadyhand.data.checks.content import ActionJumps, Duplicates, FarValues, Idle, Labels, StateLeaps
+from steadyhand.data.checks.content import (
+    ActionJumps,
+    Duplicates,
+    FarValues,
+    Idle,
+    Labels,
+    StateLeaps,
+    WrongCuts,
+)
 from steadyhand.data.checks.detector import Detector, dimension, listed
 from steadyhand.data.checks.pairing import Copies, Lag
 from steadyhand.data.checks.scan import Known, Scan
@@ -119,7 +127,7 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
         return
     second: list[Detector] = [FarValues(known)]
     if action.kind == "continuous":
-        second += [Idle(known), ActionJumps(known[ACTION]), StateLeaps(known)]
+        second += [Idle(known), ActionJumps(known[ACTION]), StateLeaps(known), WrongCuts(known)]
     for block in blocks(dataset, skipped=skipped):
         for detector in second:
             detector.take(block)
