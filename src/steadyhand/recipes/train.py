@@ -21,6 +21,7 @@ from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.devices import chosen_device, device_name
 from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.policy import Policy
+from steadyhand.policies.reading import check_frames
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.choices import full_name
 from steadyhand.recipes.folder import start_run
@@ -228,7 +229,7 @@ def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np
             expected=f"{name} = {there[name]}",
             hint="leave encoder, head, horizon and --observation out: --from takes those of the policy",
         )
-    policy.check_frames(frames)
+    check_frames(policy.spec, frames)
     if abs(policy.spec.control_dt - frames.control_dt) > 0.01 * frames.control_dt:
         raise SpecError(
             f"The policy in {path} was trained at another rate than these data have.",
