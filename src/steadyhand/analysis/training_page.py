@@ -88,7 +88,7 @@ def render_training(report: TrainingReport) -> str:
     if report.notes:
         notes = tag("ul", [tag("li", note) for note in report.notes], class_="caveats")
         parts.append(section("What to beware of", notes))
-    parts.append(section("Loss", _curves(report)))
+    parts.append(section("Training", _curves(report)))
     if (compared := report.comparison) is not None:
         parts.append(
             section("On held-out episodes", table(compared.caption, compared.headers, compared.rows))
@@ -137,7 +137,7 @@ def _curves(report: TrainingReport) -> Markup:
     best = (
         "" if report.best_step is None else f"; the dot is the lowest held-out loss, step {report.best_step}"
     )
-    heading = tag("figcaption", tag("strong", "Loss"), tag("span", caption + best, class_="quiet"))
+    heading = tag("figcaption", tag("strong", "Loss"), " ", tag("span", caption + best, class_="quiet"))
     return tag("figure", heading, chart, legend)
 
 

@@ -15,6 +15,7 @@ from steadyhand.cli.correct_arguments import (
 )
 
 if TYPE_CHECKING:
+    from steadyhand.correction.rounds import RoundRecord
     from steadyhand.recipes.runs import CorrectRun, MethodConfig
 
 
@@ -216,11 +217,26 @@ def main(arguments: list[str]) -> int:
     run = with_overrides(_run(method, chosen), chosen.set)
     from steadyhand.recipes.correct import correct
 
-    with terminal.progress("driving", enabled=is_terminal()) as bar:
-        report, page = correct(run, chosen.out, on_stage=terminal.heading, on_step=bar)
+    with terminal.progress("", enabled=is_terminal()) as bar:
+        report, page = correct(
+            run,
+            chosen.out,
+            on_stage=terminal.heading,
+            on_step=lambda name: bar(f"driving {name}"),
+            on_fit=lambda name: bar(f"training {name}"),
+            on_round=_say_round,
+        )
     terminal.results(report)
     terminal.say(f"\n{report.verdict}\n\npolicy: {chosen.out / 'policy'}\nreport: {page.resolve()}")
     return 0
+
+
+def _say_round(record: "RoundRecord") -> None:
+    loss = "the expert drove" if record.online_loss is None else f"online loss {record.online_loss:.4g}"
+    outcome = f"validation return {record.validation_return:.4g}"
+    if record.validation_success is not None:
+        outcome = f"{100 * record.validation_success:.0f} % of the validation starts succeeded"
+    terminal.say(f"  round {record.round}: {record.total_labels} labels, {loss}, {outcome}")
 
 
 def _described(name: str) -> str:
@@ -323,7 +339,12 @@ def _run(name: str, chosen: Chosen) -> "CorrectRun":
         env=env,
         expert=expert_from_text(chosen.expert, env),
         policy=policy,
-        training=replace(training, checkpoint_every=max(1, training.num_steps // 5)),
+        training=replace(
+            training,
+            checkpoint_every=max(1, training.num_steps // 5),
+            device=chosen.device,
+            num_threads=chosen.threads,
+        ),
         method=method,
         name=remedy(name).title,
         evaluation_starts=chosen.starts,

@@ -37,6 +37,10 @@ class Shared:
     """Test starts of the final comparison."""
     videos: int = 1
     """Test starts to film."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    """Where policies are trained and drive; auto takes CUDA, else MPS, else the CPU."""
+    threads: int = 1
+    """Threads of torch; small networks are fastest with one."""
     no_clone: bool = False
     """Leave out the plain clone on as many labels, the baseline of the report."""
     seed: int = 0

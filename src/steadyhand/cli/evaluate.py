@@ -58,6 +58,10 @@ class Arguments:
     """Ask for the policies' modes, whatever their class does."""
     mean_of: Annotated[int, optional("N", default="no such test")] = 0
     """Also drive each policy that draws by the mean of N samples: it fails where the answers are several."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    """Where the policies compute; auto takes CUDA, else MPS, else the CPU."""
+    threads: int = 1
+    """Threads of torch; small networks are fastest with one."""
     seed: int = 0
     """Seed of starts and samples."""
     set: Overrides = ()
@@ -95,6 +99,8 @@ def main(arguments: list[str]) -> int:
         ),
         deterministic=_deterministic(chosen),
         mean_of=chosen.mean_of,
+        device=chosen.device,
+        num_threads=chosen.threads,
         seed=chosen.seed,
     )
     with terminal.progress("driving", enabled=is_terminal()) as bar:

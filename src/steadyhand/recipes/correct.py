@@ -8,6 +8,7 @@ from pathlib import Path
 from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
+from steadyhand.correction.rounds import RoundRecord
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
     Contestant,
@@ -24,6 +25,7 @@ from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.runs import CorrectRun, OfflineConfig
 from steadyhand.recipes.teach import School, Taught, title_of
+from steadyhand.training.metrics import Progress
 
 MAX_ROWS = 64
 
@@ -34,6 +36,8 @@ def correct(
     *,
     on_stage: Callable[[str], None] = lambda _: None,
     on_step: Callable[[str], Tick] | None = None,
+    on_fit: Callable[[str], Progress] | None = None,
+    on_round: Callable[[RoundRecord], None] | None = None,
 ) -> tuple[Report, Path]:
     """Teach, compare on test starts, and write the report; an interrupted run in `folder` is continued.
 
@@ -46,7 +50,7 @@ def correct(
     """
     env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
     expert = build_expert(run.expert, env)
-    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
+    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training, on_fit=on_fit)
     school = School(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
@@ -54,7 +58,7 @@ def correct(
     with working_in(folder):
         start_run(run, folder, resume=True)
         on_stage(f"The policy {learner.in_brief}")
-        return _correct(run, school, on_stage=on_stage, on_step=on_step)
+        return _correct(run, school, on_stage=on_stage, on_step=on_step, on_round=on_round)
 
 
 def _correct(
@@ -63,10 +67,11 @@ def _correct(
     *,
     on_stage: Callable[[str], None],
     on_step: Callable[[str], Tick] | None,
+    on_round: Callable[[RoundRecord], None] | None,
 ) -> tuple[Report, Path]:
     began = time.perf_counter()
     env, folder = school.env, school.folder
-    taught = _teach(run, school, on_stage)
+    taught = _teach(run, school, on_stage, on_round)
     corrected = taught[-1]
     if caveat := shortfall(corrected, run.method.num_labels):
         on_stage(caveat)
@@ -119,7 +124,12 @@ def describe(policy: PolicyConfig) -> str:
     return f"{type(policy.encoder).__name__} + {type(policy.head).__name__}"
 
 
-def _teach(run: CorrectRun, school: School, on_stage: Callable[[str], None]) -> list[Taught]:
+def _teach(
+    run: CorrectRun,
+    school: School,
+    on_stage: Callable[[str], None],
+    on_round: Callable[[RoundRecord], None] | None,
+) -> list[Taught]:
     """Return the clone, if one is wanted, and then the corrected policy."""
     method, taught = run.method, list[Taught]()
     if run.clone and not (isinstance(method, OfflineConfig) and method.remedy is None):
@@ -129,4 +139,4 @@ def _teach(run: CorrectRun, school: School, on_stage: Callable[[str], None]) -> 
         )
     name = run.name or title_of(method)
     on_stage(f"{name}: {method.num_labels} labels")
-    return [*taught, school.teach(method, name=name)]
+    return [*taught, school.teach(method, name=name, on_round=on_round)]

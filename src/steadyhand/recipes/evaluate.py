@@ -8,6 +8,7 @@ from steadyhand.analysis.results import Fact, MeanTest, Report
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import working_in
 from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.policies.devices import chosen_device, device_name
 from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
@@ -38,14 +39,17 @@ def evaluate_policies(
             got="no policy and no expert",
             hint="steadyhand eval POLICY --env ENV",
         )
+    device = chosen_device(run.device)
     env = run.env.build(min(run.num_starts, MAX_ROWS))
     contestants: list[Contestant] = []
     if run.expert is not None:
         expert = build_expert(run.expert, env)
         contestants.append(Contestant(name="expert", controller=expert, kind="expert"))
     for path in run.policies:
-        policy = open_policy(path, env.spec)
-        controller = run.executor.build(policy, num_rows=env.num_rows, deterministic=run.deterministic)
+        policy = open_policy(path, env.spec).to(device)
+        controller = run.executor.build(
+            policy, num_rows=env.num_rows, deterministic=run.deterministic, num_threads=run.num_threads
+        )
         contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
     with working_in(folder):
         start_run(run, folder, resume=True)
@@ -74,6 +78,10 @@ def _evaluated(
             Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
             Fact(name="Execution", value=str(run.executor)),
             Fact(name="Answers", value=_answers(contestants)),
+            Fact(
+                name="Computed on",
+                value=f"{device_name(chosen_device(run.device))}, {run.num_threads} threads",
+            ),
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,

@@ -17,7 +17,7 @@ from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experts import ExpertConfig, PurePursuitExpert
 from steadyhand.rollout.executors import ExecutorConfig, Receding
-from steadyhand.training.config import TrainConfig
+from steadyhand.training.config import Device, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +213,8 @@ class EvalRun:
         executor: What makes controllers of the policies.
         deterministic: Ask for the policies' modes (True) or samples (False); None does what each class does.
         mean_of: Also test each policy that draws by the mean of so many samples; 0 leaves the test out.
+        device: Where the policies are put; see `TrainConfig.device`.
+        num_threads: Threads of torch while they predict.
         seed: Of starts and samples.
     """
 
@@ -225,9 +227,13 @@ class EvalRun:
     executor: ExecutorConfig = field(default_factory=Receding)
     deterministic: bool | None = None
     mean_of: int = 0
+    device: Device = "cpu"
+    num_threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.num_threads < 1:
+            raise ConfigError("num_threads must be positive.", got=self.num_threads, expected=">= 1")
         if self.mean_of < 0 or self.mean_of == 1:
             raise ConfigError(
                 "mean_of is how many samples are averaged.",

@@ -67,7 +67,7 @@ class TrainConfig:
         device: Where recipes and learners put policy and data: "cpu", "cuda", "mps", or "auto" for the first
             of CUDA, MPS and CPU that is there.
         precision: "bf16" computes the forward pass in bfloat16 where torch's autocast holds that safe;
-            weights, gradients, validation and the loss stay in float32.
+            weights, their gradients, sums over rows and validation stay in float32.
         accumulate: Parts in which a batch is computed one after the other, to save memory. Their gradients
             add up to that of the whole batch.
         compile: Compile the nets with torch.compile, which takes tens of seconds at first and pays off in

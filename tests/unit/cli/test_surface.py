@@ -15,7 +15,7 @@ from steadyhand.envs.catalogue import BUILT_IN
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
     "--expert", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
-    "--starts", "--videos", "--no-clone", "--success",
+    "--starts", "--videos", "--no-clone", "--success", "--device", "--threads",
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
@@ -31,7 +31,8 @@ FLAGS = {
         "--device", "--threads", "--precision", "--accumulate",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
-    | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"},
+    | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"}
+    | {"--device", "--threads"},
     "correct dagger": CORRECT | {
         "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
     },

@@ -15,13 +15,23 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.policies.artifact import load_policy, save_policy, tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.devices import chosen_device
+from steadyhand.policies.heads.bins import Bins
+from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.policies.heads.diffusion import Diffusion
+from steadyhand.policies.heads.energy import Energy
+from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.latent import Latent
+from steadyhand.policies.heads.mip import Mip
+from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.tokens import Tokens
+from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -273,3 +283,30 @@ def test_a_device_is_there_or_refused_with_those_that_are() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="available: auto, cpu"):
             chosen_device("cuda")
+
+
+SMALL = UNet(channels=(8, 16), time_width=8)
+BF16 = [
+    Gaussian(),
+    Categorical(),
+    Mixture(num_modes=2),
+    Bins(),
+    Diffusion(net=SMALL),
+    Flow(net=SMALL),
+    Mip(net=SMALL),
+    Tokens(num_centres=2),
+    Latent(),
+    Energy(),
+]
+
+
+@pytest.mark.parametrize("head", BF16, ids=lambda head: type(head).__name__)
+def test_heads_of_every_kind_train_in_bf16_parts(head: HeadConfig) -> None:
+    action = discrete_spec(3) if isinstance(head, Categorical) else FRAMES.action_spec
+    frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, action)
+    policy = Policy.build(PolicyConfig(head=head, horizon=2), PolicySpec.of_frames(frames), seed=1)
+    policy.fit_statistics(frames)
+    config = replace(CONSTANT, num_steps=2, precision="bf16", accumulate=2)
+    result = fit(policy, WindowSource(frames, policy.window), config=config)
+    assert np.isfinite(result.train_loss)
+    assert all(parameter.dtype == torch.float32 for parameter in policy.parameters())

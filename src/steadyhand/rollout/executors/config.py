@@ -24,7 +24,9 @@ class Receding:
     def __post_init__(self) -> None:
         _check_timing(self.n_action_steps, self.delay)
 
-    def build(self, policy: Policy, *, num_rows: int, deterministic: bool | None = None) -> RecedingHorizon:
+    def build(
+        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> RecedingHorizon:
         """Return the policy as a controller."""
         return RecedingHorizon(
             policy,
@@ -32,6 +34,7 @@ class Receding:
             n_action_steps=self.n_action_steps,
             delay=self.delay,
             deterministic=deterministic,
+            num_threads=num_threads,
         )
 
     def __str__(self) -> str:
@@ -51,7 +54,9 @@ class Ensemble:
     decay: float = 0.01
     newest_heaviest: bool = False
 
-    def build(self, policy: Policy, *, num_rows: int, deterministic: bool | None = None) -> TemporalEnsemble:
+    def build(
+        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> TemporalEnsemble:
         """Return the policy as a controller."""
         return TemporalEnsemble(
             policy,
@@ -59,6 +64,7 @@ class Ensemble:
             decay=self.decay,
             newest_heaviest=self.newest_heaviest,
             deterministic=deterministic,
+            num_threads=num_threads,
         )
 
     def __str__(self) -> str:
@@ -83,7 +89,9 @@ class RealTime:
     def __post_init__(self) -> None:
         _check_timing(self.execution_horizon, self.delay)
 
-    def build(self, policy: Policy, *, num_rows: int, deterministic: bool | None = None) -> RealTimeChunking:
+    def build(
+        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> RealTimeChunking:
         """Return the policy as a controller."""
         return RealTimeChunking(
             policy,
@@ -92,6 +100,7 @@ class RealTime:
             execution_horizon=self.execution_horizon,
             schedule=self.schedule,
             deterministic=deterministic,
+            num_threads=num_threads,
         )
 
     def __str__(self) -> str:
