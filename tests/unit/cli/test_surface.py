@@ -28,7 +28,7 @@ FLAGS = {
         "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
         "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
         "--control-dt", "--config", "--resume", "--rename", "--episodes", "--cache", "--from", "--keep",
-        "--device", "--threads", "--precision", "--accumulate",
+        "--device", "--threads", "--precision", "--accumulate", "--classes",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"}
