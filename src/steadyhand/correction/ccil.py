@@ -337,7 +337,7 @@ def _episodes(
             intervention=no,
             weight=weight,
             reward=reward,
-            task=steps.episodes[parent].task,
+            task=steps.episodes[parent].task_at(step),
             control_dt=steps.episodes[parent].control_dt,
             provenance=provenance,
             branch=Branch(parent=parent, step=step),

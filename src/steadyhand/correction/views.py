@@ -304,7 +304,7 @@ def _branch(views: Views, view: int, *, parent: Episode, branch: Branch, weight:
         weight=np.full(1, weight, dtype=np.float32),
         reward=np.zeros(1, dtype=np.float32),
         truncated=True,
-        task=parent.task,
+        task=parent.task_at(branch.step),
         control_dt=parent.control_dt,
         provenance=Provenance(
             source="views",

@@ -159,6 +159,10 @@ class Episode:
         """The tasks one after the other, and how many steps each took."""
         return runs_of(self.step_tasks) if self.step_tasks else ((self.task, len(self)),)
 
+    def task_at(self, step: int) -> str:
+        """Return the text of the task of a step."""
+        return self.step_tasks[step] if self.step_tasks else self.task
+
     def with_features(self, names: Sequence[str]) -> "Episode":
         """Return the episode with only the named observation features, in their order."""
         if list(self.observation) == list(names):

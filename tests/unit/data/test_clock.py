@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lerobot_folders import (
@@ -98,6 +100,24 @@ def test_an_episode_without_a_start_in_its_video_is_refused(tmp_path: Path, star
     with pytest.raises(DataError, match=r"Episode 1 has no start in its video"):
         dataset.frames((CAMERA,))
     assert len(dataset.frames((STATE,))) == 24
+
+
+def test_an_episode_without_a_video_in_the_metadata_is_named(tmp_path: Path) -> None:
+    root = write_v30(tmp_path / "d", [rows(0), rows(1)], SEEING)
+    write_video(v30_video(root), LEVELS)
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    name = f"videos/{CAMERA}/chunk_index"
+    place = table.column_names.index(name)
+    pq.write_table(table.set_column(place, name, pa.array([0, None])), path)
+    dataset = open_dataset(root)
+    assert shown(dataset.episode(0).observation[CAMERA]) == list(range(12))
+    with pytest.raises(DataError, match="no images for 1 of 2 episodes"):
+        dataset.frames((CAMERA,))
+    pq.write_table(table.drop_columns([name]), path)
+    with pytest.raises(DataError, match="no images for 2 of 2 episodes"):
+        open_dataset(root).frames((CAMERA,))
+    assert len(open_dataset(root).frames((STATE,))) == 24
 
 
 def test_without_a_clock_the_frame_numbers_count(tmp_path: Path) -> None:

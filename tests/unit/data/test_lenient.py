@@ -117,6 +117,13 @@ def test_the_clock_may_be_declared_as_float64_or_not_at_all(tmp_path: Path) -> N
         np.testing.assert_allclose(levels, [5 * k for k in range(10, 22)], atol=2)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_camera_may_be_declared_channels_first(tmp_path: Path, channels: int) -> None:
+    camera = {"dtype": "image", "shape": [channels, 30, 44], "names": ["channels", "height", "width"]}
+    dataset = open_dataset(write_v30(tmp_path / "d", [rows(0)], {**FEATURES, CAMERA: camera}))
+    assert dataset.observation[CAMERA] == image_spec(30, 44, min(channels, 3))
+
+
 @pytest.mark.parametrize(
     "template",
     [

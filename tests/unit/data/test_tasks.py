@@ -30,6 +30,7 @@ def test_every_step_has_the_task_of_its_row(tmp_path: Path, write: Any, dtype: t
     assert dataset.task_of_step(1) == ("pick",) * 12
     first, second = dataset.episodes()
     assert (first.task, first.step_tasks) == ("pick", TEXTS)
+    assert [first.task_at(step) for step in (4, 5)] == ["pick", "place"]
     assert (second.task, second.step_tasks) == ("pick", ())
     frames = dataset.frames()
     assert [frames.tasks[number] for number in frames.task_index] == [*TEXTS, *("pick",) * 12]

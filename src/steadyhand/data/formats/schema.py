@@ -121,7 +121,7 @@ def _parse_feature(name: str, entry: object) -> Feature:
             f"Camera {name!r} has a wrong shape.", got=shape, expected="[height, width, channels]"
         )
     sizes = tuple(shape)
-    if dtype in ("image", "video") and sizes[0] in (1, 3) and sizes[2] not in (1, 3):
+    if dtype in ("image", "video") and sizes[0] in (1, 3, 4) and sizes[2] not in (1, 3, 4):
         sizes = (sizes[1], sizes[2], sizes[0])
     info: dict[str, object] = {}
     for key in ("video_info", "info"):  # the first is how older files call it
