@@ -61,7 +61,7 @@ class OneGym(gymnasium.Env[Any, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance by one control step; the last step's info holds "is_success", unless nothing tells it."""
-        result = self.batch.step(np.asarray(action, dtype=np.float32)[None], _ALONE)
+        result = self.batch.step(np.asarray(action, dtype=self.batch.spec.action.dtype)[None], _ALONE)
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
         success = result.outcome(0) if terminated or truncated else None
         info = {} if success is None else {"is_success": success}
@@ -131,7 +131,7 @@ class ManyGym(VectorEnv[Any, np.ndarray, np.ndarray]):
         reward = np.zeros(self.num_envs)
         terminated, truncated, success, told = (np.zeros(self.num_envs, dtype=bool) for _ in range(4))
         if len(alive):
-            result = self.batch.step(np.asarray(actions, dtype=np.float32)[alive], alive)
+            result = self.batch.step(np.asarray(actions, dtype=self.batch.spec.action.dtype)[alive], alive)
             reward[alive], success[alive], told[alive] = result.reward, result.success, result.is_told
             terminated[alive], truncated[alive] = result.terminated, result.truncated
         if len(over):

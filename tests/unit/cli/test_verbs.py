@@ -252,7 +252,14 @@ def test_one_s_own_arrays_become_a_policy_that_drives_an_env_and_teaches(cli):
     state = generator.normal(size=(120, 4)).astype(np.float32)
     ends = np.array([40, 80, 120])
     np.savez("own.npz", observation=state, action=(state[:, 2] > 0).astype(np.int64), episode_ends=ends)
-    assert cli(*TRAIN, "own.npz", "--control-dt", 0.02, "--out", "own").status == 0
+    words = (*TRAIN, "own.npz", "--control-dt", 0.02)
+    assert (
+        "learnt as a number; if it is a choice, say so with --classes 0..1" in cli(*words, "--out", "n").out
+    )
+    said = cli("eval", "n", "--env", "CartPole-v1", "--starts", 2, "--out", "report")
+    assert said.status == 2
+    assert "--classes 0..1" in said.err
+    assert cli(*words, "--classes", 2, "--out", "own").status == 0
     said = cli("eval", "own", "--env", "CartPole-v1", "--starts", 2, "--out", "report")
     assert said.status == 0, "an env without pictures is evaluated without films"
     assert not Path("report/videos").exists()

@@ -18,7 +18,7 @@ from steadyhand.training.loop import fit
 
 def test_clone_reaches_475(shared_data: Path) -> None:
     path = shared_data / "imitation-rollouts" / "cartpole.npz"
-    dataset = open_npz(path, control_dt=0.02)
+    dataset = open_npz(path, control_dt=0.02, classes=(0, 1))
     frames = dataset.frames(("observation.state",))
     with np.load(path, allow_pickle=False) as arrays:
         assert len(frames) == len(arrays["acts"]) == len(arrays["obs"]) - frames.num_episodes

@@ -51,8 +51,6 @@ class Car(BatchEnv):
         num_rows: Number of cars.
     """
 
-    checks_itself = True
-
     _STATE: ClassVar = (
         "x",
         "y",
@@ -69,6 +67,7 @@ class Car(BatchEnv):
     def __init__(self, config: CarConfig | None = None, *, num_rows: int) -> None:
         if num_rows < 1:
             raise SpecError("An env needs at least one row.", got=num_rows, expected=">= 1")
+        self.checks_itself = True
         self.config = config or CarConfig()
         self.num_rows = num_rows
         self.spec = car_spec(self.config)

@@ -83,10 +83,11 @@ class Tabular(BatchEnv):
         """Advance `rows` by one step.
 
         Raises:
-            SpecError: A row has ended, or the actions have the wrong shape.
+            SpecError: A row has ended, or the actions have the wrong shape or are none of the MDP's.
         """
         self._check_step(actions, rows, self._ended)
-        action = np.clip(actions[:, 0].astype(np.int64), 0, self.mdp.num_actions - 1)
+        action = actions[:, 0]
+        self.spec.action.check_form(actions, name="The action")
         here = self._state[rows]
         reward = self.mdp.reward[here, action]
         draw = self._streams.take(rows).uniform(2)
