@@ -91,6 +91,14 @@ def test_the_lag_of_the_state_behind_the_action(lag: int) -> None:
     assert measured.lags(STATE)[0].tolist() == [lag, lag]
 
 
+def test_unrelated_noise_lags_by_nothing() -> None:
+    random = np.random.default_rng(3)
+    for _ in range(5):
+        seen, done = (list(random.normal(size=(4, 20, 1)).astype(np.float32)) for _ in range(2))
+        assert not found(arrays(seen, done), "lag")
+        assert not found(arrays(seen, done), "action-late")
+
+
 def test_a_state_that_moves_before_its_action() -> None:
     done = [smooth(seed, 120) + np.random.default_rng(seed).normal(0, 0.2, (120, 2)) for seed in range(4)]
     seen = [np.concatenate([action[2:], action[-2:]]) for action in done]

@@ -14,6 +14,7 @@ _FEWEST = 20  # steps in which the action moves
 _LAG_STEPS = 20_000  # of the data that lags are measured on
 _LONGEST = 30  # lag [steps]
 _RELATED = 0.3  # correlation of two changes that counts
+_ERRORS = 5.0  # standard errors that a correlation must be above 0
 _SURE = 0.6  # correlation from which the order of the two is certain enough to warn of
 _MARGIN = 0.1  # by which the best lag must beat those on the other side of 0
 
@@ -152,7 +153,9 @@ class Lag(Detector):
             found = np.where((n >= _FEWEST) & (spread > 0), across / spread, -1.0)
         best = found.argmax(axis=0)
         peak = found[best, np.arange(found.shape[1])]
-        lag = np.where(peak >= _RELATED, self._lags[best], np.nan)
+        # Of sixty lags of unrelated noise the best correlates by some four standard errors.
+        enough = np.maximum(_RELATED, _ERRORS / np.sqrt(np.maximum(n[best, np.arange(found.shape[1])], 1.0)))
+        lag = np.where(peak >= enough, self._lags[best], np.nan)
         # The order of the two counts only where no lag on the other side of 0 does about as well.
         other = np.where(self._lags[:, None] >= 0, found, -1.0).max(axis=0)
         lag = np.where((lag < 0) & ((peak < _SURE) | (other > peak - _MARGIN)), np.nan, lag)
