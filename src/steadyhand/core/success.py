@@ -72,8 +72,8 @@ class SuccessRule:
             "own": "as the env says",
             "terminated": "the env ended the episode by its own rules, before the time limit",
             "survived": "the episode lasted until the time limit",
-            "return": f"the rewards of the episode add up to {self.threshold} or more",
-            "mean_reward": f"the mean reward of a step is {self.threshold} or more",
+            "return": f"the rewards of the episode add up to {self.threshold:g} or more",
+            "mean_reward": f"the mean reward of a step is {self.threshold:g} or more",
             "unknown": "this env does not tell it",
         }[self.kind]
 
