@@ -302,3 +302,13 @@ def test_a_head_without_parameters_must_call_itself_a_closed_form(monkeypatch: p
     monkeypatch.setattr(LinearHead, "closed_form", False)
     with pytest.raises(AssertionError, match="closed form, or not"):
         check_policy(config)
+
+
+def test_nearest_does_not_blow_up_what_the_normaliser_left_small() -> None:
+    """An entry that trembles by a thousandth decides nothing beside one that moves."""
+    draws = np.random.default_rng(0)
+    keys = torch.from_numpy(np.stack([np.arange(30.0), *draws.normal(0, 1e-3, (C - 1, 30))], axis=1)).float()
+    head = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(random(30, H, A)))
+    query = keys[7:8] + torch.tensor([[0.1, 0.02, -0.02, 0.02]])
+    assert isinstance(head, nearest.NearestHead)
+    assert head.neighbours(Context.single(query))[1][0, 0] == 7

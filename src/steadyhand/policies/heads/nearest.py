@@ -28,8 +28,8 @@ _DISTANCES = 1 << 24
 _SPARE = 8
 """Candidates looked at beyond the neighbours asked for."""
 _STILL = 2e-3
-"""What spreads by less than this share of the largest spread hardly moves (the normaliser leaves it at a
-thousandth), and is not blown up to count as much."""
+"""What spreads by less than this, and by less than this share of the largest spread, hardly moves: the
+normaliser leaves it at a thousandth. It is not blown up to count as much as the rest."""
 _ROUNDING = 1e-5
 """Largest relative error of a squared distance by a float32 matrix product, with room."""
 
@@ -126,7 +126,8 @@ class NearestHead(Head):
             raise DataError("No window can be stored.", hint="check Episode.weight")
         spread, self.offset = torch.std_mean(stored, dim=0, correction=0)
         largest = spread.max()
-        self.scale = torch.where(spread > _STILL * largest, spread, torch.where(largest > 0.0, largest, 1.0))
+        moves = spread > _STILL * largest.clamp(max=1.0)
+        self.scale = torch.where(moves, spread, torch.where(largest > 0.0, largest, 1.0))
         self.keys = (stored - self.offset) / self.scale
         self.squares = self.keys.square().sum(1)
         self.chunks = torch.cat(chunks)
