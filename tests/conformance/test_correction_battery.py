@@ -107,13 +107,13 @@ def test_it_catches_an_expert_in_place_of_the_policy(monkeypatch, tmp_path) -> N
 def test_it_catches_a_refusal_that_comes_too_late_or_never(monkeypatch, tmp_path) -> None:
     with pytest.raises(AssertionError, match="not refused"):
         check_refused(small(remedy("cloning")), HEAD, folder=tmp_path / "never")
-    monkeypatch.setattr(School, "check", lambda self, method: None)
+    monkeypatch.setattr(School, "check", lambda self, method, **rest: None)
     with pytest.raises(AssertionError, match="refused too late"):
         check_refused(small(remedy("diff-dagger")), Regression(), folder=tmp_path / "late")
 
 
 def test_it_catches_a_refusal_without_a_hint(monkeypatch, tmp_path) -> None:
-    def curt(self, method):
+    def curt(self, method, **rest):
         raise SteadyhandError("No.", got="that", expected="something else")
 
     monkeypatch.setattr(School, "check", curt)

@@ -169,8 +169,9 @@ def _shared_features(dataset: AnyDataset, env: BatchEnv) -> dict[str, int]:
             expected=", ".join(f"{name} {list(spec.shape)}" for name, spec in env.spec.observation.items()),
             hint="name the env that was recorded, with --set env.FIELD=VALUE for its settings",
         )
-    kinds = (dataset.action.kind == "discrete", env.spec.action.kind == "discrete")
-    if dataset.action.shape != env.spec.action.shape or kinds[0] != kinds[1]:
+    # Numbers may be the choices of this env, which `_for_env` checks; choices are no numbers.
+    recorded_choice, choice = (action.kind == "discrete" for action in (dataset.action, env.spec.action))
+    if dataset.action.shape != env.spec.action.shape or (recorded_choice and not choice):
         raise ConfigError(
             f"The data have another action than {env.spec.env_id}.",
             got=f"{dataset.action.kind} {list(dataset.action.shape)}",
@@ -263,7 +264,7 @@ def _from_states(steps: _Steps, env: BatchEnv) -> Replay:
         for number, pairing in enumerate(PAIRINGS):
             env.place({name: column[batch] for name, column in steps.seen.items()}, rows)
             placed[batch] = _together(env, rows, steps)
-            env.step(steps.actions[batch, number].astype(env.spec.action.dtype), rows)
+            env.step(_for_env(env, steps.actions[batch, number]), rows)
             outcome[pairing][batch] = _together(env, rows, steps)
     # Compared is what can be put back: dimensions that are seen again, in steps where all of them are.
     off = np.abs(placed - given) > 1e-4 * np.maximum(1.0, np.abs(given))
@@ -321,11 +322,30 @@ def _lived(env: BatchEnv, start: Start, actions: np.ndarray, steps: _Steps) -> n
     env.reset([start], rows)
     seen = [_together(env, rows, steps)[0]]
     for action in actions:
-        result = env.step(action[None].astype(env.spec.action.dtype), rows)
+        result = env.step(_for_env(env, action[None]), rows)
         seen.append(_together(env, rows, steps)[0])
         if result.terminated[0] or result.truncated[0]:
             break
     return np.stack(seen)
+
+
+def _for_env(env: BatchEnv, action: np.ndarray) -> np.ndarray:
+    """Return actions in the dtype of the env, which says whether whole numbers are choices.
+
+    Raises:
+        ConfigError: A number is none of the env's choices.
+    """
+    spec = env.spec.action
+    if spec.kind == "discrete":
+        wrong = ~spec.is_class(action) | (action != np.floor(action))
+        if wrong.any():
+            raise ConfigError(
+                f"The data hold an action that is no choice in {env.spec.env_id}.",
+                got=action[wrong][0],
+                expected=f"whole numbers from {spec.start} to {spec.classes[-1]}",
+                hint="name the env that was recorded",
+            )
+    return action.astype(spec.dtype)
 
 
 def _starts(dataset: AnyDataset) -> dict[int, Start]:

@@ -184,19 +184,14 @@ def _opened(
     *,
     like: "EnvSpec | None" = None,
 ) -> "Dataset | ArrayDataset":
-    """Open the data; what an npz file does not know of its steps and choices is that of an env."""
+    """Open the data; the time step, which an npz file does not know, is that of an env."""
     from steadyhand.data.dataset import open_any
 
-    action = None if like is None else like.action
-    classes = None
-    if action is not None and action.num_classes is not None and chosen.data.suffix == ".npz":
-        classes = (action.start, action.start + action.num_classes - 1)
     return open_any(
         chosen.data,
         control_dt=chosen.control_dt if like is None else like.control_dt,
         rename=renaming(chosen.rename),
         episodes=chosen.episodes or None,
-        classes=classes,
     )
 
 

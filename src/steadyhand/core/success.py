@@ -68,12 +68,13 @@ class SuccessRule:
             when = "at some step" if self.kind == "ever" else "at the last step"
             rest = "failed" if self.absent == "failure" else "open"
             return f"{told} is true {when}; {rest} where the info never holds it"
+        least = "" if self.threshold is None else f"{self.threshold:g} or more"
         return {
             "own": "as the env says",
             "terminated": "the env ended the episode by its own rules, before the time limit",
             "survived": "the episode lasted until the time limit",
-            "return": f"the rewards of the episode add up to {self.threshold:g} or more",
-            "mean_reward": f"the mean reward of a step is {self.threshold:g} or more",
+            "return": f"the rewards of the episode add up to {least}",
+            "mean_reward": f"the mean reward of a step is {least}",
             "unknown": "this env does not tell it",
         }[self.kind]
 

@@ -40,7 +40,6 @@ def record(
         ConfigError: The folder holds another run.
         KeyboardInterrupt: Recording was stopped; what was driven is kept, and the same run goes on.
     """
-    begun = _begun(run, folder)
     num_rows = min(run.num_episodes, MAX_ROWS)
     env = run.env.build(num_rows)
     controller: Controller = build_expert(run.expert, env)
@@ -51,6 +50,7 @@ def record(
     spares = 0 if run.num_labels is None else run.num_labels
     starts = env.starts(run.family, run.num_episodes + spares, seed=run.seed)
     limit = None if run.num_labels is None else -(-run.num_labels // run.num_episodes)
+    begun = _begun(run, folder)  # writes; whatever does not fit together was refused before
     with _open(run, folder, env.spec, begun=begun) as store:
         recorder = EpisodeRecorder(
             env,

@@ -35,6 +35,7 @@ from steadyhand.training.optim import Ema
 
 VERSION = 3
 _KEPT = 2
+_MOVING = "moving.safetensors"
 _NAME = re.compile(r"step-(\d+)")
 FREE_TO_CHANGE = {"validation_every", "checkpoint_every", "checkpoint_every_s", "log_every", "keep"}
 """Settings that change no number of the run."""
@@ -95,7 +96,7 @@ class Checkpoints:
             moving = {name: value.cpu().contiguous() for name, value in self._ema.moving().items()}
             with self._ema.swapped():
                 save_module(self._module, temporary, step=step)
-            write_tensors(temporary / "moving.safetensors", moving)
+            write_tensors(temporary / _MOVING, moving)
         write_tensors(temporary / "optimizer.safetensors", self._moments())
         state = {
             "version": VERSION,
@@ -165,8 +166,7 @@ class Checkpoints:
             raise ArtifactError(f"{folder} has another version.", got=header["version"], expected=VERSION)
         header = unsealed(header, path=path)
         check_files(folder, header["files"])
-        has_average = header["config"].get("ema") is not None
-        moving = read_tensors(folder / "moving.safetensors") if has_average else {}
+        moving = read_tensors(folder / _MOVING) if _MOVING in header["files"] else {}
         return _State(
             header=header,
             weights=read_module(self._module, folder),

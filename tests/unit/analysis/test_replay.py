@@ -183,6 +183,14 @@ def test_what_does_not_fit_together_is_refused() -> None:
         replay(arrays(seen[:, :3], action[:, :3]), PendulumConfig().build(1))
 
 
+def test_numbers_are_choices_where_the_env_says_so_and_only_its_own() -> None:
+    env = make("CartPole-v1", num_rows=EPISODES)
+    seen, action = driven(env)
+    for wrong in (action + 1, action - 0.5):
+        with pytest.raises(ConfigError, match=r"(?s)no choice in CartPole-v1.*from 0 to 1"):
+            replay(arrays(seen, wrong), env)
+
+
 def test_an_env_that_takes_no_state_needs_seeds() -> None:
     env = CAR.build(1)
     width = env.spec.observation[STATE].size
