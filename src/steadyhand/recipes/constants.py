@@ -166,9 +166,11 @@ def diffusion_transformer(size: Size, pictures: Pictures) -> Made:
 
 
 def flow_unet(size: Size, pictures: Pictures) -> Made:
-    """Return flow matching with Diffusion Policy's net and training."""
+    """Return flow matching with Diffusion Policy's net and training; small: it predicts the clean chunk."""
     net = _unet(size, pictures)
-    head = Flow(net=net, time="beta", num_sample_steps=10, order=1 if size == "paper" else 2)
+    head = Flow(net=net, time="beta", num_sample_steps=10, order=1)
+    if size == "small":
+        head = Flow(net=net, prediction="sample", time="beta", num_sample_steps=10)
     return _denoising(head, size, pictures), _chi(size, pictures)
 
 
@@ -256,9 +258,14 @@ def _denoising(head: HeadConfig, size: Size, pictures: Pictures) -> PolicyConfig
 
 
 def _diffusion(size: Size, net: UNet | DenoisingTransformer) -> Diffusion:
+    """Return the head: the noise is predicted as in the paper, the clean chunk if small.
+
+    An error of predicted noise is noise / signal times as large in the chunk, 7 times at level 90 of 100; a
+    few thousand steps do not make it small enough (docs/results/policies.md).
+    """
     if size == "paper":
         return Diffusion(net=net, sampler="ddpm", num_train_steps=100, num_sample_steps=100, order=1)
-    return Diffusion(net=net, sampler="ddim", num_train_steps=100, num_sample_steps=10)
+    return Diffusion(net=net, prediction="sample", sampler="ddim", num_train_steps=100, num_sample_steps=10)
 
 
 def _chi(size: Size, pictures: Pictures) -> TrainConfig:
