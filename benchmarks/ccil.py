@@ -1,4 +1,4 @@
-"""CCIL beside its rivals, on its pendulum and under its F1TENTH protocol: tables of docs/results/remedies.md.
+"""CCIL beside its rivals, on its pendulum and on a car with a lidar (not its F1TENTH protocol): tables of docs/results/remedies.md.
 
     python benchmarks/ccil.py run [--only NAME]   compute the cells that are missing
     python benchmarks/ccil.py table               write the tables into docs/results/remedies.md
@@ -107,7 +107,7 @@ def pendulum(name: str, *, jumps: bool, drives: int, methods: tuple[Method, ...]
 
 
 def f1tenth(name: str, *, speed: float, seeds: int) -> Task:
-    """Return the F1TENTH protocol at a speed [m/s]."""
+    """Return the car with a lidar at a speed [m/s]: inputs of F1TENTH's shape, another protocol."""
     env = CarConfig(
         observation=("scan",),
         action="steering_speed",
