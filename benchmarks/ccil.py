@@ -1,4 +1,4 @@
-"""CCIL beside its rivals, on its pendulum and on a car with a lidar (not its F1TENTH protocol): tables of docs/results/remedies.md.
+"""CCIL beside its rivals, on its pendulum and on a car with a lidar: tables of docs/results/remedies.md.
 
     python benchmarks/ccil.py run [--only NAME]   compute the cells that are missing
     python benchmarks/ccil.py table               write the tables into docs/results/remedies.md
