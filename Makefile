@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Small networks train many times slower with several threads on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format bench bench-policies clean
+.PHONY: demo test check format bench bench-policies mutants clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,11 @@ bench: $(VENV)/.installed
 # Every policy class against its floor, and against peers where PEERS and PEER_BENCH name them; half an hour.
 bench-policies: $(VENV)/.installed
 	$(BIN)/python benchmarks/all.py policies_speed
+
+# Changes one place of the source at a time and asks the tests; an hour, most of it once.
+mutants: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet coverage
+	$(BIN)/python benchmarks/mutants.py
 
 clean:
 	rm -rf $(VENV) runs .ruff_cache .import_linter_cache .hypothesis

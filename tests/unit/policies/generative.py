@@ -56,7 +56,7 @@ class Oracle(Denoiser):
     def forward(self, x: Tensor, moment: Tensor, condition: Condition, noise: Noise | None = None) -> Tensor:
         self.num_calls += 1
         assert len(condition[0]) == len(x)
-        factors = flow_factors if self.answer == "velocity" else diffusion_factors
+        factors = flow_factors if self.answer in ("velocity", "flow sample") else diffusion_factors
         signal, sigma = (part[:, None, None] for part in factors(moment[:, 0]))
         variance = signal**2 * self.std**2 + sigma**2
         gap = x[:, None] - signal[:, None] * self.means
@@ -65,7 +65,7 @@ class Oracle(Denoiser):
         gap = (share * gap).sum(1)
         data = (share * self.means).sum(1) + signal * self.std**2 / variance * gap
         eps = sigma / variance * gap
-        return {"velocity": data - eps, "epsilon": eps, "sample": data}[self.answer]
+        return {"velocity": data - eps, "epsilon": eps, "sample": data, "flow sample": data}[self.answer]
 
 
 def head_with(config: HeadConfig, net: Denoiser, *, horizon: int = 1, is_bounded: bool = False) -> Head:

@@ -62,6 +62,40 @@ def test_loss_of_the_exact_velocity_is_the_variance_that_is_left() -> None:
     assert loss == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.parametrize("num_steps", [1, 10, 40])
+def test_the_clean_chunk_and_the_velocity_lead_to_the_same_chunk(num_steps: int) -> None:
+    """a_hat = x_t + (1 - t) v: a net that says one of the two says the other."""
+    means = torch.tensor([[[0.7]], [[-0.4]]])
+    drawn = [
+        head_with(Flow(net=SMALL, num_sample_steps=num_steps), Oracle(means, 0.2, answer="velocity")),
+        head_with(
+            Flow(net=SMALL, num_sample_steps=num_steps, prediction="sample"),
+            Oracle(means, 0.2, answer="flow sample"),
+        ),
+    ]
+    one, other = (head.sample(context(64), GeneratorNoise.seeded(3)) for head in drawn)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_loss_of_the_expected_chunk_is_the_variance_that_is_left_of_it() -> None:
+    net = Oracle(torch.full((1, 1, 1), 0.3), 0.5, answer="flow sample")
+    head = head_with(Flow(net=SMALL, time="uniform", prediction="sample"), net)
+    noise = GeneratorNoise.seeded(0)
+    actions = 0.3 + 0.5 * noise.normal(200_000, 1, 1)
+    loss = head.loss(context(len(actions)), target(actions), noise).value.mean().item()
+    # Var(a | x_t) = s^2 (1 - t)^2 / (t^2 s^2 + (1 - t)^2), averaged over t in [0, 1].
+    t = torch.linspace(0, 1, 100_001)
+    expected = torch.trapezoid(0.25 * (1 - t) ** 2 / (0.25 * t**2 + (1 - t) ** 2), t).item()
+    assert loss == pytest.approx(expected, rel=0.02)
+
+
+def test_a_flow_that_predicts_the_chunk_has_no_likelihood() -> None:
+    head = build(Flow(net=SMALL, prediction="sample"))
+    assert head.likelihood == "none"
+    with pytest.raises(CapabilityError, match="predicts the clean chunk"):
+        head.log_prob(context(1), target(torch.zeros(1, 1, 1)))
+
+
 def test_training_times_have_the_law_of_beta_towards_the_noise() -> None:
     head = build(Flow(net=SMALL))
     assert isinstance(head, FlowHead)
