@@ -123,7 +123,9 @@ def _held(folder: Path) -> dict[str, Any]:
     path = folder / QUESTION
     held = read_json(path) if path.exists() else {}
     if not isinstance(held, dict):
-        raise ConfigError(f"{path} does not describe a question.", got=type(held).__name__)
+        raise ConfigError(
+            f"{path} does not describe a question.", got=type(held).__name__, hint=_ANOTHER_FOLDER
+        )
     return held
 
 
@@ -131,14 +133,14 @@ def _compare(folder: Path, held: Any, asked: dict[str, Any]) -> None:
     numerics = held.get("numerics") if isinstance(held, dict) else None
     if numerics != NUMERICS:
         raise ConfigError(
-            f"{folder} holds the answer of a version that computes other numbers.",
+            f"{folder / QUESTION} is of a version that computes other numbers.",
             got=f"numerics {numerics}, of version {held.get('version') if isinstance(held, dict) else None}",
             expected=f"numerics {NUMERICS}, of version {__version__}",
             hint=_ANOTHER_FOLDER,
         )
     if held.get("parts") != asked["parts"]:
         raise ConfigError(
-            f"{folder} holds the answer to another question.",
+            f"{folder} holds the answer to another question, as its {QUESTION} says.",
             got=differences(held.get("parts"), asked["parts"]),
             hint=_ANOTHER_FOLDER,
         )

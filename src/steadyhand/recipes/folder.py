@@ -34,13 +34,13 @@ def start_run(run: object, folder: Path, *, resume: bool) -> None:
             held = load(path, type(run))
         except ConfigError as error:
             raise ConfigError(
-                f"{folder} holds a run of another kind, or of another version.",
+                f"{folder} holds a run of another kind, or of another version: see {path.name} in it.",
                 expected=f"a {type(run).__name__}, or an empty folder",
                 hint="choose another folder with --out, or delete this one",
             ) from error
         if held != run:
             raise ConfigError(
-                f"{folder} holds another run.",
+                f"{folder} holds another run, as its {path.name} says.",
                 got=differences(to_data(held), to_data(run)),
                 hint="choose another folder with --out, or delete this one",
             )

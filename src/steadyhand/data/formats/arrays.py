@@ -150,6 +150,13 @@ def open_npz(
             hint="if they have other names, say so: --rename NAME=observation, or rename={'NAME': 'action'}",
         )
     action = arrays[ACTION]
+    if action.ndim == 0:
+        raise DataError(
+            f"action in {path} is one number.",
+            got="shape ()",
+            expected="(N, A), a row for each step",
+            hint="store the actions of all steps, end to end",
+        )
     try:
         return episodes_from_arrays(
             observation,
