@@ -33,6 +33,7 @@ from steadyhand.envs.car.env import Car
 from steadyhand.envs.car.inverse import before, moved
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.envs.pendulum.env import Pendulum
+from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.experts import build_expert, default_expert
 from steadyhand.recipes.learner import PolicyLearner
@@ -90,7 +91,7 @@ class Trial:
     clean_fraction: float = 0.5
     rounds: int = 0
     drives_per_round: int = 0
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(encoder=StateMLP()))
     validation: int = 64
     rollouts: int = 100
     seed: int = 0

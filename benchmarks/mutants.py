@@ -2,12 +2,12 @@
 
     python benchmarks/mutants.py [--count 160] [--seed 0] [--jobs 2] [--only PART]
 
-A mutant is a small change of meaning: `<` for `<=`, `+` for `-`, `and` for `or`, a number more by one, a call left
-out. Mutants are drawn at random (the seed counts) from `core`, `data`, `correction` and `policies`, as many from each
-package as its share of the places; texts of errors, docstrings and annotations are no places. Each runs against the
-tests that execute its line, which one run of the suite under coverage.py finds, the quickest first, in a process of
-its own; the first failure kills it. What survives is a missing test, or a change without a meaning: those are listed
-with their reason in mutants_equivalent.txt beside this file.
+A mutant is a small change of meaning: `<` for `<=`, `+` for `-`, `and` for `or`, a number more by one, a
+call left out. Mutants are drawn at random (the seed counts) from all places in `core`, `data`, `correction`
+and `policies`; texts of errors, docstrings, annotations and default settings are no places. Each runs
+against the tests that execute its line, which one run of the suite under coverage.py finds, the quickest
+first, in a process of its own; the first failure kills it. What survives is a missing test, or a change
+without a meaning: those are listed with their reason in mutants_equivalent.txt beside this file.
 
 It takes about half an hour on two cores after the first run of the suite, which is kept in .mutants/.
 """
@@ -91,8 +91,8 @@ def places(path: Path) -> Iterator[Mutant]:
             )
 
 
-def _barred(tree: ast.AST) -> set[int]:
-    """Return nodes whose change has no meaning: texts, annotations, what is raised, imports, class fields' docs."""
+def _barred(tree: ast.AST) -> set[int]:  # noqa: PLR0912  one case for each kind of place
+    """Return nodes whose change has no meaning: texts, annotations, what is raised, imports, defaults."""
     barred: set[int] = set()
 
     def bar(node: ast.AST | None) -> None:
@@ -219,7 +219,7 @@ Coverage = dict[str, dict[int, list[str]]]
 
 
 def covered() -> tuple[Coverage, dict[str, float]]:
-    """Return who executes which line, and how long each test takes [s]; runs the suite if that is not known."""
+    """Return who executes which line, and how long each test takes [s]; runs the suite if not known."""
     lines, seconds = KEPT / "lines.json", KEPT / "seconds.json"
     if not lines.is_file():
         KEPT.mkdir(exist_ok=True)
@@ -298,6 +298,22 @@ def node_of(context: str) -> str:
     return ""
 
 
+_RUN = """
+import importlib.abc, importlib.util, sys
+source = sys.stdin.read()
+class Loader(importlib.abc.SourceLoader):
+    def get_filename(self, name): return {path!r}
+    def get_data(self, path): return source.encode()
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {name!r}: return importlib.util.spec_from_file_location(name, {path!r}, loader=Loader())
+sys.meta_path.insert(0, Finder())
+import pytest
+sys.exit(pytest.main({words!r}))
+"""
+"""A run of tests in which one module is made from other source, which comes on the standard input."""
+
+
 def verdict(mutant: Mutant, coverage: Coverage, seconds: dict[str, float]) -> tuple[str, str]:
     """Return "killed", "survived" or "not executed", and by which test or how many."""
     found = coverage.get(mutant.path, {})
@@ -314,20 +330,8 @@ def verdict(mutant: Mutant, coverage: Coverage, seconds: dict[str, float]) -> tu
         if chosen and (spent > MOST_SECONDS or len(chosen) == 150):
             break
         chosen.append(test)
-    code = f"""
-import sys, importlib.abc, importlib.util
-source = sys.stdin.read()
-class Loader(importlib.abc.SourceLoader):
-    def get_filename(self, name): return {str(SOURCE / mutant.path)!r}
-    def get_data(self, path): return source.encode()
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name == {_module(mutant.path)!r}:
-            return importlib.util.spec_from_file_location(name, {str(SOURCE / mutant.path)!r}, loader=Loader())
-sys.meta_path.insert(0, Finder())
-import pytest
-sys.exit(pytest.main({["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-o", "addopts=", "--import-mode=importlib", "--no-header", *chosen]!r}))
-"""
+    words = ["-q", "-x", "-n", "0", "-o", "addopts=", "--import-mode=importlib", *chosen]
+    code = _RUN.format(path=str(SOURCE / mutant.path), name=_module(mutant.path), words=words)
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -385,13 +389,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mutant, (answer, why) in zip(
             mutants, pool.map(lambda one: verdict(one, coverage, seconds), mutants), strict=True
         ):
-            answer = "equivalent" if answer != "killed" and mutant.name in listed else answer
-            counts[answer] = counts.get(answer, 0) + 1
-            print(f"{answer:<12} {mutant.path}:{mutant.line}  {mutant.change}   [{why}]", flush=True)
+            word = "equivalent" if answer != "killed" and mutant.name in listed else answer
+            counts[word] = counts.get(word, 0) + 1
+            print(f"{word:<12} {mutant.path}:{mutant.line}  {mutant.change}   [{why}]", flush=True)
     lost = counts.get("survived", 0) + counts.get("not executed", 0)
-    print(
-        f"{len(mutants)} mutants in {time.perf_counter() - began:.0f} s: {counts}; {lost / len(mutants):.1%} unnoticed"
-    )
+    took = time.perf_counter() - began
+    print(f"{len(mutants)} mutants in {took:.0f} s: {counts}; {lost / len(mutants):.1%} unnoticed")
     return int(lost > 0.05 * len(mutants))
 
 

@@ -286,11 +286,13 @@ def bomb(path: Path) -> None:
     """Put a member into a .npz file that unpacks to four gigabytes of zeros and says so."""
     rows = 1 << 30
     header = npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 1), }}")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("action.npy", "w", force_zip64=True) as member:
-            member.write(header)
-            for _ in range(rows * 4 // (1 << 26)):
-                member.write(bytes(1 << 26))
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("action.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(header)
+        for _ in range(rows * 4 // (1 << 26)):
+            member.write(bytes(1 << 26))
 
 
 NPZ_FILE: dict[str, Damage] = {
