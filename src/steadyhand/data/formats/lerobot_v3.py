@@ -45,9 +45,10 @@ def locate(root: Path) -> Layout:
     cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
     rows = _episode_rows(root, cameras)
     rows.sort(key=lambda row: row["episode_index"])
-    with reading(root / "meta/episodes"):
-        _check_rows(rows, root)
-        check_totals(info, [row["length"] for row in rows], root / "meta/episodes")
+    path = _episodes_path(root)
+    with reading(path):
+        _check_rows(rows, path)
+        check_totals(info, [row["length"] for row in rows], path)
     with reading(root / INFO):
         refs = _refs(root, info, rows, cameras)
     return Layout(
@@ -134,17 +135,23 @@ def _video(root: Path, template: str, key: str, row: dict[str, Any]) -> VideoRef
     return VideoRef(path=fill(root, template, {**numbers, "video_key": key}), start=start)
 
 
-def _check_rows(rows: list[dict[str, Any]], root: Path) -> None:
+def _episodes_path(root: Path) -> Path:
+    """Return the file with the rows of the episodes, or the folder where there are several."""
+    files = list((root / "meta/episodes").glob("*/*.parquet"))
+    return files[0] if len(files) == 1 else root / "meta/episodes"
+
+
+def _check_rows(rows: list[dict[str, Any]], path: Path) -> None:
     end = 0
     for number, row in enumerate(rows):
         found = (row["episode_index"], row["dataset_from_index"], row["dataset_to_index"])
         expected = (number, end, end + row["length"])
         if found != expected:
             raise DataError(
-                f"Episodes in {root / 'meta/episodes'} do not follow one another.",
+                f"Episodes in {path} do not follow one another.",
                 got="episode {}: steps {} to {}".format(*found),
                 expected="episode {}: steps {} to {}".format(*expected),
-                hint="the metadata was cut or edited by hand",
+                hint="the metadata was cut or edited by hand: restore it from a copy",
             )
         end += row["length"]
 

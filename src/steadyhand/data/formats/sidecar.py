@@ -13,7 +13,7 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.episode import Branch, Provenance
 from steadyhand.data.formats.arrow import ArrowArray, ArrowTable, ArrowType
 from steadyhand.data.formats.columns import to_array, to_column
-from steadyhand.data.formats.files import ParquetSource
+from steadyhand.data.formats.files import ParquetSource, reading
 from steadyhand.data.formats.images import decode_image
 from steadyhand.data.formats.png import encode_png
 
@@ -35,6 +35,7 @@ _COLUMNS: dict[str, ArrowType] = {
 _REQUIRED = [name for name in _COLUMNS if name != "success"]
 _ORIGIN = ("source", "seed", "start", "round", "outcome")
 _ROWS_AT_ONCE = 1000
+_WITHOUT = "restore it from a copy; without meta/steadyhand the rest can be read as foreign data"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,14 +64,21 @@ class Sidecar:
         self._starts: list[int] = []
         for source in self._sources:
             self._starts.append(len(self.endings))
-            for batch in source.read(list(_COLUMNS)).to_batches(max_chunksize=_ROWS_AT_ONCE):
-                for row in batch.to_pylist():
-                    self.endings.append(self._ending(row, source.path))
+            with reading(source.path, hint=_WITHOUT):
+                table = source.read(list(_COLUMNS))
+                _check_types(table)
+                for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+                    for row in batch.to_pylist():
+                        self.endings.append(self._ending(row, source.path))
 
     def _ending(self, row: dict[str, Any], path: Path) -> Ending:
         number = len(self.endings)
         if row["episode_index"] != number or any(row[name] is None for name in _REQUIRED):
-            raise DataError(f"A row of {path} does not belong to episode {number}.", got=row)
+            raise DataError(
+                f"A row of {path} does not belong to episode {number}.",
+                got={name: row[name] for name in _REQUIRED},
+                expected=f"episode_index = {number}, and no empty entries",
+            )
         origin = Provenance(**{name: row[name] for name in _ORIGIN})
         parent = row["branch_parent"]
         return Ending(
@@ -93,6 +101,16 @@ class Sidecar:
             name: _final_value(table.column(f"final/{name}"), spec, name=name, path=source.path)
             for name, spec in self._observation.items()
         }
+
+
+def _check_types(table: ArrowTable) -> None:
+    wrong = [name for name, kind in _COLUMNS.items() if table.column(name).type != kind]
+    if wrong:
+        raise DataError(
+            "Columns about how episodes ended have other types than were written.",
+            got=", ".join(f"{name} ({table.column(name).type})" for name in wrong),
+            expected=", ".join(f"{name} ({_COLUMNS[name]})" for name in wrong),
+        )
 
 
 def _final_value(column: ArrowArray, spec: FeatureSpec, *, name: str, path: Path) -> np.ndarray:
