@@ -204,16 +204,24 @@ def replace_folder(temporary: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+_RESTORE = "check the path, restore the folder from a copy, or train the policy again"
+
+
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / "policy.json"
     try:
         data = read_json(path)
     except ConfigError as error:
         raise ArtifactError(
-            f"{folder} holds no policy.", got=error.what, expected="a folder that save_policy wrote"
+            f"{folder} holds no policy.",
+            got=error.what,
+            expected="a folder that save_policy wrote",
+            hint=_RESTORE,
         ) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ArtifactError(f"{path} is not a policy of steadyhand.", expected=f'"format": "{FORMAT}"')
+        raise ArtifactError(
+            f"{path} is not a policy of steadyhand.", expected=f'"format": "{FORMAT}"', hint=_RESTORE
+        )
     if data.get("version") != VERSION:
         raise ArtifactError(
             f"{path} has a version that this code cannot read.",
