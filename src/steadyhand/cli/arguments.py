@@ -44,14 +44,29 @@ def optional(metavar: str, *, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
+ControlDt = Annotated[
+    float,
+    tyro.conf.arg(help="Time between steps [s]; only for a .npz file, which does not know it."),
+]
+
 Rename = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]],
-    tyro.conf.arg(metavar="OLD=NEW", help_behavior_hint="(default: the names in the files)"),
+    tyro.conf.arg(
+        metavar="OLD=NEW",
+        help="Name of a feature in the files and its name here, such as actions=action; may be given again.",
+        help_behavior_hint="(default: the names in the files)",
+    ),
 ]
-"""Features that have other names in the files; may be given several times."""
 
-ChosenEpisodes = Annotated[str, tyro.conf.arg(metavar="EPISODES", help_behavior_hint="(default: all)")]
-"""Episodes to read, as a text such as 0-9,!4."""
+ChosenEpisodes = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="EPISODES",
+        help="Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, "
+        "as the shell takes the ! otherwise).",
+        help_behavior_hint="(default: all)",
+    ),
+]
 
 
 def renaming(texts: Sequence[str]) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ import tyro
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import (
     ChosenEpisodes,
+    ControlDt,
     Overrides,
     Rename,
     is_terminal,
@@ -38,13 +39,9 @@ class InfoArguments:
 
     data: Data
     """Folder of the data set (LeRobot v3.0 or v2.1, or a recording of ours), or a .npz file."""
-    control_dt: float = 0.05
-    """Time between steps [s]; only for a .npz file, which does not know it."""
+    control_dt: ControlDt = 0.05
     rename: Rename = ()
-    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
     episodes: ChosenEpisodes = ""
-    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
-    shell takes the ! otherwise)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +53,9 @@ class CheckArguments:
 
     data: Data
     """Folder of the data set, or a .npz file."""
-    control_dt: float = 0.05
-    """Time between steps [s]; only for a .npz file, which does not know it."""
+    control_dt: ControlDt = 0.05
     rename: Rename = ()
-    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
     episodes: ChosenEpisodes = ""
-    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
-    shell takes the ! otherwise)."""
     depth: Literal["quick", "full"] = "full"
     """full decodes every picture; quick the first, middle and last one of each episode."""
     env: Annotated[str, optional("ENV", default="none")] = ""
@@ -99,13 +92,9 @@ class RepairArguments:
     """Folder of the copy, LeRobot v3.0; there must be nothing yet."""
     shift: Literal[-1, 0, 1] = 0
     """Which action belongs to observation t: that of step t - 1, t or t + 1; `data check --env` tells."""
-    control_dt: float = 0.05
-    """Time between steps [s]; only for a .npz file, which does not know it."""
+    control_dt: ControlDt = 0.05
     rename: Rename = ()
-    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
     episodes: ChosenEpisodes = ""
-    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
-    shell takes the ! otherwise)."""
     env: Annotated[str, optional("ENV", default="none")] = ""
     """Env in which the recorded actions are replayed to find the shift."""
     set: Overrides = ()
@@ -123,13 +112,9 @@ class ModesArguments:
 
     data: Data
     """Folder of the data set, or a .npz file."""
-    control_dt: float = 0.05
-    """Time between steps [s]; only for a .npz file, which does not know it."""
+    control_dt: ControlDt = 0.05
     rename: Rename = ()
-    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
     episodes: ChosenEpisodes = ""
-    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
-    shell takes the ! otherwise)."""
     features: Annotated[tuple[str, ...], listed("FEATURE", default="every vector")] = ()
     """What makes a state."""
     horizon: int = 8

@@ -10,6 +10,7 @@ import tyro
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import (
     ChosenEpisodes,
+    ControlDt,
     Overrides,
     Rename,
     classes_from_text,
@@ -85,13 +86,9 @@ class Arguments:
     """Parts in which a batch is computed one after the other, to save memory."""
     validation_fraction: float = 0.1
     """Share of episodes held out."""
-    control_dt: float = 0.05
-    """Time between steps [s]; only for a .npz file, which does not know it."""
+    control_dt: ControlDt = 0.05
     rename: Rename = ()
-    """Name of a feature in the files and its name here, such as actions=action; may be given again."""
     episodes: ChosenEpisodes = ""
-    """Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, as the
-    shell takes the ! otherwise)."""
     classes: Annotated[str, optional("N or A..B", default="what the data say, otherwise numbers")] = ""
     """The action is a choice: one of N, counted from 0, or one of A to B, as the env counts them, such as
     --classes 1..3 or --classes=-1..1."""
