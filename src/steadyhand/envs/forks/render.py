@@ -10,7 +10,6 @@ from steadyhand.envs.paint import Picture, capsule, polyline
 from steadyhand.envs.scene import PAPER, Plan, colour, cross, disc, finished, mottled, ring, shadow
 
 GRASS = colour(126, 168, 96)
-TRACK = colour(146, 184, 112)
 LEAVES = (colour(44, 92, 52), colour(56, 112, 60), colour(74, 134, 70), colour(98, 158, 84))
 PATH = colour(255, 196, 64)
 DRONE = colour(236, 92, 52)

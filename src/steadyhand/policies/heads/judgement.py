@@ -13,7 +13,7 @@ Deviation: the margin m > 0. Without it Q = B everywhere costs nothing, and is a
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from steadyhand.core.errors import ConfigError
@@ -80,13 +80,6 @@ def by_kind(
 ) -> Float[Tensor, "B K"]:
     """Return each loss by the kind of its window, or of its step."""
     return torch.where(kind == GOOD, good, torch.where(kind == BAD, bad, explicit))
-
-
-def is_explicit(target: Target) -> Bool[Tensor, "B H"]:
-    """Return which steps are labels that count."""
-    if target.kind is None:
-        return ~target.is_absent
-    return ~target.is_absent & (target.kind == EXPLICIT)
 
 
 def explicit_only(target: Target) -> Target:
