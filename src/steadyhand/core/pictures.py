@@ -161,14 +161,11 @@ def _order(shape: tuple[int, ...], dtype: np.dtype, name: str) -> Order:
         return "chw"
     if len(shape) == 3 and shape[2] == 4:
         return "hwc"
-    stacked = (
-        "instead of stacking frames show one picture a step, and let the policy look back with n_obs_steps"
-    )
     raise SpecError(
         f"{name} cannot be read as pictures.",
         got=f"{dtype} of shape {shape}",
         expected=_EXPECTED,
-        hint=f"{stacked}; numbers that are no picture must be flattened to one axis",
+        hint=f"{_NO_STACKS}; {_NO_PICTURE}",
     )
 
 
