@@ -1,7 +1,6 @@
 """A training run on one page: losses, held-out errors beside trivial answers, what to beware of."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from steadyhand.analysis.page import shell
 from steadyhand.analysis.report import HTML_NAME
 from steadyhand.analysis.results import Fact
 from steadyhand.analysis.sections import section, table
+from steadyhand.core.strict import replacing
 
 _MOST_POINTS = 400
 """Points of a curve that are drawn; more are thinned evenly."""
@@ -70,9 +70,8 @@ class TrainingReport:
 def write_training_report(report: TrainingReport, folder: Path) -> Path:
     """Write `report.html`, whole or not at all, and return its path."""
     path = folder / HTML_NAME
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(render_training(report), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(render_training(report), encoding="utf-8")
     return path
 
 

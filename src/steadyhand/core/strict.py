@@ -166,7 +166,9 @@ def os_error(error: OSError) -> SteadyhandError:
     names = [os.fspath(name) for name in (error.filename, error.filename2) if name is not None]
     where = " -> ".join(str(name) for name in names)
     what = f"The system refused to work with {where}." if where else "The system refused to read or write."
-    return SteadyhandError(what, got=error.strerror or str(error), hint=_ADVICE.get(error.errno or 0, _OTHER))
+    # pyarrow has longer words for it.
+    told = os.strerror(error.errno) if error.errno else str(error)
+    return SteadyhandError(what, got=told, hint=_ADVICE.get(error.errno or 0, _OTHER))
 
 
 _OTHER = "check the path, its permissions and the disk; what was finished is kept"

@@ -8,12 +8,11 @@ stage without one is thrown away.
 import json
 import os
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from steadyhand.core.codec import write_json
 from steadyhand.core.errors import DataError
+from steadyhand.core.strict import replacing
 from steadyhand.data.formats.files import inside, read_json_file
 from steadyhand.data.lock import LOCK_PATH, WriterLock, is_locked
 
@@ -111,21 +110,6 @@ def _sync(path: Path) -> None:
 
 def write_json_indented(path: Path, data: object) -> None:
     """Write JSON with LeRobot's indentation of four, under a temporary name first."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        text = json.dumps(data, indent=4, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(data, indent=4, allow_nan=False, ensure_ascii=False)
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def naming(path: Path) -> Generator[None]:
-    """Give errors of the system that name no file the name of what was written."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error

@@ -11,6 +11,7 @@ from steadyhand.core.codec import to_data
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import OutsideLabels
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.core.strict import naming
 from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
 from steadyhand.data.dataset import Dataset, open_dataset
@@ -90,7 +91,7 @@ class EpisodeStore:
             outside_labels=outside_labels,
         )
         journal = root / JOURNAL_PATH
-        with staging.naming(root):
+        with naming(root):
             journal.parent.mkdir(parents=True, exist_ok=True)
             journal.write_bytes(MAGIC)
             save_spec(root, spec)
@@ -304,7 +305,7 @@ class EpisodeStore:
         journal = recording.journal
         journal.refresh()
         try:
-            with staging.naming(self.root):
+            with naming(self.root):
                 moved = compact(self.root, self.spec, dataset, journal, set_damage_aside=set_damage_aside)
         except BaseException:
             if staging.is_committed(self.root):
