@@ -461,7 +461,7 @@ def avoiding_table() -> str:
         "| policy class | parameters | success, %: interval (seeds) | entropy (seeds) | modes | training, s |"
     ]
     rows.append("|---|---|---|---|---|---|")
-    shown = [variant for one in (*CLASSES, *LONGER) for variant in variants("avoiding", one)]
+    shown = [variant for one in (*CLASSES, *LONGER, *CLEAN) for variant in variants("avoiding", one)]
     demonstrated = [result for seed in SEEDS if (result := demonstrations_cell(seed).result())]
     for name, found in [("the demonstrations", demonstrated), *shown]:
         if not found:
