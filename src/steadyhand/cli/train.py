@@ -237,8 +237,8 @@ def _wish(chosen: Arguments) -> "Wish":
 
 
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
-    from steadyhand.data.dataset import open_any
-    from steadyhand.recipes.choices import learner_of
+    from steadyhand.data.dataset import Dataset, open_any
+    from steadyhand.recipes.choices import learner_of, refuse_depth
     from steadyhand.training.config import TrainConfig
 
     dataset = open_any(
@@ -248,6 +248,8 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
         episodes=chosen.episodes or None,
         classes=classes_from_text(chosen.classes),
     )
+    if isinstance(dataset, Dataset):
+        refuse_depth(chosen.observation, dataset.depth)
     return learner_of(
         _wish(chosen),
         observation=dataset.observation,

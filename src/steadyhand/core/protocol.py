@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped, UInt8
@@ -77,7 +77,11 @@ class Controller(ABC):
     Attributes:
         sees_privileged: Whether `act` reads what only experts may see; if not, it is given nothing.
         remembers: Whether `act` must see every step of a row, asked for or not (a delayed expert).
+        memory: Attributes that change while it drives and are no settings, so that they do not count in
+            what a result is the answer to; those of base classes need not be repeated.
     """
+
+    memory: ClassVar[tuple[str, ...]] = ()
 
     sees_privileged: bool = True
     remembers: bool = False

@@ -5,28 +5,25 @@
 The same question finds its answer; another one is refused, and the refusal names which part differs.
 """
 
-import enum
-import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from steadyhand import __version__
 from steadyhand.core.codec import read_json, write_json
-from steadyhand.core.digests import Digest
+from steadyhand.core.description import described, noted
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import QUESTION, working_in
-from steadyhand.core.specs import EnvSpec
 
 NUMERICS = 3
 """Raised whenever a change makes the same settings, data and seed give other numbers."""
 
-_DEPTH = 8
 _ANOTHER_FOLDER = "choose another folder, or delete this one"
+_SETTINGS = (
+    "; if it is the same expert: a class names attributes that are no settings in memory = (...), or has a "
+    "method question() that returns all its settings"
+)
 
 
 @contextmanager
@@ -41,7 +38,10 @@ def answering(folder: Path, name: str, parts: Mapping[str, object], *, answers: 
     """
     with working_in(folder):
         claim(folder, name, parts, answered=any(folder.glob(answers)))
-        yield
+        try:
+            yield
+        finally:
+            noted(dict(parts))
 
 
 def claim(folder: Path, name: str, parts: Mapping[str, object], *, answered: bool) -> None:
@@ -51,7 +51,7 @@ def claim(folder: Path, name: str, parts: Mapping[str, object], *, answered: boo
         folder: The folder; made if it is not there.
         name: What kind of question it is; a folder may hold the answers to one of each kind.
         parts: All that the answer depends on: settings, seeds, digests of data. Dataclasses, arrays, modules,
-            envs and experts are described by `described`.
+            envs and experts are described by `core.description`.
         answered: Whether an answer, or a part of one, is there already.
 
     Raises:
@@ -74,33 +74,6 @@ def claim(folder: Path, name: str, parts: Mapping[str, object], *, answered: boo
 def is_claimed(folder: Path, name: str) -> bool:
     """Return whether a question of this kind was asked in `folder`."""
     return name in _held(folder)
-
-
-def described(thing: object, *, depth: int = _DEPTH) -> Any:
-    """Return JSON data that tell `thing` from others: its type, its settings, the content of its arrays.
-
-    An object of no known kind is described by its type and by those of its attributes that are settings
-    (frozen dataclasses), modules, functions or controllers; numbers and arrays may be memory, which is no
-    part of a question. An object that knows better has a method `question` that returns a mapping.
-    """
-    inner = depth - 1
-    match thing:
-        case None | bool() | int() | str():
-            return thing
-        case enum.Enum():
-            return thing.name
-        case float():
-            return thing if math.isfinite(thing) else repr(thing)
-        case Path():
-            return str(thing)
-        case np.ndarray() | np.generic():
-            return Digest().array("", np.asarray(thing)).hex()
-        case Mapping():
-            return {str(key): described(value, depth=inner) for key, value in thing.items()}
-        case Sequence() | set() | frozenset():
-            return [described(value, depth=inner) for value in thing]
-        case _:
-            return _type_name(thing) if depth <= 0 else _object(thing, inner)
 
 
 def differences(there: object, asked: object, path: str = "") -> str:
@@ -139,69 +112,9 @@ def _compare(folder: Path, held: Any, asked: dict[str, Any]) -> None:
             hint=_ANOTHER_FOLDER,
         )
     if held.get("parts") != asked["parts"]:
+        what = differences(held.get("parts"), asked["parts"])
         raise ConfigError(
             f"{folder} holds the answer to another question, as its {QUESTION} says.",
-            got=differences(held.get("parts"), asked["parts"]),
-            hint=_ANOTHER_FOLDER,
+            got=what,
+            hint=_ANOTHER_FOLDER + (_SETTINGS if ".attributes." in what or ".code" in what else ""),
         )
-
-
-def _object(thing: Any, depth: int) -> Any:
-    name = _type_name(thing)
-    if isinstance(thing, type):
-        return name
-    question = getattr(thing, "question", None)
-    if callable(question):
-        return {"type": name, **described(question(), depth=depth)}
-    if isinstance(spec := getattr(thing, "spec", None), EnvSpec):
-        config = getattr(thing, "config", None)
-        return {"type": name, "spec": described(spec, depth=depth), "config": described(config, depth=depth)}
-    if is_dataclass(thing):
-        values = {field.name: getattr(thing, field.name) for field in fields(thing)}
-        return {"type": name, **described(values, depth=depth)}
-    if _is_module(thing):
-        return {"type": name, "weights": _weights(thing)}
-    if _is_function(thing):
-        return {"function": f"{thing.__module__}.{thing.__qualname__}", **_closure(thing, depth)}
-    settings = {key: value for key, value in vars(thing).items() if _is_setting(value)}
-    return {"type": name, **described(settings, depth=depth)} if hasattr(thing, "__dict__") else name
-
-
-def _closure(function: Any, depth: int) -> dict[str, Any]:
-    held: dict[str, Any] = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            held[name] = cell.cell_contents
-        except ValueError:  # a variable that is not set yet
-            continue
-    return described({name: value for name, value in held.items() if _is_setting(value)}, depth=depth)
-
-
-def _is_setting(value: object) -> bool:
-    frozen = is_dataclass(value) and not isinstance(value, type) and _is_frozen(value)
-    return frozen or _is_module(value) or _is_function(value) or callable(getattr(value, "act", None))
-
-
-def _is_frozen(value: Any) -> bool:
-    return bool(value.__dataclass_params__.frozen)
-
-
-def _is_module(value: object) -> bool:
-    """Return whether it is a torch module, without importing torch."""
-    return not isinstance(value, type) and callable(getattr(value, "state_dict", None))
-
-
-def _is_function(value: object) -> bool:
-    return hasattr(value, "__code__") and hasattr(value, "__qualname__")
-
-
-def _weights(module: Any) -> str:
-    state = module.state_dict()
-    values = {name: value.detach().cpu() for name, value in state.items()}
-    exact = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
-    return Digest().arrays({name: value.numpy() for name, value in exact.items()}).hex()
-
-
-def _type_name(thing: object) -> str:
-    kind = thing if isinstance(thing, type) else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("steadyhand.")

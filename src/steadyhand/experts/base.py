@@ -12,6 +12,8 @@ from steadyhand.core.seeding import RowStreams
 class Expert(Controller):
     """A controller whose action is the label. `num_queries` counts the steps it was asked about."""
 
+    memory = ("num_queries",)
+
     def __init__(self) -> None:
         self.num_queries = 0
 

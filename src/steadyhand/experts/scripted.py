@@ -41,6 +41,8 @@ class Demonstrator(Controller):
     `num_queries` counts the steps it was asked about.
     """
 
+    memory = ("num_queries", "_way", "_style", "_open")
+
     def __init__(self, *, num_ways: int, num_style: int) -> None:
         self.num_queries = 0
         self._way = np.zeros((0, num_ways), dtype=np.int64)

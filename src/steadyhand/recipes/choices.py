@@ -1,6 +1,6 @@
 """Policies by the short names of the command line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
 
@@ -92,6 +92,17 @@ def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:
         if candidate in features:
             return candidate
     raise ConfigError("There is no such feature.", got=name, available=features)
+
+
+def refuse_depth(names: Sequence[str], depth: Container[str]) -> None:
+    """Raise ConfigError where a policy is to see a depth map of the data."""
+    for name in names:
+        if any(candidate in depth for candidate in full_names(name)):
+            raise ConfigError(
+                "No policy here reads depth maps.",
+                got=name,
+                hint="leave it out; dataset.depth_maps(...) returns metres",
+            )
 
 
 def chosen_features(features: Mapping[str, FeatureSpec], names: Sequence[str]) -> dict[str, FeatureSpec]:

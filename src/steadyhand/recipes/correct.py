@@ -21,7 +21,7 @@ from steadyhand.recipes.compare import (
     rounds_of,
 )
 from steadyhand.recipes.experts import build_expert
-from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.runs import CorrectRun, OfflineConfig
 from steadyhand.recipes.teach import School, Taught, title_of
@@ -92,6 +92,7 @@ def _correct(
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
             Fact(name="Budget", value=f"at most {run.method.num_labels} expert labels for each method"),
             Fact(name="Learner", value=describe(school.learner.policy_config)),
+            computed_on(run),
         ),
         seed=run.seed,
         caveats=(caveat,) if caveat else (),

@@ -8,10 +8,10 @@ from steadyhand.analysis.results import Fact, MeanTest, Report
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import working_in
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.policies.devices import chosen_device, device_name
+from steadyhand.policies.devices import chosen_device
 from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
 from steadyhand.recipes.experts import build_expert
-from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.evaluate import Evaluation
@@ -78,10 +78,7 @@ def _evaluated(
             Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
             Fact(name="Execution", value=str(run.executor)),
             Fact(name="Answers", value=_answers(contestants)),
-            Fact(
-                name="Computed on",
-                value=f"{device_name(chosen_device(run.device))}, {run.num_threads} threads",
-            ),
+            computed_on(run),
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import torch
 
+from steadyhand.analysis.results import Fact
 from steadyhand.core.codec import load, save, to_data, write_json
 from steadyhand.core.digests import contents_digest
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.question import claim, differences
-from steadyhand.recipes.runs import TrainRun
+from steadyhand.policies.devices import chosen_device, device_name
+from steadyhand.recipes.runs import EvalRun, TrainRun
+from steadyhand.training.config import TrainConfig
 
 PACKAGES = ("steadyhand", "torch", "numpy", "gymnasium", "pyarrow", "av", "mujoco")
 
@@ -28,32 +31,67 @@ def start_run(run: object, folder: Path, *, resume: bool) -> None:
         ConfigError: There is a run already and `resume` is False, or it is another run, or one of a version
             that computes other numbers.
     """
-    path = folder / "run.json"
-    if path.is_file():
-        try:
-            held = load(path, type(run))
-        except ConfigError as error:
-            raise ConfigError(
-                f"{folder} holds a run of another kind, or of another version: see {path.name} in it.",
-                expected=f"a {type(run).__name__}, or an empty folder",
-                hint="choose another folder with --out, or delete this one",
-            ) from error
-        if held != run:
-            raise ConfigError(
-                f"{folder} holds another run, as its {path.name} says.",
-                got=differences(to_data(held), to_data(run)),
-                hint="choose another folder with --out, or delete this one",
-            )
-        if not resume:
-            raise ConfigError(
-                f"{folder} holds this run already.",
-                hint="add --resume to continue it, or choose another folder with --out",
-            )
-        claim(folder, "run", {"files": _contents(run)}, answered=True)
+    if check_run(run, folder, resume=resume):
         return
     claim(folder, "run", {"files": _contents(run)}, answered=False)
-    save(path, run)
-    write_json(folder / "provenance.json", provenance())
+    save(folder / "run.json", run)
+    write_json(folder / "provenance.json", {**provenance(), "used": used(run)})
+
+
+def check_run(run: object, folder: Path, *, resume: bool) -> bool:
+    """Return whether `folder` holds this very run already; nothing is written.
+
+    Raises:
+        ConfigError: As `start_run` says.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        return False
+    try:
+        held = load(path, type(run))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{folder} holds a run of another kind, or of another version: see {path.name} in it.",
+            expected=f"a {type(run).__name__}, or an empty folder",
+            hint="choose another folder with --out, or delete this one",
+        ) from error
+    if held != run:
+        raise ConfigError(
+            f"{folder} holds another run, as its {path.name} says.",
+            got=differences(to_data(held), to_data(run)),
+            hint="choose another folder with --out, or delete this one",
+        )
+    if not resume:
+        raise ConfigError(
+            f"{folder} holds this run already.",
+            hint="add --resume to continue it, or choose another folder with --out",
+        )
+    claim(folder, "run", {"files": _contents(run)}, answered=True)
+    return True
+
+
+def used(run: object) -> dict[str, object]:
+    """Return what a run computes with, as provenance.json and result.json say it."""
+    if isinstance(run, EvalRun):
+        device, threads = chosen_device(run.device), run.num_threads
+        return {"device": device_name(device), "threads": threads, "precision": "float32"}
+    training = getattr(run, "training", None)
+    if not isinstance(training, TrainConfig):
+        return {"device": "cpu", "threads": torch.get_num_threads(), "precision": "float32"}
+    return {
+        "device": device_name(chosen_device(training.device)),
+        "threads": training.num_threads,
+        "precision": training.precision,
+        "batch_parts": training.accumulate,
+        "compiled": training.compile,
+    }
+
+
+def computed_on(run: object) -> Fact:
+    """Return the line of a report that says what a run computes with."""
+    what = used(run)
+    threads = "1 thread" if what["threads"] == 1 else f"{what['threads']} threads"
+    return Fact(name="Computed on", value=f"{what['device']}, {threads}, {what['precision']}")
 
 
 def provenance() -> dict[str, object]:
@@ -62,7 +100,6 @@ def provenance() -> dict[str, object]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
         "command": " ".join(sys.argv),
         "versions": versions(),
     }

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from steadyhand.core.description import described
 from steadyhand.core.digests import contents_digest
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.core.question import answering, claim, described
+from steadyhand.core.question import answering, claim
 from steadyhand.core.specs import EnvSpec
 from steadyhand.correction.marks import Marks, check_marks
 from steadyhand.data.digests import frames_digest

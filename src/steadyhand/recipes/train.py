@@ -1,30 +1,31 @@
 """Train a policy on a data set: the run behind `steadyhand train`."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Int64
 
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError, offline_accuracies, offline_errors
 from steadyhand.analysis.training_page import HeldOutTable
 from steadyhand.core.codec import load, save, to_data, write_json
 from steadyhand.core.errors import ConfigError, DataError, SpecError
+from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
-from steadyhand.data.dataset import open_any
+from steadyhand.data.dataset import Dataset, open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.devices import chosen_device, device_name
+from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.reading import check_frames
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
-from steadyhand.recipes.choices import full_name
-from steadyhand.recipes.folder import start_run
+from steadyhand.recipes.choices import full_name, refuse_depth
+from steadyhand.recipes.folder import check_run, start_run, used
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.recipes.policies import policy_folder
 from steadyhand.recipes.runs import TrainRun
@@ -35,7 +36,6 @@ from steadyhand.recipes.train_report import (
     weights_line,
     write_page,
 )
-from steadyhand.training.config import TrainConfig
 from steadyhand.training.kept import BEST
 from steadyhand.training.loop import FitResult, fit
 from steadyhand.training.metrics import Progress
@@ -121,8 +121,23 @@ def train(
             data do not fit together (nothing is written then).
         DataError: The data set is malformed, or too small to hold an episode out.
     """
+    # A folder with a run is held from here on; a new one is made once everything is known to fit.
+    with working_in(folder) if (folder / "run.json").is_file() else nullcontext():
+        return _train(run, folder, resume=resume, cache=cache, on_progress=on_progress, say=say)
+
+
+def _train(
+    run: TrainRun,
+    folder: Path,
+    *,
+    resume: bool,
+    cache: Path | None,
+    on_progress: Progress | None,
+    say: Callable[[str], None],
+) -> TrainOutcome:
     if resume:
         run = _longer(run, folder)
+    check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)
     dataset = open_any(
         run.data,
@@ -132,6 +147,8 @@ def train(
         episodes=run.episodes or None,
         classes=run.classes,
     )
+    if isinstance(dataset, Dataset):
+        refuse_depth(run.policy.observation, dataset.depth)
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
     config = resolved(replace(run.policy, observation=named), dataset.observation)
     frames = dataset.frames(config.observation, picture_size=picture_size(config.encoder))
@@ -145,65 +162,55 @@ def train(
             frames, policy.window, steps=held_out_steps, features=policy.features, device=device
         )
     policy.to(device)
-    start_run(run, folder, resume=resume)
-    brief, notes = in_brief(policy, dataset.observation), notes_on_data(policy, frames)
-    for line in (brief, *notes):
-        say(line)
-    result = fit(
-        policy,
-        source,
-        config=replace(run.training, seed=derive(run.seed, "training") % 2**31),
-        validation=validation,
-        folder=folder / TRAINING,
-        resume=resume,
-        on_progress=on_progress,
-    )
-    save_policy(policy, folder / "policy", extra={"step": result.kept_step})
-    errors, accuracies = list[OfflineError](), list[OfflineAccuracy]()
-    if validation is not None and frames.action_spec.kind == "discrete":
-        accuracies = offline_accuracies(policy, frames, validation.steps, train_steps=source.steps)
-    elif validation is not None:
-        errors = offline_errors(policy, frames, validation.steps)
-    weights = weights_line(result, best=folder / TRAINING / BEST, states=folder / TRAINING / "state")
-    warnings = [*better_without_learning(errors, accuracies), *([weights] if weights else [])]
-    table = held_out_table(errors, accuracies, num_episodes=len(held_out))
-    computed_with = used(run.training, device)
-    page = write_page(
-        folder,
-        data=run.data,
-        fit=result,
-        brief=brief,
-        notes=[*warnings, *notes],
-        table=table,
-        used=computed_with,
-        num_train=len(train_episodes),
-        num_held_out=len(held_out),
-    )
-    outcome = TrainOutcome(
-        folder=folder,
-        policy=policy,
-        fit=result,
-        num_train=len(train_episodes),
-        num_validation=len(held_out),
-        errors=tuple(errors),
-        accuracies=tuple(accuracies),
-        used=computed_with,
-        warnings=tuple(warnings),
-        page=page,
-    )
-    write_json(folder / "result.json", outcome.figures())
-    return outcome
-
-
-def used(training: TrainConfig, device: torch.device) -> dict[str, object]:
-    """Return what a run computes with, as result.json says it."""
-    return {
-        "device": device_name(device),
-        "threads": training.num_threads,
-        "precision": training.precision,
-        "batch_parts": training.accumulate,
-        "compiled": training.compile,
-    }
+    with working_in(folder):
+        start_run(run, folder, resume=resume)
+        brief, notes = in_brief(policy, dataset.observation), notes_on_data(policy, frames)
+        for line in (brief, *notes):
+            say(line)
+        result = fit(
+            policy,
+            source,
+            config=replace(run.training, seed=derive(run.seed, "training") % 2**31),
+            validation=validation,
+            folder=folder / TRAINING,
+            resume=resume,
+            on_progress=on_progress,
+        )
+        save_policy(policy, folder / "policy", extra={"step": result.kept_step})
+        errors, accuracies = list[OfflineError](), list[OfflineAccuracy]()
+        if validation is not None and frames.action_spec.kind == "discrete":
+            accuracies = offline_accuracies(policy, frames, validation.steps, train_steps=source.steps)
+        elif validation is not None:
+            errors = offline_errors(policy, frames, validation.steps)
+        weights = weights_line(result, best=folder / TRAINING / BEST, states=folder / TRAINING / "state")
+        warnings = [*better_without_learning(errors, accuracies), *([weights] if weights else [])]
+        table = held_out_table(errors, accuracies, num_episodes=len(held_out))
+        computed_with = used(run)
+        page = write_page(
+            folder,
+            data=run.data,
+            fit=result,
+            brief=brief,
+            notes=[*warnings, *notes],
+            table=table,
+            used=computed_with,
+            num_train=len(train_episodes),
+            num_held_out=len(held_out),
+        )
+        outcome = TrainOutcome(
+            folder=folder,
+            policy=policy,
+            fit=result,
+            num_train=len(train_episodes),
+            num_validation=len(held_out),
+            errors=tuple(errors),
+            accuracies=tuple(accuracies),
+            used=computed_with,
+            warnings=tuple(warnings),
+            page=page,
+        )
+        write_json(folder / "result.json", outcome.figures())
+        return outcome
 
 
 def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np.ndarray, " M"]) -> Policy:

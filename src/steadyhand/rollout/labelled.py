@@ -21,6 +21,8 @@ class Labelled(Controller):
     a chunked policy labels a state with what it planned some steps ago. Use n_action_steps=1 for experts.
     """
 
+    memory = ("num_queries",)
+
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self.num_queries = 0

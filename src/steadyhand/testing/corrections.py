@@ -122,6 +122,8 @@ class WatchedExpert(Controller):
         num_queries: Steps that it was asked about.
     """
 
+    memory = ("answers", "num_queries")
+
     def __init__(self, expert: Controller) -> None:
         self.sees_privileged, self.remembers = expert.sees_privileged, expert.remembers
         self._expert = expert

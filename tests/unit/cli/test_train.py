@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 
 from steadyhand.cli import terminal
 from steadyhand.core.codec import load
+from steadyhand.core.lock import working_in
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.episode import demonstration
+from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy
 from steadyhand.recipes.runs import TrainRun
@@ -132,6 +135,39 @@ def test_what_is_computed_with_is_said_afterwards(cli, arrays):
     used = result("run")["used"]
     assert (used["precision"], used["batch_parts"], used["threads"]) == ("bf16", 2, 2)
     assert used["device"].startswith(("cpu", "cuda", "mps"))
+    assert json.loads(Path("run/provenance.json").read_text())["used"] == used
+
+
+def test_another_run_is_refused_before_the_data_are_read_and_a_held_folder_too(cli, arrays, monkeypatch):
+    words = (*TRAIN, "--steps", 5, "--out", "run")
+    assert cli(*words).status == 0
+
+    def unread(*_: object, **__: object) -> None:
+        raise AssertionError("pictures would be decoded here")
+
+    monkeypatch.setattr(ArrayDataset, "frames", unread)
+    other = cli(*words, "--seed", 1, "--resume")
+    assert other.status == 2
+    assert "seed: 0 there, 1 asked for" in other.err
+    assert "--resume" in cli(*words).err
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with working_in(Path("run")):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(60)
+        said = cli(*words, "--resume", "--steps", 9)
+    finally:
+        done.set()
+        thread.join()
+    assert said.status == 2
+    assert "Somebody is working in run" in said.err
+    assert load(Path("run/run.json"), TrainRun).training.num_steps == 5
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,10 +1,12 @@
 """A folder holds the answer to one question: the same finds it, another is refused by what differs."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,14 @@ import pytest
 import torch
 
 from steadyhand.core import question
+from steadyhand.core.description import described
 from steadyhand.core.digests import Digest
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import working_in
 from steadyhand.core.names import file_name
-from steadyhand.core.question import answering, claim, described
+from steadyhand.core.question import answering, claim
+from steadyhand.experts.pure_pursuit import PurePursuit
+from steadyhand.experts.swing_up import SwingUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +97,150 @@ def test_arrays_modules_and_functions_count_by_their_content() -> None:
     assert described(expert_around(one)) == described(expert_around(two)) != described(expert_around(other))
 
 
-def test_the_memory_of_a_controller_is_no_part_of_a_question() -> None:
-    class Counting:
-        def __init__(self) -> None:
-            self.settings, self.calls, self.seen = Settings(), 0, np.zeros(2)
+class Law:
+    """An expert as a user writes one: it gives no thought to questions."""
 
-    one, two = Counting(), Counting()
-    two.calls, two.seen = 5, np.ones(2)
-    assert described(one) == described(two)
-    two.settings = Settings(rate=1.0)
+    def __init__(self, gain: float = 0.5, **more: object) -> None:
+        self.gain, self._limit, self.calls = gain, (-1.0, 1.0), 0
+        self.seen, self.random = np.zeros(2), np.random.default_rng(0)
+        self.__dict__.update(more)
+
+    def act(self, seen: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        self.seen = seen
+        self.last = self.random.normal()
+        return -self.gain * seen
+
+
+class Pid:
+    __slots__ = ("kp",)
+
+    def __init__(self, kp: float) -> None:
+        self.kp = kp
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gain": 0.7},
+        {"_limit": (-1.0, 2.0)},
+        {"seen": np.ones(2)},
+        {"random": np.random.default_rng(1)},
+        {"inner": Pid(2.0)},
+        {"weights": torch.zeros(2)},
+        {"name": "other"},
+        {"hook": np.tanh},
+        {"law": lambda x: 2 * x},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_an_expert_of_one_s_own_counts_by_its_attributes(changes: dict[str, object], tmp_path: Path) -> None:
+    usual = {"inner": Pid(1.0), "weights": torch.ones(2), "name": "x", "hook": np.sin, "law": lambda x: 3 * x}
+    ask(tmp_path, expert=Law(**usual))
+    ask(tmp_path, expert=Law(**usual))
+    name = next(iter(changes))
+    with pytest.raises(ConfigError, match=rf"(?s)expert\.attributes\.{name}.*method question\(\)"):
+        ask(tmp_path, expert=Law(**{**usual, **changes}))
+
+
+def test_what_changed_while_it_drove_is_memory_and_what_somebody_set_is_not(tmp_path: Path) -> None:
+    law, fresh = Law(), described(Law())
+    with answering(tmp_path / "1", "rounds", {"expert": law}, answers="x"):
+        law.act(np.ones(2))
+    assert law.calls == 1
+    assert described(law) == fresh
+    with answering(tmp_path / "2", "rounds", {"expert": law}, answers="x"):
+        law.act(np.full(2, 2.0))
+    assert described(law) == fresh
+    law.gain = 0.7
+    set_by_hand = described(law)
+    assert set_by_hand == described(Law(0.7)) != fresh
+    with answering(tmp_path / "3", "rounds", {"expert": law}, answers="x"):
+        law.act(np.ones(2))
+    assert described(law) == set_by_hand
+    with pytest.raises(ConfigError, match=r"expert\.attributes\.gain: 0\.5 there, 0\.7 asked for"):
+        claim(tmp_path / "1", "rounds", {"expert": law}, answered=True)
+
+
+def test_a_class_may_name_its_memory_or_return_its_settings() -> None:
+    class Named(Law):
+        memory = ("calls", "seen", "last", "random")
+
+    class Asked(Law):
+        def question(self) -> dict[str, object]:
+            return {"gain": self.gain}
+
+    for kind in (Named, Asked):
+        law, fresh = kind(), described(kind())
+        law.act(np.ones(2))
+        assert described(law) == fresh != described(kind(0.7))
+
+
+def test_objects_that_hold_each_other_and_dead_ones_are_described() -> None:
+    law = Law()
+    law.__dict__["me"] = [law]
+    assert described(law) == described(law)
+    for gain in range(50):
+        assert described(Law(gain))["attributes"]["gain"] == gain
+
+
+GAIN = 0.5
+
+
+def around(x: float) -> float:
+    return -GAIN * x
+
+
+def outer(x: float) -> float:
+    return around(x)
+
+
+def test_functions_count_by_what_they_do_and_by_what_they_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def law(gain: float = 0.5, *, bias: float = 0.0):
+        return lambda x, g=gain: bias - g * x
+
+    assert described(law()) == described(law()) != described(law(0.7))
+    assert described(law()) != described(law(bias=0.1))
+    assert described(lambda x: 0.5 * x) != described(lambda x: 0.7 * x)
+    assert described(lambda x: np.sin(x)) != described(lambda x: np.cos(x))
+    assert described(partial(law, 0.5)) == described(partial(law, 0.5)) != described(partial(law, 0.7))
+    assert described(partial(law, bias=1)) != described(partial(law, bias=2))
+    assert described(Law(0.5).act) == described(Law(0.5).act) != described(Law(0.7).act)
+    before = described(outer)
+    monkeypatch.setitem(globals(), "GAIN", 0.7)
+    assert described(outer) != before
+
+
+def test_a_class_counts_by_its_code_and_ours_by_their_settings() -> None:
+    def kind(factor: float) -> type:
+        class Same(Law):
+            def act(self, seen: np.ndarray) -> np.ndarray:
+                return seen * (0.5 if factor < 1 else 0.7)
+
+        class Other(Law):
+            def act(self, seen: np.ndarray) -> np.ndarray:
+                return seen * 0.7
+
+        Other.__qualname__ = Same.__qualname__
+        return Same if factor < 1 else Other
+
+    assert described(kind(0.5)()) == described(kind(0.5)()) != described(kind(1.0)())
+    assert described(PurePursuit(lookahead=0.6)) != described(PurePursuit(lookahead=0.8))
+    assert described(SwingUp(gain=1.0)) != described(SwingUp(gain=2.0))
+    one, two = (torch.nn.Sequential(torch.nn.Linear(1, 1), kind()) for kind in (torch.nn.ReLU, torch.nn.Tanh))
+    two.load_state_dict(one.state_dict())
     assert described(one) != described(two)
+
+
+SETS = "print(__import__('steadyhand.core.description', fromlist=['x']).described({'a', 'b', 'c', 'd', 'e'}))"
+
+
+def test_a_description_is_the_same_in_every_process() -> None:
+    said = {
+        subprocess.check_output([sys.executable, "-c", SETS], env={**os.environ, "PYTHONHASHSEED": seed})
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
 
 
 def test_what_json_cannot_hold_can_be_asked(tmp_path: Path) -> None:
