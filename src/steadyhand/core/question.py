@@ -71,11 +71,6 @@ def claim(folder: Path, name: str, parts: Mapping[str, object], *, answered: boo
     write_json(folder / QUESTION, {**held, name: asked})
 
 
-def is_claimed(folder: Path, name: str) -> bool:
-    """Return whether a question of this kind was asked in `folder`."""
-    return name in _held(folder)
-
-
 def differences(there: object, asked: object, path: str = "") -> str:
     """Return in words where two pieces of JSON data differ."""
     if isinstance(there, Mapping) and isinstance(asked, Mapping):

@@ -114,10 +114,6 @@ class Camera:
         for first in range(0, ref.length, count):
             yield np.arange(first, min(first + count, ref.length))
 
-    def require_times(self, video: VideoReader, ref: EpisodeRef) -> None:
-        """Raise DataError unless `video` shows a frame for every step of an episode; decodes nothing."""
-        self._places(video, ref, np.arange(ref.length), step_times(self._layout, [ref])[0])
-
     def _places(
         self,
         video: VideoReader,

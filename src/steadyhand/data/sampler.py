@@ -28,11 +28,6 @@ class Sampler:
         self._seed = seed
         self._cached: tuple[int, np.ndarray] | None = None
 
-    @property
-    def batches_per_epoch(self) -> float:
-        """Number of batches in which every step is drawn once."""
-        return len(self._steps) / self.batch_size
-
     def epoch_of(self, step: int) -> int:
         """Return the epoch in which batch `step` begins."""
         return step * self.batch_size // len(self._steps)

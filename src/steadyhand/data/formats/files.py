@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.strict import load_json, parse_json, read_text, require_file
-from steadyhand.data.formats.arrow import ArrowTable, ArrowType
+from steadyhand.data.formats.arrow import ArrowTable
 
 MOST_LINES = 1 << 31
 """Largest file of JSON lines that is read [bytes]: 10^6 episodes with all their statistics."""
@@ -206,10 +206,6 @@ class ParquetSource:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(error) from error
         return table.slice(first - (self._group_ends[low - 1] if groups and low else 0), end - first)
-
-    def field_type(self, column: str) -> ArrowType:
-        """Return the arrow type of a column."""
-        return self._file.schema_arrow.field(column).type
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(
