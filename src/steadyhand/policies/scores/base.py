@@ -148,7 +148,7 @@ def tensors(policy: Policy, seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @torch.no_grad()
-def described(policy: Policy, seen: Seen) -> Float32[np.ndarray, "B D"]:
+def descriptor(policy: Policy, seen: Seen) -> Float32[np.ndarray, "B D"]:
     """Return a vector for each window: the normalised features, or the encoder's tokens if there are images.
 
     In vectors a distance needs no net, and novel directions that the encoder has learnt to ignore still

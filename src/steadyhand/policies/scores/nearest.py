@@ -7,7 +7,7 @@ from jaxtyping import Float64, Shaped
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.scores.base import Score, Seen, described
+from steadyhand.policies.scores.base import Score, Seen, descriptor
 
 _DISTANCES = 1 << 24
 """Distances held at once."""
@@ -34,14 +34,14 @@ class Neighbour(Score):
                 expected=f"1 to {len(bank)} stored windows",
             )
         self._policy, self._rank = policy.eval(), num_neighbours
-        self._bank = torch.from_numpy(described(policy, bank))
+        self._bank = torch.from_numpy(descriptor(policy, bank))
 
     def __call__(
         self, seen: Seen, action: Shaped[np.ndarray, "B A"], streams: RowStreams
     ) -> Float64[np.ndarray, " B"]:
         """Return the distances; neither proposal nor streams are used."""
         del action, streams
-        query = torch.from_numpy(described(self._policy, seen))
+        query = torch.from_numpy(descriptor(self._policy, seen))
         share = max(1, _DISTANCES // len(self._bank))
         # Without the matrix product: its rounding depends on the batch, and is worst at small distances.
         found = [

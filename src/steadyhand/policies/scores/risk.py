@@ -12,7 +12,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import scoped
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.scores.base import ActionScale, Score, Seen, described
+from steadyhand.policies.scores.base import ActionScale, Score, Seen, descriptor
 from steadyhand.policies.threads import use_threads
 
 
@@ -82,7 +82,7 @@ class Critics(nn.Module):
 
 def pairs(policy: Policy, scale: ActionScale, seen: Seen, action: np.ndarray) -> Float32[np.ndarray, "B D"]:
     """Return the description of windows and actions that critics read."""
-    return np.concatenate([described(policy, seen), scale(action).astype(np.float32)], axis=1)
+    return np.concatenate([descriptor(policy, seen), scale(action).astype(np.float32)], axis=1)
 
 
 def fit_critics(data: Transitions, *, config: RiskConfig, seed: int) -> Critics:
