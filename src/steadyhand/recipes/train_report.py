@@ -9,6 +9,7 @@ import numpy as np
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError
 from steadyhand.analysis.results import Fact
 from steadyhand.analysis.training_page import HeldOutTable, TrainingReport, losses, write_training_report
+from steadyhand.core.listing import listed
 from steadyhand.data.frames import Frames
 from steadyhand.policies.policy import Policy
 from steadyhand.recipes.folder import versions
@@ -32,7 +33,7 @@ def _tasks(frames: Frames) -> list[str]:
     shares = [f'"{text}" ({number} steps)' for text, number in frames.steps_by_task.items()]
     return [
         f"note: there are {len(frames.tasks)} tasks, and the policy is not told which one is asked for: "
-        f"{_listed(shares)}"
+        f"{listed(shares, most=_LISTED)}"
     ]
 
 
@@ -41,7 +42,7 @@ def _still(policy: Policy) -> list[str]:
     if not still:
         return []
     return [
-        f"note: {_listed([str(one) for one in still])}; such dimensions are divided by their floor, not by "
+        f"note: {listed(still, most=_LISTED)}; such dimensions are divided by their floor, not by "
         "their spread (docs/training.md)"
     ]
 
@@ -162,8 +163,3 @@ def write_page(
         command=" ".join(["steadyhand", *sys.argv[1:]]),
     )
     return write_training_report(report, folder)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    more = f", and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
-    return ", ".join(parts[:_LISTED]) + more

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.listing import listed
 from steadyhand.data.checks.blocks import AnyDataset
-from steadyhand.data.checks.detector import episodes, listed
+from steadyhand.data.checks.detector import episodes
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.problems import Problem, from_error
 

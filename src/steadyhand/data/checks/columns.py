@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.listing import listed
 from steadyhand.data.checks.blocks import block_steps, runs_of
-from steadyhand.data.checks.detector import episodes, listed
+from steadyhand.data.checks.detector import episodes
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.formats.files import open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout

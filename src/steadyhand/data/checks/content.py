@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from steadyhand.core.listing import listed
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec
 from steadyhand.data.checks.blocks import Block
-from steadyhand.data.checks.detector import Detector, dimension, episodes, flat, listed
+from steadyhand.data.checks.detector import Detector, dimension, episodes, flat
 from steadyhand.data.checks.scan import Known
 from steadyhand.data.problems import Problem
 

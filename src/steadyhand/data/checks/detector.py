@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from steadyhand.core.listing import listed
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.checks.blocks import Block
 from steadyhand.data.problems import Problem
-
-_LISTED = 8
 
 
 class Detector(ABC):
@@ -23,12 +22,6 @@ class Detector(ABC):
     @abstractmethod
     def problems(self) -> Iterator[Problem]:
         """Tell what was found."""
-
-
-def listed(items: Sequence[object]) -> str:
-    """Return the first few items as text, and how many more there are."""
-    shown = ", ".join(str(item) for item in items[:_LISTED])
-    return shown + (f" and {len(items) - _LISTED} more" if len(items) > _LISTED else "")
 
 
 def episodes(numbers: Sequence[object]) -> str:

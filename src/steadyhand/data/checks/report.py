@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.listing import listed
 from steadyhand.core.specs import ACTION
 from steadyhand.data.checks.blocks import AnyDataset, blocks, vector_specs
 from steadyhand.data.checks.cameras import CameraCheck, Depth
@@ -24,7 +25,7 @@ from steadyhand.data.checks.content import (
     StateLeaps,
     WrongCuts,
 )
-from steadyhand.data.checks.detector import Detector, dimension, listed
+from steadyhand.data.checks.detector import Detector, dimension
 from steadyhand.data.checks.pairing import Copies, Lag
 from steadyhand.data.checks.scan import Known, Scan
 from steadyhand.data.checks.stored_stats import stored_stats_problems

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.listing import listed
 from steadyhand.core.strict import require_file
 
 _wanted = ContextVar("_wanted", default=True)
@@ -48,7 +49,7 @@ def load_pretrained(
     if missing or unexpected:
         raise ConfigError(
             f"{path} does not hold the weights of this network.",
-            got=f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}",
+            got=f"missing: {listed(missing) or 'none'}; unexpected: {listed(unexpected) or 'none'}",
             expected=f"{len(own)} tensors, from {next(iter(own))}",
             hint=hint,
         )
@@ -80,8 +81,3 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 def _is_unused(name: str, unused: tuple[str, ...]) -> bool:
     return name.startswith(unused) or name.endswith("num_batches_tracked")
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:8]) or "none"
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
