@@ -43,12 +43,10 @@ class FitResult:
     """What came of a run.
 
     Attributes:
-        steps: Gradient steps, those before a resume included; 1 where there is nothing to train, such as a
-            policy in closed form.
+        steps: Gradient steps, those before a resume included; 1 for a policy in closed form.
         train_loss: Mean training loss over the last line of the history.
         validation_loss: Loss on the validation source at the end, of the averaged weights if there are any.
-        best_step: Gradient steps at the lowest validation loss; None without validation.
-        best_validation_loss: That loss.
+        best_step, best_validation_loss: Where it was lowest, and how low; None without validation.
         kept_step: Gradient steps of the weights that the module holds now.
         wall_time_s: Time that this call took [s].
         history: The lines of metrics.jsonl.
@@ -87,9 +85,8 @@ def fit(
 
     A module without trainable parameters is prepared, its loss is taken once, and that is the whole run.
     The same arguments give the same weights, bit for bit on a CPU, also across a kill and a resume. More
-    steps of a run whose schedule allows it give what that many steps at once would have given.
-
-    With a folder, SIGINT and SIGTERM wait until the step in hand is done and the state is saved.
+    steps of a run whose schedule allows it give what that many steps at once would have given. With a
+    folder, SIGINT and SIGTERM wait until the step in hand is done and the state is saved.
 
     Args:
         trainable: What is trained, on the device of its source; a policy needs `fit_statistics` first.
