@@ -1,7 +1,7 @@
 """Train a policy on a data set: the run behind `steadyhand train`."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from jaxtyping import Int64
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError, offline_accuracies, offline_errors
 from steadyhand.analysis.training_page import HeldOutTable
 from steadyhand.core.codec import load, save, to_data, write_json
-from steadyhand.core.errors import ConfigError, DataError, SpecError
+from steadyhand.core.errors import CapabilityError, ConfigError, DataError, SpecError
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
+from steadyhand.core.strict import replacing
 from steadyhand.data.dataset import Dataset, open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
@@ -122,8 +123,23 @@ def train(
         DataError: The data set is malformed, or too small to hold an episode out.
     """
     # A folder with a run is held from here on; a new one is made once everything is known to fit.
-    with working_in(folder) if (folder / "run.json").is_file() else nullcontext():
+    with ExitStack() as held:
+        if (folder / "run.json").is_file():
+            held.enter_context(working_in(folder))
+            held.enter_context(_unless_refused(folder / "run.json"))
         return _train(run, folder, resume=resume, cache=cache, on_progress=on_progress, say=say)
+
+
+@contextmanager
+def _unless_refused(path: Path) -> Generator[None]:
+    """Put the file back as it was where the block refuses what it was given."""
+    before = path.read_text(encoding="utf-8")
+    try:
+        yield
+    except (ConfigError, DataError, SpecError, CapabilityError):
+        with replacing(path) as temporary:
+            temporary.write_text(before, encoding="utf-8")
+        raise
 
 
 def _train(

@@ -100,6 +100,19 @@ def test_a_longer_run_continues_where_the_schedule_allows_it(cli, arrays):
     assert result("run")["steps"] == 40
 
 
+def test_a_longer_run_on_other_data_is_refused_and_leaves_the_run_as_it_was(cli, arrays):
+    words = (*TRAIN, "--set", "training.schedule=constant")
+    assert cli(*words, "--steps", 20, "--out", "run").status == 0
+    before, asked = weights("run/policy"), Path("run/run.json").read_text()
+    whole = dict(np.load("own.npz"))
+    np.savez("own.npz", **{**whole, "action": -whole["action"]})
+    assert cli(*words, "--steps", 40, "--out", "run", "--resume").status == 2
+    assert Path("run/run.json").read_text() == asked
+    assert weights("run/policy") == before
+    np.savez("own.npz", **whole)
+    assert cli(*words, "--steps", 20, "--out", "run", "--resume").status == 0
+
+
 def test_a_longer_run_is_refused_where_the_learning_rate_fell(cli, arrays):
     assert cli(*TRAIN, "--steps", 20, "--out", "run").status == 0
     before = weights("run/policy")
