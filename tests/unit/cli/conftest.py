@@ -12,6 +12,9 @@ import pytest
 
 from steadyhand.cli.main import main
 
+LIMIT_S = 300.0
+"""Time that a process may take to come where it is to be stopped: a machine may be busy."""
+
 
 @dataclass(frozen=True)
 class Said:
@@ -60,18 +63,28 @@ class Process:
         """Number of the process."""
         return self._process.pid
 
-    def kill_when(self, ready: Callable[[], bool], *, limit_s: float = 60.0) -> None:
-        """Send SIGKILL as soon as `ready` holds."""
+    def kill_when(
+        self,
+        ready: Callable[[], bool],
+        *,
+        before: Callable[[], None] = lambda: None,
+        limit_s: float = LIMIT_S,
+    ) -> None:
+        """Send SIGKILL as soon as `ready` holds; `before` is called first, while the process stands still."""
         began = time.monotonic()
         while not ready():
             assert self._process.poll() is None, f"it ended by itself: {self._process.communicate()[0]}"
             assert time.monotonic() - began < limit_s
             time.sleep(0.002)
-        self._process.kill()
-        self._process.communicate()
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            before()
+        finally:
+            self._process.kill()
+            self._process.communicate()
 
     def interrupt_when(
-        self, ready: Callable[[], bool], *, limit_s: float = 60.0, number: int = signal.SIGINT
+        self, ready: Callable[[], bool], *, limit_s: float = LIMIT_S, number: int = signal.SIGINT
     ) -> tuple[int, str]:
         """Press Ctrl-C, or send another signal, as soon as `ready` holds; return status and what was said."""
         began = time.monotonic()

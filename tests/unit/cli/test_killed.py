@@ -70,7 +70,7 @@ def test_a_killed_recording_keeps_every_step(cli, process, tmp_path):
 
 def test_ctrl_c_while_recording_keeps_every_step(cli, process, tmp_path):
     demos = tmp_path / "demos"
-    status, said = process(*RECORD, slow=0.02).interrupt_when(lambda: steps_in_journal(demos) >= 61)
+    status, said = process(*RECORD, slow=0.05).interrupt_when(lambda: steps_in_journal(demos) >= 61)
     assert status == 130
     assert "kept" in said
     assert "Traceback" not in said
@@ -107,7 +107,7 @@ def test_a_killed_training_run_continues_to_the_same_bits(cli, process, tmp_path
     )
     assert cli(*TRAIN[:-1], "whole").status == 0
     states = tmp_path / "run" / "training" / "state"
-    process(*TRAIN, slow=0.02).kill_when(lambda: any(states.glob("step-0*2?")))
+    process(*TRAIN, slow=0.05).kill_when(lambda: any(states.glob("step-0*2?")))
     assert not (tmp_path / "run" / "policy").exists()
 
     refused = cli(*TRAIN)
@@ -120,18 +120,14 @@ def test_a_killed_training_run_continues_to_the_same_bits(cli, process, tmp_path
 def test_a_killed_dagger_round_continues_to_the_same_bits(cli, process, tmp_path):
     assert cli(*[{"run": "whole"}.get(word, word) for word in CORRECT]).status == 0
     second = tmp_path / "run" / "dagger" / "round-02"
-    first = process(*CORRECT, slow=0.01)
+    first = process(*CORRECT, slow=0.04)
 
-    def far_enough() -> bool:
-        """Once it trains, ask for the same folder a second time."""
-        if not any(second.glob("training/state/step-*")):
-            return False
+    def ask_a_second_time() -> None:
         said = cli(*CORRECT)
         assert said.status == 2
         assert f"process {first.number}" in said.err
-        return True
 
-    first.kill_when(far_enough)
+    first.kill_when(lambda: any(second.glob("training/state/step-*")), before=ask_a_second_time)
     leftover = second / ".policy.tmp"
     leftover.mkdir()
     (leftover / "weights.safetensors").write_bytes(b"half")
