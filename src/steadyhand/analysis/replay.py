@@ -51,6 +51,7 @@ class Replay:
 
     Attributes:
         env_id: The env.
+        control_dt: Its time between steps [s].
         method: From stored states, one step each; or whole episodes from their seeds.
         num_steps: Steps that were compared.
         errors: Pairing -> error that three quarters of the telling steps stay below, each that of its worst
@@ -60,6 +61,7 @@ class Replay:
     """
 
     env_id: str
+    control_dt: float
     method: Method
     num_steps: int
     errors: dict[int, float]
@@ -85,8 +87,12 @@ class Replay:
         named = {-1: "t - 1", 0: "t", 1: "t + 1"}
         return ", ".join(f"{named[pairing]}: {error:.2g}" for pairing, error in self.errors.items())
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Return the findings, as `check` reports them."""
+    def problems(self, *, data: str = "DATA") -> tuple[Problem, ...]:
+        """Return the findings, as `check` reports them.
+
+        Args:
+            data: How the data are named on the command line, and how they are opened there.
+        """
         where = f"{self.env_id}, {self.num_steps} steps from {self.method}"
         errors = f"error of the pairings with the action of step {self.table}"
         match self.verdict:
@@ -99,7 +105,7 @@ class Replay:
                         where=where,
                         what="action and observation are paired one step apart: what follows observation t "
                         f"came of the action one step {side} it; {errors}",
-                        hint=f"steadyhand data repair DATA --out NEW --shift {self.pairing:+d}",
+                        hint=f"steadyhand data repair {data} --out NEW --shift {self.pairing}",
                     ),
                 )
             case "other":
@@ -382,6 +388,7 @@ def _judged(
     off = [int(n) for n in np.unique(episode) if np.median(of_step[0][episode == n]) > FOLLOWS]
     return Replay(
         env_id=env.spec.env_id,
+        control_dt=env.spec.control_dt,
         method=method,
         num_steps=len(episode),
         errors=typical,

@@ -235,7 +235,8 @@ def _check(chosen: CheckArguments) -> int:
             tick=bar(""),
         )
     if chosen.env and report.ok:
-        report = report.with_problems(_replay(chosen).problems())
+        replayed = _replay(chosen)
+        report = report.with_problems(replayed.problems(data=_as_typed(chosen, replayed.control_dt)))
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in report.problems:
         places.setdefault((problem.severity, problem.code, problem.what, problem.hint), []).append(
@@ -246,6 +247,20 @@ def _check(chosen: CheckArguments) -> int:
         terminal.finding(severity, f"{code}: {where[0]}{more}", what, hint)
     terminal.say(f"{chosen.data}: {_counts(report.problems)}")
     return 0 if report.ok else 1
+
+
+def _as_typed(chosen: CheckArguments, control_dt: float) -> str:
+    """Return the data and how they are opened, for a command that can be pasted."""
+    import shlex
+
+    words = [str(chosen.data)]
+    for pair in chosen.rename:
+        words += ["--rename", pair]
+    if chosen.episodes:
+        words += ["--episodes", chosen.episodes]
+    if chosen.data.is_file():  # an npz file does not know its rate
+        words += ["--control-dt", f"{control_dt:g}"]
+    return shlex.join(words)
 
 
 def _replay(chosen: CheckArguments | RepairArguments) -> "Replay":

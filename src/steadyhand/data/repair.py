@@ -1,6 +1,7 @@
 """A copy of a data set in which what is certain is mended; the data set itself is never touched."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,15 +80,15 @@ def repair(
     folder = Path(folder)
     _require_new(dataset, folder)
     copies = _copies(dataset)
-    stage = folder.with_name(folder.name + ".part")
-    if stage.exists():
-        shutil.rmtree(stage)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Under a name that nobody else has: whatever lies beside the new folder stays.
+    holder = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        too_short, written = _write(dataset, stage, copies, shift, tick)
-        stage.rename(folder)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+        too_short, written = _write(dataset, holder / "data", copies, shift, tick)
+        _require_new(dataset, folder)
+        (holder / "data").rename(folder)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
     return Repair(
         folder=folder,
         num_episodes=written,
@@ -98,7 +99,7 @@ def repair(
 
 
 def _require_new(dataset: AnyDataset, folder: Path) -> None:
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         raise DataError("There is something already.", got=folder, hint="name a folder that there is not yet")
     if isinstance(dataset, Dataset) and folder.resolve().is_relative_to(dataset.root.resolve()):
         raise DataError("The copy would lie within the data set.", got=folder, hint="name a folder beside it")

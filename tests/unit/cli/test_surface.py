@@ -2,15 +2,19 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from typing import get_args
 
+import numpy as np
 import pytest
 
 import steadyhand
+from steadyhand.data.dataset import open_dataset
 from steadyhand.envs.car.config import Sense
 from steadyhand.envs.catalogue import BUILT_IN
+from steadyhand.envs.pendulum.config import PendulumConfig
 
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
@@ -68,7 +72,7 @@ def test_the_overview_names_every_verb(cli):
     for verb in {name.split()[0] for name in FLAGS}:
         assert re.search(rf"^  {verb} ", said.out, re.MULTILINE)
     assert cli().out == said.out
-    assert "info | check | compact | modes" in said.out
+    assert "info | check | repair | compact | modes" in said.out
     assert cli("data").out.count("\n") > 3
     assert "dagger" in cli("correct").out
 
@@ -183,3 +187,24 @@ def test_the_package_is_the_command_as_well() -> None:
         [sys.executable, "-m", "steadyhand", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"steadyhand {steadyhand.__version__}\n"
+
+
+@pytest.mark.parametrize("late", [1, -1])
+def test_the_repair_that_check_advises_runs_as_it_is_printed(cli, late, tmp_path):
+    env = PendulumConfig().build(1)
+    row = np.arange(1)
+    env.reset(env.starts("train", 1), row)
+    seen, done = [], []
+    for _ in range(40):
+        seen.append(env.observe(row)["observation.state"][0])
+        done.append(np.random.default_rng(len(seen)).uniform(-3, 3, 1).astype(np.float32))
+        env.step(done[-1][None], row)
+    state, action = (seen[1:], done[:-1]) if late > 0 else (seen[:-1], done[1:])
+    np.savez(tmp_path / "my data.npz", observation=state, action=action, episode_ends=[39])
+    said = cli("data", "check", "my data.npz", "--env", "pendulum")
+    assert said.status == 1
+    command = re.search(r"steadyhand (data repair .*? --shift \S+)", " ".join((said.out + said.err).split()))
+    assert command is not None
+    assert cli(*shlex.split(command[1])).status == 0
+    assert cli("data", "check", "NEW", "--env", "pendulum").status == 0
+    assert open_dataset(tmp_path / "NEW").control_dt == pytest.approx(0.02)

@@ -91,3 +91,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         repair(data, tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d"]
+
+
+def test_what_lies_beside_the_new_folder_stays(tmp_path: Path) -> None:
+    root = write_v21(tmp_path / "new.part", [rows(0), rows(1)])
+    before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    repair(open_any(root, control_dt=0.1), tmp_path / "new")
+    assert {file: file.read_bytes() for file in before} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "new.part"]
+    assert open_dataset(tmp_path / "new").num_episodes == 2
