@@ -17,6 +17,8 @@ ENVIRONMENT_STATE = "observation.environment_state"
 IMAGES = "observation.images."
 ACTION = "action"
 
+_MOST_CLASSES = 100_000
+
 
 def full_names(name: str) -> tuple[str, ...]:
     """Return what a feature's name may stand for: itself, "state" for "observation.state", or a camera."""
@@ -202,11 +204,18 @@ def class_spec(classes: tuple[int, int]) -> FeatureSpec:
     """Return the spec of one choice among the whole numbers from the first to the last of `classes`.
 
     Raises:
-        SpecError: The last is below the first.
+        SpecError: The last is below the first, or there are more than a policy can choose from.
     """
     first, last = classes
     if last < first:
         raise SpecError("The last class lies below the first.", got=classes, expected="(lowest, highest)")
+    if last - first + 1 > _MOST_CLASSES:
+        raise SpecError(
+            "There are too many classes: a policy has one output for each.",
+            got=f"{last - first + 1:,}, from {first} to {last}",
+            expected=f"at most {_MOST_CLASSES:,}",
+            hint="leave classes out if the action is a number",
+        )
     return discrete_spec(last - first + 1, start=first)
 
 

@@ -97,7 +97,9 @@ def _fingerprint(camera: Camera, refs: Sequence[EpisodeRef], root: Path, shape: 
     digest = hashlib.sha256(repr((_RULE, camera.shape, shape)).encode())
     for path in sorted({path for ref in refs for path in camera.sources(ref)}):
         state = path.stat()
-        digest.update(f"{path.relative_to(root)}:{state.st_size}:{state.st_mtime_ns}\n".encode())
+        # A copy may keep name, size and mtime; its inode or the time at which that was written differs.
+        marks = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+        digest.update(f"{path.relative_to(root)}:{marks}\n".encode())
     places = [(ref.index, ref.first_row, ref.length, camera.start(ref)) for ref in refs]
     digest.update(repr(places).encode())
     return digest.hexdigest()[:16]

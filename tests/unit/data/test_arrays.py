@@ -101,10 +101,22 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         {"action": np.zeros((6, 2), dtype=np.int64), "classes": np.array([0, 1])},
         {"action": np.zeros(6, dtype=np.int64), "classes": np.array([0.0, 1.0])},
         {"observation.images.front": np.zeros((6, 4, 84, 84), np.uint8)},
+        {"reward": np.array(["a"] * 6)},
+        {"reward": np.ones(6) * 1j},
+        {"observation": np.array(1.0)},
+        {"observation": np.zeros((6, 0))},
+        {"action": np.array(1.0)},
+        {"action": np.zeros((6, 0))},
+        {"terminated": np.array([0, 2])},
+        {"terminated": np.array([0.0, np.nan])},
+        {"success": np.array([0.5, 1.0])},
+        {"success": np.array(["yes", "no"])},
+        {"action": np.zeros(6, dtype=np.int64), "classes": np.array([2, 0])},
+        {"action": np.zeros(6, dtype=np.int64), "classes": np.array([0, 10**12])},
         {"observation": np.array([{}] * 6, dtype=object)},
     ):
         np.savez(tmp_path / "bad.npz", **(good | change))
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match=r"bad\.npz"):
             open_npz(tmp_path / "bad.npz", control_dt=0.1)
     np.savez(tmp_path / "bad.npz", action=good["action"])
     with pytest.raises(DataError, match="lacks arrays"):
@@ -113,6 +125,17 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "bad.npz", tmp_path / "absent.npz"):
         with pytest.raises(DataError):
             open_npz(path, control_dt=0.1)
+
+
+def test_success_may_be_unknown() -> None:
+    data = episodes_from_arrays(
+        {"observation.state": np.zeros((3, 1))},
+        np.zeros((3, 1)),
+        np.array([1, 2, 3]),
+        control_dt=0.1,
+        success=np.array([1.0, np.nan, 0.0]),
+    )
+    assert [one.success for one in data.all_episodes] == [True, None, False]
 
 
 def whole(action, **kwargs):
@@ -203,7 +226,8 @@ def test_step_types_and_the_names_of_d4rl_are_understood(tmp_path: Path) -> None
     assert data.lengths.tolist() == [3, 2, 2]
     assert [one.terminated for one in data.all_episodes] == [True, False, False]
     np.testing.assert_array_equal(data.episode(1).action, values[3:5] + 1)
-    for wrong in (kinds[:-1], kinds[1:], kinds + 1, np.full(7, 3)):
+    goes_on = np.array([0, 2, 1, 0, 2, 0, 1])
+    for wrong in (kinds[:-1], kinds[1:], kinds + 1, np.full(7, 3), goes_on):
         np.savez(tmp_path / "b.npz", observations=values, actions=values, step_type=wrong)
         with pytest.raises(DataError, match="step_type"):
             open_npz(tmp_path / "b.npz", control_dt=0.1)

@@ -29,6 +29,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.specs import image_spec
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
+from steadyhand.data.formats.images import decode_image
 from toy_episodes import smooth_image
 
 FLOATS = dict.fromkeys(INDICES, np.float64)
@@ -168,7 +169,10 @@ def test_a_byte_order_mark_before_the_metadata_is_not_part_of_them(tmp_path: Pat
         ({"b": 1, "a": 0}, ("a", "b")),
         ({"b": 2, "a": 1}, ("a", "b")),
         ({"motors": {"b": 1, "a": 0}}, ("a", "b")),
+        ({"left": {"a": 0}, "right": {"b": 1}}, ("a", "b")),
         ({"a": 0, "b": 0}, None),
+        ({"a": 0, "b": 5}, None),
+        (["a", "a"], None),
         (["a", "b", "c"], None),
         (None, None),
     ],
@@ -239,6 +243,30 @@ def test_numbers_are_converted_only_where_none_changes(tmp_path: Path) -> None:
         else:
             with pytest.raises(DataError, match="another dtype"):
                 dataset.frames()
+
+
+@pytest.mark.parametrize(
+    ("stored", "declared"),
+    [(np.int64(300), "int8"), (np.int64(-1), "uint64"), (np.int64(2**53 + 1), "float64")],
+)
+def test_whole_numbers_that_do_not_fit_are_refused(tmp_path: Path, stored: np.int64, declared: str) -> None:
+    features = {**FEATURES, "observation.state": {**VECTOR, "dtype": declared}}
+    one = rows(0, **{"observation.state": np.full((12, 2), stored)})
+    with pytest.raises(DataError, match="another dtype"):
+        open_dataset(write_v30(tmp_path / "d", [one], features)).frames()
+
+
+def test_a_jpeg_that_was_cut_is_refused() -> None:
+    file = io.BytesIO()
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(file, "JPEG")
+    data = file.getvalue()
+    assert decode_image(data + bytes(40), shape=(32, 32, 3), name="x").shape == (32, 32, 3), (
+        "padding is harmless"
+    )
+    for cut in (2, len(data) // 4):
+        with pytest.raises(DataError, match="damaged"):
+            decode_image(data[:-cut], shape=(32, 32, 3), name="x")
 
 
 def test_v20_is_read_as_v21(tmp_path: Path) -> None:

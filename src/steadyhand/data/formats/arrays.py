@@ -8,7 +8,7 @@ An npz file holds, for N steps of E episodes laid end to end:
     episode_ends      (E,) exclusive cumulative ends; the last is N
     reward            (N,) optional
     terminated        (E,) bool, optional: the task ended by its own rules; otherwise it was cut
-    success           (E,) bool, optional
+    success           (E,) bool, or 0, 1 and NaN where it is not known, optional
 
 Observations may have N + E rows instead: then each episode's last row is what was seen after its last action.
 Whole numbers are numbers unless somebody says that they are choices.
@@ -34,8 +34,17 @@ from steadyhand.core.pictures import picture_format
 from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec
 from steadyhand.core.strict import require_file
 from steadyhand.data.episode import Episode, Provenance, demonstration
+from steadyhand.data.formats.array_parts import (
+    check_reward,
+    check_rows,
+    check_values,
+    checked_ends,
+    declared_classes,
+    told_ends,
+    verdicts,
+)
 from steadyhand.data.formats.columns import whole_numbers
-from steadyhand.data.formats.files import check_feature_name, missing
+from steadyhand.data.formats.files import missing
 from steadyhand.data.frames import Frames
 from steadyhand.data.pictures import Size
 from steadyhand.data.selection import Episodes, chosen_episodes
@@ -150,23 +159,17 @@ def open_npz(
             hint="if they have other names, say so: --rename NAME=observation, or rename={'NAME': 'action'}",
         )
     action = arrays[ACTION]
-    if action.ndim == 0:
-        raise DataError(
-            f"action in {path} is one number.",
-            got="shape ()",
-            expected="(N, A), a row for each step",
-            hint="store the actions of all steps, end to end",
-        )
     try:
+        check_values(ACTION, action)
         return episodes_from_arrays(
             observation,
             action,
-            _ends(arrays, len(action)),
+            told_ends(arrays, len(action)),
             control_dt=control_dt,
             task=task,
             source=path.stem,
             episodes=episodes,
-            classes=classes or _declared_classes(arrays.get("classes")),
+            classes=classes or declared_classes(arrays.get("classes")),
             **{name: arrays[name] for name in _OPTIONAL if name in arrays},
         )
     except DataError as error:
@@ -208,18 +211,18 @@ def episodes_from_arrays(
         DataError: Lengths that do not fit, NaN, unusable dtypes, pictures that cannot be read, or an action
             outside `classes`.
     """
-    ends = _checked_ends(episode_ends, len(action))
+    check_values(ACTION, action)
+    ends = checked_ends(episode_ends, len(action))
     num_episodes, num_steps = len(ends), len(action)
     if terminated is not None and terminated.shape == (num_steps,):
         terminated = terminated[np.array(ends) - 1]
-    for name, value, size in (("reward", reward, num_steps), ("terminated", terminated, num_episodes)):
-        _check_length(name, value, size)
-    _check_length("success", success, num_episodes)
+    check_reward(reward, num_steps)
+    outcomes, own_end = verdicts("success", success, num_episodes), _terminated(terminated, num_episodes)
     actions, action_spec = _action(action, classes)
     columns: dict[str, np.ndarray] = {}
     specs: dict[str, FeatureSpec] = {}
     for name, value in observation.items():
-        _check_rows(name, value, num_steps, num_episodes)
+        check_rows(name, value, num_steps, num_episodes)
         column, spec = _feature(name, value)
         called = _picture_name(name) if spec.kind == "image" else name
         if called in columns:
@@ -230,7 +233,6 @@ def episodes_from_arrays(
     for number in numbers:
         first, end = ends[number - 1] if number else 0, ends[number]
         seen, final = _cut(columns, num_steps, slice(first, end), number)
-        is_terminated = bool(terminated[number]) if terminated is not None else False
         try:
             episode = demonstration(
                 seen,
@@ -238,9 +240,9 @@ def episodes_from_arrays(
                 control_dt=control_dt,
                 reward=None if reward is None else reward[first:end],
                 final_observation=final,
-                terminated=is_terminated,
-                truncated=not is_terminated,
-                success=None if success is None else bool(success[number]),
+                terminated=own_end[number],
+                truncated=not own_end[number],
+                success=outcomes[number],
                 task=task,
                 provenance=Provenance(source=source),
             )
@@ -302,67 +304,20 @@ def _named(arrays: dict[str, np.ndarray], rename: Mapping[str, str]) -> dict[str
     return {names[name]: value for name, value in arrays.items()}
 
 
-def _ends(arrays: Mapping[str, np.ndarray], num_steps: int) -> np.ndarray:
-    """Return the exclusive ends of the episodes, whichever way a file says them."""
-    if "episode_ends" in arrays:
-        return arrays["episode_ends"]
-    if "indices" in arrays:
-        return np.append(arrays["indices"], num_steps)
-    kinds = arrays["step_type"]
-    if kinds.shape != (num_steps,) or not num_steps or kinds[0] != 0 or not np.isin(kinds, (0, 1, 2)).all():
+def _terminated(value: np.ndarray | None, num_episodes: int) -> list[bool]:
+    """Return whether each episode ended by its own rules; False where nothing says so."""
+    found = verdicts("terminated", value, num_episodes)
+    if value is not None and None in found:
         raise DataError(
-            "step_type does not tell the episodes apart.",
-            got=f"{kinds.dtype} {kinds.shape}, beginning with {kinds.reshape(-1)[:3].tolist()}",
-            expected=f"({num_steps},): 0 for the first step of an episode, 1 within it, 2 for its last",
+            "terminated holds NaN.", got=f"NaN for episode {found.index(None)}", expected="0 or 1"
         )
-    return np.append(np.flatnonzero(kinds == 0)[1:], num_steps)
-
-
-def _checked_ends(ends: np.ndarray, num_steps: int) -> list[int]:
-    if ends.ndim != 1 or ends.dtype.kind not in "iu" or not len(ends):
-        raise DataError("episode_ends must be integers of shape (E,).", got=f"{ends.dtype} {ends.shape}")
-    if (np.diff(ends.astype(np.int64), prepend=0) < 1).any() or ends[-1] != num_steps:
-        raise DataError(
-            "Episode ends do not add up.",
-            got=ends[-5:].tolist(),
-            expected=f"rising, the last one {num_steps}",
-            hint="episode_ends are exclusive and cumulative, not lengths",
-        )
-    return [int(end) for end in ends]
-
-
-def _check_length(name: str, value: np.ndarray | None, size: int) -> None:
-    if value is not None and value.shape != (size,):
-        raise DataError(f"{name} has the wrong shape.", got=value.shape, expected=(size,))
-
-
-def _check_rows(name: str, value: np.ndarray, num_steps: int, num_episodes: int) -> None:
-    check_feature_name(name)
-    if len(value) not in (num_steps, num_steps + num_episodes):
-        raise DataError(
-            f"{name} has the wrong number of rows.",
-            got=len(value),
-            expected=f"{num_steps}, or {num_steps + num_episodes} with a last one for each episode",
-        )
-
-
-def _declared_classes(value: np.ndarray | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if value.shape != (2,) or value.dtype.kind not in "iu":
-        raise DataError(
-            "classes must be two integers: the lowest and the highest number of a discrete action.",
-            got=f"{value.dtype} {value.shape}",
-        )
-    return int(value[0]), int(value[1])
+    return [bool(one) for one in found]
 
 
 def _action(action: np.ndarray, classes: tuple[int, int] | None) -> tuple[np.ndarray, FeatureSpec]:
     column = action[:, None] if action.ndim == 1 else action
     if column.ndim != 2:
         raise DataError("The action must have the shape (N, A).", got=action.shape)
-    if column.dtype.kind not in "fiub":
-        raise DataError("action does not hold numbers.", got=column.dtype)
     if classes is None:
         return column.astype(np.float32), FeatureSpec(shape=column.shape[1:])
     if column.shape[1] != 1:
@@ -372,8 +327,9 @@ def _action(action: np.ndarray, classes: tuple[int, int] | None) -> tuple[np.nda
             expected="(N,) or (N, 1)",
             hint="leave classes out",
         )
-    values, spec = whole_numbers(column, name=ACTION), class_spec(classes)
+    values = whole_numbers(column, name=ACTION)
     try:
+        spec = class_spec(classes)
         spec.check(values, name=ACTION)
     except SpecError as error:
         raise DataError(error.what, **error.rest) from error
@@ -387,8 +343,6 @@ def _picture_name(name: str) -> str:
 
 
 def _feature(name: str, value: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:
-    if value.dtype.kind not in "fiub":
-        raise DataError(f"{name} does not hold numbers.", got=value.dtype)
     try:
         picture = picture_format(
             value.shape[1:],

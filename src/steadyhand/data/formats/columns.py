@@ -106,15 +106,16 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
     numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     array = values.to_numpy(zero_copy_only=False) if numeric else None
     wanted = np.dtype(dtype)
-    if array is not None and array.dtype.kind == wanted.kind:
+    if array is not None and (array.dtype == wanted or array.dtype.kind == wanted.kind == "f"):
         return array.astype(wanted, copy=False)
     if array is not None:
         with np.errstate(invalid="ignore"):
             converted = array.astype(wanted)
-        if (converted == array).all():
-            return converted
+            # Both ways: -1 made unsigned comes back as -1, and 2**53 + 1 equals the float it becomes.
+            if (converted == array).all() and (converted.astype(array.dtype) == array).all():
+                return converted
     raise DataError(
-        f"{name} in {path} has another dtype than info.json declares.",
+        f"{name} in {path} has another dtype than info.json declares, which cannot hold its values.",
         got=kind,
         expected=f"{dtype}, {_FAMILIES.get(wanted.kind, 'a value')}",
         hint=f"correct the dtype in info.json{or_without(name)}",

@@ -110,10 +110,18 @@ def _frame(data: bytes, *, height: int, width: int, name: str) -> VideoFrame:
         frames = frames or context.decode(None)
     except FFmpegError as error:
         raise DataError(f"{name} is a damaged image.", got=error) from error
-    if not frames or (codec == "png" and _END not in data[-16:]):
+    if not frames or not _has_end(data, codec):
         raise DataError(f"{name} is a damaged image.", got=f"{len(data)} bytes without an end")
     _check_size((frames[0].height, frames[0].width), height, width, name)
     return frames[0]
+
+
+def _has_end(data: bytes, codec: str) -> bool:
+    """Whether a file was not cut; the decoders of PNG and JPEG fill in what is missing."""
+    if codec == "png":
+        return _END in data[-16:]
+    # Within the coded pixels, which follow the last FF DA, FF D9 cannot occur.
+    return codec != "mjpeg" or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
 
 
 def _check_size(found: tuple[int, ...], height: int, width: int, name: str) -> None:

@@ -1,8 +1,9 @@
 """Features as LeRobot describes them, and the feature specs that the rest of the house uses."""
 
 import json
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ OWN_COLUMNS = (EXPERT_ACTION, "expert_action_valid", "actor", "intervention", "w
 origin a `weight` may be kilograms. The others follow LeRobot's names, which mean the same everywhere."""
 
 _MAX_AXES = 5
+_logger = logging.getLogger("steadyhand")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,29 +129,45 @@ def _parse_feature(name: str, entry: object) -> Feature:
     for key in ("video_info", "info"):  # the first is how older files call it
         part = entry.get(key)
         info |= {str(name): value for name, value in part.items()} if isinstance(part, dict) else {}
-    return Feature(dtype=dtype, shape=sizes, names=_names(entry.get("names"), sizes), info=info)
+    return Feature(dtype=dtype, shape=sizes, names=_names(name, entry.get("names"), sizes), info=info)
 
 
-def _names(names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
-    """Flatten the ways in which names are written: lists, dicts of lists, and {name: index} in any order."""
+def _names(feature: str, names: object, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+    """Flatten the ways in which names are written: lists, dicts of lists, and {name: index} in any order.
 
-    def leaves(value: object) -> Iterable[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, list):
-            for item in value:
-                yield from leaves(item)
-        elif isinstance(value, dict):
-            indices = list(value.values())
-            if all(isinstance(index, int) and not isinstance(index, bool) for index in indices):
-                if len(set(indices)) == len(indices):
-                    yield from (str(key) for key in sorted(value, key=value.__getitem__))
-                return
-            for key, item in value.items():
-                yield from leaves(item) if isinstance(item, list | dict) else (str(key),)
+    Indices count from 0, from 1, or on from the names before. Names that do not tell which value is which are
+    dropped, with a warning.
+    """
+    flat: list[str] = []
+    is_clear = _gather(names, flat)
+    if len(flat) != math.prod(shape):
+        return None
+    if is_clear and len(set(flat)) == len(flat):
+        return tuple(flat)
+    _logger.warning(
+        "names of %s in info.json do not tell its values apart, and are dropped: %s", feature, names
+    )
+    return None
 
-    flat = tuple(leaves(names))
-    return flat if len(flat) == math.prod(shape) else None
+
+def _gather(value: object, flat: list[str]) -> bool:
+    """Append names in the order of their values; return whether that order is beyond doubt."""
+    if isinstance(value, str):
+        flat.append(value)
+    elif isinstance(value, list):
+        are_clear = [_gather(item, flat) for item in value]
+        return all(are_clear)
+    elif isinstance(value, dict):
+        indices = list(value.values())
+        if indices and all(isinstance(index, int) and not isinstance(index, bool) for index in indices):
+            first, before = min(indices), len(flat)
+            flat.extend(str(key) for key in sorted(value, key=value.__getitem__))
+            return first in (0, 1, before) and sorted(indices) == list(range(first, first + len(indices)))
+        are_clear = [
+            _gather(item if isinstance(item, list | dict) else str(key), flat) for key, item in value.items()
+        ]
+        return all(are_clear)
+    return True
 
 
 def _picture_spec(shape: tuple[int, ...]) -> FeatureSpec:
