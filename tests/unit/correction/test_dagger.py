@@ -29,6 +29,8 @@ class Gain(Controller):
 class Line:
     """a = k x by least squares; logs what it was asked, and can die where a test wants it to."""
 
+    memory = ("calls", "die_at")
+
     def __init__(self, *, die_at: tuple[str, int] | None = None) -> None:
         self.calls: list[tuple] = []
         self.die_at = die_at

@@ -113,6 +113,8 @@ class Linear:
     With four steps to choose from it always takes the last one of the expert's.
     """
 
+    memory = ("calls", "die_at")
+
     def __init__(
         self, env: BatchEnv, error: np.ndarray | None = None, *, die_at: tuple[str, int] | None = None
     ) -> None:
