@@ -92,6 +92,9 @@ class RepairArguments:
     """Folder of the copy, LeRobot v3.0; there must be nothing yet."""
     shift: Literal[-1, 0, 1] = 0
     """Which action belongs to observation t: that of step t - 1, t or t + 1; `data check --env` tells."""
+    lossy: bool = False
+    """Write the copy although it cannot hold everything (foreign columns, depth maps, the pictures of videos as
+    they were). What is lost is named first; without this flag nothing is written then."""
     control_dt: ControlDt = 0.05
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
@@ -278,7 +281,7 @@ def _replay(chosen: CheckArguments | RepairArguments) -> "Replay":
 
 def _repair(chosen: RepairArguments) -> int:
     from steadyhand.data.checks import check
-    from steadyhand.data.repair import repair
+    from steadyhand.data.repair import losses, repair
 
     _require(chosen.data)
     shift = chosen.shift
@@ -294,8 +297,12 @@ def _repair(chosen: RepairArguments) -> int:
                 hint="name the env that was recorded, with --set env.FIELD=VALUE, or give --shift",
             )
         shift = _as_shift(replayed.pairing if replayed.verdict == "shifted" else 0)
+    dataset = _opened(chosen)
+    if chosen.lossy:
+        for line in losses(dataset):
+            terminal.say(f"lost: {line}")
     with terminal.progress("episodes", enabled=is_terminal()) as bar:
-        done = repair(_opened(chosen), chosen.out, shift=shift, tick=bar(""))
+        done = repair(dataset, chosen.out, shift=shift, lossy=chosen.lossy, tick=bar(""))
     for line in done.told:
         terminal.say(line)
     report = check(done.folder, depth="quick")

@@ -10,10 +10,13 @@ from typing import Literal
 import numpy as np
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.specs import ACTION
 from steadyhand.data.checks.blocks import AnyDataset, blocks
 from steadyhand.data.checks.content import Duplicates
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.episode import Branch, Episode
+from steadyhand.data.formats.schema import DEFAULT_FEATURES, OWN_COLUMNS, STEP_FEATURES
+from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 
 Shift = Literal[-1, 0, 1]
@@ -61,6 +64,7 @@ def repair(
     folder: Path | str,
     *,
     shift: Shift = 0,
+    lossy: bool = False,
     tick: Callable[[int, int], None] | None = None,
 ) -> Repair:
     """Write a mended copy: copies left out, actions paired anew, index columns and statistics made anew.
@@ -71,14 +75,22 @@ def repair(
         dataset: What `open_any` returned.
         folder: The new data set; there must be nothing yet. It appears when it is complete.
         shift: Which action belongs to observation t: that of step t + shift.
+        lossy: Go on where the copy cannot hold everything; `losses` tells what.
         tick: Told how many episodes are written, of how many.
 
     Raises:
         DataError: There is something at `folder` or it lies within the data set; an episode cannot be read;
-            or branches, which hang on the steps of their parents, would be shifted.
+            something would be lost and `lossy` does not allow it; or branches, which hang on the steps of
+            their parents, would be shifted.
     """
     folder = Path(folder)
     _require_new(dataset, folder)
+    if (lost := losses(dataset)) and not lossy:
+        raise DataError(
+            "The copy would not hold everything.",
+            got="; ".join(lost),
+            hint="--lossy (lossy=True) writes it without; the data set itself stays as it is",
+        )
     copies = _copies(dataset)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Under a name that nobody else has: whatever lies beside the new folder stays.
@@ -105,19 +117,51 @@ def _require_new(dataset: AnyDataset, folder: Path) -> None:
         raise DataError("The copy would lie within the data set.", got=folder, hint="name a folder beside it")
 
 
+def losses(dataset: AnyDataset) -> tuple[str, ...]:
+    """Return by name what a mended copy cannot hold, a line for each thing."""
+    if not isinstance(dataset, Dataset):
+        return ()
+    features = dataset.layout.features
+    kept = {ACTION, *dataset.observation, *DEFAULT_FEATURES, *(n for n in STEP_FEATURES if _is_told(n))}
+    if not (foreign := dataset.stored.foreign) and load_spec(dataset.root) is not None:
+        kept |= set(OWN_COLUMNS)
+    lost: list[str] = []
+    for name, feature in features.items():
+        spec = dataset.action if name == ACTION else dataset.observation.get(name)
+        if name in foreign:
+            lost.append(f"{name}: vanishes; a column of ours takes its name and means something else")
+        elif feature.is_depth:
+            lost.append(f"{name}: a depth map, vanishes")
+        elif name not in kept or (_is_told(name) and not (feature.is_number and feature.shape == (1,))):
+            lost.append(f"{name}: vanishes ({feature.dtype} {list(feature.shape)})")
+        elif feature.is_image and feature.shape[2] == 4:
+            lost.append(f"{name}: its transparency vanishes")
+        elif spec is not None and feature.is_number and not np.can_cast(feature.dtype, spec.dtype):
+            lost.append(f"{name}: {feature.dtype} is stored as {spec.dtype}, rounded")
+        if feature.is_image and name in dataset.observation and _has_video(dataset):
+            lost.append(f"{name}: pictures are encoded as a video anew, which changes them")
+    if dataset.journal_damages:
+        lost.append(f"meta/steadyhand/journal.bin: {len(dataset.journal_damages)} damaged records vanish")
+    return tuple(lost)
+
+
+def _is_told(name: str) -> bool:
+    """Whether a column means the same in all data sets."""
+    return name.startswith("next.") and name in STEP_FEATURES
+
+
+def _has_video(dataset: AnyDataset) -> bool:
+    features = dataset.layout.features if isinstance(dataset, Dataset) else {}
+    return any(features[name].dtype == "video" for name in dataset.observation if name in features)
+
+
 def _copies(dataset: AnyDataset) -> dict[int, int]:
     """Return place of each copy -> place of the first episode like it, pictures included."""
-    found = Duplicates()
+    found = Duplicates(dataset, pictures=True)
     for block in blocks(dataset):
         found.take(block)
     place = {int(number): at for at, number in enumerate(dataset.numbers)}
-    cameras = [name for name, spec in dataset.observation.items() if spec.kind == "image"]
-    out: dict[int, int] = {}
-    for copy, first in ((place[copy], place[first]) for copy, first in found.copies.items()):
-        one, other = (dataset.episode(at).observation if cameras else {} for at in (first, copy))
-        if all(np.array_equal(one[name], other[name]) for name in cameras):
-            out[copy] = first
-    return out
+    return {place[copy]: place[first] for copy, first in found.copies.items()}
 
 
 def _write(
@@ -127,8 +171,7 @@ def _write(
     shift: Shift,
     tick: Callable[[int, int], None] | None,
 ) -> tuple[list[int], int]:
-    features = dataset.layout.features if isinstance(dataset, Dataset) else {}
-    is_video = any(features[name].dtype == "video" for name in dataset.observation if name in features)
+    spec = load_spec(dataset.root) if isinstance(dataset, Dataset) else None
     too_short: list[int] = []
     place: dict[int, int] = {}
     with EpisodeStore.create(
@@ -137,8 +180,9 @@ def _write(
         action=dataset.action,
         control_dt=dataset.control_dt,
         robot_type=dataset.layout.robot_type if isinstance(dataset, Dataset) else None,
-        image_format="mp4" if is_video else "png",
-        env_id=dataset.env_id if isinstance(dataset, Dataset) else "",
+        image_format="mp4" if _has_video(dataset) else "png",
+        env_id="" if spec is None else spec.env_id,
+        outside_labels="clipped" if spec is None else spec.outside_labels,
     ) as store:
         for number, episode in enumerate(_episodes(dataset)):
             if tick is not None:
@@ -160,7 +204,24 @@ def _write(
 
 def _episodes(dataset: AnyDataset) -> Iterator[Episode]:
     for number in range(dataset.num_episodes):
-        yield dataset.episode(number)
+        episode = dataset.episode(number)
+        yield _ended(dataset, number, episode) if isinstance(dataset, Dataset) else episode
+
+
+def _ended(dataset: Dataset, number: int, episode: Episode) -> Episode:
+    """Return an episode of another origin with the ending that its last row tells."""
+    features = dataset.layout.features
+    told = [
+        name
+        for name in ("next.done", "next.truncated")
+        if name in features and features[name].is_number and features[name].shape == (1,)
+    ]
+    if not told or load_spec(dataset.root) is not None:
+        return episode
+    columns = dataset.stored.read([dataset.layout.episodes[number]], dict.fromkeys(told, "bool"))[0]
+    last = {name: bool(columns[name].reshape(-1)[-1]) for name in told}
+    truncated = last.get("next.truncated", False)
+    return replace(episode, truncated=truncated, terminated=last.get("next.done", False) and not truncated)
 
 
 def _shifted(episode: Episode, shift: Shift) -> Episode | None:

@@ -47,7 +47,7 @@ FLAGS = {
     "data info": {"--help", "--control-dt", "--rename", "--episodes"},
     "data check": {"--help", "--env", "--set", "--depth", "--control-dt", "--rename", "--episodes"},
     "data repair": {
-        "--help", "--out", "--shift", "--control-dt", "--rename", "--episodes", "--env", "--set",
+        "--help", "--out", "--shift", "--control-dt", "--rename", "--episodes", "--env", "--set", "--lossy",
     },
     "data compact": {"--help", "--set-damage-aside"},
     "data modes": {"--help", "--control-dt", "--features", "--horizon", "--neighbours", "--states", "--seed"}

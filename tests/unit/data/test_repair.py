@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lerobot_folders import STATE, rows, write_v21
+from lerobot_folders import FEATURES, STATE, rows, write_v21
 from steadyhand.analysis.replay import replay
 from steadyhand.core.errors import DataError
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_any, open_dataset
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
-from steadyhand.data.repair import repair
+from steadyhand.data.repair import losses, repair
 from steadyhand.envs.pendulum.config import PendulumConfig
 
 
@@ -100,3 +100,33 @@ def test_what_lies_beside_the_new_folder_stays(tmp_path: Path) -> None:
     assert {file: file.read_bytes() for file in before} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "new.part"]
     assert open_dataset(tmp_path / "new").num_episodes == 2
+
+
+def test_what_the_copy_cannot_hold_is_named_and_refused(tmp_path: Path) -> None:
+    one = {"dtype": "float32", "shape": [1], "names": None}
+    features = {**FEATURES, "weight": one, "motor.current": one}
+    kilograms = np.full(12, 3.5, np.float32)
+    data = [rows(seed, **{"weight": kilograms, "motor.current": kilograms}) for seed in (0, 1)]
+    dataset = open_any(write_v21(tmp_path / "d", data, features), control_dt=0.1)
+    assert sorted(line.split(":")[0] for line in losses(dataset)) == ["motor.current", "weight"]
+    with pytest.raises(DataError, match="would not hold everything") as refusal:
+        repair(dataset, tmp_path / "new")
+    assert "motor.current" in str(refusal.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d"]
+    repair(dataset, tmp_path / "new", lossy=True)
+    again = open_any(tmp_path / "new", control_dt=0.1)
+    assert losses(again) == ()
+    np.testing.assert_array_equal(again.episode(0).weight, 1.0)
+
+
+@pytest.mark.parametrize("differs", ["task", "reward"])
+def test_equal_numbers_under_another_task_or_reward_are_no_copy(tmp_path: Path, differs: str) -> None:
+    reward = {"next.reward": {"dtype": "float32", "shape": [1], "names": None}}
+    data = [
+        rows(0, **{"next.reward": np.full(12, value, np.float32), "task_index": np.full(12, task)})
+        for value, task in ((0, 0), *([(0, 1)] * 2 if differs == "task" else [(1, 0)] * 2))
+    ]
+    root = write_v21(tmp_path / "d", data, FEATURES | reward, tasks=("lift", "push"))
+    (found,) = (p for p in check(root).problems if p.code == "duplicate")
+    assert found.where == "episode 2 (of 1)"
+    assert repair(open_any(root, control_dt=0.1), tmp_path / "new").dropped == {2: 1}

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec
-from steadyhand.data.checks.blocks import Block
+from steadyhand.data.checks.blocks import AnyDataset, Block, vector_specs
 from steadyhand.data.checks.detector import Detector, dimension, episodes, flat
 from steadyhand.data.checks.scan import Known
+from steadyhand.data.dataset import Dataset
+from steadyhand.data.episode import Episode
 from steadyhand.data.problems import Problem
 
 _IDLE_SHARE = 0.3
@@ -213,10 +216,18 @@ class FarValues(Detector):
 
 
 class Duplicates(Detector):
-    """Finds episodes that are the same numbers as an earlier one."""
+    """Finds episodes that are the same as an earlier one: numbers, labels, task, reward and how it ended.
 
-    def __init__(self) -> None:
-        self._seen: dict[bytes, int] = {}
+    Args:
+        dataset: Where the blocks come from; episodes of equal numbers are read whole and compared.
+        pictures: Whether their pictures must be the same, too.
+    """
+
+    def __init__(self, dataset: AnyDataset, *, pictures: bool = False) -> None:
+        self._dataset = dataset
+        self._names = list(dataset.observation if pictures else vector_specs(dataset))
+        self._place = {int(number): place for place, number in enumerate(dataset.numbers)}
+        self._seen: dict[bytes, list[int]] = {}
         self.copies: dict[int, int] = {}
         """Number of a copy -> number of the first episode like it."""
 
@@ -230,9 +241,30 @@ class Duplicates(Detector):
             digest = hashlib.blake2b(digest_size=16)
             for column in columns:
                 digest.update(column[first:end].tobytes())
-            original = self._seen.setdefault(digest.digest(), number)
-            if original != number:
+            alike = self._seen.setdefault(digest.digest(), [])
+            original = next((earlier for earlier in alike if self._is_copy(earlier, number)), None)
+            if original is None:
+                alike.append(number)
+            else:
                 self.copies[number] = original
+
+    def _is_copy(self, one: int, other: int) -> bool:
+        try:
+            first, second = (self._read(self._place[number]) for number in (one, other))
+        except DataError:  # said where the episode is read
+            return False
+        columns = ("action", "expert_action", "expert_action_valid", "weight", "reward")
+        facts = ("task", "step_tasks", "success", "terminated", "truncated")
+        return (
+            all(getattr(first, name) == getattr(second, name) for name in facts)
+            and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in columns)
+            and all(np.array_equal(first.observation[n], second.observation[n]) for n in self._names)
+        )
+
+    def _read(self, place: int) -> Episode:
+        if isinstance(self._dataset, Dataset):
+            return self._dataset.episode(place, observation=self._names)
+        return self._dataset.episode(place)
 
     def problems(self) -> Iterator[Problem]:
         """Tell what was found."""
@@ -242,7 +274,7 @@ class Duplicates(Detector):
                 code="duplicate",
                 severity="warning",
                 where=episodes(shown),
-                what="the same numbers as an earlier episode",
+                what="the same numbers, task and reward as an earlier episode",
                 hint="drop the copies, or training and validation share episodes: steadyhand data repair",
             )
 

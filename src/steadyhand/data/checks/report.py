@@ -114,7 +114,7 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
     scan = Scan(observation, action, num_steps=dataset.num_frames)
     first: list[Detector] = [
         Labels(action, is_ours=ours),
-        Duplicates(),
+        Duplicates(dataset),
         Copies(observation, action),
         Lag(observation, action, num_steps=dataset.num_frames, control_dt=dataset.control_dt),
     ]
