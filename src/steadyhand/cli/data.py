@@ -93,8 +93,7 @@ class RepairArguments:
     shift: Literal[-1, 0, 1] = 0
     """Which action belongs to observation t: that of step t - 1, t or t + 1; `data check --env` tells."""
     lossy: bool = False
-    """Write the copy although it cannot hold everything (foreign columns, depth maps, the pictures of videos as
-    they were). What is lost is named first; without this flag nothing is written then."""
+    """Write the copy although it cannot hold everything; what is lost is named first."""
     control_dt: ControlDt = 0.05
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
