@@ -210,10 +210,20 @@ class Camera:
         except SpecError as error:
             raise DataError(error.what, **error.rest) from error
 
+    def range_sources(self) -> list[Path]:
+        """Return the files whose values decide the range of pictures that are numbers; none for others."""
+        return sorted({ref.data_path for ref in self._ranged()}) if self._feature.is_number else []
+
+    def _ranged(self) -> list[EpisodeRef]:
+        """Return every episode of the data set that is there, also those that were not chosen."""
+        every = self._layout.all_episodes or self._layout.episodes
+        present = {path: path.is_file() for path in {ref.data_path for ref in every}}
+        return [ref for ref in every if present[ref.data_path]]
+
     def _limits(self) -> tuple[float, float]:
         if self._range is None:
             low, high = math.inf, -math.inf
-            for ref in self._layout.episodes:
+            for ref in self._ranged():
                 part = read_columns(self._layout, [ref], {self.name: self._feature.dtype})[0][self.name]
                 low, high = min(low, float(part.min())), max(high, float(part.max()))
             self._range = (low, high)

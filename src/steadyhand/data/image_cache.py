@@ -95,7 +95,8 @@ def _stem(camera: Camera) -> str:
 
 def _fingerprint(camera: Camera, refs: Sequence[EpisodeRef], root: Path, shape: tuple[int, ...]) -> str:
     digest = hashlib.sha256(repr((_RULE, camera.shape, shape)).encode())
-    for path in sorted({path for ref in refs for path in camera.sources(ref)}):
+    sources = {path for ref in refs for path in camera.sources(ref)}
+    for path in sorted(sources.union(camera.range_sources())):
         state = path.stat()
         # A copy may keep name, size and mtime; its inode or the time at which that was written differs.
         marks = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)

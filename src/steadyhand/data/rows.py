@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowTable
-from steadyhand.data.formats.columns import or_without, to_array, whole_numbers
+from steadyhand.data.formats.columns import as_float32, or_without, to_array, whole_numbers
 from steadyhand.data.formats.files import ParquetSource, open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import DEFAULT_FEATURES
@@ -53,6 +53,8 @@ def read_columns(layout: Layout, refs: Sequence[EpisodeRef], wanted: Mapping[str
             target = wanted.get(name, stored)
             if target == "int64" and array.dtype.kind == "f":
                 array = whole_numbers(array, name=f"{name} in {path}")
+            if target == "float32":
+                array = as_float32(array, name=name)
             array = array.astype(target, copy=False)
             for place, start in zip(places, starts, strict=False):
                 out[place][name] = array[start : start + refs[place].length]

@@ -1,21 +1,23 @@
 """One line before training: what the policy sees, what it leaves out, and what it is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import described
 
 
-def in_brief(policy: Policy, offered: Mapping[str, FeatureSpec]) -> str:
+def in_brief(policy: Policy, offered: Mapping[str, FeatureSpec], *, unread: Sequence[str] = ()) -> str:
     """Return what a policy sees, leaves out and is made of, and where it is, in one line.
 
     Args:
         policy: The policy.
         offered: Every feature of the env or the data set.
+        unread: Names of what else the data hold, which nothing reads.
     """
     config = policy.config
-    left_out = ", ".join(described(name, offered[name]) for name in offered if name not in policy.features)
+    unseen = [described(name, offered[name]) for name in offered if name not in policy.features]
+    left_out = ", ".join([*unseen, *unread])
     steps = f" over {config.n_obs_steps} steps" if config.n_obs_steps > 1 else ""
     sees = ", ".join(described(name, spec) for name, spec in policy.spec.observation.items())
     number = sum(parameter.numel() for parameter in policy.parameters())

@@ -180,7 +180,9 @@ def _train(
     policy.to(device)
     with working_in(folder):
         start_run(run, folder, resume=resume)
-        brief, notes = in_brief(policy, dataset.observation), notes_on_data(policy, frames)
+        unread = () if isinstance(dataset, Dataset) else dataset.unread
+        brief = in_brief(policy, dataset.observation, unread=unread)
+        notes = notes_on_data(policy, frames)
         for line in (brief, *notes):
             say(line)
         result = fit(

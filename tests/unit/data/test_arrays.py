@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from steadyhand.core.errors import DataError, SpecError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
+from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.arrays import episodes_from_arrays, open_npz
@@ -136,6 +137,33 @@ def test_success_may_be_unknown() -> None:
         success=np.array([1.0, np.nan, 0.0]),
     )
     assert [one.success for one in data.all_episodes] == [True, None, False]
+
+
+def test_arrays_that_nothing_reads_are_named(tmp_path: Path) -> None:
+    arrays = {"observation": np.zeros((3, 1)), "action": np.zeros((3, 1)), "episode_ends": np.array([3])}
+    np.savez(tmp_path / "own.npz", **arrays, gripper=np.zeros((3, 1)), indices=np.array([1]))
+    assert open_npz(tmp_path / "own.npz", control_dt=0.1).unread == ("gripper", "indices")
+    notes = [problem.what for problem in check(tmp_path / "own.npz").problems if problem.code == "unread"]
+    assert notes == ["nothing reads gripper, indices"]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_lost"),
+    [
+        (1.7e9 + 0.1 * np.arange(200), True),  # a clock
+        (1_700_000_000_000_000_000 + 100_000_000 * np.arange(200), True),
+        (np.sin(0.1 * np.arange(200)), False),
+        (600 + np.arange(200), False),
+        (1.0 + 1e-15 * np.arange(200), False),  # the rounding of float64
+        (0.5 + np.r_[0.0, 1.0, 1e-12 * np.arange(198)], False),  # rests almost all the time
+    ],
+)
+def test_numbers_that_float32_makes_equal_are_told(
+    caplog: pytest.LogCaptureFixture, values: np.ndarray, is_lost: bool
+) -> None:
+    name = f"observation.at_{values[-1]:.17g}"  # said once for each
+    episodes_from_arrays({name: values}, np.zeros((200, 1)), np.array([200]), control_dt=0.1)
+    assert (f"{name}, entry 0, is read as float32" in caplog.text) == is_lost
 
 
 def whole(action, **kwargs):

@@ -301,6 +301,9 @@ def test_pictures_in_columns_of_numbers_are_pictures(tmp_path: Path, layout: str
     np.testing.assert_array_equal(dataset.frames().observation[CAMERA][:12], pictures)
     np.testing.assert_array_equal(dataset.image(CAMERA, 0, 7), pictures[7])
     assert not dataset.episode(1).observation[CAMERA].any()
+    alone = open_dataset(root, episodes="1")  # its range is that of the file, whatever was chosen
+    assert alone.observation[CAMERA] == dataset.observation[CAMERA]
+    assert not alone.frames().observation[CAMERA].any()
     assert [problem for problem in check(root).problems if problem.severity == "error"] == []
 
 

@@ -96,6 +96,16 @@ def check_dataset(
         found += foreign_problems(dataset)
         found += task_problems(dataset)
         found += ColumnCheck(dataset).problems()
+    elif dataset.unread:
+        found.append(
+            Problem(
+                code="unread",
+                severity="note",
+                where="arrays",
+                what=f"nothing reads {', '.join(dataset.unread)}",
+                hint="--rename NAME=observation.NAME makes an observation of one",
+            )
+        )
     found += CameraCheck(dataset, depth, tick=tick).problems()
     found += _content(dataset)
     return _sorted(found)

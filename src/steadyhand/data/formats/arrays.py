@@ -23,7 +23,7 @@ observation are observation.images.main, and observation.<name> is observation.i
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,9 @@ from steadyhand.data.formats.array_parts import (
     told_ends,
     verdicts,
 )
-from steadyhand.data.formats.columns import whole_numbers
+from steadyhand.data.formats.columns import as_float32, whole_numbers
 from steadyhand.data.formats.files import missing
+from steadyhand.data.formats.schema import is_observation
 from steadyhand.data.frames import Frames
 from steadyhand.data.pictures import Size
 from steadyhand.data.selection import Episodes, chosen_episodes
@@ -71,6 +72,7 @@ class ArrayDataset:
         control_dt: Time between steps [s].
         all_episodes: The episodes.
         chosen: Number of each in the file, if only some were chosen.
+        unread: Names of the arrays in the file that nothing reads.
     """
 
     observation: dict[str, FeatureSpec]
@@ -78,6 +80,7 @@ class ArrayDataset:
     control_dt: float
     all_episodes: tuple[Episode, ...]
     chosen: tuple[int, ...] | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> Int64[np.ndarray, " E"]:
@@ -149,7 +152,7 @@ def open_npz(
     observation = {
         (STATE if name == "observation" else name): value
         for name, value in arrays.items()
-        if name == "observation" or name.startswith("observation.")
+        if is_observation(name)
     }
     if ACTION not in arrays or not observation or not arrays.keys() & set(_ENDS):
         raise DataError(
@@ -161,7 +164,7 @@ def open_npz(
     action = arrays[ACTION]
     try:
         check_values(ACTION, action)
-        return episodes_from_arrays(
+        dataset = episodes_from_arrays(
             observation,
             action,
             told_ends(arrays, len(action)),
@@ -174,6 +177,9 @@ def open_npz(
         )
     except DataError as error:
         raise error.within(path) from error
+    used = {ACTION, "classes", *_OPTIONAL, next(name for name in _ENDS if name in arrays)}
+    unread = [name for name in arrays if name not in used and not is_observation(name)]
+    return replace(dataset, unread=tuple(unread))
 
 
 def episodes_from_arrays(
@@ -319,7 +325,7 @@ def _action(action: np.ndarray, classes: tuple[int, int] | None) -> tuple[np.nda
     if column.ndim != 2:
         raise DataError("The action must have the shape (N, A).", got=action.shape)
     if classes is None:
-        return column.astype(np.float32), FeatureSpec(shape=column.shape[1:])
+        return as_float32(column, name=ACTION), FeatureSpec(shape=column.shape[1:])
     if column.shape[1] != 1:
         raise DataError(
             "Only an action of one number can be one of several classes.",
@@ -356,4 +362,4 @@ def _feature(name: str, value: np.ndarray) -> tuple[np.ndarray, FeatureSpec]:
     except SpecError as error:
         raise DataError(error.what, **error.rest) from error
     column = value[:, None] if value.ndim == 1 else value
-    return column.astype(np.float32), FeatureSpec(shape=column.shape[1:])
+    return as_float32(column, name=name), FeatureSpec(shape=column.shape[1:])

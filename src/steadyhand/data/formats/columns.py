@@ -1,7 +1,9 @@
 """Arrow columns <-> NumPy arrays of one declared shape and dtype."""
 
+import logging
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowArray, ArrowType
 
 _FAMILIES = {"f": "a number", "i": "an integer", "u": "an integer", "b": "a bool"}
+
+_FLOAT32_STEP = float(np.finfo(np.float32).eps)
+_logger = logging.getLogger("steadyhand")
 
 RowPlace = Callable[[int], tuple[int, int]]
 """Returns the episode and step that a row of a column is."""
@@ -120,6 +125,40 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
         expected=f"{dtype}, {_FAMILIES.get(wanted.kind, 'a value')}",
         hint=f"correct the dtype in info.json{or_without(name)}",
     )
+
+
+def as_float32(array: np.ndarray, *, name: str) -> np.ndarray:
+    """Return numbers (rows, ...) as float32, with a warning where that makes different ones equal.
+
+    Rounding of less than a millionth of a column's range is nothing: a network would not see it. A column
+    whose range is lost in the rounding of float64 itself does not move, and is passed over.
+    """
+    narrow = array.astype(np.float32, copy=False)
+    if array.dtype.itemsize <= 2 or array.dtype in (np.float32, np.bool_) or len(array) < 2:
+        return narrow
+    wide = array.reshape(len(array), -1)
+    low, high = wide.min(axis=0).astype(np.float64), wide.max(axis=0).astype(np.float64)
+    largest, width = np.maximum(np.abs(low), np.abs(high)), high - low
+    still = 0.0 if array.dtype.kind in "iu" else 1e-12 * largest
+    coarse = np.flatnonzero((_FLOAT32_STEP * largest > 1e-6 * width) & (width > still))
+    for place in coarse.tolist():
+        column = wide[:, place]
+        moves = column[1:] != column[:-1]
+        rounded = column.astype(np.float32)
+        lost = int((moves & (rounded[1:] == rounded[:-1])).sum())
+        if 2 * lost > int(moves.sum()):
+            _warn(
+                f"{name}, entry {place}, is read as float32, which makes {lost} of {int(moves.sum())} changes from "
+                f"one step to the next none: it lies between {low[place]:.10g} and {high[place]:.10g}; subtract "
+                f"its first value, or leave it out"
+            )
+    return narrow
+
+
+@cache
+def _warn(text: str) -> None:
+    """Say the same thing once, however often a file is read."""
+    _logger.warning("%s", text)
 
 
 def whole_numbers(array: np.ndarray, *, name: str) -> np.ndarray:

@@ -63,6 +63,7 @@ class Layout:
     tasks: tuple[str, ...]
     episodes: tuple[EpisodeRef, ...]
     is_whole: bool = True
+    all_episodes: tuple[EpisodeRef, ...] = ()
 
     @property
     def cameras(self) -> list[str]:
@@ -77,7 +78,8 @@ class Layout:
     def selected(self, numbers: Sequence[int] | np.ndarray) -> "Layout":
         """Return the layout of some of the episodes, in the given order."""
         kept = tuple(self.episodes[number] for number in numbers)
-        return replace(self, episodes=kept, is_whole=len(kept) == len(self.episodes))
+        every = self.all_episodes or self.episodes
+        return replace(self, episodes=kept, is_whole=len(kept) == len(every), all_episodes=every)
 
     def renamed(self, rename: Mapping[str, str]) -> "Layout":
         """Return the layout with features under other names than in the files.
