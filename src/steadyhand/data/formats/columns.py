@@ -134,7 +134,7 @@ def as_float32(array: np.ndarray, *, name: str) -> np.ndarray:
     whose range is lost in the rounding of float64 itself does not move, and is passed over.
     """
     narrow = array.astype(np.float32, copy=False)
-    if array.dtype.itemsize <= 2 or array.dtype in (np.float32, np.bool_) or len(array) < 2:
+    if array.dtype.itemsize <= 2 or array.dtype == np.float32 or len(array) < 2:
         return narrow
     wide = array.reshape(len(array), -1)
     low, high = wide.min(axis=0).astype(np.float64), wide.max(axis=0).astype(np.float64)
@@ -148,9 +148,9 @@ def as_float32(array: np.ndarray, *, name: str) -> np.ndarray:
         lost = int((moves & (rounded[1:] == rounded[:-1])).sum())
         if 2 * lost > int(moves.sum()):
             _warn(
-                f"{name}, entry {place}, is read as float32, which makes {lost} of {int(moves.sum())} changes from "
-                f"one step to the next none: it lies between {low[place]:.10g} and {high[place]:.10g}; subtract "
-                f"its first value, or leave it out"
+                f"{name}, entry {place}, is read as float32, which makes {lost} of {int(moves.sum())} changes "
+                f"from one step to the next none: it lies between {low[place]:.10g} and {high[place]:.10g}; "
+                f"subtract its first value, or leave it out"
             )
     return narrow
 

@@ -53,6 +53,7 @@ class Layout:
         tasks: Text of each task, by task_index.
         episodes: In order of episode index; those that are read, if some were chosen.
         is_whole: Whether they are all that there are.
+        all_episodes: All that there are, where only some were chosen.
     """
 
     root: Path
