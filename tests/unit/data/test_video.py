@@ -106,6 +106,21 @@ def test_broken_videos_are_data_errors(tmp_path: Path, kind: str) -> None:
         decode_frames(path, indices=[39])
 
 
+def test_most_damage_within_a_video_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_mp4(path, clip(40), fps=10, gop=40)
+    data = path.read_bytes()
+    refused = 0
+    for place in np.random.default_rng(0).integers(data.index(b"mdat") + 804, len(data) - 60, 8).tolist():
+        flipped = bytes(byte ^ 0xA5 for byte in data[place : place + 30])
+        path.write_bytes(data[:place] + flipped + data[place + 30 :])
+        try:
+            decode_frames(path)
+        except DataError:
+            refused += 1
+    assert refused >= 6, "h264 has no checksums, so that some of it cannot be seen"
+
+
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))))
 def test_png_round_trip_and_pillow_agree(image: np.ndarray) -> None:
     data = encode_png(image)

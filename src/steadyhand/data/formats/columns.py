@@ -148,8 +148,8 @@ def as_float32(array: np.ndarray, *, name: str) -> np.ndarray:
         lost = int((moves & (rounded[1:] == rounded[:-1])).sum())
         if 2 * lost > int(moves.sum()):
             _warn(
-                f"{name}, entry {place}, is read as float32, which makes {lost} of {int(moves.sum())} changes "
-                f"from one step to the next none: it lies between {low[place]:.10g} and {high[place]:.10g}; "
+                f"{name}, entry {place}, is read as float32, which makes {lost} of {int(moves.sum())} "
+                f"changes from step to step none: it lies between {low[place]:.10g} and {high[place]:.10g}; "
                 f"subtract its first value, or leave it out"
             )
     return narrow

@@ -49,6 +49,7 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         raise _damaged(path, "no video stream")
     stream = container.streams.video[0]
     stream.thread_type = "SLICE"  # frame threads hold frames back, which makes exact seeking slow
+    stream.codec_context.options = {"err_detect": "explode"}  # or the decoder makes up what is damaged
     return container, stream
 
 
@@ -197,6 +198,8 @@ class VideoReader:
                 reached = max(reached, int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, key)
                 if frame.pts != self._pts[wanted[filled]]:
                     continue
+                if frame.is_corrupt:
+                    raise _damaged(self.path, f"frame {int(wanted[filled])} of {len(self)} is corrupt")
                 out[filled] = read(frame)
                 filled += 1
                 if filled == len(wanted):
