@@ -125,10 +125,11 @@ def _note(message: Warning | str, category: type[Warning], *_: object, **__: obj
 @contextmanager
 def _ends_on_sigterm() -> Generator[None]:
     """Let SIGTERM end the block by an exception, so that what must be put in order is."""
+    from steadyhand.core.errors import Stopped
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         del frame
-        raise SystemExit(128 + number)
+        raise Stopped(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -55,6 +55,10 @@ class SteadyhandError(Exception):
         return type(self)(what, **{**self.rest, "hint": self.rest["hint"] or hint})
 
 
+class Stopped(SystemExit):
+    """A signal asked the process to end: the fault of no code that happened to run."""
+
+
 class SpecError(SteadyhandError):
     """A value does not have the shape, dtype or meaning that its spec declares."""
 

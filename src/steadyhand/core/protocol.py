@@ -5,7 +5,7 @@ are all controllers; most of them wrap another controller.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Literal
@@ -124,6 +124,38 @@ class Controller(ABC):
         """Continue from what `state` returned."""
 
 
+class Wrapper(Controller):
+    """A controller around one other: what it does not do in its own way, the other does.
+
+    Args:
+        inner: The wrapped controller.
+    """
+
+    def __init__(self, inner: Controller) -> None:
+        self._inner = inner
+        self.sees_privileged, self.remembers = inner.sees_privileged, inner.remembers
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let the wrapped controller forget what it remembers of `rows`."""
+        self._inner.begin(rows)
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let the wrapped controller drop what it planned for `rows`."""
+        self._inner.replan(rows)
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the wrapped controller has finished."""
+        return self._inner.finished(rows)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the wrapped controller's memory, under "inner"."""
+        return merge_states(inner=self._inner)
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        split_state(state, inner=self._inner)
+
+
 def merge_states(**parts: Controller | None) -> dict[str, np.ndarray]:
     """Return the states of wrapped controllers under their names, for a wrapper's own `state`."""
     return {
@@ -132,6 +164,23 @@ def merge_states(**parts: Controller | None) -> dict[str, np.ndarray]:
         if part is not None
         for key, value in part.state().items()
     }
+
+
+def driver_finished(
+    rows: Int64[np.ndarray, " B"], drivers: Sequence[Controller], which: Int64[np.ndarray, " B"]
+) -> Bool[np.ndarray, " B"]:
+    """Return where the controller that drove the step just decided has finished.
+
+    Args:
+        rows: (B,) env rows.
+        drivers: The controllers among which was chosen.
+        which: (B,) who drove, as a position in `drivers`; the others are not asked.
+    """
+    done = np.zeros(len(rows), dtype=bool)
+    for number in np.unique(which).tolist():
+        here = which == number
+        done[here] = drivers[number].finished(rows[here])
+    return done
 
 
 def split_state(state: Mapping[str, np.ndarray], **parts: Controller | None) -> None:

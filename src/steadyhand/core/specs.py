@@ -244,8 +244,10 @@ class EnvSpec:
     success: SuccessRule = field(default_factory=SuccessRule)
 
     def __post_init__(self) -> None:
-        if not self.control_dt > 0:
-            raise SpecError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
+        if not 0.0 < self.control_dt < math.inf:
+            raise SpecError(
+                "control_dt must be positive.", got=self.control_dt, expected="a finite number > 0 [s]"
+            )
         if self.max_episode_steps < 1:
             raise SpecError("max_episode_steps must be positive.", got=self.max_episode_steps)
         if not self.observation:

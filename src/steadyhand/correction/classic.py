@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation, grown
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, driver_finished, grown
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
@@ -43,6 +43,7 @@ class ByStep(Controller):
         self._controllers = tuple(controllers)
         self._time = np.zeros(0, dtype=np.int64)
         self.sees_privileged = any(controller.sees_privileged for controller in controllers)
+        self.remembers = any(controller.remembers for controller in controllers)
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Begin with the first controller in `rows`."""
@@ -71,6 +72,11 @@ class ByStep(Controller):
             answer = self._controllers[number].act(seen, known, rows[here], streams.take(here))
             parts.append((here, answer))
         return _joined(parts, len(rows))
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the controller of the step just decided has finished."""
+        which = np.minimum(self._time[rows] - 1, len(self._controllers) - 1)
+        return driver_finished(rows, self._controllers, which)
 
     def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Let all controllers drop what they planned for `rows`."""
@@ -109,8 +115,10 @@ class Blend(Controller):
         if not (scaled >= 0.0).all() or not scaled.sum() > 0.0:
             raise ConfigError("Weights must not be negative, nor all 0.", got=list(weights))
         self._controllers = tuple(controllers)
+        self._which = np.zeros(0, dtype=np.int64)  # of the last step alone, so no part of `state`
         self.weights: Float64[np.ndarray, " K"] = scaled / scaled.sum()
         self.sees_privileged = any(controller.sees_privileged for controller in controllers)
+        self.remembers = any(controller.remembers for controller in controllers)
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget what all controllers know of `rows`."""
@@ -131,6 +139,8 @@ class Blend(Controller):
         ]
         edges = self.weights.cumsum()[:-1]
         which = np.searchsorted(edges, generator.fork("blend").uniform(), side="right")
+        self._which = grown(self._which, rows, fill=0)
+        self._which[rows] = which
         parts: list[tuple[np.ndarray, Decision]] = []
         for number in np.unique(which).tolist():
             here, answer = np.flatnonzero(which == number), answers[number]
@@ -143,6 +153,10 @@ class Blend(Controller):
             )
             parts.append((here, chosen))
         return _joined(parts, len(rows))
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the controller that was drawn has finished."""
+        return driver_finished(rows, self._controllers, self._which[rows])
 
     def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Let all controllers drop what they planned for `rows`."""

@@ -16,6 +16,7 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
+    driver_finished,
     grown,
     merge_states,
     split_state,
@@ -170,6 +171,7 @@ class Gated(Controller):
         self, policy: Controller, expert: Controller, gate: Gate, *, end_after_intervention: bool = False
     ) -> None:
         self._policy, self._expert, self._gate = policy, expert, gate
+        self.remembers = policy.remembers or expert.remembers
         self._ends = end_after_intervention
         self._held = np.zeros(0, dtype=bool)
         self._finished = np.zeros(0, dtype=bool)  # of the last step alone, so no part of `state`
@@ -218,8 +220,14 @@ class Gated(Controller):
         return decision
 
     def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where an intervention is over, if episodes end with it."""
-        return self._finished[rows] if self._ends else super().finished(rows)
+        """Return where who drives has finished, or an intervention is over, if episodes end with it."""
+        done = driver_finished(rows, (self._policy, self._expert), self._held[rows].astype(np.int64))
+        return done | self._finished[rows] if self._ends else done
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let policy and expert drop what they planned for `rows`."""
+        self._policy.replan(rows)
+        self._expert.replan(rows)
 
     def _merge(self, answer: Decision, expert: Asking, drives: np.ndarray) -> Decision:
         if not expert.asked.any():

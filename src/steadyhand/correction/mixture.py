@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
+    driver_finished,
     grown,
     merge_states,
     split_state,
@@ -101,6 +102,9 @@ class Mixture(Controller):
         if policy is None and beta < 1.0:
             raise ConfigError("Without a policy the expert must always drive.", got=beta, expected="beta = 1")
         self._policy, self._expert = policy, expert
+        drivers = [expert] if policy is None else [policy, expert]
+        self.sees_privileged = any(one.sees_privileged for one in drivers)
+        self.remembers = any(one.remembers for one in drivers)
         self._beta, self._granularity = beta, granularity
         if query_every < 1:
             raise ConfigError("query_every counts steps.", got=query_every, expected=">= 1")
@@ -157,6 +161,18 @@ class Mixture(Controller):
             actor=actor,
             intervention=np.zeros(len(rows), dtype=bool),
         )
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where who drives has finished."""
+        if self._policy is None:
+            return self._expert.finished(rows)
+        return driver_finished(rows, (self._policy, self._expert), self._held[rows].astype(np.int64))
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let policy and expert drop what they planned for `rows`."""
+        for controller in (self._policy, self._expert):
+            if controller is not None:
+                controller.replan(rows)
 
     def _due(self, rows: np.ndarray) -> np.ndarray:
         self._time = grown(self._time, rows, fill=0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import (
@@ -17,9 +17,8 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
+    Wrapper,
     grown,
-    merge_states,
-    split_state,
 )
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
@@ -146,7 +145,7 @@ def _check_sigma(sigma: float) -> None:
 ActionNoise = GaussianNoise | OrnsteinUhlenbeck | CorrelatedNoise
 
 
-class NoisyExecution(Controller):
+class NoisyExecution(Wrapper):
     """Executes the wrapped controller's action plus noise; the label stays what was intended.
 
     Args:
@@ -175,8 +174,7 @@ class NoisyExecution(Controller):
                 hint="use RandomExecution, or the DAgger mixture: they need no distance between actions",
             )
         _check_clean(clean_fraction)
-        self.remembers = controller.remembers
-        self._controller = controller
+        super().__init__(controller)
         self._noise = noise
         self._clean_fraction = clean_fraction
         self._action = action
@@ -186,7 +184,7 @@ class NoisyExecution(Controller):
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Start the noise of `rows` afresh."""
-        self._controller.begin(rows)
+        super().begin(rows)
         self._reach(rows)
         self._value[rows] = np.nan
 
@@ -198,7 +196,7 @@ class NoisyExecution(Controller):
         generator: RowStreams,
     ) -> Decision:
         """Ask the wrapped controller, disturb what is executed, keep its label."""
-        intended = self._controller.act(observation, privileged, rows, generator.fork("controller"))
+        intended = self._inner.act(observation, privileged, rows, generator.fork("controller"))
         noise, disturbed = self._draw(rows, generator.fork("noise"))
         # What would be executed is disturbed, not what lies beyond the bounds, where noise would be lost.
         received = self._action.clipped(intended.action)
@@ -231,22 +229,17 @@ class NoisyExecution(Controller):
         self._value = grown(self._value, rows, fill=np.nan)
         self._clean = grown(self._clean, rows, fill=False)
 
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where the wrapped controller has finished."""
-        return self._controller.finished(rows)
-
     def state(self) -> dict[str, np.ndarray]:
         """Return the noise of each row, and the memory of the wrapped controller."""
-        inner = merge_states(controller=self._controller)
-        return {"value": self._value.copy(), "clean": self._clean.copy(), **inner}
+        return {"value": self._value.copy(), "clean": self._clean.copy(), **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._value, self._clean = state["value"].copy(), state["clean"].copy()
-        split_state(state, controller=self._controller)
+        super().restore(state)
 
 
-class RandomExecution(Controller):
+class RandomExecution(Wrapper):
     """Executes another action than was intended in a share of the steps; the label stays what was intended.
 
     The epsilon-greedy supervisor of DART's first version, for discrete actions. The other action is drawn
@@ -274,8 +267,7 @@ class RandomExecution(Controller):
         if not 0.0 <= epsilon <= 1.0:
             raise ConfigError("epsilon is a probability.", got=epsilon, expected="0 to 1")
         _check_clean(clean_fraction)
-        self.remembers = controller.remembers
-        self._controller = controller
+        super().__init__(controller)
         self._epsilon = epsilon
         self._num_classes, self._start = action.num_classes, action.start
         self._clean_fraction = clean_fraction
@@ -283,7 +275,7 @@ class RandomExecution(Controller):
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Start `rows` afresh."""
-        self._controller.begin(rows)
+        super().begin(rows)
         self._clean = grown(self._clean, rows, fill=_UNDRAWN)
         self._clean[rows] = _UNDRAWN
 
@@ -295,7 +287,7 @@ class RandomExecution(Controller):
         generator: RowStreams,
     ) -> Decision:
         """Ask the wrapped controller, now and then execute something else, keep its label."""
-        intended = self._controller.act(observation, privileged, rows, generator.fork("controller"))
+        intended = self._inner.act(observation, privileged, rows, generator.fork("controller"))
         self._clean = grown(self._clean, rows, fill=_UNDRAWN)
         # One call: successive calls would each continue the streams, which is right but easy to break.
         coin, chance, which = generator.fork("noise").uniform(3).T
@@ -315,18 +307,14 @@ class RandomExecution(Controller):
             intervention=intended.intervention,
         )
 
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where the wrapped controller has finished."""
-        return self._controller.finished(rows)
-
     def state(self) -> dict[str, np.ndarray]:
         """Return which rows are left undisturbed, and the memory of the wrapped controller."""
-        return {"clean": self._clean.copy(), **merge_states(controller=self._controller)}
+        return {"clean": self._clean.copy(), **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._clean = state["clean"].copy()
-        split_state(state, controller=self._controller)
+        super().restore(state)
 
 
 def _check_clean(clean_fraction: float) -> None:

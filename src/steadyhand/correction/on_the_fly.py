@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Int64, Shaped
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.protocol import Controller, Decision, Observation
+from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams, derive, generator
 from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.correction.pattern_buffer import Eviction, PatternBuffer
@@ -166,17 +166,14 @@ def learn_on_the_fly(
     )
 
 
-class _Watched(Controller):
+class _Watched(Wrapper):
     """The driver; every so many steps what it sees and does is kept, with views."""
 
     def __init__(self, env: BatchEnv, driver: Controller, views: ViewConfig, *, every: int) -> None:
-        self.sees_privileged, self.remembers = driver.sees_privileged, driver.remembers
-        self._env, self._driver, self._config, self._every = env, driver, views, every
+        super().__init__(driver)
+        self._env, self._config, self._every = env, views, every
         self._steps = 0
         self._look: tuple[Observation, np.ndarray, Views] | None = None
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._driver.begin(rows)
 
     def act(
         self,
@@ -185,17 +182,13 @@ class _Watched(Controller):
         rows: Int64[np.ndarray, " B"],
         generator: RowStreams,
     ) -> Decision:
-        decision = self._driver.act(observation, privileged, rows, generator)
+        decision = self._inner.act(observation, privileged, rows, generator)
         if self._steps % self._every == 0 and decision.label_valid.all():
             streams = generator.fork("displaced views")
             views = take_views(self._env, self._config, rows, decision.label, streams)
             self._look = observation, decision.label, views.of(0)
         self._steps += 1
         return decision
-
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where the wrapped controller has finished."""
-        return self._driver.finished(rows)
 
     def taken(self) -> tuple[Observation, np.ndarray, Views] | None:
         """Return what was kept since the last call."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
+from jaxtyping import Float64, Int64, Shaped
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.view_config import AlvinnViews, SideCameras, ViewConfig
 from steadyhand.data.episode import Branch, Episode, Provenance
@@ -23,7 +23,7 @@ from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session, StepEvent
 
 
-class ViewCamera(Controller):
+class ViewCamera(Wrapper):
     """Wraps a controller; takes displaced views of every labelled step before it is driven.
 
     A listener alone would come too late: it hears of a step when the env has moved on. So the views are taken
@@ -39,9 +39,8 @@ class ViewCamera(Controller):
     """
 
     def __init__(self, env: BatchEnv, controller: Controller, config: ViewConfig) -> None:
-        self.sees_privileged = controller.sees_privileged
-        self.remembers = controller.remembers
-        self._env, self._controller, self._config = env, controller, config
+        super().__init__(controller)
+        self._env, self._config = env, config
         self._pending: Views | None = None
         self._taken: dict[tuple[int, int], Views] = {}
         spec = env.spec.action
@@ -58,14 +57,6 @@ class ViewCamera(Controller):
         except CapabilityError as error:
             raise _no_views(env, error) from error
 
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Start new episodes in `rows`."""
-        self._controller.begin(rows)
-
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let the wrapped controller plan afresh."""
-        self._controller.replan(rows)
-
     def act(
         self,
         observation: Observation,
@@ -74,15 +65,11 @@ class ViewCamera(Controller):
         generator: RowStreams,
     ) -> Decision:
         """Let the wrapped controller decide, and take the views."""
-        decision = self._controller.act(observation, privileged, rows, generator)
+        decision = self._inner.act(observation, privileged, rows, generator)
         self._pending = take_views(
             self._env, self._config, rows, decision.label, generator.fork("displaced views")
         )
         return decision
-
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where the wrapped controller has finished."""
-        return self._controller.finished(rows)
 
     def listen(self, event: StepEvent) -> None:
         """File the views of a step under its episode."""
@@ -110,14 +97,6 @@ class ViewCamera(Controller):
                     for view in range(self._config.num_views)
                 ]
         return found
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the memory of the wrapped controller."""
-        return self._controller.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._controller.restore(state)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

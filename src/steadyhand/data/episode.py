@@ -1,5 +1,6 @@
 """One episode: what was seen, what was done, what the expert would have done, and how it ended."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -140,8 +141,10 @@ class Episode:
                 got=f"{len(self.step_tasks)} texts, the first {self.step_tasks[0]!r}",
                 expected=f"{length}, the first {self.task!r}",
             )
-        if not self.control_dt > 0:
-            raise DataError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
+        if not 0.0 < self.control_dt < math.inf:
+            raise DataError(
+                "control_dt must be positive.", got=self.control_dt, expected="a finite number > 0 [s]"
+            )
         if self.final_observation is not None and set(self.final_observation) != set(self.observation):
             raise DataError(
                 "final_observation has other features than observation.",

@@ -19,6 +19,7 @@ from steadyhand.envs.faults import (
     broken,
     finite_reward,
     first_observation,
+    flag,
     not_finite,
 )
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
@@ -106,7 +107,7 @@ class GymnasiumEnv(BatchEnv):
             try:
                 answer = self._envs[row].reset(seed=start.seed, options=options)
                 self._keep(row, first_observation(answer))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self._broken(error, "reset", row) from error
         self._ended[rows] = False
         self.judge.begin(rows)
@@ -140,12 +141,13 @@ class GymnasiumEnv(BatchEnv):
         for row, action, last in zip(rows.tolist(), actions, is_last, strict=True):
             try:
                 observation, gain, stop, cut, info = self._envs[row].step(self._codec.decode(action))
-                stop, cut = bool(stop), bool(cut) or (last and not stop)
+                stop = flag(stop, name="terminated")
+                cut = flag(cut, name="truncated") or (last and not stop)
                 self._keep(row, observation)
                 rewards.append(finite_reward(gain))
                 flags.append((stop, cut))
                 infos.append(as_info(info))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self._broken(error, "step", row) from error
         terminated, truncated = np.array(flags, dtype=bool).reshape(-1, 2).T.copy()
         self._ended[rows] = terminated | truncated
@@ -207,7 +209,7 @@ class GymnasiumEnv(BatchEnv):
             )
         try:
             picture = np.asarray(self._envs[row].render())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._broken(error, "render", row) from error
         if picture.ndim != 3 or picture.shape[2] < 3 or picture.dtype != np.uint8:
             raise EnvError(
@@ -256,7 +258,7 @@ class GymnasiumEnv(BatchEnv):
             if np.count_nonzero(np.isfinite(value)) != value.size:
                 raise not_finite(name, value, lambda place: self._where(doing, int(rows[place])))
 
-    def _broken(self, error: Exception, doing: Doing, row: int) -> EnvError:
+    def _broken(self, error: BaseException, doing: Doing, row: int) -> EnvError:
         return broken(error, doing, where=self._where(doing, row))
 
     def _where(self, doing: Doing, row: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int64, Shaped
 
-from steadyhand.core.errors import EnvError, SpecError, SteadyhandError
+from steadyhand.core.errors import EnvError, SpecError, SteadyhandError, Stopped
 from steadyhand.envs.base import BatchEnv, Start, StepResult
 
 Doing = Literal["reset", "step", "observe", "render"]
@@ -22,14 +22,19 @@ _OLD = "an env made for the old gym needs a wrapper, such as shimmy's GymV21Comp
 _OLD_SIGNS = ("to unpack", "unexpected keyword argument", "takes 1 positional argument")
 
 
-def broken(error: Exception, doing: Doing, *, where: str) -> EnvError:
+def broken(error: BaseException, doing: Doing, *, where: str) -> EnvError:
     """Return the error of an env that raised, or answered with something of another form.
 
     Args:
         error: What was raised.
         doing: What the env was asked to do.
         where: Which env, row and step.
+
+    Raises:
+        Stopped: It is the end of the process, asked for by a signal.
     """
+    if isinstance(error, Stopped):
+        raise error
     if isinstance(error, SteadyhandError):
         rest = error.rest | {"hint": error.rest["hint"] or "correct the env, or the spaces that it declares"}
         return EnvError(f"{where}: {error.what}", **rest)
@@ -112,6 +117,45 @@ def as_spec_error(error: Exception, *, env_id: str) -> SpecError:
     )
 
 
+def flag(value: Any, *, name: str) -> bool:
+    """Return one of the two flags with which `step` says that an episode ended.
+
+    Args:
+        value: As the env gave it; a bool, or one 0 or 1.
+        name: "terminated" or "truncated".
+
+    Raises:
+        SpecError: It is neither true nor false, such as a text.
+    """
+    truth = as_truth(value)
+    if truth is None:
+        raise SpecError(
+            f"{name} is neither true nor false.",
+            got=f"{value!r:.60}",
+            expected="a bool, or 0 or 1",
+            hint="return what step declares: (observation, reward, terminated, truncated, info)",
+        )
+    return truth
+
+
+def as_truth(value: Any) -> bool | None:
+    """Return a value that is true or false, be it a bool or one 0 or 1 in any array; None for any other."""
+    if value is True or value is False:
+        return value
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(-1)[0] not in (0, 1):
+        return None
+    return bool(array.reshape(-1)[0])
+
+
+def read_only(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return views of the same numbers through which nobody can change them."""
+    views = {name: value.view() for name, value in features.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views
+
+
 def restart(env: BatchEnv, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
     """Reset rows of an env; see `BatchEnv.reset`.
 
@@ -122,7 +166,7 @@ def restart(env: BatchEnv, starts: Sequence[Start], rows: Int64[np.ndarray, " B"
         env.reset(starts, rows)
     except SteadyhandError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _blamed(error, env, "reset", rows) from error
 
 
@@ -136,7 +180,7 @@ def stepped(env: BatchEnv, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.nd
         result = env.step(actions, rows)
     except SteadyhandError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _blamed(error, env, "step", rows) from error
     if env.checks_itself:
         return result
@@ -155,7 +199,9 @@ def stepped(env: BatchEnv, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.nd
 
 
 def observed(env: BatchEnv, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
-    """Return what rows of an env see, checked against its spec; see `BatchEnv.observe`.
+    """Return what rows of an env see, checked against its spec, to read alone; see `BatchEnv.observe`.
+
+    One observation is shown to the controller and then stored, so nobody may change it in place.
 
     Raises:
         EnvError: The env raised, or a feature is missing, not finite, or of another shape, dtype or class.
@@ -164,10 +210,10 @@ def observed(env: BatchEnv, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarr
         observation = env.observe(rows)
     except SteadyhandError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _blamed(error, env, "observe", rows) from error
     if env.checks_itself:
-        return observation
+        return read_only(observation)
     for name, spec in env.spec.observation.items():
         value = observation.get(name)
         if value is None:
@@ -185,10 +231,10 @@ def observed(env: BatchEnv, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarr
             spec.check_form(value, name=name)
         except SpecError as error:
             raise broken(error, "observe", where=f"{env.spec.env_id} broke in observe") from error
-    return observation
+    return read_only(observation)
 
 
-def _blamed(error: Exception, env: BatchEnv, doing: Doing, rows: Int64[np.ndarray, " B"]) -> EnvError:
+def _blamed(error: BaseException, env: BatchEnv, doing: Doing, rows: Int64[np.ndarray, " B"]) -> EnvError:
     """Return what an env raised by accident as an error that says so; what it raises on purpose passes."""
     return broken(error, doing, where=f"{env.spec.env_id} broke in {doing} of rows {rows[:8].tolist()}")
 

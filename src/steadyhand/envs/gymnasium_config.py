@@ -1,5 +1,6 @@
 """Config of an env that Gymnasium makes."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,10 @@ class GymnasiumConfig:
     def __post_init__(self) -> None:
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise ConfigError("max_episode_steps must be positive.", got=self.max_episode_steps)
-        if self.control_dt is not None and not self.control_dt > 0:
-            raise ConfigError("control_dt must be positive.", got=self.control_dt, expected="> 0 [s]")
+        if self.control_dt is not None and not 0.0 < self.control_dt < math.inf:
+            raise ConfigError(
+                "control_dt must be positive.", got=self.control_dt, expected="a finite number > 0 [s]"
+            )
         for name, value in self.kwargs.items():
             if not isinstance(value, str | int | float | bool | None):
                 raise ConfigError(

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from steadyhand.core.errors import SpecError
 from steadyhand.core.success import SuccessRule
+from steadyhand.envs.faults import as_truth
 
 
 class SuccessJudge:
@@ -64,8 +65,8 @@ class SuccessJudge:
         self._total[rows] += rewards
         match rule.kind:
             case "ever" | "last":
-                for row, info in zip(rows.tolist(), infos, strict=True):
-                    self._listen(row, info)
+                for row, info, step in zip(rows.tolist(), infos, steps.tolist(), strict=True):
+                    self._listen(row, info, step)
                 return self._said[rows], self._told[rows] | (rule.absent == "failure")
             case "terminated":
                 return terminated.copy(), told
@@ -78,7 +79,7 @@ class SuccessJudge:
             case "own" | "unknown":
                 return np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
 
-    def _listen(self, row: int, info: Any) -> None:
+    def _listen(self, row: int, info: Any, step: int) -> None:
         if not isinstance(info, Mapping):
             raise SpecError(
                 f"{self._env_id} returned no info.",
@@ -91,16 +92,17 @@ class SuccessJudge:
             if key in info and info[key] is not None:
                 self.heard = True
                 self._told[row] = True
-                self._said[row] |= self._truth(key, info[key])
+                self._said[row] |= self._truth(key, info[key], step)
                 return
 
-    def _truth(self, key: str, value: Any) -> bool:
-        array = np.asarray(value)
-        if array.size == 1 and array.dtype.kind in "biuf" and np.isfinite(array).all():
-            return bool(array.reshape(-1)[0])
-        raise SpecError(
-            f"{self._env_id} does not say whether it succeeded.",
-            got=f"info[{key!r}] = {value!r:.60}",
-            expected="one value that is true or false",
-            hint='name another rule, such as --success "return>=200", or --success none',
-        )
+    def _truth(self, key: str, value: Any, step: int) -> bool:
+        truth = as_truth(value)
+        if truth is None:
+            raise SpecError(
+                f"{self._env_id} does not say whether it succeeded, in step {step} of an episode.",
+                got=f"info[{key!r}] = {value!r:.60}",
+                expected="one value that is true or false (or 0 or 1)",
+                hint="where it is a degree of success, return whether that is enough; or name another rule, "
+                'such as --success "return>=200", or --success none',
+            )
+        return truth

@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Int64
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.protocol import Controller, Decision, Observation, grown, merge_states, split_state
+from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper, grown
 from steadyhand.core.seeding import RowStreams
 
 Labels = Literal["driven", "hindsight"]
 
 
-class Delayed(Controller):
+class Delayed(Wrapper):
     """Executes what the wrapped expert wanted `delay` steps ago; before that, what it wanted first.
 
     Args:
@@ -24,23 +24,21 @@ class Delayed(Controller):
             through the record afterwards, without haste.
     """
 
-    remembers = True
-
     def __init__(self, expert: Controller, *, delay: int, labels: Labels = "driven") -> None:
         if delay < 0:
             raise ConfigError("delay counts steps.", got=delay, expected=">= 0")
         if labels not in get_args(Labels):
             raise ConfigError("There are no such labels.", got=labels, available=get_args(Labels))
-        self._expert = expert
+        super().__init__(expert)
+        self.remembers = True
         self._delay = delay
         self._labels: Labels = labels
         self._queue: np.ndarray | None = None
         self._fresh = np.ones(0, dtype=bool)
-        self.sees_privileged = expert.sees_privileged
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget what was wanted in `rows`."""
-        self._expert.begin(rows)
+        super().begin(rows)
         self._fresh = grown(self._fresh, rows, fill=True)
         self._fresh[rows] = True
 
@@ -52,7 +50,7 @@ class Delayed(Controller):
         generator: RowStreams,
     ) -> Decision:
         """Ask the expert now, execute its older answer."""
-        now = self._expert.act(observation, privileged, rows, generator)
+        now = self._inner.act(observation, privileged, rows, generator)
         if self._delay == 0:
             return now
         if self._queue is None:
@@ -75,10 +73,10 @@ class Delayed(Controller):
     def state(self) -> dict[str, np.ndarray]:
         """Return what was wanted and is still to be done, and the memory of the expert."""
         queue = {} if self._queue is None else {"queue": self._queue.copy()}
-        return {"fresh": self._fresh.copy(), **queue, **merge_states(expert=self._expert)}
+        return {"fresh": self._fresh.copy(), **queue, **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._fresh = state["fresh"].copy()
         self._queue = state["queue"].copy() if "queue" in state else None
-        split_state(state, expert=self._expert)
+        super().restore(state)

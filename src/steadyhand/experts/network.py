@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
-from steadyhand.core.errors import ArtifactError, SpecError
+from steadyhand.core.errors import ArtifactError, SpecError, SteadyhandError
 from steadyhand.core.protocol import Decision, Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec
@@ -36,6 +36,7 @@ class CallableExpert(Expert):
     ) -> None:
         super().__init__()
         self._function = function
+        self._name: str = getattr(function, "__name__", type(function).__name__)
         self._spec = action
         self._feature = feature
 
@@ -43,7 +44,8 @@ class CallableExpert(Expert):
         """Ask the function and check its answer; it may lie outside the action's bounds.
 
         Raises:
-            SpecError: The env lacks the feature, or the answer has another shape, is no number or no class.
+            SpecError: The env lacks the feature, the function raises, or the answer has another shape, is no
+                real number or no class.
         """
         source = observation if self._feature in observation else privileged
         if self._feature not in source:
@@ -53,7 +55,7 @@ class CallableExpert(Expert):
                 available=[*observation, *privileged],
             )
         value = source[self._feature]
-        answer = np.asarray(self._function(value))
+        answer = self._answer(value)
         answer = answer[:, None] if answer.ndim == 1 else answer
         expected = (len(value), *self._spec.shape)
         if answer.shape != expected:
@@ -71,6 +73,28 @@ class CallableExpert(Expert):
                 hint="answer with the number of the action, such as an argmax",
             )
         return answer.astype(self._spec.dtype)
+
+    def _answer(self, value: Shaped[np.ndarray, "B ..."]) -> Shaped[np.ndarray, "B ..."]:
+        """Ask about a copy, which the function may change as it likes: what was seen is stored."""
+        try:
+            answer = np.asarray(self._function(value.copy()))
+        except (SteadyhandError, MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            raise SpecError(
+                f"The expert {self._name} broke.",
+                got=f"{type(error).__name__}: {error}",
+                expected=f"an action for each of {len(value)} rows of {self._feature} {value.shape}",
+                hint="correct it; from Python, the error's __cause__ shows the line",
+            ) from error
+        if answer.dtype.kind not in "biuf":
+            raise SpecError(
+                f"The answer of the expert {self._name} is no real number.",
+                got=f"{answer.dtype} {answer.shape}: {answer.reshape(-1)[:1].tolist()}",
+                expected=self._spec.describe(),
+                hint="answer with an array of real numbers, a row for each row that was asked about",
+            )
+        return answer
 
     def act(
         self,
@@ -106,6 +130,7 @@ class ModuleExpert(CallableExpert):
                 ) from error
 
         super().__init__(ask, action=action, feature=feature)
+        self._name = type(module).__name__
 
 
 class WeightsNetwork(nn.Module):

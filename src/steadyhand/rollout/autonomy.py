@@ -10,6 +10,7 @@ from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.envs.faults import observed, read_only
 
 RESCUE_SECONDS = 6.0
 """Time that an intervention is counted with in the paper [s]."""
@@ -87,8 +88,8 @@ def autonomy(
     env.reset(list(starts), rows)
     controller.begin(rows)
     for _ in range(num_steps):
-        privileged = env.privileged(rows) if controller.sees_privileged else {}
-        decision = controller.act(env.observe(rows), privileged, rows, streams)
+        privileged = read_only(env.privileged(rows)) if controller.sees_privileged else {}
+        decision = controller.act(observed(env, rows), privileged, rows, streams)
         result = env.step(decision.action, rows)
         streams.advance()
         if (result.terminated & ~result.is_told).any():

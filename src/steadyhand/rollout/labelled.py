@@ -1,15 +1,13 @@
 """Any controller as an expert: its action becomes the label."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Int64
 
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 
 
-class Labelled(Controller):
+class Labelled(Wrapper):
     """Takes what the wrapped controller does for the expert's intention.
 
     Args:
@@ -24,12 +22,8 @@ class Labelled(Controller):
     memory = ("num_queries",)
 
     def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+        super().__init__(controller)
         self.num_queries = 0
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget what is remembered of `rows`."""
-        self._controller.begin(rows)
 
     def act(
         self,
@@ -39,14 +33,6 @@ class Labelled(Controller):
         generator: RowStreams,
     ) -> Decision:
         """Return the wrapped controller's action, labelled with itself."""
-        decision = self._controller.act(observation, privileged, rows, generator)
+        decision = self._inner.act(observation, privileged, rows, generator)
         self.num_queries += len(rows)
         return Decision.by(Actor.EXPERT, decision.action, label=decision.action)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the wrapped controller's memory."""
-        return self._controller.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._controller.restore(state)

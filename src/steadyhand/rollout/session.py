@@ -15,7 +15,7 @@ from steadyhand.core.errors import SpecError
 from steadyhand.core.protocol import Controller, Decision, OutsideLabels
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.envs.base import BatchEnv, Start, StepResult
-from steadyhand.envs.faults import observed, restart, stepped
+from steadyhand.envs.faults import observed, read_only, restart, stepped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +106,21 @@ class Session:
         """Advance every living row by one control step; None when the session is finished.
 
         Raises:
-            SpecError: The controller's decision does not fit the env's action.
+            SpecError: The controller's decision does not fit the env's action, or it changed what it saw.
         """
         rows = np.flatnonzero(self._alive)
         if len(rows) == 0:
             return None
         observation = observed(self.env, rows)
-        privileged = self.env.privileged(rows) if self.controller.sees_privileged else {}
+        privileged = read_only(self.env.privileged(rows)) if self.controller.sees_privileged else {}
         streams = self._streams.take(rows)
-        decision = self.controller.act(observation, privileged, rows, streams)
+        try:
+            decision = self.controller.act(observation, privileged, rows, streams)
+        except Exception as error:
+            refusal = self._refusal(error, rows)
+            if refusal is None:
+                raise
+            raise refusal from error
         self._check(decision, len(rows))
         decision, outside = self._received(decision)
         result = stepped(self.env, decision.action, rows)
@@ -176,6 +182,23 @@ class Session:
         else:
             label = np.where(valid.reshape(-1, *[1] * (label.ndim - 1)), label, received)
         return replace(decision, action=received, label=label), outside
+
+    def _refusal(self, error: Exception, rows: Int64[np.ndarray, " B"]) -> SpecError | None:
+        """Return what a controller raised, with its place; None where that is nothing of ours, but noted."""
+        first, last = int(self._time[rows].min()), int(self._time[rows].max())
+        steps = f"step {first}" if first == last else f"steps {first} to {last}"
+        place, name = f"{self.env.spec.env_id}, {steps}", type(self.controller).__name__
+        if isinstance(error, SpecError):
+            return error.within(place)
+        if isinstance(error, ValueError) and "read-only" in str(error):
+            return SpecError(
+                f"{place}: {name} changes what it was shown in place.",
+                got=f"{type(error).__name__}: {error}",
+                expected="observations that stay as they are: the same arrays are stored",
+                hint="work on a copy, such as observation[name].copy(); the error's __cause__ shows the line",
+            )
+        error.add_note(f"{name} raised this ({place}).")
+        return None
 
     def _check(self, decision: Decision, num_rows: int) -> None:
         spec = self.env.spec.action

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from steadyhand.core.errors import SteadyhandError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.ccil import CcilConfig
@@ -111,7 +111,7 @@ class WatchedLearner(PolicyLearner):
         super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start, marks=marks)
 
 
-class WatchedExpert(Controller):
+class WatchedExpert(Wrapper):
     """An expert whose answers are kept by what was seen: what every label is compared with.
 
     Args:
@@ -125,20 +125,15 @@ class WatchedExpert(Controller):
     memory = ("answers", "num_queries")
 
     def __init__(self, expert: Controller) -> None:
-        self.sees_privileged, self.remembers = expert.sees_privileged, expert.remembers
-        self._expert = expert
+        super().__init__(expert)
         self.answers: dict[bytes, set[bytes]] = {}
         self.num_queries = 0
-
-    def begin(self, rows: np.ndarray) -> None:
-        """Start `rows` afresh."""
-        self._expert.begin(rows)
 
     def act(
         self, observation: Observation, privileged: Observation, rows: np.ndarray, generator: RowStreams
     ) -> Decision:
         """Answer, and keep the answer."""
-        decision = self._expert.act(observation, privileged, rows, generator)
+        decision = self._inner.act(observation, privileged, rows, generator)
         self.num_queries += len(rows)
         for place in range(len(rows)):
             kept = self.answers.setdefault(seen_at(observation, place), set())
