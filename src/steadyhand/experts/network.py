@@ -74,7 +74,7 @@ class CallableExpert(Expert):
             )
         return answer.astype(self._spec.dtype)
 
-    def _answer(self, value: Shaped[np.ndarray, "B ..."]) -> Shaped[np.ndarray, "B ..."]:
+    def _answer(self, value: np.ndarray) -> np.ndarray:
         """Ask about a copy, which the function may change as it likes: what was seen is stored."""
         try:
             answer = np.asarray(self._function(value.copy()))
