@@ -7,6 +7,7 @@ picture and is none of these is refused: it would otherwise be read as thousands
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +33,12 @@ _EXPECTED = (
 _NO_STACKS = (
     "instead of stacking frames show one picture a step, and let the policy look back with n_obs_steps"
 )
-_NO_PICTURE = "numbers that are no picture must be flattened to one axis"
+_OTHER_WORDS = ("depth", "map", "grid", "lidar", "scan", "history", "matrix")
+"""A name with one of these words says that numbers, other than uint8, uint16 and bool, are no picture."""
+_NO_PICTURE = (
+    "numbers that are no picture must be flattened to one axis, or have one of these words in their name: "
+    + ", ".join(_OTHER_WORDS)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +125,9 @@ def picture_format(
 ) -> PictureFormat | None:
     """Return how the pictures of a feature lie in its array; None if these are no pictures but numbers.
 
-    Pictures are: what is declared as such; uint8 with three axes or more, and uint8 or bool planes of 16 x 16
-    and more; other numbers with three axes of which the first or last is 3 or 4 and the others 16 and more.
+    Pictures are: what is declared as such; uint8 with three axes or more; and anything with two axes of 16 or
+    more, unless it is numbers whose name says what else they are (depth, map, grid, lidar, scan, history,
+    matrix).
 
     Args:
         shape: Of one step.
@@ -133,23 +140,20 @@ def picture_format(
     Raises:
         SpecError: They look like pictures, but have a layout or values that cannot be read.
     """
-    if not (is_declared or _looks_like_picture(shape, dtype)):
+    if not (is_declared or _looks_like_picture(shape, dtype, name)):
         return None
     return PictureFormat(
         shape=shape, order=_order(shape, dtype, name), values=_values(shape, dtype, name, limits)
     )
 
 
-def _looks_like_picture(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+def _looks_like_picture(shape: tuple[int, ...], dtype: np.dtype, name: str) -> bool:
     if dtype == np.uint8 and len(shape) >= 3:
         return True
-    if len(shape) == 2 and (dtype == np.uint8 or dtype.kind == "b"):
-        return min(shape) >= _LEAST_SIDE
-    if len(shape) < 3:
+    may_be_called_otherwise = dtype not in (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.bool_))
+    if may_be_called_otherwise and set(re.split("[^a-z]+", name.lower())).intersection(_OTHER_WORDS):
         return False
-    channels = (1, 3, 4) if dtype == np.bool_ else (3, 4)
-    last, first = shape[-1] in channels, shape[-3] in channels
-    return (last and min(shape[-3:-1]) >= _LEAST_SIDE) or (first and min(shape[-2:]) >= _LEAST_SIDE)
+    return sum(side >= _LEAST_SIDE for side in shape) >= 2
 
 
 def _order(shape: tuple[int, ...], dtype: np.dtype, name: str) -> Order:

@@ -96,11 +96,31 @@ def test_a_live_picture_must_keep_to_the_range_that_was_declared():
         ((7,), np.uint8, False),
         ((3, 4), np.uint8, False),
         ((10, 7, 3), np.float32, False),  # ten frames of seven points
-        ((1, 32, 32), np.float32, False),  # a map of heights
+        ((1, 32, 32), np.float32, True),
+        ((84, 84, 1), np.float32, True),
+        ((84, 84), np.float64, True),
+        ((84, 84), np.int64, True),
         ((4, 4), np.float32, False),
-        ((84, 84, 1), np.uint16, False),
+        ((8, 84), np.float32, False),  # eight steps of 84 numbers
+        ((1024, 3), np.float32, False),  # a cloud of points
     ],
 )
 def test_which_undeclared_arrays_are_pictures(shape, dtype, is_picture):
     found = picture_format(shape, np.dtype(dtype), name="x", limits=lambda: (0.0, 1.0))
     assert (found is not None) == is_picture
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_a_name_may_say_that_numbers_are_no_picture(dtype):
+    wide = {"limits": lambda: (-3.0, 1000.0)}
+    for name in ("observation.depth", "observation.height_map", "The observation grid"):
+        assert picture_format((32, 32), np.dtype(dtype), name=name, **wide) is None
+    for shape in ((32, 32), (32, 32, 1), (1, 32, 32), (2, 84, 84)):
+        with pytest.raises(SpecError, match="depth, map, grid"):
+            picture_format(shape, np.dtype(dtype), name="observation.mapped", **wide)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 1), (1, 32, 32), (32, 32, 3), (2, 32, 32)])
+def test_sixteen_bits_are_refused_whatever_their_layout_and_name(shape):
+    with pytest.raises(SpecError, match="cannot be read as pictures"):
+        picture_format(shape, np.dtype(np.uint16), name="observation.depth", limits=lambda: (0.0, 9.0))
