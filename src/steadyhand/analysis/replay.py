@@ -7,28 +7,19 @@ none does, the data follow other dynamics: another mass, another time step, anot
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from steadyhand.analysis.replay_result import FOLLOWS, PAIRINGS, Method, Replay
 from steadyhand.core.codec import from_data
 from steadyhand.core.errors import CapabilityError, ConfigError, SteadyhandError
 from steadyhand.data.checks.blocks import AnyDataset, Block, blocks, vector_specs
 from steadyhand.data.dataset import Dataset
-from steadyhand.data.problems import Problem
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.catalogue import EnvConfig
 
-PAIRINGS = (-1, 0, 1)
-Verdict = Literal["follows", "shifted", "other"]
-Method = Literal["stored states", "seeds"]
-
-FOLLOWS = 1e-3
-"""Error up to which data count as the env's own, in usual changes of a step; float32 alone makes 1e-5."""
-_BETTER = 0.1
-"""Another pairing must have at most this share of the recorded pairing's error."""
 _QUANTILE = 0.75
 _FEWEST = 8
 """Steps, at least, that a verdict rests on."""
@@ -45,103 +36,6 @@ class World:
     env: EnvConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replay:
-    """Result of `replay`.
-
-    Attributes:
-        env_id: The env.
-        control_dt: Its time between steps [s].
-        method: From stored states, one step each; or whole episodes from their seeds.
-        num_steps: Steps that were compared.
-        errors: Pairing -> error that three quarters of the telling steps stay below, each that of its worst
-            dimension, in usual changes of a step. Steps in which the pairings do not differ tell nothing.
-        worst: Feature and dimension that is most often the worst one in the recorded pairing.
-        off: Episodes that do not follow although most do.
-    """
-
-    env_id: str
-    control_dt: float
-    method: Method
-    num_steps: int
-    errors: dict[int, float]
-    worst: str
-    off: tuple[int, ...]
-
-    @property
-    def pairing(self) -> int:
-        """The pairing that fits best."""
-        return min(self.errors, key=lambda pairing: (self.errors[pairing], abs(pairing)))
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the errors say."""
-        if self.errors[0] <= FOLLOWS:
-            return "follows"
-        best = self.errors[self.pairing]
-        return "shifted" if best <= max(FOLLOWS, _BETTER * self.errors[0]) else "other"
-
-    @property
-    def table(self) -> str:
-        """The errors of the three pairings in one line."""
-        named = {-1: "t - 1", 0: "t", 1: "t + 1"}
-        return ", ".join(f"{named[pairing]}: {error:.2g}" for pairing, error in self.errors.items())
-
-    def problems(self, *, data: str = "DATA") -> tuple[Problem, ...]:
-        """Return the findings, as `check` reports them.
-
-        Args:
-            data: How the data are named on the command line, and how they are opened there.
-        """
-        where = f"{self.env_id}, {self.num_steps} steps from {self.method}"
-        errors = f"error of the pairings with the action of step {self.table}"
-        match self.verdict:
-            case "shifted":
-                side = "before" if self.pairing < 0 else "after"
-                return (
-                    Problem(
-                        code="pairing",
-                        severity="error",
-                        where=where,
-                        what="action and observation are paired one step apart: what follows observation t "
-                        f"came of the action one step {side} it; {errors}",
-                        hint=f"steadyhand data repair {data} --out NEW --shift {self.pairing}",
-                    ),
-                )
-            case "other":
-                return (
-                    Problem(
-                        code="dynamics",
-                        severity="warning",
-                        where=where,
-                        what=f"these data follow other dynamics, most in {self.worst}; {errors}",
-                        hint="compare masses, lengths, time step and version of the simulator; "
-                        "a policy cloned from them is judged in another world",
-                    ),
-                )
-            case "follows":
-                found = [
-                    Problem(
-                        code="replay",
-                        severity="note",
-                        where=where,
-                        what=f"the env answers the recorded actions as recorded; {errors}",
-                    )
-                ]
-                if self.off:
-                    shown = ", ".join(map(str, self.off[:8])) + (", ..." if len(self.off) > 8 else "")
-                    found.append(
-                        Problem(
-                            code="dynamics",
-                            severity="warning",
-                            where=f"episodes {shown}",
-                            what="these episodes follow other dynamics than the env and the other episodes",
-                            hint="leave them out, or find out what was different when they were recorded",
-                        )
-                    )
-                return tuple(found)
-
-
 def replay(dataset: AnyDataset, env: BatchEnv) -> Replay:
     """Replay recorded actions in `env`: one step from stored states, or episodes from their seeds.
 
@@ -156,9 +50,21 @@ def replay(dataset: AnyDataset, env: BatchEnv) -> Replay:
     features = _shared_features(dataset, env)
     steps = _Steps.of(dataset, features)
     try:
-        return _from_states(steps, env)
+        found = _from_states(steps, env)
     except CapabilityError as lacking:
-        return _from_seeds(dataset, steps, env, lacking)
+        found = _from_seeds(dataset, steps, env, lacking)
+    return replace(found, outside=_outside(steps, env))
+
+
+def _outside(steps: "_Steps", env: BatchEnv) -> float:
+    """Return the share of steps whose action leaves the bounds of the env."""
+    spec = env.spec.action
+    if spec.kind == "discrete" or spec.low is None or spec.high is None:
+        return 0.0
+    low, high = np.array(spec.low, dtype=np.float64), np.array(spec.high, dtype=np.float64)
+    slack = 1e-6 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
+    action = steps.actions[:, PAIRINGS.index(0)].astype(np.float64)
+    return float(((action < low - slack) | (action > high + slack)).any(axis=1).mean())
 
 
 def _shared_features(dataset: AnyDataset, env: BatchEnv) -> dict[str, int]:
@@ -168,6 +74,13 @@ def _shared_features(dataset: AnyDataset, env: BatchEnv) -> dict[str, int]:
         for name, spec in env.spec.observation.items()
         if spec.kind != "image" and name in recorded and recorded[name].shape == spec.shape
     }
+    if not recorded:
+        raise CapabilityError(
+            "Pictures are not compared by replay, and these data hold nothing else.",
+            got=", ".join(dataset.observation),
+            expected=f"a vector that {env.spec.env_id} shows, too",
+            hint="record a state beside the pictures; check without --env looks at everything else",
+        )
     if not shared:
         raise ConfigError(
             f"The data and {env.spec.env_id} have no vector feature in common.",

@@ -17,14 +17,12 @@ from steadyhand.cli.arguments import (
     optional,
     parse,
     renaming,
-    with_overrides,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from steadyhand.analysis.data_modes import DataModes
-    from steadyhand.analysis.replay import Replay
     from steadyhand.core.specs import EnvSpec
     from steadyhand.data.dataset import Dataset
     from steadyhand.data.formats.arrays import ArrayDataset
@@ -237,8 +235,9 @@ def _check(chosen: CheckArguments) -> int:
             tick=bar(""),
         )
     if chosen.env and report.ok:
-        replayed = _replay(chosen)
-        report = report.with_problems(replayed.problems(data=_as_typed(chosen, replayed.control_dt)))
+        from steadyhand.cli.data_replay import replayed
+
+        report = report.with_problems(replayed(chosen, _opened))
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in report.problems:
         places.setdefault((problem.severity, problem.code, problem.what, problem.hint), []).append(
@@ -251,51 +250,25 @@ def _check(chosen: CheckArguments) -> int:
     return 0 if report.ok else 1
 
 
-def _as_typed(chosen: CheckArguments, control_dt: float) -> str:
-    """Return the data and how they are opened, for a command that can be pasted."""
-    import shlex
-
-    words = [str(chosen.data)]
-    for pair in chosen.rename:
-        words += ["--rename", pair]
-    if chosen.episodes:
-        words += ["--episodes", chosen.episodes]
-    if chosen.data.is_file():  # an npz file does not know its rate
-        words += ["--control-dt", f"{control_dt:g}"]
-    return shlex.join(words)
-
-
-def _replay(chosen: CheckArguments | RepairArguments) -> "Replay":
-    from steadyhand.analysis.replay import World, replay
-    from steadyhand.envs.catalogue import env_config
-    from steadyhand.envs.gymnasium_config import GymnasiumConfig
-
-    world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
-    env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
-    try:
-        return replay(_opened(chosen, like=env.spec), env)
-    finally:
-        env.close()
-
-
 def _repair(chosen: RepairArguments) -> int:
+    from steadyhand.cli.data_replay import replay_in_env
     from steadyhand.data.checks import check
     from steadyhand.data.repair import losses, repair
 
     _require(chosen.data)
     shift = chosen.shift
     if chosen.env:
-        replayed = _replay(chosen)
-        terminal.say(f"error of the pairings with the action of step {replayed.table}")
-        if replayed.verdict == "other":
+        answer = replay_in_env(chosen, _opened)
+        terminal.say(f"error of the pairings with the action of step {answer.table}")
+        if answer.verdict == "other":
             from steadyhand.core.errors import DataError
 
             raise DataError(
                 "These data follow other dynamics than the env, so it does not tell their pairing.",
-                got=replayed.table,
+                got=answer.table,
                 hint="name the env that was recorded, with --set env.FIELD=VALUE, or give --shift",
             )
-        shift = _as_shift(replayed.pairing if replayed.verdict == "shifted" else 0)
+        shift = _as_shift(answer.pairing if answer.verdict == "shifted" else 0)
     dataset = _opened(chosen)
     if chosen.lossy:
         for line in losses(dataset):

@@ -34,6 +34,7 @@ def read_columns(layout: Layout, refs: Sequence[EpisodeRef], wanted: Mapping[str
     for path, places in _by_file(refs).items():
         source = open_parquet(path)
         names = list(wanted)
+        _require_counted(source, refs[places[0]])
         if "episode_index" in source.columns and "episode_index" not in wanted:
             names.append("episode_index")
         owners = [refs[place] for place in places]
@@ -118,13 +119,14 @@ def task_numbers(layout: Layout, refs: Sequence[EpisodeRef]) -> list[Int64[np.nd
         return None
     columns = read_columns(layout, refs, {"task_index": "int64"})
     numbers = [column["task_index"].reshape(-1) for column in columns]
+    last = max(len(layout.tasks), 1) - 1  # 0 stands for no text where there is none
     for ref, number in zip(refs, numbers, strict=True):
-        wrong = np.flatnonzero((number < 0) | (number >= len(layout.tasks)))
+        wrong = np.flatnonzero((number < 0) | (number > last))
         if len(wrong):
             raise DataError(
                 f"A step of {ref.data_path} has a task_index without a text.",
                 got=f"{number[wrong[0]]} in step {wrong[0]} of episode {ref.index}",
-                expected=f"0 to {len(layout.tasks) - 1}, the tasks of meta/tasks",
+                expected=f"0 to {last}, the tasks of meta/tasks",
                 hint="add the text to meta/tasks, or leave the episode out",
             )
     return numbers
@@ -133,6 +135,17 @@ def task_numbers(layout: Layout, refs: Sequence[EpisodeRef]) -> list[Int64[np.nd
 def has_column(refs: Sequence[EpisodeRef], name: str) -> bool:
     """Whether the file of the first episode has a column of this name."""
     return bool(refs) and name in open_parquet(refs[0].data_path).columns
+
+
+def _require_counted(source: ParquetSource, ref: EpisodeRef) -> None:
+    """Raise DataError if a file has rows that nothing counts, and no column tells whose rows they are."""
+    if source.num_rows > ref.rows_of_file and "episode_index" not in source.columns:
+        raise DataError(
+            f"{source.path} has rows that the metadata do not count.",
+            got=f"{source.num_rows} rows, no episode_index",
+            expected=f"{ref.rows_of_file} rows, or an episode_index that tells which episode each belongs to",
+            hint="metadata and data come from different copies; copy the whole folder again",
+        )
 
 
 def _by_file(refs: Sequence[EpisodeRef]) -> dict[Path, list[int]]:

@@ -138,8 +138,8 @@ class StoredEpisodes:
             DataError: Missing or damaged files, or a task_index without a text.
         """
         texts = self.layout.tasks
-        numbers = task_numbers(self.layout, refs) if len(texts) > 1 else None
-        if numbers is None:
+        numbers = task_numbers(self.layout, refs)
+        if numbers is None or len(texts) < 2:
             return [((_listed(ref.tasks or texts), ref.length),) for ref in refs]
         runs: list[tuple[TaskRun, ...]] = []
         for column in numbers:

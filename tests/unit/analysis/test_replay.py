@@ -210,3 +210,27 @@ def test_the_verdict_is_that_of_the_errors() -> None:
     assert verdict(1e-6, 1.0, 1.0) == "shifted"
     assert verdict(0.05, 1.0, 1.0) == "shifted"
     assert verdict(0.5, 1.0, 0.5) == "other"
+
+
+def test_actions_outside_the_bounds_of_the_env_are_counted() -> None:
+    env = PendulumConfig().build(EPISODES)
+    seen, done = driven(env)
+    bound = env.spec.action.high[0]
+    done[:, ::2] = 2 * bound
+    ends = STEPS * np.arange(1, EPISODES + 1)
+    data = episodes_from_arrays(
+        {STATE: seen.reshape(-1, seen.shape[-1])}, done.reshape(-1, 1), ends, control_dt=0.02
+    )
+    found = replay(data, env)
+    assert found.outside == pytest.approx(0.5, abs=0.05)
+    assert "action-outside" in {problem.code for problem in found.problems()}
+
+
+def test_pictures_alone_are_said_not_to_be_compared() -> None:
+    pictures = np.zeros((40, 8, 8, 3), np.uint8)
+    actions = np.zeros((40, 1), np.float32)
+    data = episodes_from_arrays(
+        {"observation.images.front": pictures}, actions, np.array([40]), control_dt=0.02
+    )
+    with pytest.raises(CapabilityError, match="Pictures are not compared"):
+        replay(data, PendulumConfig().build(1))

@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lerobot_folders import CAMERA, FEATURES, STATE, VIDEO, rows, v21_video, write_v21, write_v30, write_video
+from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.data.checks import check, check_dataset
 from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.pairing import Lag
+from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
 from steadyhand.data.problems import Problem
@@ -346,3 +349,48 @@ def test_blocks_are_bounded_and_together_are_the_data(monkeypatch: pytest.Monkey
     seen[33][17, 1] = 5e6
     (problem,) = found(arrays(seen, done), "far-value")
     assert problem.where == f"{STATE}, episode 33, step 17"
+
+
+def test_masks_of_zero_and_one_are_not_called_black() -> None:
+    mask = (noise(6) > 140).astype(np.uint8)
+    cameras = [p for p in check_dataset(filmed(front=noise(), side=mask)) if p.code.startswith("camera")]
+    assert [(p.code, p.severity) for p in cameras] == [("camera-binary", "note")]
+
+
+def test_episodes_that_share_frames_of_a_video(tmp_path: Path) -> None:
+    for starts, count in (([0.0, 1.2], 0), ([0.0, 0.6], 1)):
+        folder = tmp_path / str(count)
+        root = write_v30(folder, [rows(0), rows(1)], FEATURES | {CAMERA: VIDEO}, starts=starts)
+        write_video(root / f"videos/{CAMERA}/chunk-000/file-000.mp4", range(40, 88, 2))
+        overlaps = found(root, "video-overlap")
+        assert [p.severity for p in overlaps] == ["error"] * count
+
+
+def test_starts_near_ends_of_other_episodes_are_no_wrong_cut() -> None:
+    """All start and end near one place but two, so that being near the last end says little."""
+    seen, done = sound(12)
+    for number, state in enumerate(seen):
+        state[0] = state[-1] = 0.0
+        if number % 4 == 3:
+            state[0] += 5.0
+    assert not found(arrays(seen, done), "wrong-cut")
+
+
+@pytest.mark.parametrize("write", [write_v21, write_v30])
+def test_a_task_without_a_text_is_refused_on_reading(tmp_path: Path, write: Any) -> None:
+    root = write(tmp_path / "d", [rows(0, task_index=np.full(12, 1)), rows(1)])
+    assert not check(root).ok
+    with pytest.raises(DataError, match="without a text"):
+        open_dataset(root).frames()
+
+
+@pytest.mark.parametrize("absent", [("episode_index",), ("episode_index", "frame_index", "index")])
+def test_rows_whose_episode_nothing_tells_are_refused_on_reading(tmp_path: Path, absent: Any) -> None:
+    root = write_v30(tmp_path / "d", [rows(0), rows(1)], absent=absent)
+    path = root / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    assert open_dataset(root).frames().action.shape == (24, 2)
+    pq.write_table(pa.concat_tables([table.slice(0, 5), table]), path)
+    assert not check(root).ok
+    with pytest.raises(DataError, match="do not count"):
+        open_dataset(root).frames()

@@ -1,8 +1,9 @@
 """What cameras show: files that are missing or damaged, and pictures from which nothing can be learned."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ class _Seen:
 
     pictures: int = 0
     black: int = 0
+    brightest: int = 0
     plain: int = 0
     pairs: int = 0
     repeats: int = 0
@@ -73,6 +75,7 @@ class CameraCheck:
         if not self._names:
             return
         yield from self._missing()
+        yield from self._overlaps()
         total = self._dataset.num_episodes
         numbers = self._dataset.numbers.tolist()
         for place, number in enumerate(numbers):
@@ -116,6 +119,32 @@ class CameraCheck:
                     hint="copy the videos, or train without this camera",
                 )
 
+    def _overlaps(self) -> Iterator[Problem]:
+        """Tell where an episode starts in its video before the one before it has ended there."""
+        dataset = self._dataset
+        if not isinstance(dataset, Dataset):
+            return
+        for name in self._names:
+            if dataset.layout.features[name].dtype != "video":
+                continue
+            parts = sorted(
+                (str(ref.videos[name].path), ref.videos[name].start, ref.length, ref.index)
+                for ref in dataset.layout.episodes
+                if math.isfinite(ref.videos[name].start)
+            )
+            for (path, start, length, number), (next_path, next_start, _, next_number) in pairwise(parts):
+                ends = start + length / dataset.fps
+                if path == next_path and next_start < ends - 0.5 / dataset.fps:
+                    yield Problem(
+                        code="video-overlap",
+                        severity="error",
+                        where=f"{name}, episodes {number} and {next_number}",
+                        what=f"share frames of one video: the second starts at {next_start:.4g} s, "
+                        f"the first ends at {ends:.4g} s",
+                        hint="from_timestamp in meta/episodes is wrong, and pictures of another episode are "
+                        "shown; restore it from a copy",
+                    )
+
     def _look(self, name: str, place: int, number: int) -> Float32[np.ndarray, "3 g g"]:
         """Look at an episode; return thumbnails of its first, middle and last picture."""
         length = int(self._dataset.lengths[place])
@@ -128,6 +157,7 @@ class CameraCheck:
         for first, batch in self._pictures(name, place, ends if self._depth == "quick" else None):
             small = _small(batch)
             low, high = small.min(axis=(1, 2, 3)), small.max(axis=(1, 2, 3))
+            seen.brightest = max(seen.brightest, int(high.max()))
             is_black = high <= _DARK
             dark += int(is_black.sum())
             seen.plain += int((~is_black & (high.astype(int) - low <= _PLAIN)).sum())
@@ -183,6 +213,15 @@ class CameraCheck:
         if not seen.pictures:
             return
         hint = "look at the pictures; train without this camera if it shows nothing"
+        if seen.brightest == 1:
+            yield Problem(
+                code="camera-binary",
+                severity="note",
+                where=name,
+                what="holds 0 and 1 alone: a mask, or pictures from 0 to 1 that were rounded",
+                hint="store a mask as bool, or as 0 and 255; a policy divides pictures by 255",
+            )
+            return  # so dark that nothing else here can tell
         if seen.dark:
             all_of_them = len(seen.dark) == seen.episodes
             yield Problem(

@@ -23,6 +23,7 @@ _LEAP = 0.25  # of the range of a value, between two steps
 _LEAPING = 0.3  # share of the values of a state that leap at once
 _ANYWHERE = 0.5  # of the range of a value, in a usual step
 _CONTINUED = 0.05  # share of the values that may change by more than in a usual step
+_ENDS = 512  # episodes whose ends are compared with one another
 _FEWEST_VALUES = 3  # that tell whether an episode goes on
 _FAR = 1e6  # times the spread of a value
 _LONE_FAR = 1e3  # times the size of a value that hardly ever changes
@@ -51,10 +52,11 @@ class Idle(Detector):
         if share > _IDLE_SHARE:
             yield Problem(
                 code="idle",
-                severity="warning",
+                severity="note",
                 where="all episodes",
                 what=f"in {share:.0%} of the steps neither action nor observation moves",
-                hint="cut waiting at the start and end; a policy learns to stand still from it",
+                hint="fine where the task is to hold still, as for a pendulum that balances; otherwise cut "
+                "waiting at the start and end: a policy learns to stand still from it",
             )
 
 
@@ -141,15 +143,21 @@ class WrongCuts(Detector):
         self._last: dict[str, np.ndarray] = {}
         self._number = -2
         self._boundaries = 0
+        self._firsts: list[np.ndarray] = []
+        self._lasts: list[np.ndarray] = []
         self._found: list[int] = []
 
     def take(self, block: Block) -> None:
         """Look at the next steps."""
         columns = {name: flat(block.observation[name]) for name in self._limit}
+        together = np.concatenate([np.zeros((len(block), 0)), *columns.values()], axis=1)
         for place, number in enumerate(block.numbers.tolist()):
             if block.is_branch[place]:
                 continue
             first, last = int(block.starts[place]), int(block.ends[place]) - 1
+            if len(self._firsts) < _ENDS:
+                self._firsts.append(together[first])
+                self._lasts.append(together[last])
             if number == self._number + 1:
                 self._boundaries += 1
                 beyond = sum(
@@ -165,6 +173,9 @@ class WrongCuts(Detector):
         if self._size < _FEWEST_VALUES or not self._found:
             return
         all_of_them = len(self._found) == self._boundaries > 1
+        by_chance = self._chance() * self._boundaries
+        if not all_of_them and len(self._found) <= by_chance + 3 * by_chance**0.5:
+            return
         yield Problem(
             code="wrong-cut",
             severity="note" if all_of_them else "warning",
@@ -172,6 +183,14 @@ class WrongCuts(Detector):
             what=f"goes on where the episode before ended, in {len(self._found)} of {self._boundaries} cases",
             hint="fine if a robot starts where it stopped; otherwise one recording was cut in two: join them",
         )
+
+    def _chance(self) -> float:
+        """Return how often an episode starts where one ended that is not the one before it."""
+        first, last = np.stack(self._firsts), np.stack(self._lasts)
+        limit = np.concatenate(list(self._limit.values()))
+        near = [(np.abs(last - one) > limit).sum(axis=1) <= _CONTINUED * self._size for one in first]
+        other = ~np.eye(len(first), k=-1, dtype=bool) & ~np.eye(len(first), dtype=bool)
+        return float(np.stack(near)[other].mean()) if other.any() else 0.0
 
 
 class FarValues(Detector):

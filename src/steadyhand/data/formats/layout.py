@@ -37,6 +37,8 @@ class EpisodeRef:
     tasks: tuple[str, ...]
     data_path: Path
     first_row: int
+    rows_of_file: int
+    """How many rows the metadata count in that file, those of all episodes."""
     videos: Mapping[str, VideoRef] = field(default_factory=dict[str, VideoRef])
 
 

@@ -89,6 +89,7 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]]) -> list[EpisodeRef
                 tasks=tuple(str(text) for text in tasks) if isinstance(tasks, list) else (),
                 data_path=fill(root, data_template, place),
                 first_row=0,
+                rows_of_file=row["length"],
                 videos={
                     key: VideoRef(path=fill(root, video_template, {**place, "video_key": key}), start=0.0)
                     for key in cameras

@@ -166,6 +166,10 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]
         )
     paths: dict[tuple[int, int], Path] = {}
     used: dict[Path, int] = {}
+    total: dict[tuple[int, int], int] = {}
+    for row in rows:
+        number = row["data/chunk_index"], row["data/file_index"]
+        total[number] = total.get(number, 0) + row["length"]
     refs: list[EpisodeRef] = []
     for row in rows:
         number = row["data/chunk_index"], row["data/file_index"]
@@ -180,6 +184,7 @@ def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]
                 tasks=tuple(row["tasks"]),
                 data_path=path,
                 first_row=first,
+                rows_of_file=total[number],
                 videos={key: _video(root, video_template, key, row) for key in cameras},
             )
         )

@@ -1,0 +1,61 @@
+"""Replaying a data set in an env, for `data check --env` and `data repair --env`."""
+
+from typing import TYPE_CHECKING, Protocol
+
+from steadyhand.cli.arguments import with_overrides
+
+if TYPE_CHECKING:
+    from steadyhand.analysis.replay import Replay
+    from steadyhand.cli.data import CheckArguments, RepairArguments
+    from steadyhand.core.specs import EnvSpec
+    from steadyhand.data.checks.blocks import AnyDataset
+    from steadyhand.data.problems import Problem
+
+
+class Opened(Protocol):
+    """Opens the data that were chosen, at the rate of an env."""
+
+    def __call__(
+        self, chosen: "CheckArguments | RepairArguments", *, like: "EnvSpec | None" = None
+    ) -> "AnyDataset":
+        """Return the data."""
+        ...
+
+
+def replayed(chosen: "CheckArguments", opened: "Opened") -> "tuple[Problem, ...]":
+    """Return what replaying tells, or that it cannot tell anything: the rest of the report stands."""
+    from steadyhand.core.errors import CapabilityError
+    from steadyhand.data.problems import Problem
+
+    try:
+        found = replay_in_env(chosen, opened)
+    except CapabilityError as error:
+        what, hint = f"not replayed: {error.what}", str(error.rest["hint"] or "")
+        return (Problem(code="replay", severity="warning", where=chosen.env, what=what, hint=hint),)
+    return found.problems(data=_as_typed(chosen, found.control_dt))
+
+
+def _as_typed(chosen: "CheckArguments", control_dt: float) -> str:
+    """Return the data and how they are opened, for a command that can be pasted."""
+    import shlex
+
+    words = [str(chosen.data), *(word for pair in chosen.rename for word in ("--rename", pair))]
+    if chosen.episodes:
+        words += ["--episodes", chosen.episodes]
+    if chosen.data.is_file():  # an npz file does not know its rate
+        words += ["--control-dt", f"{control_dt:g}"]
+    return shlex.join(words)
+
+
+def replay_in_env(chosen: "CheckArguments | RepairArguments", opened: "Opened") -> "Replay":
+    """Replay the recorded actions in the env that was named; `opened` opens the data at its rate."""
+    from steadyhand.analysis.replay import World, replay
+    from steadyhand.envs.catalogue import env_config
+    from steadyhand.envs.gymnasium_config import GymnasiumConfig
+
+    world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
+    env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
+    try:
+        return replay(opened(chosen, like=env.spec), env)
+    finally:
+        env.close()
