@@ -1,28 +1,18 @@
 """Replaying a data set in an env, for `data check --env` and `data repair --env`."""
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from steadyhand.cli.arguments import with_overrides
 
 if TYPE_CHECKING:
     from steadyhand.analysis.replay import Replay
     from steadyhand.cli.data import CheckArguments, RepairArguments
-    from steadyhand.core.specs import EnvSpec
     from steadyhand.data.checks.blocks import AnyDataset
     from steadyhand.data.problems import Problem
 
 
-class Opened(Protocol):
-    """Opens the data that were chosen, at the rate of an env."""
-
-    def __call__(
-        self, chosen: "CheckArguments | RepairArguments", *, like: "EnvSpec | None" = None
-    ) -> "AnyDataset":
-        """Return the data."""
-        ...
-
-
-def replayed(chosen: "CheckArguments", opened: "Opened") -> "tuple[Problem, ...]":
+def replayed(chosen: "CheckArguments", opened: "Callable[..., AnyDataset]") -> "tuple[Problem, ...]":
     """Return what replaying tells, or that it cannot tell anything: the rest of the report stands."""
     from steadyhand.core.errors import CapabilityError
     from steadyhand.data.problems import Problem
@@ -47,7 +37,9 @@ def _as_typed(chosen: "CheckArguments", control_dt: float) -> str:
     return shlex.join(words)
 
 
-def replay_in_env(chosen: "CheckArguments | RepairArguments", opened: "Opened") -> "Replay":
+def replay_in_env(
+    chosen: "CheckArguments | RepairArguments", opened: "Callable[..., AnyDataset]"
+) -> "Replay":
     """Replay the recorded actions in the env that was named; `opened` opens the data at its rate."""
     from steadyhand.analysis.replay import World, replay
     from steadyhand.envs.catalogue import env_config

@@ -204,7 +204,10 @@ def test_an_env_that_takes_no_state_needs_seeds() -> None:
 def test_the_verdict_is_that_of_the_errors() -> None:
     def verdict(before: float, now: float, after: float) -> str:
         errors = {-1: before, 0: now, 1: after}
-        return Replay(env_id="x", method="seeds", num_steps=9, errors=errors, worst="y", off=()).verdict
+        found = Replay(
+            env_id="x", control_dt=0.1, method="seeds", num_steps=9, errors=errors, worst="y", off=()
+        )
+        return found.verdict
 
     assert verdict(1.0, 1e-6, 1.0) == "follows"
     assert verdict(1e-6, 1.0, 1.0) == "shifted"
