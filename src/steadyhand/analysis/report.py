@@ -23,7 +23,7 @@ from steadyhand.analysis.results import (
 from steadyhand.analysis.verdict import verdict
 from steadyhand.core.codec import load, to_data
 from steadyhand.core.errors import DataError
-from steadyhand.core.statistics import paired_difference
+from steadyhand.core.statistics import Estimate, paired_difference
 from steadyhand.core.strict import replacing
 from steadyhand.core.success import SuccessRule
 
@@ -48,7 +48,7 @@ def make_report(
     wording: Wording | None = None,
     mean_tests: Sequence[MeanTest] = (),
     success: SuccessRule | None = None,
-    random_return: float | None = None,
+    random_returns: Sequence[float] | None = None,
 ) -> Report:
     """Compare the policies on their common starts and return the whole report.
 
@@ -68,7 +68,7 @@ def make_report(
         wording: How the task is spoken of; by default in general words, with what the env's error measures.
         mean_tests: Mean against sample, for each policy that draws.
         success: When an episode counts as a success; by default as the env says.
-        random_return: Mean return of uniformly random actions from the same starts.
+        random_returns: Return of uniformly random actions from each of the same starts.
 
     Raises:
         DataError: No results, equal names, or results from different numbers of starts.
@@ -106,11 +106,14 @@ def make_report(
         wording=words,
         mean_tests=tuple(mean_tests),
         success=success or SuccessRule(),
-        random_return=random_return,
+        random_return=None if random_returns is None else float(np.mean(random_returns)),
+        expert_gain=_expert_gain(results, random_returns, seed),
     )
     scale = [(one.name, report.normalised(one)) for one in results if one.kind == "policy"]
     known = [(name, value) for name, value in scale if value is not None]
-    return replace(report, verdict=verdict(results, comparisons, words, normalised=known))
+    gain = None if report.has_scale else report.expert_gain
+    text = verdict(results, comparisons, words, normalised=known, no_scale=gain)
+    return replace(report, verdict=text)
 
 
 def write_report(report: Report, folder: Path, *, videos: Sequence[Video] = ()) -> Path:
@@ -180,6 +183,15 @@ def _comparisons(results: Sequence[PolicyResult], seed: int) -> tuple[Comparison
         )
         for other in others
     )
+
+
+def _expert_gain(
+    results: Sequence[PolicyResult], random_returns: Sequence[float] | None, seed: int
+) -> Estimate | None:
+    expert = next((one for one in results if one.kind == "expert"), None)
+    if expert is None or random_returns is None:
+        return None
+    return paired_difference(np.array(expert.returns), np.array(random_returns), seed=seed).difference
 
 
 def _replace(path: Path, text: str) -> Path:

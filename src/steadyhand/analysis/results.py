@@ -259,6 +259,7 @@ class Report:
         scene: A further scene, such as the fork of the tour.
         success: When an episode counts as a success.
         random_return: Mean return of uniformly random actions from the same starts, if they were tried.
+        expert_gain: Return of the expert less that of random actions, start by start; likewise.
     """
 
     title: str
@@ -280,22 +281,26 @@ class Report:
     scene: Scene | None = None
     success: SuccessRule = field(default_factory=SuccessRule)
     random_return: float | None = None
+    expert_gain: Estimate | None = None
 
     @property
     def tells_success(self) -> bool:
         """Whether success was told of every episode of everybody."""
         return all(result.successes is not None for result in self.results)
 
-    def normalised(self, result: PolicyResult) -> float | None:
-        """Return the return on the scale on which random actions are 0 and the expert is 1.
+    @property
+    def has_scale(self) -> bool:
+        """Whether the expert is clearly better than random actions: its gain's whole interval is above 0."""
+        interval = None if self.expert_gain is None else self.expert_gain.interval
+        return interval is not None and interval.low > 0.0
 
-        None where the expert or random actions were not tried, or the expert is no better than they are.
-        """
+    def normalised(self, result: PolicyResult) -> float | None:
+        """Return the return on the scale from random actions, 0, to the expert, 1; None if it has none."""
         expert = next((one for one in self.results if one.kind == "expert"), None)
-        if expert is None or self.random_return is None:
+        if expert is None or self.random_return is None or not self.has_scale:
             return None
-        span = expert.mean_return.value - self.random_return
-        return (result.mean_return.value - self.random_return) / span if span > 0 else None
+        low = self.random_return
+        return (result.mean_return.value - low) / (expert.mean_return.value - low)
 
 
 def summarise(

@@ -7,8 +7,9 @@ return.
 from collections.abc import Sequence
 from typing import Literal
 
-from steadyhand.analysis.notation import number, percent_of
+from steadyhand.analysis.notation import number, percent_of, signed
 from steadyhand.analysis.results import Comparison, PolicyResult, Wording
+from steadyhand.core.statistics import Estimate
 
 Measure = Literal["success", "return"]
 
@@ -22,6 +23,7 @@ def verdict(
     wording: Wording,
     *,
     normalised: Sequence[tuple[str, float]] = (),
+    no_scale: Estimate | None = None,
 ) -> str:
     """Return two or three sentences for the head of the report.
 
@@ -30,6 +32,7 @@ def verdict(
         comparisons: Every further policy against the baseline.
         wording: How the task is spoken of.
         normalised: Names of policies, and their return on the scale from random actions, 0, to the expert, 1.
+        no_scale: By how much the expert returned more than random actions, where that is too little for one.
     """
     policies = [result for result in results if result.kind == "policy"]
     experts = [result for result in results if result.kind == "expert"]
@@ -45,6 +48,8 @@ def verdict(
     ]
     if measure == "return" and normalised:
         sentences.append(_scale(normalised))
+    if no_scale is not None:
+        sentences.append(_no_scale(no_scale))
     if not policies:
         sentences += [f"{expert.name} {_outcome(expert, wording, measure)}." for expert in experts]
     if comparisons:
@@ -169,6 +174,14 @@ def _expert_beside(expert: PolicyResult, wording: Wording, measure: Measure) -> 
 def _scale(normalised: Sequence[tuple[str, float]]) -> str:
     clauses = [f"{name} is at {percent_of(value)}" for name, value in normalised]
     return f"On the way from random actions to the expert {_listed(clauses)}."
+
+
+def _no_scale(gain: Estimate) -> str:
+    between = ""
+    if (interval := gain.interval) is not None:
+        between = f", 95 % interval {signed(interval.low)} to {signed(interval.high)}"
+    said = f"({signed(gain.value)} in return{between})"
+    return f"The expert is not clearly better than random actions {said}: imitating it shows little here."
 
 
 def _outcome(result: PolicyResult, wording: Wording, measure: Measure, *, brief: bool = False) -> str:

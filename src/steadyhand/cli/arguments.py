@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -107,13 +109,33 @@ def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | 
         verb: Its name, for the first line of the help.
         description: What the help says of it; None takes the docstring of `kind`.
     """
-    return tyro.cli(
+    chosen = tyro.cli(
         kind,
         prog=f"steadyhand {verb}",
         description=description,
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    _refuse_empty_paths(chosen, arguments)
+    return chosen
+
+
+def _refuse_empty_paths(chosen: object, arguments: Sequence[str]) -> None:
+    """Raise ConfigError if a path was given as an empty text, which would be the current folder.
+
+    A script says so where its variable is not set; who means the current folder says ".".
+    """
+    empty = [*(one[0] for one in pairwise(["", *arguments]) if one[1] == "")]
+    empty += [text.removesuffix("=") for text in arguments if text.startswith("--") and text.endswith("=")]
+    for name, value in vars(chosen).items():
+        flag = f"--{name.replace('_', '-')}"
+        paths = value if isinstance(value, tuple) else (value,)
+        if flag in empty and Path() in paths:
+            raise ConfigError(
+                f"{flag} is empty.", expected="a path", hint="name one; the current folder is called ."
+            )
+        if empty and Path() in paths and "." not in arguments:
+            raise ConfigError("A path is empty.", got=f"{name} = ''", hint="the current folder is called .")
 
 
 def with_overrides(run: T, overrides: Sequence[str]) -> T:

@@ -34,7 +34,9 @@ def require_file(path: Path, *, error: type[SteadyhandError] = ConfigError, most
     except (OSError, ValueError) as cause:
         raise _unreadable(path, cause, error) from cause
     if not stat.S_ISREG(found.st_mode):
-        raise error(f"{path} is no file.", got=_kind(found.st_mode), expected="a regular file", hint=_RESTORE)
+        raise error(
+            f"{path} is no file.", got=kind_of(found.st_mode), expected="a regular file", hint=_RESTORE
+        )
     if most is not None and found.st_size > most:
         raise error(
             f"{path} is too large.",
@@ -153,7 +155,10 @@ def _unreadable(path: Path, cause: Exception, error: type[SteadyhandError]) -> S
     return error(f"{path} cannot be read.", got=what, hint=hint)
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """Return in words what lies at a path, by its `st_mode`."""
+    if stat.S_ISREG(mode):
+        return "a file"
     if stat.S_ISDIR(mode):
         return "a folder"
     if stat.S_ISFIFO(mode):

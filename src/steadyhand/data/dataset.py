@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.strict import kind_of
 from steadyhand.data.collection import Dataset
 from steadyhand.data.formats.arrays import ArrayDataset, open_npz
 from steadyhand.data.formats.lerobot import locate
@@ -47,6 +48,9 @@ def open_dataset(
     """
     root = Path(root)
     if not root.is_dir():
+        if root.exists():
+            what = f"{root}, {kind_of(root.stat().st_mode)}"
+            raise DataError("A data set is a folder or an npz file.", got=what, hint="check the path")
         raise DataError("There is no such folder.", got=root, hint="check the path")
     spec = load_spec(root)
     if spec is not None:

@@ -21,12 +21,14 @@ class SuccessJudge:
         limit: Steps after which an episode is truncated.
 
     Attributes:
-        heard: Whether the info ever had one of the rule's keys.
+        counted: The rule's keys that the info had, in so far as they counted: of two at once the first does.
+        ignored: Those that it had beside one that counted.
     """
 
     def __init__(self, rule: SuccessRule, *, env_id: str, num_rows: int, limit: int) -> None:
         self.rule = rule
-        self.heard = False
+        self.counted: set[str] = set()
+        self.ignored: set[str] = set()
         self._env_id = env_id
         self._limit = limit
         self._said = np.zeros(num_rows, dtype=bool)
@@ -88,9 +90,11 @@ class SuccessJudge:
             )
         if self.rule.kind == "last":
             self._said[row] = self._told[row] = False
-        for key in self.rule.keys:
+        keys = self.rule.keys
+        for place, key in enumerate(keys):
             if key in info and info[key] is not None:
-                self.heard = True
+                self.counted.add(key)
+                self.ignored.update(other for other in keys[place + 1 :] if other in info)
                 self._told[row] = True
                 self._said[row] |= self._truth(key, info[key], step)
                 return

@@ -14,6 +14,7 @@ from steadyhand.core.errors import ArtifactError, SpecError, SteadyhandError
 from steadyhand.core.protocol import Decision, Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.core.strict import require_file
 from steadyhand.experts.base import Expert
 
 
@@ -195,8 +196,7 @@ def _frozen(array: np.ndarray) -> nn.Parameter:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise ArtifactError(f"There is no file of weights at {path}.", hint="check the path")
+    require_file(path, error=ArtifactError)
     try:
         if path.suffix == ".safetensors":
             from safetensors.numpy import load_file

@@ -4,7 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +29,7 @@ from steadyhand.analysis.results import (
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.strict import replacing
+from steadyhand.core.success import SuccessRule
 from steadyhand.data.formats.video import write_mp4
 from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.base import BatchEnv, Start
@@ -225,7 +226,7 @@ def report_of(
     mean_tests: Sequence[MeanTest] = (),
 ) -> Report:
     """Return the report of a comparison; where nothing tells success, random actions give its scale."""
-    rule = env.spec.success
+    rule = _rule(env)
     return make_report(
         title=title,
         command="steadyhand " + " ".join(sys.argv[1:]),
@@ -242,8 +243,15 @@ def report_of(
         wording=CAR_WORDING if isinstance(env, Car) else None,
         mean_tests=mean_tests,
         success=rule,
-        random_return=_random_return(env, outcomes, seed),
+        random_returns=_random_returns(env, outcomes, seed),
     )
+
+
+def _rule(env: BatchEnv) -> SuccessRule:
+    """Return the rule of success, with the one key that counted where the infos had one only."""
+    rule = env.spec.success
+    counted = env.judge.counted if isinstance(env, GymnasiumEnv) else set[str]()
+    return replace(rule, keys=tuple(counted)) if len(counted) == 1 else rule
 
 
 def _untold(env: BatchEnv, evaluations: Sequence[Evaluation]) -> list[str]:
@@ -254,7 +262,22 @@ def _untold(env: BatchEnv, evaluations: Sequence[Evaluation]) -> list[str]:
         for one in evaluations
         if 0 < one.num_told < len(one.starts)
     ]
-    if isinstance(env, GymnasiumEnv) and env.spec.success.absent == "failure" and not env.judge.heard:
+    caveats += [
+        f"Every episode of {one.name} was truncated before the limit of {env.spec.max_episode_steps} "
+        "steps, so that none counts as survived: the env has a limit of its own. Make the env with that "
+        "limit (max_episode_steps)."
+        for one in evaluations
+        if env.spec.success.kind == "survived"
+        and not one.terminated.any()
+        and (one.lengths < env.spec.max_episode_steps).all()
+    ]
+    if isinstance(env, GymnasiumEnv) and env.judge.ignored:
+        ignored = ", ".join(sorted(env.judge.ignored))
+        caveats.append(
+            f"The infos of the env hold {', '.join(sorted(env.judge.counted))} and beside it {ignored}, "
+            f"which did not count; --success ever:{min(env.judge.ignored)} counts that."
+        )
+    if isinstance(env, GymnasiumEnv) and env.spec.success.absent == "failure" and not env.judge.counted:
         keys = ", ".join(env.spec.success.keys)
         caveats.append(
             f"No info of the env ever held {keys}: every episode counts as a failure for that reason."
@@ -262,8 +285,8 @@ def _untold(env: BatchEnv, evaluations: Sequence[Evaluation]) -> list[str]:
     return caveats
 
 
-def _random_return(env: BatchEnv, outcomes: Sequence[Outcome], seed: int) -> float | None:
-    """Return the mean return of random actions from the same starts, where only returns are compared."""
+def _random_returns(env: BatchEnv, outcomes: Sequence[Outcome], seed: int) -> list[float] | None:
+    """Return what random actions return from the same starts, where only returns are compared."""
     if all(outcome.result.kind != "expert" for outcome in outcomes):
         return None
     if all(outcome.evaluation.success is not None for outcome in outcomes):
@@ -273,7 +296,8 @@ def _random_return(env: BatchEnv, outcomes: Sequence[Outcome], seed: int) -> flo
     except CapabilityError:
         return None
     starts = outcomes[0].evaluation.starts
-    return float(evaluate(env, controller, starts, name="random", seed=seed, positions=False).returns.mean())
+    tried = evaluate(env, controller, starts, name="random", seed=seed, positions=False)
+    return tried.returns.tolist()
 
 
 def rounds_of(taught: Taught) -> Rounds | None:

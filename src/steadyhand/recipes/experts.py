@@ -9,6 +9,7 @@ import numpy as np
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.specs import EnvSpec
+from steadyhand.core.strict import kind_of
 from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.avoiding.env import Avoiding
 from steadyhand.envs.base import BatchEnv
@@ -265,8 +266,9 @@ def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:
         return PolicyExpert(path=path)
     if (path / "policy" / "policy.json").is_file():
         return PolicyExpert(path=path / "policy")
+    what = f", {kind_of(path.stat().st_mode)} without a policy in it" if path.exists() else ""
     raise CapabilityError(
         "There is no such expert.",
-        got=text,
+        got=f"{text}{what}",
         available=["auto", "pure-pursuit", "scripted", "FILE.npz", "FILE.safetensors", "a policy folder"],
     )

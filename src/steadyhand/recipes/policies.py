@@ -7,6 +7,7 @@ from steadyhand.core.errors import ArtifactError, SpecError
 from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.policy import Policy
+from steadyhand.training.checkpoint import Checkpoints
 
 
 def policy_folder(path: Path) -> Path:
@@ -18,6 +19,13 @@ def policy_folder(path: Path) -> Path:
     for candidate in (path, path / "policy"):
         if (candidate / "policy.json").is_file():
             return candidate
+    if (last := Checkpoints.last(path / "training")) is not None:
+        step, state = last
+        raise ArtifactError(
+            f"The training in {path} has not ended, so that its policy is not written yet.",
+            got=f"a policy of step {step}, in {state}",
+            hint=f"continue with steadyhand train ... --out {path} --resume, or name {state} itself",
+        )
     raise ArtifactError(
         f"There is no policy in {path}.",
         got="neither policy.json nor policy/policy.json" if path.is_dir() else "no such folder",

@@ -10,6 +10,7 @@ from steadyhand.analysis.offline import OfflineAccuracy, OfflineError
 from steadyhand.analysis.results import Fact
 from steadyhand.analysis.training_page import HeldOutTable, TrainingReport, losses, write_training_report
 from steadyhand.core.listing import listed
+from steadyhand.data.checks.content import set_by_few
 from steadyhand.data.frames import Frames
 from steadyhand.policies.policy import Policy
 from steadyhand.recipes.folder import versions
@@ -18,13 +19,15 @@ from steadyhand.training.loop import FitResult
 REPEAT = "repeat last command"
 _FEW = 64
 """Whole numbers of no more different values than this may be meant as choices."""
+_SAMPLE = 100_000
+"""Actions of which quantiles are taken, spread evenly over the data."""
 _LISTED = 6
 """Most things that one line lists; of more it says how many there are."""
 
 
 def notes_on_data(policy: Policy, frames: Frames) -> list[str]:
-    """Return what to beware of, a line each: several tasks, dimensions that hardly move, whole numbers."""
-    return [*_tasks(frames), *_still(policy), *_whole_numbers(frames)]
+    """Return what to beware of, a line each: several tasks, still or far values, whole numbers."""
+    return [*_tasks(frames), *_still(policy), *_few(frames), *_whole_numbers(frames)]
 
 
 def _tasks(frames: Frames) -> list[str]:
@@ -44,6 +47,25 @@ def _still(policy: Policy) -> list[str]:
     return [
         f"note: {listed(still, most=_LISTED)}; such dimensions are divided by their floor, not by "
         "their spread (docs/training.md)"
+    ]
+
+
+def _few(frames: Frames) -> list[str]:
+    """Return a line about actions of which few values set the range; none otherwise."""
+    if frames.action_spec.kind != "continuous":
+        return []
+    action = frames.action.reshape(len(frames.action), -1)
+    low, high = action.min(axis=0), action.max(axis=0)
+    sample = action[:: max(1, len(action) // _SAMPLE)]
+    places = set_by_few(low, high, sample)
+    if not places:
+        return []
+    first = places[0]
+    usual = np.quantile(sample[:, first], [0.01, 0.99])
+    return [
+        f"note: few values set the range of the action in dimension {listed(places, most=_LISTED)}: "
+        f"{low[first]:.4g} to {high[first]:.4g}, where 98 % lie within {usual[0]:.4g} to {usual[1]:.4g}; "
+        "look at them (steadyhand data check), since heads that scale by the range see little of the others"
     ]
 
 

@@ -114,7 +114,7 @@ def test_a_return_is_put_on_the_scale_from_random_actions_to_the_expert():
         outcome("Cloning", None, 16, returns=around(300.0)),
         outcome("DAgger", None, 16, returns=around(1000.0)),
     ]
-    one = report(*results, random_return=-100.0)
+    one = report(*results, random_returns=[-100.0] * 16)
     assert [one.normalised(result) for result in one.results] == pytest.approx([1.0, 0.4, 1.1])
     assert (
         "On the way from random actions to the expert Cloning is at 40 % and DAgger is at 110 %."
@@ -123,11 +123,34 @@ def test_a_return_is_put_on_the_scale_from_random_actions_to_the_expert():
     assert "The expert returned 900." in one.verdict
     for unknown in (
         report(*results),
-        report(*results[1:], random_return=0.0),
-        report(*results, random_return=950.0),
+        report(*results[1:], random_returns=[0.0] * 16),
     ):
         assert unknown.normalised(unknown.results[0]) is None
         assert "random" not in unknown.verdict
+
+
+@pytest.mark.parametrize("gap", [-50.0, 0.0, 0.5])
+def test_an_expert_that_is_not_clearly_better_than_random_actions_gives_no_scale(gap):
+    random = np.random.default_rng(0)
+    returns = random.normal(0.0, 20.0, 64)
+    one = report(
+        outcome("Expert", None, returns=returns),
+        outcome("Cloning", None, returns=returns - 5.0),
+        random_returns=(returns - gap + random.normal(0.0, 10.0, 64)).tolist(),
+    )
+    assert [one.normalised(result) for result in one.results] == [None, None]
+    assert "%" not in one.verdict.replace("95 %", "")
+    assert "The expert is not clearly better than random actions (" in one.verdict
+
+
+def test_one_start_gives_no_scale():
+    one = report(
+        outcome("Expert", None, 1, returns=np.array([9.0])),
+        outcome("Cloning", None, 1, returns=np.array([5.0])),
+        random_returns=[0.0],
+    )
+    assert one.normalised(one.results[1]) is None
+    assert "The expert is not clearly better than random actions (+9 in return)" in one.verdict
 
 
 def test_different_label_budgets_are_named():

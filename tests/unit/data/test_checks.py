@@ -123,6 +123,26 @@ def test_a_value_a_million_times_as_far_out_is_an_error() -> None:
     assert not found(arrays(seen, done), "far-value")
 
 
+def test_few_values_that_set_the_range_of_an_action() -> None:
+    random = np.random.default_rng(0)
+    seen = [random.uniform(-1, 1, (500, 2)).astype(np.float32) for _ in range(4)]
+    done = [random.uniform(-1, 1, (500, 2)).astype(np.float32) for _ in range(4)]
+    assert not found(arrays(seen, done), "range-by-few")
+    done[1][7, 1], done[2][9, 1] = 12.5, -5.0
+    (problem,) = found(arrays(seen, done), "range-by-few")
+    assert problem.severity == "warning"
+    assert "dimension 1: -5 to 12.5, where 98 % lie within -0.9" in problem.what
+
+
+def test_a_rare_pulse_and_a_normal_spread_are_no_outliers() -> None:
+    random = np.random.default_rng(1)
+    seen = [random.uniform(-1, 1, (500, 2)).astype(np.float32) for _ in range(4)]
+    done = [random.normal(size=(500, 2)).astype(np.float32) for _ in range(4)]
+    for action in done:
+        action[:, 1] = np.arange(500) == 250
+    assert not found(arrays(seen, done), "range-by-few")
+
+
 def test_two_recordings_in_one_episode() -> None:
     seen, done = sound()
     seen[2][30:] += 4.0

@@ -90,7 +90,7 @@ def test_a_file_of_weights_is_the_network_that_its_formula_says(tmp_path, suffix
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(ArtifactError, match="no file of weights"):
+    with pytest.raises(ArtifactError, match="There is no file"):
         WeightsExpert(path=tmp_path / "none.npz").build(ACTION)
     (tmp_path / "junk.npz").write_bytes(b"not a zip")
     with pytest.raises(ArtifactError, match="cannot be read"):

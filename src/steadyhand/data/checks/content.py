@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from jaxtyping import Shaped
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
@@ -27,6 +28,25 @@ _ENDS = 512  # episodes whose ends are compared with one another
 _FEWEST_VALUES = 3  # that tell whether an episode goes on
 _FAR = 1e6  # times the spread of a value
 _LONE_FAR = 1e3  # times the size of a value that hardly ever changes
+_FEW_SET = 5.0  # times as wide as 1 to 99 % of the values
+
+
+def set_by_few(
+    low: Shaped[np.ndarray, " D"], high: Shaped[np.ndarray, " D"], sample: Shaped[np.ndarray, "M D"]
+) -> tuple[int, ...]:
+    """Return the dimensions whose range is set by few values: 5 times as wide as from 1 to 99 % of them.
+
+    What is scaled by its range then has nearly all values in a small part of it. A dimension of which 98 % do
+    not move at all, such as a pulse, is none of them.
+
+    Args:
+        low: (D,) smallest values.
+        high: (D,) largest values.
+        sample: (M, D) values drawn at random.
+    """
+    first, last = np.quantile(sample.astype(np.float64), [0.01, 0.99], axis=0)
+    found = (last > first) & (high - low > _FEW_SET * (last - first))
+    return tuple(np.flatnonzero(found).tolist())
 
 
 class Idle(Detector):

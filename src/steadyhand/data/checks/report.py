@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
 from steadyhand.core.specs import ACTION
@@ -24,6 +26,7 @@ from steadyhand.data.checks.content import (
     Labels,
     StateLeaps,
     WrongCuts,
+    set_by_few,
 )
 from steadyhand.data.checks.detector import Detector, dimension
 from steadyhand.data.checks.pairing import Copies, Lag
@@ -143,10 +146,30 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
         for detector in second:
             detector.take(block)
     yield from _still(known)
+    if action.kind == "continuous":
+        yield from _few(known[ACTION])
     for detector in [*first, *second]:
         yield from detector.problems()
     if isinstance(dataset, Dataset) and dataset.is_whole and not skipped:
         yield from stored_stats_problems(dataset, known, is_ours=ours)
+
+
+def _few(action: Known) -> Iterator[Problem]:
+    """Name the dimensions of the action whose range is set by few values."""
+    low, high = action.moments.low, action.moments.high
+    places = set_by_few(low, high, action.sample)
+    if places:
+        first = places[0]
+        found = listed([dimension(action.spec, place) for place in places])
+        usual = np.quantile(action.sample[:, first], [0.01, 0.99])
+        yield Problem(
+            code="range-by-few",
+            severity="warning",
+            where=ACTION,
+            what=f"few values set the range of dimension {found}: "
+            f"{low[first]:.4g} to {high[first]:.4g}, where 98 % lie within {usual[0]:.4g} to {usual[1]:.4g}",
+            hint="look at them: heads that scale the action by its range see little of the others",
+        )
 
 
 def _still(known: Mapping[str, Known]) -> Iterator[Problem]:
