@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from interrupts import heard
 from steadyhand.cli.main import main
 
 LIMIT_S = 300.0
@@ -56,6 +57,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=heard,
         )
 
     @property

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from interrupts import heard
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.policies.artifact import load_policy, save_policy, tensors_of
@@ -212,7 +213,9 @@ SCRIPT = Path(__file__).with_name("killed_run.py")
 def test_a_signal_saves_the_state_and_then_acts(tmp_path: Path, number: int, status: int) -> None:
     """A plain process dies of the signal as it always would; no checkpoint but that of the signal is due."""
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(tmp_path), "0.1", "1000"], stderr=subprocess.DEVNULL
+        [sys.executable, str(SCRIPT), str(tmp_path), "0.1", "1000"],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=heard,
     )
     path, limit = tmp_path / "metrics.jsonl", time.monotonic() + 300
     while time.monotonic() < limit and not (path.exists() and path.read_text().count("\n") >= 3):
