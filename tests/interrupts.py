@@ -4,5 +4,5 @@ import signal
 
 
 def heard() -> None:
-    """Hear SIGINT in a child: tests that a shell runs in the background ignore it, and so would their children."""
+    """Hear SIGINT in a child: what a shell runs in the background ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
