@@ -154,12 +154,19 @@ def open_npz(
         for name, value in arrays.items()
         if is_observation(name)
     }
-    if ACTION not in arrays or not observation or not arrays.keys() & set(_ENDS):
+    there = {
+        "observation (or observation.<name>)": bool(observation),
+        ACTION: ACTION in arrays,
+        "episode_ends, the number of steps up to the end of each episode ([N] for one)": bool(
+            arrays.keys() & set(_ENDS)
+        ),
+    }
+    if not all(there.values()):
         raise DataError(
             f"{path} lacks arrays.",
             got=sorted(arrays),
-            expected="observation (or observation.<name>), action, episode_ends",
-            hint="if they have other names, say so: --rename NAME=observation, or rename={'NAME': 'action'}",
+            expected="also " + ", ".join(name for name, is_there in there.items() if not is_there),
+            hint="if they have other names, say so: --rename NAME=action, or rename={'NAME': 'action'}",
         )
     action = arrays[ACTION]
     try:
