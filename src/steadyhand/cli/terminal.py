@@ -103,6 +103,9 @@ def results(report: "Report") -> None:
         headers[2:5] = ["return", "95 % interval", "half ended by"]
     say()
     table(headers, rows)
+    for one in report.results:
+        if one.note:
+            say(f"{one.name}: {one.note}")
     say(f"success: {report.success.words}")
     for caveat in report.caveats:
         say(f"note: {caveat}")

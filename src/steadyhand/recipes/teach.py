@@ -201,6 +201,7 @@ class School:
             initial=initial,
             on_round=None if on_round is None else lambda record, _: on_round(record),
         )
+        taught = result.rounds[result.best - 1].total_labels
         return Taught(
             name=name,
             folder=result.best_folder,
@@ -210,7 +211,8 @@ class School:
             learner=learner,
             burden=result.burden,
             rounds=result,
-            note=f"round {result.best} of {config.rounds}, chosen on validation starts",
+            note=f"round {result.best} of {config.rounds}, with {taught} of {result.queries} labels, "
+            "chosen on validation starts",
         )
 
     def _offline(self, method: OfflineConfig | NoiseConfig, key: str, name: str) -> Taught:
