@@ -14,7 +14,7 @@ from steadyhand.core.codec import load, save, to_data, write_json
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError, SpecError
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
-from steadyhand.core.strict import replacing
+from steadyhand.core.strict import MOST_BYTES, replacing
 from steadyhand.data.dataset import Dataset, open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
@@ -133,12 +133,13 @@ def train(
 @contextmanager
 def _unless_refused(path: Path) -> Generator[None]:
     """Put the file back as it was where the block refuses what it was given."""
-    before = path.read_text(encoding="utf-8")
+    before = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
     try:
         yield
     except (ConfigError, DataError, SpecError, CapabilityError):
-        with replacing(path) as temporary:
-            temporary.write_text(before, encoding="utf-8")
+        if before is not None and path.read_bytes() != before:
+            with replacing(path) as temporary:
+                temporary.write_bytes(before)
         raise
 
 

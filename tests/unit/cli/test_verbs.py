@@ -135,6 +135,7 @@ def test_train_leaves_its_numbers_and_says_them(cli, demos):
     said = cli(*TRAIN, demos, "--out", "run", "--horizon", 4, "--n-action-steps", 2)
     assert said.status == 0
     assert files(Path("run")) == {
+        ".lock",
         "run.json",
         "provenance.json",
         "question.json",

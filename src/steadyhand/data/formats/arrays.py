@@ -183,7 +183,7 @@ def open_npz(
             **{name: arrays[name] for name in _OPTIONAL if name in arrays},
         )
     except DataError as error:
-        raise error.within(path) from error
+        raise error.completed(path, hint="store the array anew, or leave it out of the file") from error
     used = {ACTION, "classes", *_OPTIONAL, next(name for name in _ENDS if name in arrays)}
     unread = [name for name in arrays if name not in used and not is_observation(name)]
     return replace(dataset, unread=tuple(unread))

@@ -48,6 +48,9 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise _damaged(path, "no video stream")
     stream = container.streams.video[0]
+    if getattr(stream, "codec_context", None) is None:
+        container.close()
+        raise _damaged(path, "no codec that is known")
     stream.thread_type = "SLICE"  # frame threads hold frames back, which makes exact seeking slow
     stream.codec_context.options = {"err_detect": "explode"}  # or the decoder makes up what is damaged
     return container, stream
