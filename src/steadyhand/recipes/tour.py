@@ -3,13 +3,19 @@
 Everything here was fixed before test results were seen: docs/decisions/0003-demo.md says how.
 """
 
+import os
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, assert_never
 
 from steadyhand.analysis.results import Fact, Report
+from steadyhand.core.codec import load
 from steadyhand.core.lock import working_in
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
@@ -41,6 +47,8 @@ from steadyhand.recipes.runs import MethodConfig, NoiseConfig, OfflineConfig
 from steadyhand.recipes.teach import School, Taught
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
+
+Method = Literal["cloning", "side cameras", "noise injection", "DAgger", "HG-DAgger"]
 
 CAVEATS = (
     "DAgger is not uniquely good here: on some seeds noise injection ties it, and no policy has to drive.",
@@ -131,7 +139,8 @@ def _tour(
     run: TourRun, env: BatchEnv, expert: Controller, folder: Path, *, watch: Watch
 ) -> tuple[Report, Path]:
     began = time.perf_counter()
-    taught = teach(run, env, expert, folder, watch=watch)
+    with _beside("HG-DAgger", folder) as finished:
+        taught = teach(run, env, expert, folder, watch=watch, finished=finished)
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)
     field_of = [Contestant(name="expert", controller=expert, kind="expert")]
@@ -166,6 +175,49 @@ def _tour(
     return report, publish(report, outcomes, folder)
 
 
+@contextmanager
+def _beside(method: Method, folder: Path) -> Generator[Callable[[Method], None]]:
+    """Teach one method in a second process; yields what waits for it when this process comes to it.
+
+    It takes nothing but the run's folder, and leaves nothing but the method's. Whatever it did not do, this
+    process does: on one core it is not started, and if it fails, nobody has to know.
+    """
+    if (os.cpu_count() or 1) < 2:
+        yield lambda _: None
+        return
+    code = (
+        "import sys; from steadyhand.recipes.tour import teach_beside; teach_beside(sys.argv[1], sys.argv[2])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), method],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as second:
+
+        def finished(reached: Method) -> None:
+            if reached == method:
+                second.wait()
+
+        try:
+            yield finished
+        finally:
+            second.kill()  # nothing if it has ended
+
+
+def teach_beside(folder: str, method: Method) -> None:
+    """Teach one method of the run in `folder`; ends with the process that asked, even if that is killed."""
+
+    def until_alone() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=until_alone, daemon=True).start()
+    run = load(Path(folder) / "run.json", TourRun)
+    env = run.env.build(run.num_starts)
+    lessons_of(run, _school(run, env, build_expert(PurePursuitExpert(), env), Path(folder)), method)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lessons:
     """The learner and what each method made of it, cloning first."""
@@ -174,20 +226,37 @@ class Lessons:
     methods: tuple[Taught, ...]
 
 
-def teach(
-    run: TourRun, env: BatchEnv, expert: Controller, folder: Path, *, watch: Watch | None = None
-) -> Lessons:
-    """Train cloning and four remedies on the same number of labels, HG-DAgger on at most as many."""
-    watch = watch or Watch()
-    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
-    school = School(
+def _school(run: TourRun, env: BatchEnv, expert: Controller, folder: Path) -> School:
+    return School(
         env=env,
         expert=expert,
-        learner=learner,
+        learner=PolicyLearner(env.spec, policy=run.policy, training=run.training),
         updates=run.training.num_steps,
         folder=folder,
         seed=run.seed,
     )
+
+
+def teach(
+    run: TourRun,
+    env: BatchEnv,
+    expert: Controller,
+    folder: Path,
+    *,
+    watch: Watch,
+    finished: Callable[[Method], None] = lambda _: None,
+) -> Lessons:
+    """Train cloning and four remedies on the same number of labels, HG-DAgger on at most as many.
+
+    Args:
+        run: The run.
+        env: Its env.
+        expert: Who labels.
+        folder: Each method gets a folder in it; what is there already is not done again.
+        watch: Who is told.
+        finished: Called before each method; it waits where somebody else is teaching that one.
+    """
+    school = _school(run, env, expert, folder)
     labels, rounds = run.num_labels, run.dagger.rounds
     stages: dict[Method, str] = {
         "cloning": f"Cloning: {labels} labels of the expert's own driving",
@@ -199,11 +268,9 @@ def teach(
     methods: list[Taught] = []
     for method, stage in stages.items():
         watch.stage(stage)
+        finished(method)
         methods.append(lessons_of(run, school, method, on_round=watch.round if method == "DAgger" else None))
-    return Lessons(learner=learner, methods=tuple(methods))
-
-
-Method = Literal["cloning", "side cameras", "noise injection", "DAgger", "HG-DAgger"]
+    return Lessons(learner=school.learner, methods=tuple(methods))
 
 
 def lessons_of(
