@@ -56,7 +56,8 @@ class PolicyResult:
         mean_return: Mean return with a BCa bootstrap interval over starts.
         median_first_failure: Time by which half of the starts had failed [s], None if fewer did.
         error_curve: None if the env names no error.
-        labels_used: Expert labels that it was trained on.
+        labels_used: Expert labels that were asked for it.
+        trained_labels: Those of them that it was trained on; None for all.
         updates: Gradient updates.
         train_wall_s: Time of collecting and training [s].
         rollout_wall_s: Time of these n episodes [s].
@@ -76,6 +77,7 @@ class PolicyResult:
     median_first_failure: float | None
     error_curve: ErrorCurve | None = None
     labels_used: int | None = None
+    trained_labels: int | None = None
     updates: int | None = None
     train_wall_s: float | None = None
     rollout_wall_s: float | None = None
@@ -314,6 +316,7 @@ def summarise(
     control_dt: float,
     error: Float[np.ndarray, "n T"] | None = None,
     labels_used: int | None = None,
+    trained_labels: int | None = None,
     updates: int | None = None,
     train_wall_s: float | None = None,
     rollout_wall_s: float | None = None,
@@ -333,7 +336,8 @@ def summarise(
         first_failure: (n,) time of the first failure [s], infinite where there was none.
         control_dt: Time between steps [s].
         error: (n, T) |error| at each step, NaN after the end.
-        labels_used: Expert labels that it was trained on.
+        labels_used: Expert labels that were asked for it.
+        trained_labels: Those of them that it was trained on; None for all.
         updates: Gradient updates.
         train_wall_s: Time of collecting and training [s].
         rollout_wall_s: Time of these n episodes [s].
@@ -368,6 +372,7 @@ def summarise(
         median_first_failure=median if np.isfinite(median) else None,
         error_curve=None if error is None else error_curve(error, control_dt=control_dt, num_bins=num_bins),
         labels_used=labels_used,
+        trained_labels=trained_labels,
         updates=updates,
         train_wall_s=train_wall_s,
         rollout_wall_s=rollout_wall_s,

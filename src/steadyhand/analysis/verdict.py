@@ -141,7 +141,7 @@ def _scores(policies: Sequence[PolicyResult], wording: Wording, measure: Measure
     if not others:
         return f"{first}."
     parts, rest = [first], list(others)
-    same = [one for one in others if one.labels_used is not None and one.labels_used == baseline.labels_used]
+    same = [one for one in others if _on_the_same_labels(one, baseline)]
     if len(same) > 1:
         clauses = [f"{other.name} {_outcome(other, wording, measure, brief=True)}" for other in same]
         parts.append(f"with the same {baseline.labels_used:,} labels, {_listed(clauses)}")
@@ -198,9 +198,21 @@ def _outcome(result: PolicyResult, wording: Wording, measure: Measure, *, brief:
 def _labels(other: PolicyResult, baseline: PolicyResult) -> str:
     if other.labels_used is None:
         return ""
-    if other.labels_used == baseline.labels_used:
-        return f", with the same {other.labels_used:,} labels,"
-    return f", with {other.labels_used:,} labels,"
+    if not _on_all_labels(other):
+        return f", taught on {other.trained_labels:,} of its {other.labels_used:,} labels,"
+    same = "the same " if _on_the_same_labels(other, baseline) else ""
+    return f", with {same}{other.labels_used:,} labels,"
+
+
+def _on_all_labels(result: PolicyResult) -> bool:
+    """Whether it was trained on every label that was asked for it."""
+    return result.trained_labels in (None, result.labels_used)
+
+
+def _on_the_same_labels(one: PolicyResult, other: PolicyResult) -> bool:
+    """Whether both were trained on as many labels as were asked for either."""
+    is_same = one.labels_used is not None and one.labels_used == other.labels_used
+    return is_same and _on_all_labels(one) and _on_all_labels(other)
 
 
 def _leader(comparisons: Sequence[Comparison], measure: Measure) -> Comparison:

@@ -232,11 +232,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _say_round(record: "RoundRecord") -> None:
-    loss = "the expert drove" if record.online_loss is None else f"online loss {record.online_loss:.4g}"
     outcome = f"validation return {record.validation_return:.4g}"
     if record.validation_success is not None:
         outcome = f"{100 * record.validation_success:.0f} % of the validation starts succeeded"
-    terminal.say(f"  round {record.round}: {record.total_labels} labels, {loss}, {outcome}")
+    terminal.say(
+        f"  round {record.round}: {record.total_labels} labels, {terminal.online(record)}, {outcome}"
+    )
 
 
 def _described(name: str) -> str:

@@ -21,6 +21,7 @@ from steadyhand.core.strict import plain
 if TYPE_CHECKING:
     from steadyhand.analysis.results import Report
     from steadyhand.core.statistics import Estimate, Interval
+    from steadyhand.correction.rounds import RoundRecord
 
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
@@ -77,6 +78,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 
     for row in rows:
         grid.add_row(*(Text(plain(cell)) for cell in row))
     console.print(grid)
+
+
+def online(record: "RoundRecord") -> str:
+    """Return how the iterate that drove did on the states it came to, in words."""
+    if record.online_loss is not None:
+        return f"online loss {record.online_loss:.4g}"
+    return "no label was asked" if record.labels == 0 else "the expert drove"
 
 
 def results(report: "Report") -> None:

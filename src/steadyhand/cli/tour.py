@@ -39,10 +39,9 @@ def main(arguments: list[str]) -> int:
     run = with_overrides(replace(TourRun(), seed=chosen.seed), chosen.set)
 
     def on_round(record: RoundRecord) -> None:
-        loss = "the expert drove" if record.online_loss is None else f"online loss {record.online_loss:.4f}"
         kept = round((record.validation_success or 0.0) * run.dagger.validation_starts)
         terminal.say(
-            f"  round {record.round}: {record.total_labels} labels, {loss}, "
+            f"  round {record.round}: {record.total_labels} labels, {terminal.online(record)}, "
             f"{kept} of {run.dagger.validation_starts} validation starts stayed on"
         )
 

@@ -246,6 +246,7 @@ def dart(
         best=result.best,
         folders=result.folders,
         queries=result.queries,
+        trained_labels=result.trained_labels,
         validation_starts=result.validation_starts,
         noise=tuple(noise),
     )

@@ -17,6 +17,7 @@ from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Learner, RoundsConfig, Stage
+from steadyhand.correction.marks import plain
 from steadyhand.data.digests import episodes_digest
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
@@ -33,7 +34,7 @@ class RoundRecord:
         labels: Labels asked in this round.
         total_labels: Labels asked so far, initial demonstrations included.
         online_loss: Loss of the iterate that drove, on the data it collected, before it was trained on them;
-            None in a round in which only the expert drove.
+            None in a round in which only the expert drove, or nobody was asked.
         hindsight_loss: Mean loss of this round's iterate on the data of all rounds that have an online loss.
         regret: Mean online loss so far minus `hindsight_loss`; it should fall towards 0.
         train_loss: Loss of this round's iterate on everything it was trained on.
@@ -67,6 +68,8 @@ class RoundsResult:
             return, then the later one.
         folders: Folder of each iterate, in order.
         queries: Labels asked in all, initial demonstrations included.
+        trained_labels: Those of them that the returned policy was trained on: not later rounds', nor those
+            held out or left without weight.
         validation_starts: Starts by which the returned round was chosen.
     """
 
@@ -74,6 +77,7 @@ class RoundsResult:
     best: int
     folders: tuple[Path, ...]
     queries: int
+    trained_labels: int
     validation_starts: int
 
     @property
@@ -139,6 +143,7 @@ def teach_in_rounds(
             best=best,
             folders=folders,
             queries=run.records[-1].total_labels,
+            trained_labels=run.trained_labels(best),
             validation_starts=config.validation_starts,
         )
 
@@ -202,8 +207,9 @@ class _Run:
         self.records.append(record)
         return validation
 
-    def _everything(self) -> list[Episode]:
-        return [*self.initial, *(episode for group in self.collected for episode in group)]
+    def _everything(self, number: int | None = None) -> list[Episode]:
+        """Return the episodes of all rounds so far, or of the first `number`."""
+        return [*self.initial, *(episode for group in self.collected[:number] for episode in group)]
 
     @property
     def _held_out(self) -> list[Episode]:
@@ -218,9 +224,19 @@ class _Run:
             )
         return demonstrations[len(demonstrations) - count :] if count else []
 
-    def _training(self) -> list[Episode]:
+    def _training(self, number: int | None = None) -> list[Episode]:
         held_out = {id(episode) for episode in self._held_out}
-        return [episode for episode in self._everything() if id(episode) not in held_out]
+        return [episode for episode in self._everything(number) if id(episode) not in held_out]
+
+    def trained_labels(self, number: int) -> int:
+        """Return how many of the asked labels the iterate of a round was trained on."""
+        episodes = self._training(number)
+        marks = self.config.marks(episodes) or [plain(episode) for episode in episodes]
+        return sum(
+            int((episode.expert_action_valid & (one.weight > 0)).sum())
+            for episode, one in zip(episodes, marks, strict=True)
+            if episode.branch is None
+        )
 
     def _fit(self, number: int, *, warm_start: Path | None = None) -> None:
         episodes = self._training()

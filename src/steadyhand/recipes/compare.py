@@ -59,7 +59,8 @@ class Contestant:
         name: Name for tables and plots.
         controller: Who drives.
         kind: "expert" or "policy".
-        labels: Expert labels it was trained on.
+        labels: Expert labels that were asked for it.
+        trained_labels: Those of them that it was trained on.
         updates: Gradient updates.
         train_wall_s: Time of collecting and training [s].
         note: A remark for the table.
@@ -69,6 +70,7 @@ class Contestant:
     controller: Controller
     kind: Kind = "policy"
     labels: int | None = None
+    trained_labels: int | None = None
     updates: int | None = None
     train_wall_s: float | None = None
     note: str = ""
@@ -80,6 +82,7 @@ def contestant(taught: Taught, env: BatchEnv) -> Contestant:
         name=taught.name,
         controller=taught.learner.controller(taught.folder, num_rows=env.num_rows),
         labels=taught.labels,
+        trained_labels=taught.trained_labels,
         updates=taught.updates,
         train_wall_s=taught.wall_s,
         note=taught.note,
@@ -353,6 +356,7 @@ def _summary(
         control_dt=evaluation.control_dt,
         error=evaluation.error,
         labels_used=contestant.labels,
+        trained_labels=contestant.trained_labels,
         updates=contestant.updates,
         train_wall_s=contestant.train_wall_s,
         rollout_wall_s=wall,

@@ -23,7 +23,7 @@ from steadyhand.recipes.compare import (
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.runs import CorrectRun, OfflineConfig
+from steadyhand.recipes.runs import CorrectRun, MethodConfig, OfflineConfig
 from steadyhand.recipes.teach import School, Taught, title_of
 from steadyhand.training.metrics import Progress
 
@@ -91,6 +91,7 @@ def _correct(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
             Fact(name="Budget", value=f"at most {run.method.num_labels} expert labels for each method"),
+            *((Fact(name="Baseline", value=_baseline(run.method)),) if len(taught) > 1 else ()),
             Fact(name="Learner", value=describe(school.learner.policy_config)),
             computed_on(run),
         ),
@@ -120,6 +121,14 @@ def shortfall(taught: Taught, budget: int) -> str:
     return text
 
 
+def _baseline(method: MethodConfig) -> str:
+    """Return which demonstrations are cloned: beside a method that plans other drives they are others."""
+    return (
+        f"{method.num_labels} labels of the expert's own driving in {method.num_episodes} drives, as many as "
+        "this method plans; beside a method with another plan other demonstrations are cloned"
+    )
+
+
 def describe(policy: PolicyConfig) -> str:
     """Return what a policy is made of, in words."""
     return f"{type(policy.encoder).__name__} + {type(policy.head).__name__}"
@@ -134,7 +143,7 @@ def _teach(
     """Return the clone, if one is wanted, and then the corrected policy."""
     method, taught = run.method, list[Taught]()
     if run.clone and not (isinstance(method, OfflineConfig) and method.remedy is None):
-        on_stage(f"Cloning: {method.num_labels} labels")
+        on_stage(f"Cloning: {_baseline(method)}")
         taught.append(
             school.clone(num_labels=method.num_labels, num_episodes=method.num_episodes, family=method.family)
         )

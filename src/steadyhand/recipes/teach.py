@@ -47,6 +47,7 @@ class Taught:
         name: Name for tables and plots.
         folder: Holds `policy`.
         labels: Expert labels that were asked for it, those of rounds after the returned one included.
+        trained_labels: Those of them that this policy was trained on.
         updates: Gradient updates of this policy; earlier iterates not counted.
         wall_s: Time of collecting and training [s].
         burden: What collecting cost.
@@ -59,6 +60,7 @@ class Taught:
     name: str
     folder: Path
     labels: int
+    trained_labels: int
     updates: int
     wall_s: float
     learner: PolicyLearner
@@ -201,18 +203,18 @@ class School:
             initial=initial,
             on_round=None if on_round is None else lambda record, _: on_round(record),
         )
-        taught = result.rounds[result.best - 1].total_labels
         return Taught(
             name=name,
             folder=result.best_folder,
             labels=result.queries,
+            trained_labels=result.trained_labels,
             updates=self.updates,
             wall_s=0.0,
             learner=learner,
             burden=result.burden,
             rounds=result,
-            note=f"round {result.best} of {config.rounds}, with {taught} of {result.queries} labels, "
-            "chosen on validation starts",
+            note=f"round {result.best} of {config.rounds}, taught on {result.trained_labels} of "
+            f"{result.queries} labels, chosen on validation starts",
         )
 
     def _offline(self, method: OfflineConfig | NoiseConfig, key: str, name: str) -> Taught:
@@ -238,10 +240,12 @@ class School:
             spec, seed = learner.policy_spec, derive(self.seed, "ccil", key)
             labels, geometry = corrective_labels(episodes, spec, remedy, seed=seed)
         learner.fit([*episodes, *labels], folder=here, seed=derive(self.seed, "fit", key), warm_start=None)
+        asked = sum(episode.num_labels for episode in episodes if episode.branch is None)
         return Taught(
             name=name,
             folder=here,
-            labels=sum(episode.num_labels for episode in episodes if episode.branch is None),
+            labels=asked,
+            trained_labels=asked,
             updates=self.updates,
             wall_s=0.0,
             learner=learner,

@@ -158,6 +158,20 @@ def test_different_label_budgets_are_named():
     assert "DAgger, with 1,000 labels, kept" in text
 
 
+def test_labels_that_the_returned_policy_was_not_taught_on_are_not_called_the_same():
+    cloning = outcome("Cloning", 3, labels_used=300)
+    early = outcome("HG-DAgger", 64, labels_used=300, trained_labels=200)
+    text = verdict(cloning, early)
+    assert "; HG-DAgger, taught on 200 of its 300 labels, kept 64 of 64. " in text
+    others = [outcome(name, 60, labels_used=300, trained_labels=300) for name in ("DART", "noise")]
+    text = verdict(cloning, early, *others)
+    assert (
+        "; with the same 300 labels, DART kept 60 of 64 and noise kept 60 of 64; HG-DAgger, taught on" in text
+    )
+    partly = outcome("Cloning", 3, labels_used=300, trained_labels=100)
+    assert "the same 300 labels" not in verdict(partly, *others)
+
+
 def test_several_policies_share_their_budget_once():
     results = [
         outcome(name, k, labels_used=1000) for name, k in (("Cloning", 3), ("DAgger", 64), ("DART", 60))

@@ -112,6 +112,7 @@ def test_labels_are_counted_and_data_is_aggregated(tmp_path):
     assert result.queries == 80
     sizes = [json.loads((folder / "line.json").read_text())["n"] for folder in result.folders]
     assert sizes == [20, 40, 60, 80]
+    assert result.trained_labels == sizes[result.best - 1]
     assert [record.beta for record in result.rounds] == [1.0, 0.0, 0.0, 0.0]
     assert result.rounds[0].online_loss is None
     assert result.rounds[1].online_loss is not None

@@ -288,9 +288,11 @@ def test_thinned_steps_are_the_published_share():
 def test_held_out_steps_are_not_trained_on_unless_asked(tmp_path):
     env = Plane(4)
     apart, both = Linear(env, ERROR), Linear(env, ERROR)
-    run(tmp_path / "apart", learner=apart, env=env)
+    result = run(tmp_path / "apart", learner=apart, env=env)
+    assert result.trained_labels == [40, 80, 120][result.best - 1]
     assert apart.fitted == [("round-01", 40), ("round-02", 80), ("round-03", 120)]
-    run(tmp_path / "both", replace(CONFIG, train_on_held_out=True), learner=both, env=env)
+    result = run(tmp_path / "both", replace(CONFIG, train_on_held_out=True), learner=both, env=env)
+    assert result.trained_labels == [80, 160, 240][result.best - 1]
     assert both.fitted == [
         ("round-01", 80),
         ("probe", 40),

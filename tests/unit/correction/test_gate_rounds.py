@@ -196,6 +196,11 @@ def test_every_gate_runs_through_its_rounds_and_counts_its_labels(config, tmp_pa
     assert last.burden.human_steps <= last.labels
     if isinstance(config.gate, EnsembleGate):
         assert last.labels == 24
+    learner = learner_of(env)
+    demos = learner.read(result.folders[0] / "episodes")
+    kept = demos[: len(demos) - config.num_held_out]
+    late = last.labels if result.best == 2 else 0
+    assert result.trained_labels == sum(demo.num_labels for demo in kept) + late
     asks = isinstance(config.gate, NearestGate) and config.gate.asks_only
     assert not asks or last.burden.human_steps == 0
 

@@ -108,6 +108,7 @@ def taught(labels: int, *, best: int, interventions: int) -> Taught:
         best=best,
         folders=(Path("1"), Path("2")),
         queries=labels,
+        trained_labels=labels,
         validation_starts=2,
     )
     env = CarConfig(observation=("state",)).build(1)
@@ -116,6 +117,7 @@ def taught(labels: int, *, best: int, interventions: int) -> Taught:
         name="HG-DAgger",
         folder=Path("1"),
         labels=labels,
+        trained_labels=labels,
         updates=1,
         wall_s=0.0,
         learner=learner,
