@@ -42,7 +42,7 @@ class Shared:
     threads: int = 1
     """Threads of torch; small networks are fastest with one."""
     no_clone: bool = False
-    """Leave out the baseline of the report: cloning as many labels from as many drives as the method plans."""
+    """Leave out the baseline: cloning as many labels from as many drives as the method plans."""
     seed: int = 0
     """Seed of everything random."""
     set: Overrides = ()
