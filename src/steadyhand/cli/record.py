@@ -80,14 +80,9 @@ def main(arguments: list[str]) -> int:
         terminal.say(f"{chosen.out}: the same command goes on; to use what is there as it is, run")
         terminal.say(f"  steadyhand data compact {chosen.out}")
         raise
-    judged = (
-        f", {summary.num_success} of {summary.num_judged} succeeded"
-        if summary.num_judged
-        else "; nothing tells success"
-    )
     terminal.say(
         f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "
-        f"{terminal.counted(summary.num_steps, 'step')}, {summary.num_labels} labels{judged}"
+        f"{terminal.counted(summary.num_steps, 'step')}, {summary.num_labels} labels; {summary.outcome}"
     )
     if summary.num_outside:
         terminal.say(f"note: {outside_in_words(summary, run.outside_labels)}")

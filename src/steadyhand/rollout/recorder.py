@@ -50,6 +50,7 @@ class EpisodeRecorder:
         num_steps: Their steps.
         num_labels: Labels recorded so far.
         num_outside: Those that were meant to lie outside the action's bounds.
+        num_cut: Finished episodes that were cut before the env ended them.
         num_judged: Finished episodes that the env judged.
         num_success: Those that succeeded.
     """
@@ -75,7 +76,21 @@ class EpisodeRecorder:
         self._start_of = np.zeros(env.num_rows, dtype=np.int64)
         self._done: dict[int, Episode] = {}
         self.num_episodes = self.num_steps = self.num_labels = self.num_judged = self.num_success = 0
-        self.num_outside = 0
+        self.num_outside = self.num_cut = 0
+
+    @property
+    def outcome(self) -> str:
+        """How many episodes succeeded, or why that is not known, in words."""
+        ended = self.num_episodes - self.num_cut
+        cut = f"{self.num_cut} cut before their end" if self.num_cut else ""
+        if not self._env.spec.success.is_told:
+            return "nothing tells success"
+        if not ended:
+            return "all cut before their end, so that success is open"
+        told = f"{self.num_success} of {self.num_judged} succeeded"
+        if not self.num_judged:
+            told = "the env did not tell success"
+        return ", ".join(part for part in (told, cut) if part)
 
     @property
     def full(self) -> bool:
@@ -112,6 +127,7 @@ class EpisodeRecorder:
         for position in np.flatnonzero(event.ended & keep):
             terminated = bool(event.result.terminated[position])
             by_env = terminated or bool(event.result.truncated[position])
+            self.num_cut += not by_env
             self._finish_row(
                 int(event.rows[position]),
                 final=self._observe(int(event.rows[position])),
@@ -119,12 +135,14 @@ class EpisodeRecorder:
                 success=event.result.outcome(int(position)) if by_env else None,
             )
         for position in np.flatnonzero(~keep & (self._length[event.rows] > 0)):
+            self.num_cut += 1
             final = {name: value[position] for name, value in event.observation.items()}
             self._finish_row(int(event.rows[position]), final=final, terminated=False, success=None)
 
     def finish(self) -> list[Episode]:
         """Close episodes that are still open, as truncated, and return all episodes."""
         for row in np.flatnonzero(self._length):
+            self.num_cut += 1
             final = self._observe(int(row))
             self._finish_row(int(row), final=final, terminated=False, success=None)
         return self.episodes

@@ -72,8 +72,9 @@ def recorded(env, **options):
     starts = env.starts("train", 2)
     recorder = EpisodeRecorder(env, starts, source="demonstration", seed=0, **options)
     session = Session(env, Still(env), starts, seed=0, listeners=[recorder])
-    while session.step() is not None:
+    while not recorder.full and session.step() is not None:
         pass
+    recorder.finish()
     return recorder
 
 
@@ -83,10 +84,21 @@ def test_recorded_episodes_stay_open():
     for recorder, outcome in ((fallen, "unknown"), (timed, "time")):
         assert [episode.success for episode in recorder.episodes] == [None, None]
         assert [episode.provenance.outcome for episode in recorder.episodes] == [outcome] * 2
-        assert recorder.num_judged == recorder.num_success == 0
+        assert recorder.num_judged == recorder.num_success == recorder.num_cut == 0
+        assert recorder.outcome == "nothing tells success"
         burden = Burden.of(recorder.episodes)
         assert (burden.violations, burden.successes, burden.interventions_per_success) == (0, 0, None)
         assert burden.episodes == 2
+
+
+def test_episodes_that_were_merely_cut_are_not_said_to_be_untold():
+    config = GymnasiumConfig(env_id="Pendulum-v1", max_episode_steps=5, success="return>=-1e6")
+    env = GymnasiumEnv(config, num_rows=2)
+    assert recorded(env).outcome == "2 of 2 succeeded"
+    # Step 4 of both rows spends 8 labels; the ninth is the first row's last step, and the second row is cut.
+    assert recorded(env, label_budget=8).outcome == "all cut before their end, so that success is open"
+    assert recorded(env, label_budget=9).outcome == "1 of 1 succeeded, 1 cut before their end"
+    env.close()
 
 
 def test_stored_episodes_stay_open_and_no_column_says_failure(tmp_path):
