@@ -317,8 +317,11 @@ sys.exit(pytest.main({words!r}))
 def verdict(mutant: Mutant, coverage: Coverage, seconds: dict[str, float]) -> tuple[str, str]:
     """Return "killed", "survived" or "not executed", and by which test or how many."""
     found = coverage.get(mutant.path, {})
+    contexts = found.get(mutant.line, [])
+    if mutant.line in found and not contexts:  # executed at import: any test of the file may notice
+        contexts = [one for several in found.values() for one in several]
     tests = sorted(
-        {node for one in found.get(mutant.line, []) if (node := node_of(one))},
+        {node for one in contexts if (node := node_of(one))},
         key=lambda node: seconds.get(node, 1.0),
     )
     if not tests:
