@@ -5,12 +5,15 @@ BIN := $(VENV)/bin
 # Small networks train many times slower with several threads on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format bench bench-policies mutants clean
+# MkDocs need not advertise its successors at each build.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: demo test check docs format bench bench-policies mutants clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -e ".[dev,docs]"
 	touch $@
 
 demo: $(VENV)/.installed
@@ -25,6 +28,11 @@ check: $(VENV)/.installed
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q docs README.md
+	$(BIN)/mkdocs build --quiet
+
+# The site, in build/site/index.html; any warning is an error.
+docs: $(VENV)/.installed
+	$(BIN)/mkdocs build --quiet
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
@@ -43,4 +51,4 @@ mutants: $(VENV)/.installed
 	$(BIN)/python benchmarks/mutants.py
 
 clean:
-	rm -rf $(VENV) runs .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) runs build .ruff_cache .import_linter_cache .hypothesis

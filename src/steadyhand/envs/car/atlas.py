@@ -18,7 +18,7 @@ class OnRoad:
     Attributes:
         s: (B,) arc length [m], not wrapped to a lap.
         lateral: (B,) offset to the left [m].
-        heading_error: (B,) heading less the road's, in [-pi, pi] [rad].
+        heading_error: (B,) heading less the road's [rad], in [-pi, pi].
         curvature: (B,) of the road [1/m].
     """
 
@@ -134,7 +134,7 @@ class Lane:
             x: (B,) [m].
             y: (B,) [m].
             heading: (B,) [rad].
-            guess: (B,) arc length within some centimetres of the answer and within a lap of [0, length] [m].
+            guess: (B,) arc length [m] within some centimetres of the answer and within a lap of [0, length].
 
         The foot point is sought on the circle of curvature at the sample nearest to the guess, which costs
         one gather; with samples 2 cm apart its error is below a tenth of a millimetre (tested).

@@ -47,7 +47,7 @@ class Raster:
 
     Attributes:
         cells: (rows, columns, ...); the row is y, the column x.
-        origin: Position of the middle of cells[0, 0] [m].
+        origin: Position [m] of the middle of cells[0, 0].
         cell: Edge of a cell [m].
     """
 
