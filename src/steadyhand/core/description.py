@@ -1,35 +1,70 @@
-"""JSON data that tell one thing from another: settings, arrays, modules, functions, experts of one's own.
+"""JSON data that tell one thing from another: settings, arrays, modules, functions, envs and experts.
 
-An object of no known kind, such as an expert that a user wrote, is described by its type, its code and its
-attributes. Some of these are memory that changes while it drives, which is no part of what it is:
+An object of no known kind, such as an expert or an env that a user wrote, is described by its type, its code
+and its attributes. Some of these are memory that changes while it runs, which is no part of what it is:
 
+- what its own `begin`, `reset`, `step`, `observe`, `render`, `restore`, `place` or `close` assigns, or what
+  they call, is left out: each start makes it anew;
 - what its class names in `memory`, as in `memory = ("calls",)`, is left out;
-- what changed while steadyhand had it drive (`noted` tells the end of that) counts as it was before;
+- what changed while steadyhand had it run (`running`) counts as it was before;
 - what changed in any other way counts as it is: somebody set it.
 
+In an env random generators count for nothing, since every start has its seed, nor does the number of rows.
 An object that knows better has a method `question` that returns a mapping, and is described by that alone.
 """
 
 import enum
 import math
-import sys
-import weakref
-from collections.abc import Mapping, Sequence
+import random
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from steadyhand.core.digests import Digest
+from steadyhand.core.digests import Digest, data_digest
+from steadyhand.core.memory import remembered, without_memory
+from steadyhand.core.source_code import (
+    around,
+    class_digest,
+    class_values,
+    closed_over,
+    code_digest,
+    is_function,
+    is_library,
+    is_ours,
+    methods,
+    written_by_ours,
+    written_by_running,
+)
 from steadyhand.core.specs import EnvSpec
 
 _DEPTH = 16
+_CALLED = 2
+"""Levels that a function which another one calls costs, and gets back: however far away, it counts."""
+_SHOWN = 100
+"""Longer lists and tables are told by a digest."""
 _FOREIGN = 2
 """Levels that an object of no known kind costs beyond its own: who knows what hangs on it."""
 _OURS = __name__.partition(".")[0]
+_is_running: ContextVar[bool] = ContextVar("_is_running", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What `described` said of a thing at an earlier time.
+
+    Attributes:
+        data: JSON data.
+    """
+
+    data: Any
 
 
 def described(thing: object) -> Any:
@@ -37,39 +72,45 @@ def described(thing: object) -> Any:
     return _Description().of(thing, _DEPTH)
 
 
-def noted(thing: object) -> None:
-    """Note that attributes of `thing` which changed since it was described changed because it drove."""
-    _Description(has_driven=True).of(thing, _DEPTH)
+def as_made(thing: object) -> Described:
+    """Return the description of a thing that has not run yet, which stays when the thing changes."""
+    return Described(data=_Description(remembers=False).of(thing, _DEPTH))
 
 
-@dataclass(kw_only=True)
-class _Seen:
-    """What is known of an object.
+@contextmanager
+def running() -> Generator[None]:
+    """Have envs and experts run: what changes meanwhile in those that were described changes by running."""
+    if _is_running.get():
+        yield
+        return
+    _look(has_run=False)
+    token = _is_running.set(True)
+    try:
+        yield
+    finally:
+        _is_running.reset(token)
+        _look(has_run=True)
 
-    Attributes:
-        thing: The object.
-        first: Its attributes, without what driving changed.
-        left: Its attributes when they were last looked at.
-    """
 
-    thing: weakref.ref[Any]
-    first: dict[str, Any]
-    left: dict[str, Any]
-
-
-_seen: dict[int, _Seen] = {}
+def _look(*, has_run: bool) -> None:
+    for thing, depth in remembered():
+        _Description(has_run=has_run).of(thing, depth)
 
 
 class _Description:
     """One walk through a thing.
 
     Args:
-        has_driven: Whether attributes that changed have changed by driving.
+        has_run: Whether attributes that changed have changed by running.
+        remembers: Whether to remember what objects are like, to see later what has changed.
     """
 
-    def __init__(self, *, has_driven: bool = False) -> None:
-        self._has_driven = has_driven
+    def __init__(self, *, has_run: bool = False, remembers: bool = True) -> None:
+        self._has_run = has_run
+        self._remembers = remembers
         self._above: list[int] = []  # what is being described: an object may hold what holds it
+        self._told: set[int] = set()
+        self._envs = self._strangers = 0  # how many of these are envs, and of no known kind
 
     def of(self, thing: object, depth: int) -> Any:
         """Return JSON data; below `depth` levels the type alone."""
@@ -97,15 +138,15 @@ class _Description:
     def _inside(self, thing: Any, depth: int) -> Any:
         match thing:
             case Mapping():
-                return self._items(thing, depth)
+                return _short(self._items(thing, depth))
             case set() | frozenset():
                 return sorted((self.of(value, depth) for value in thing), key=repr)
             case bytes() | bytearray():
                 return Digest().text(thing.hex()).hex()
             case np.ndarray():
-                return [self.of(value, depth) for value in thing.ravel().tolist()]
+                return _short([self.of(value, depth) for value in thing.ravel().tolist()])
             case Sequence():
-                return [self.of(value, depth) for value in thing]
+                return _short([self.of(value, depth) for value in thing])
             case _:
                 return self._object(thing, depth)
 
@@ -114,88 +155,153 @@ class _Description:
 
     def _object(self, thing: Any, depth: int) -> Any:
         name = _type_name(thing)
+        if isinstance(thing, Described):
+            return thing.data
         if isinstance(thing, type):
-            return name
+            return name if is_library(thing) else self._once(thing, lambda: self._class(thing, depth))
         if isinstance(thing, partial):
             parts = {"function": thing.func, "arguments": thing.args, "named": thing.keywords}
             return {"type": "partial", **self._items(parts, depth)}
-        owner = getattr(thing, "__self__", None)
+        owner = _part(thing, "__self__")
         if callable(thing) and owner is not None and not isinstance(owner, ModuleType):
             return {"method": getattr(thing, "__name__", ""), "of": self.of(owner, depth)}
-        if _is_function(thing):
-            return self._function(thing, depth)
-        if callable(thing) and isinstance(called := getattr(thing, "__name__", None), str):
-            wrapped = getattr(thing, "__wrapped__", None)  # a function of C, or a cache around one
+        if is_function(thing):
+            return self._once(thing, lambda: self._function(thing, depth))
+        if callable(thing) and isinstance(called := _part(thing, "__name__"), str):
+            wrapped = _part(thing, "__wrapped__")  # a function of C, or a cache around one
             inside = {"around": wrapped} if wrapped else {}
             return {"function": called, **self._items(inside, depth)}
-        if callable(question := getattr(thing, "question", None)):
-            answer: Any = question()
-            return {"type": name, **self._items(answer, depth)}
-        if isinstance(spec := getattr(thing, "spec", None), EnvSpec):
-            config = getattr(thing, "config", None)
-            return {"type": name, "spec": self.of(spec, depth), "config": self.of(config, depth)}
+        if callable(_part(thing, "question")):
+            return {"type": name, **self._asked(thing, depth)}
+        if isinstance(_part(thing, "spec"), EnvSpec):
+            return {"type": name, **self._env(thing, depth)}
         if is_dataclass(thing) and (_is_frozen(thing) or not _acts(thing)):
             values = {field.name: getattr(thing, field.name) for field in fields(thing)}
             return {"type": name, **self._items(values, depth)}
         if _is_module(thing):
             return {"type": name, **_network(thing)}
-        if isinstance(thing, np.random.Generator):
-            return {"type": name, "state": self.of(thing.bit_generator.state, depth)}
-        if callable(getattr(thing, "detach", None)) and callable(getattr(thing, "numpy", None)):
+        if (state := _random_state(thing)) is not None:
+            return {"type": name, **({} if self._envs else {"state": self.of(state, depth)})}
+        if callable(_part(thing, "detach")) and callable(_part(thing, "numpy")):
             return _weights({"": thing})
         return {"type": name, **self._attributes(thing, depth - _FOREIGN)}
 
     def _function(self, thing: Any, depth: int) -> dict[str, Any]:
         name = f"{thing.__module__}.{thing.__qualname__}"
-        closed = _closure(thing)
-        if _is_ours(thing):
+        closed = closed_over(thing)
+        if is_ours(thing):
             return {"function": name, **self._items(_settings(closed), depth)}
         parts = {
             "defaults": thing.__defaults__,
             "named_defaults": thing.__kwdefaults__,
             "closed_over": closed,
         }
-        code = {} if _is_library(thing) else {"code": _code(thing.__code__).hex()}
+        code = {} if is_library(thing) else {"code": code_digest(thing.__code__).hex()}
         if code:
-            parts["around"] = _around([thing])
+            parts["around"] = around([thing])
         said = {key: value for key, value in parts.items() if value}
-        return {"function": name, **code, **self._items(said, depth)}
+        return {"function": name, **code, **self._items(said, depth + _CALLED)}
 
-    def _attributes(self, thing: Any, depth: int) -> dict[str, Any]:
-        held = _held(thing)
-        for kind in type(thing).__mro__:
-            named = vars(kind).get("memory", ())
+    def _class(self, kind: type, depth: int) -> Any:
+        code = self._code(kind, depth + _CALLED)
+        return {"class": _type_name(kind), **code} if code else _type_name(kind)
+
+    def _once(self, thing: Any, say: Callable[[], Any]) -> Any:
+        """Describe a function or a class once among those that one function or class leads to."""
+        if id(thing) in self._told:
+            return {"said": getattr(thing, "__qualname__", "")}
+        is_first = not self._told
+        self._told.add(id(thing))
+        try:
+            return say()
+        finally:
+            if is_first:
+                self._told.clear()
+
+    def _asked(self, thing: Any, depth: int) -> dict[str, Any]:
+        """Return what `question` says, and what was added where somebody derived a class from one of ours."""
+        answer: dict[str, Any] = self._items(thing.question(), depth)
+        kind = type(thing)
+        asked = next((base for base in kind.__mro__ if "question" in vars(base)), kind)
+        if not is_ours(asked) or is_ours(kind):
+            return answer
+        return {**answer, **self._attributes(thing, depth - _FOREIGN, without=written_by_ours(kind))}
+
+    def _env(self, thing: Any, depth: int) -> dict[str, Any]:
+        """Return what a `BatchEnv` is; one of ours is made by its config."""
+        parts = {"spec": thing.spec, "config": getattr(thing, "config", None)}
+        said = self._items(parts, depth)
+        if is_ours(type(thing)):
+            return said
+        without = written_by_ours(type(thing)) | {*parts, "num_rows"}
+        return {**said, **self._attributes(thing, depth - _FOREIGN, without=without)}
+
+    def _attributes(self, thing: Any, depth: int, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+        kind = type(thing)
+        held = {name: value for name, value in _held(thing).items() if name not in without}
+        for base in kind.__mro__:
+            named = vars(base).get("memory", ())
             for name in named if isinstance(named, tuple) else ():
                 held.pop(name, None)
-        if _is_ours(type(thing)):
+        if is_ours(kind):
             return self._items(_settings(held), depth)
-        now: dict[str, Any] = {name: self.of(value, depth) for name, value in sorted(held.items())}
-        methods = _methods(type(thing))
-        around = self._items(_around(list(methods.values())), depth)
+        written = written_by_running(kind)
+        for name in list(held):
+            is_mutated = name in written.mutated and isinstance(held[name], _CONTAINERS)
+            if is_mutated or name in written.assigned:
+                del held[name]
+        is_env = callable(_part(thing, "reset")) and callable(_part(thing, "step"))
+        self._envs += is_env
+        self._strangers += 1
+        now: dict[str, Any] = {}
+        for name, value in sorted(held.items()):
+            # However many wrappers there are around an env, it is looked at.
+            is_wrapped = name == "env" and hasattr(thing, "unwrapped")
+            now[name] = self.of(value, depth + 1 + _FOREIGN if is_wrapped else depth)
+        self._envs -= is_env
+        self._strangers -= 1
+        if self._remembers:
+            whole = None if self._strangers else depth + 1 + _FOREIGN
+            now = without_memory(thing, now, depth=whole, has_run=self._has_run)
+        return {"attributes": now, **self._code(kind, depth)}
+
+    def _code(self, kind: type, depth: int) -> dict[str, Any]:
+        """Return what the code of a class does and reads; nothing of one that is ours or a library's."""
+        functions = methods(kind)
+        values = self._items(class_values(kind), depth)
+        read = self._items(around(functions.values()), depth)
         return {
-            "attributes": self._without_memory(thing, now),
-            **({"code": _class_code(type(thing), methods)} if methods else {}),
-            **({"around": around} if around else {}),
+            **({"code": class_digest(functions)} if functions else {}),
+            **({"class_values": values} if values else {}),
+            **({"around": read} if read else {}),
         }
 
-    def _without_memory(self, thing: Any, now: dict[str, Any]) -> dict[str, Any]:
-        key = id(thing)
-        known = _seen.get(key)
-        if known is None or known.thing() is not thing:
-            try:
-                end = weakref.ref(thing, lambda _: _seen.pop(key, None))
-            except TypeError:  # it has no room for one
-                return now
-            _seen[key] = _Seen(thing=end, first=dict(now), left=now)
-            return now
-        if not self._has_driven:
-            for name in {**known.left, **now}:
-                if name not in now:
-                    known.first.pop(name, None)
-                elif name not in known.left or known.left[name] != now[name]:
-                    known.first[name] = now[name]
-        known.left = now
-        return dict(known.first)
+
+def _short(data: dict[str, Any] | list[Any]) -> Any:
+    return data if len(data) <= _SHOWN else data_digest(data)[:16]
+
+
+_CONTAINERS = (list, dict, set, deque, np.ndarray, bytearray)
+
+
+def _part(thing: Any, name: str) -> Any:
+    """Return an attribute, or None where an object of a stranger has none or raises anything."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # a proxy, a simulator that is closed
+        return None
+
+
+def _random_state(thing: Any) -> Any:
+    match thing:
+        case np.random.Generator():
+            return thing.bit_generator.state
+        case np.random.RandomState():
+            return thing.get_state()
+        case random.Random():
+            return Digest().text(repr(thing.getstate())).hex()
+        case _:
+            return None
 
 
 def _held(thing: object) -> dict[str, Any]:
@@ -220,73 +326,12 @@ def _is_setting(name: str, value: object) -> bool:
     if isinstance(value, np.ndarray):
         return not name.startswith("_")
     frozen = is_dataclass(value) and not isinstance(value, type) and _is_frozen(value)
-    return frozen or _is_module(value) or _is_function(value) or callable(value) or _acts(value)
-
-
-def _closure(function: Any) -> dict[str, Any]:
-    held: dict[str, Any] = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            held[name] = cell.cell_contents
-        except ValueError:  # a variable that is not set yet
-            continue
-    return held
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = (_names(value) for value in code.co_consts if isinstance(value, CodeType))
-    return set(code.co_names).union(*inner)
-
-
-def _code(code: CodeType) -> Digest:
-    """Return the digest of what a function does; where it stands and what its texts say is not part of it."""
-    digest = Digest().text(code.co_code.hex(), code.co_names, code.co_varnames)
-    for place, value in enumerate(code.co_consts):
-        if isinstance(value, CodeType):
-            digest.text(_code(value).hex())
-        elif isinstance(value, frozenset):
-            digest.text(sorted(map(repr, value)))
-        elif place or not isinstance(value, str):  # the first text is the docstring
-            digest.text(repr(value))
-    return digest
-
-
-def _around(functions: list[Any]) -> dict[str, Any]:
-    """Return what functions read of the modules around them, which modules and classes are not."""
-    found: dict[str, Any] = {}
-    for function in functions:
-        inside = function.__globals__
-        found |= {name: inside[name] for name in _names(function.__code__) if name in inside}
-    return {name: found[name] for name in sorted(found) if not isinstance(found[name], ModuleType | type)}
-
-
-def _methods(kind: type) -> dict[str, Any]:
-    """Return the functions of a class that are neither ours nor those of a library."""
-    found: dict[str, Any] = {}
-    for base in kind.__mro__:
-        if _is_library(base):
-            continue
-        for name, value in vars(base).items():
-            bare = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
-            if _is_function(bare):
-                found[f"{base.__qualname__}.{name}"] = bare
-    return found
-
-
-def _class_code(kind: type, methods: Mapping[str, Any]) -> str:
-    digest = Digest()
-    for name, function in sorted(methods.items()):
-        digest.text(name, _code(function.__code__).hex())
-    for base in kind.__mro__:
-        for name, value in sorted(vars(base).items()):
-            if isinstance(value, bool | int | float | str) and not name.startswith("__"):
-                digest.text(name, repr(value))
-    return digest.hex()
+    return frozen or _is_module(value) or callable(value) or _acts(value)
 
 
 def _network(module: Any) -> dict[str, str]:
     weights = {"weights": _weights(module.state_dict())}
-    return weights if _is_ours(type(module)) else {**weights, "parts": _parts(module)}
+    return weights if is_ours(type(module)) else {**weights, "parts": _parts(module)}
 
 
 def _parts(module: Any) -> str:
@@ -304,17 +349,6 @@ def _acts(value: object) -> bool:
     return not isinstance(value, type) and callable(getattr(value, "act", None))
 
 
-def _is_ours(value: Any) -> bool:
-    return str(getattr(value, "__module__", "")).partition(".")[0] == _OURS
-
-
-def _is_library(value: Any) -> bool:
-    """Return whether a class or function comes with Python, with us or with an installed package."""
-    name = str(getattr(value, "__module__", None))
-    file = str(getattr(sys.modules.get(name), "__file__", ""))
-    return name.partition(".")[0] in {*sys.stdlib_module_names, _OURS} or "-packages" in file
-
-
 def _is_frozen(value: Any) -> bool:
     return bool(value.__dataclass_params__.frozen)
 
@@ -322,10 +356,6 @@ def _is_frozen(value: Any) -> bool:
 def _is_module(value: object) -> bool:
     """Return whether it is a torch module, without importing torch."""
     return not isinstance(value, type) and callable(getattr(value, "state_dict", None))
-
-
-def _is_function(value: object) -> bool:
-    return hasattr(value, "__code__") and hasattr(value, "__qualname__")
 
 
 def _weights(state: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from steadyhand import __version__
 from steadyhand.core.codec import read_json, write_json
-from steadyhand.core.description import described, noted
+from steadyhand.core.description import described, running
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import QUESTION, working_in
 
@@ -21,8 +21,8 @@ NUMERICS = 3
 
 _ANOTHER_FOLDER = "choose another folder, or delete this one"
 _SETTINGS = (
-    "; if it is the same expert: a class names attributes that are no settings in memory = (...), or has a "
-    "method question() that returns all its settings"
+    "; if it is the same expert or env: a class names attributes that are no settings in memory = (...), or "
+    "has a method question() that returns all its settings"
 )
 
 
@@ -38,10 +38,8 @@ def answering(folder: Path, name: str, parts: Mapping[str, object], *, answers: 
     """
     with working_in(folder):
         claim(folder, name, parts, answered=any(folder.glob(answers)))
-        try:
+        with running():
             yield
-        finally:
-            noted(dict(parts))
 
 
 def claim(folder: Path, name: str, parts: Mapping[str, object], *, answered: bool) -> None:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
+from steadyhand.core.description import running
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller, OutsideLabels
 from steadyhand.data.episode import Episode
@@ -11,6 +12,7 @@ from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session
 
 
+@running()
 def collect(
     env: BatchEnv,
     controller: Controller,

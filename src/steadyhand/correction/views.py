@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
+from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
@@ -150,6 +151,7 @@ def take_views(
     return Views(observation=stacked, label=np.stack(labels, axis=1))
 
 
+@running()
 def collect_with_views(
     env: BatchEnv,
     controller: Controller,
@@ -211,6 +213,7 @@ def collect_with_views(
     return [*drives, *camera.branches(drives, recorder.numbers)]
 
 
+@running()
 def spread_of(
     env: BatchEnv, controller: Controller, starts: Sequence[Start], *, seed: int
 ) -> dict[str, float]:

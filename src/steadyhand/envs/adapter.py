@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped, UInt8
 
+from steadyhand.core.description import as_made
 from steadyhand.core.errors import CapabilityError, ConfigError, EnvError, SpecError
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
@@ -59,7 +60,9 @@ class GymnasiumEnv(BatchEnv):
         self.config = config
         self.num_rows = num_rows
         make = factory or self._make
+        made_by = as_made(factory)
         self._envs = [make()]
+        self._question = {"factory": made_by, "copy": as_made(self._envs[0])}
         try:
             self._leaves = observation_leaves(self._envs[0].observation_space)
             self._codec = ActionCodec(self._envs[0].action_space)
@@ -84,6 +87,10 @@ class GymnasiumEnv(BatchEnv):
         self._ended = np.ones(num_rows, dtype=bool)
         self._steps = np.zeros(num_rows, dtype=np.int64)
         self._seeds = np.zeros(num_rows, dtype=np.int64)
+
+    def question(self) -> dict[str, object]:
+        """Return what tells it from other envs: also its factory, and the first copy as it was made."""
+        return {"spec": self.spec, "config": self.config, **self._question}
 
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
         """Return `count` reset seeds of a family; a longer list begins with the shorter one."""

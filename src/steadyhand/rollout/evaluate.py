@@ -10,6 +10,7 @@ from hashlib import blake2b
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int64
 
+from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.envs.base import BatchEnv, Start
@@ -147,6 +148,7 @@ class _Log:
             self.group[event.start_index[place]] = self._first_seen.setdefault(key, len(self._first_seen))
 
 
+@running()
 def evaluate(
     env: BatchEnv,
     controller: Controller,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from steadyhand.core.description import running
 from steadyhand.core.errors import SpecError
 from steadyhand.core.protocol import Controller, Decision, OutsideLabels
 from steadyhand.core.seeding import RowStreams, derive
@@ -228,6 +229,7 @@ class Session:
             )
 
 
+@running()
 def run(
     env: BatchEnv,
     controller: Controller,

@@ -13,13 +13,16 @@ from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
 from steadyhand.data.episode import Episode, demonstration
 from steadyhand.data.frames import Frames
+from steadyhand.envs.base import StepResult
 from steadyhand.envs.linear.config import LinearConfig
+from steadyhand.envs.linear.env import LinearSystem
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experts import LqrExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner, fitted
 from steadyhand.recipes.runs import NoiseConfig, OfflineConfig
 from steadyhand.recipes.teach import School
+from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
 
 TRAINING = TrainConfig(num_steps=3, batch_size=8)
@@ -144,6 +147,42 @@ def test_a_method_is_found_again_and_another_in_its_folder_is_refused(
     ):
         with pytest.raises(ConfigError, match=f"(?s)another question.*{says}"):
             school(tmp_path, **changes).teach(asked, key="here")
+    assert weights(first.folder) == kept
+
+
+class Windy(LinearSystem):
+    """An env of a user's own: its config does not tell it from others."""
+
+    def __init__(self, *, num_rows: int = 2, wind: float = 0.1) -> None:
+        super().__init__(ENV, num_rows=num_rows)
+        self.wind, self.total, self.log = wind, 0, list[int]()
+
+    def step(self, actions: np.ndarray, rows: np.ndarray) -> StepResult:
+        self.total += 1
+        self.log.append(len(rows))
+        return super().step(actions + np.float32(self.wind), rows)
+
+
+@pytest.mark.parametrize(
+    "method", [ROUNDS, OfflineConfig(num_labels=20, num_episodes=2)], ids=["dagger", "cloning"]
+)
+def test_another_env_of_a_user_s_own_is_another_question(
+    method: OfflineConfig | DaggerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = Windy()
+    first = school(tmp_path, env=env).teach(method, key="here")
+    kept = weights(first.folder)
+    expert = build_expert(LqrExpert(), env)
+    evaluate(env, expert, env.starts("test", 2), name="expert")
+    env.reset(env.starts("test", 1), np.array([0]))  # by hand, too
+    env.step(np.zeros((1, *env.spec.action.shape), np.float32), np.array([0]))
+    for same in (env, Windy(), Windy(num_rows=3)):
+        assert school(tmp_path, env=same).teach(method, key="here").folder == first.folder
+    with pytest.raises(ConfigError, match=r"(?s)another question.*env\.attributes\.wind: 0\.1 there, 0\.2"):
+        school(tmp_path, env=Windy(wind=0.2)).teach(method, key="here")
+    monkeypatch.setattr(Windy, "step", LinearSystem.step)
+    with pytest.raises(ConfigError, match=r"(?s)another question.*env\.code"):
+        school(tmp_path, env=Windy()).teach(method, key="here")
     assert weights(first.folder) == kept
 
 
