@@ -15,10 +15,12 @@ from steadyhand.data.checks.blocks import AnyDataset, blocks
 from steadyhand.data.checks.content import Duplicates
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.episode import Branch, Episode
-from steadyhand.data.formats.schema import DEFAULT_FEATURES, OWN_COLUMNS, STEP_FEATURES
+from steadyhand.data.formats.extras import extras
+from steadyhand.data.formats.schema import DEFAULT_FEATURES, OWN_COLUMNS, STEP_FEATURES, SUCCESS
 from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 
+_EPISODES_AT_ONCE = 64
 Shift = Literal[-1, 0, 1]
 """Which action belongs to observation t, that of step t - 1, t or t + 1: the `pairing` of a replay."""
 
@@ -118,7 +120,7 @@ def _require_new(dataset: AnyDataset, folder: Path) -> None:
 
 
 def losses(dataset: AnyDataset) -> tuple[str, ...]:
-    """Return by name what a mended copy cannot hold, a line for each thing."""
+    """Return by name what a mended copy cannot hold, a line for each thing; reads what rows tell of ends."""
     if not isinstance(dataset, Dataset):
         return ()
     features = dataset.layout.features
@@ -138,8 +140,13 @@ def losses(dataset: AnyDataset) -> tuple[str, ...]:
             lost.append(f"{name}: its transparency vanishes")
         elif spec is not None and feature.is_number and not np.can_cast(feature.dtype, spec.dtype):
             lost.append(f"{name}: {feature.dtype} is stored as {spec.dtype}, rounded")
+        elif name == "next.reward" and not np.can_cast(feature.dtype, STEP_FEATURES[name]):
+            lost.append(f"{name}: {feature.dtype} is stored as {STEP_FEATURES[name]}, rounded")
         if feature.is_image and name in dataset.observation and _has_video(dataset):
             lost.append(f"{name}: pictures are encoded as a video anew, which changes them")
+    lost += [f"{what}: vanishes" for what in extras(dataset.layout)]
+    if load_spec(dataset.root) is None:
+        lost += _early_ends(dataset)
     if dataset.journal_damages:
         lost.append(f"meta/steadyhand/journal.bin: {len(dataset.journal_damages)} damaged records vanish")
     return tuple(lost)
@@ -148,6 +155,27 @@ def losses(dataset: AnyDataset) -> tuple[str, ...]:
 def _is_told(name: str) -> bool:
     """Whether a column means the same in all data sets."""
     return name.startswith("next.") and name in STEP_FEATURES
+
+
+def _early_ends(dataset: Dataset) -> list[str]:
+    """Return which columns tell of an end before the last row of an episode; a copy holds one answer each."""
+    features = dataset.layout.features
+    told = {
+        name: features[name].dtype
+        for name in (SUCCESS, "next.done", "next.truncated")
+        if name in features and features[name].is_number and features[name].shape == (1,)
+    }
+    early = dict.fromkeys(told, 0)
+    refs = dataset.layout.episodes
+    for first in range(0, len(refs) if told else 0, _EPISODES_AT_ONCE):
+        for columns in dataset.stored.read(refs[first : first + _EPISODES_AT_ONCE], told):
+            for name in told:
+                early[name] += np.count_nonzero(columns[name].reshape(-1)[:-1])
+    return [
+        f"{name}: {count} rows before the last of their episode say so; kept is what each last row says"
+        for name, count in early.items()
+        if count
+    ]
 
 
 def _has_video(dataset: AnyDataset) -> bool:

@@ -16,6 +16,7 @@ from steadyhand.data.formats.schema import (
     EXPERT_ACTION,
     OWN_COLUMNS,
     STEP_FEATURES,
+    SUCCESS,
     action_spec,
     observation_specs,
     picture_of,
@@ -100,7 +101,8 @@ class StoredEpisodes:
         Args:
             refs: Which episodes.
             names: Which observation features, cameras excluded.
-            told: Which step columns of LeRobot, such as next.reward; those that there are come as (T,).
+            told: Which step columns of LeRobot, such as next.reward; those that there are come as (T,),
+                next.success as it is stored.
 
         Raises:
             DataError: Missing, short or damaged files, or values that cannot be.
@@ -114,7 +116,7 @@ class StoredEpisodes:
             for name in names:
                 picture_of(name, features[name], lambda: (0.0, 255.0))  # or refuses
         wanted |= {
-            name: STEP_FEATURES[name]
+            name: STEP_FEATURES[name] if name != SUCCESS else features[name].dtype
             for name in told
             if name in features and features[name].shape == (1,) and features[name].is_number
         }
@@ -165,15 +167,15 @@ class StoredEpisodes:
         """Return one episode with the named observation features."""
         ref = self.layout.episodes[index]
         numbers = [name for name in names if self.observation[name].kind != "image"]
-        columns = self.columns([ref], numbers, told=("next.reward", "next.success"))[0]
+        columns = self.columns([ref], numbers, told=("next.reward", SUCCESS))[0]
         for name in names:
             if self.observation[name].kind == "image":
                 columns[name] = self.images(name, index)
         ending = Ending() if self._sidecar is None else self._sidecar.endings[ref.index]
         final = None if self._sidecar is None else self._sidecar.final_observation(ref.index)
         success = ending.success
-        if self._sidecar is None and "next.success" in columns:
-            success = bool(columns["next.success"][-1])
+        if self._sidecar is None and SUCCESS in columns:
+            success = _verdict(columns[SUCCESS][-1], ref)
         tasks = self.task_runs([ref])[0]
         return Episode(
             observation={name: columns[name] for name in names},
@@ -235,6 +237,19 @@ def _completed(columns: Columns, length: int) -> Columns:
     columns.setdefault("intervention", np.zeros(length, dtype=bool))
     columns.setdefault("weight", np.ones(length, dtype=np.float32))
     return columns
+
+
+def _verdict(value: np.generic, ref: EpisodeRef) -> bool:
+    """Return what the last row of an episode says of its success."""
+    number = float(value)
+    if number not in (0.0, 1.0):
+        raise DataError(
+            f"{SUCCESS} holds neither bools nor 0 and 1.",
+            got=f"{number:g} in the last row of episode {ref.index}",
+            expected="True or 1, False or 0",
+            hint=f"if it means something else, give it another name: --rename {SUCCESS}=progress",
+        )
+    return bool(number)
 
 
 def _listed(tasks: Sequence[str]) -> str:

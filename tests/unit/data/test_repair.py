@@ -1,12 +1,13 @@
 """A mended copy: paired anew, copies left out, indices counted; and the original is not touched."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lerobot_folders import FEATURES, STATE, rows, write_v21
+from lerobot_folders import FEATURES, STATE, rows, write_lines, write_v21, write_v30
 from steadyhand.analysis.replay import replay
 from steadyhand.core.errors import DataError
 from steadyhand.data.checks import check
@@ -130,3 +131,73 @@ def test_equal_numbers_under_another_task_or_reward_are_no_copy(tmp_path: Path, 
     (found,) = (p for p in check(root).problems if p.code == "duplicate")
     assert found.where == "episode 2 (of 1)"
     assert repair(open_any(root, control_dt=0.1), tmp_path / "new").dropped == {2: 1}
+
+
+ENDING = {name: {"dtype": "bool", "shape": [1], "names": None} for name in ("next.success", "next.done")}
+
+
+def ending(*steps: int) -> np.ndarray:
+    """Return a column of 12 steps that is true at some of them."""
+    return np.isin(np.arange(12), steps)
+
+
+def test_success_before_the_last_row_is_named_as_lost_and_at_the_last_row_kept(tmp_path: Path) -> None:
+    early = [rows(0, **{"next.success": ending(3, 4, 11), "next.done": ending(11)}), rows(1)]
+    early[1] |= {"next.success": ending(7), "next.done": ending(11)}
+    dataset = open_any(write_v21(tmp_path / "d", early, FEATURES | ENDING), control_dt=0.1)
+    (line,) = losses(dataset)
+    assert line.startswith("next.success: 3 rows before the last of their episode")
+    with pytest.raises(DataError, match="3 rows before the last"):
+        repair(dataset, tmp_path / "new")
+    repair(dataset, tmp_path / "new", lossy=True)
+    again = open_dataset(tmp_path / "new")
+    assert [again.episode(number).success for number in range(2)] == [True, False]
+    late = [rows(0, **{"next.success": ending(11), "next.done": ending(11)})]
+    assert losses(open_any(write_v21(tmp_path / "e", late, FEATURES | ENDING), control_dt=0.1)) == ()
+
+
+def test_success_in_numbers_is_0_or_1(tmp_path: Path) -> None:
+    features = FEATURES | {"next.success": {"dtype": "float32", "shape": [1], "names": None}}
+    for name, value, expected in (("b", 1.0, True), ("c", 0.0, False)):
+        data = [rows(0, **{"next.success": np.full(12, value, np.float32)})]
+        assert open_dataset(write_v21(tmp_path / name, data, features)).episode(0).success is expected
+    data = [rows(0, **{"next.success": np.full(12, 0.3, np.float32)})]
+    dataset = open_dataset(write_v21(tmp_path / "d", data, features))
+    with pytest.raises(DataError, match=r"(?s)neither bools.*0\.3 in the last row of episode 0.*--rename"):
+        dataset.episode(0)
+
+
+@pytest.mark.parametrize("write", [write_v21, write_v30])
+def test_what_lies_in_the_metadata_of_other_programs_is_named_as_lost(tmp_path: Path, write) -> None:
+    def add(path: Path, **columns: list[object]) -> None:
+        table = pq.read_table(path)
+        for name, values in columns.items():
+            table = table.append_column(name, [values])
+        pq.write_table(table, path)
+
+    root = write(tmp_path / "d", [rows(0), rows(1)], splits={"train": "0:1", "test": "1:2"}, lab="north")
+    before = losses(open_any(root, control_dt=0.1))
+    assert [line.split(" of ")[0] for line in before] == ["lab", "splits"]
+    if write is write_v21:
+        lines = [json.loads(line) for line in (root / "meta/episodes.jsonl").read_text().splitlines()]
+        write_lines(root / "meta/episodes.jsonl", [{**line, "operator": "Kim"} for line in lines])
+        add(root / "data/chunk-000/episode_000000.parquet", temperature=[20.0] * 12)
+    else:
+        add(next((root / "meta/episodes").rglob("*.parquet")), operator=["Kim", "Lee"])
+        add(next((root / "data").rglob("*.parquet")), temperature=[20.0] * 24)
+    (root / "meta/modality.json").write_text("{}")
+    found = losses(open_any(root, control_dt=0.1))
+    assert {line.split(": ")[0] for line in set(found) - set(before)} == {
+        *("operator of meta/episodes", "modality.json of meta", "temperature of the data files")
+    }
+    with pytest.raises(DataError, match="operator of meta/episodes"):
+        repair(open_any(root, control_dt=0.1), tmp_path / "new")
+
+
+def test_a_recording_of_ours_loses_nothing(tmp_path: Path) -> None:
+    data, _, _ = pendulum(0)
+    repair(data, tmp_path / "one")
+    again = open_any(tmp_path / "one", control_dt=0.02)
+    assert losses(again) == ()
+    repair(again, tmp_path / "two")
+    assert losses(open_any(tmp_path / "two", control_dt=0.02)) == ()

@@ -38,6 +38,7 @@ STEP_FEATURES: dict[str, str] = {
 """Our scalar columns; `expert_action` comes before them and looks like `action`."""
 
 EXPERT_ACTION = "expert_action"
+SUCCESS = "next.success"
 OWN_COLUMNS = (EXPERT_ACTION, "expert_action_valid", "actor", "intervention", "weight")
 """What these columns mean is ours, so they are read as such only from a recording of ours; in data of another
 origin a `weight` may be kilograms. The others follow LeRobot's names, which mean the same everywhere."""
