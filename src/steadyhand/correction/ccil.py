@@ -128,7 +128,9 @@ class CcilConfig:
             )
         if not 0.0 <= self.holdout < 1.0:
             raise ConfigError("holdout is a share.", got=self.holdout, expected="0 <= holdout < 1")
-        if self.delta < 0.0 or self.tolerance <= 0.0 or self.max_iterations < 1 or self.weight <= 0.0:
+        if not (
+            self.delta >= 0.0 and self.tolerance > 0.0 and self.max_iterations >= 1 and self.weight > 0.0
+        ):
             raise ConfigError(
                 "delta >= 0, tolerance > 0, max_iterations >= 1 and weight > 0 are needed.", got=self
             )

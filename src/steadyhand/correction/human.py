@@ -57,7 +57,7 @@ class Discrepancy:
 
     def __post_init__(self) -> None:
         _check_probit(self.threshold, self.sigma)
-        if self.smoothing < 0:
+        if not self.smoothing >= 0:
             raise ConfigError("smoothing is a time.", got=self.smoothing, expected=">= 0 [s]")
 
     def meter(self, stage: Stage) -> Meter:
@@ -93,7 +93,7 @@ class RoadEdge:
 
     def __post_init__(self) -> None:
         _check_probit(self.threshold, self.sigma)
-        if self.horizon < 0 or self.smoothing < 0:
+        if not (self.horizon >= 0 and self.smoothing >= 0):
             raise ConfigError(
                 "horizon and smoothing are times.", got=(self.horizon, self.smoothing), expected=">= 0 [s]"
             )
@@ -177,7 +177,7 @@ class SimulatedHuman:
                 expected="0 to 1, release above 0",
             )
         times = (self.reaction_delay, self.judging_period, self.calm, self.min_hold)
-        if any(time < 0 for time in times):
+        if not all(time >= 0 for time in times):
             raise ConfigError("Times are not negative.", got=times, expected=">= 0 [s]")
 
 

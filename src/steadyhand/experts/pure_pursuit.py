@@ -25,7 +25,7 @@ class PurePursuit(Expert):
     def __init__(
         self, config: CarConfig | None = None, *, lookahead: float = 0.6, lookahead_time: float = 0.0
     ) -> None:
-        if not lookahead > 0 or lookahead_time < 0:
+        if not (lookahead > 0 and lookahead_time >= 0):
             raise SpecError(
                 "The look-ahead must be positive.",
                 got=(lookahead, lookahead_time),

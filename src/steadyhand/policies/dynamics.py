@@ -81,8 +81,8 @@ class SlopePenalty:
 
     def __post_init__(self) -> None:
         if (
-            min(self.limit, self.radius) <= 0
-            or self.weight < 0
+            not (self.limit > 0 and self.radius > 0)
+            or not self.weight >= 0
             or self.num_samples < 1
             or self.power_steps < 0
         ):

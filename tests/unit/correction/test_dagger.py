@@ -228,3 +228,20 @@ def test_labels_made_from_demonstrations_count_for_nothing(tmp_path):
     result = dagger(PointEnv(2), Halving(), Line(), config=config, folder=tmp_path, seed=0, initial=initial)
     assert [record.labels for record in result.rounds] == [4, 4]
     assert result.queries == 6 + 4 + 4
+
+
+def test_drives_that_failed_are_counted_round_by_round(tmp_path):
+    class Away(Line):
+        def fit(self, episodes, *, folder, seed, warm_start, marks=None):
+            super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start)
+            (folder / "line.json").write_text(json.dumps({"k": 3.0}))
+
+    learner = Away()
+    result = dagger(PointEnv(4), Halving(), learner, config=CONFIG, folder=tmp_path, seed=0)
+    failed = [
+        sum(episode.success is False for episode in learner.read(folder / "episodes"))
+        for folder in result.folders
+    ]
+    assert failed[0] == 0  # the expert drove
+    assert min(failed[1:]) > 0
+    assert [record.starts_failed for record in result.rounds] == failed

@@ -494,6 +494,8 @@ def test_epsilon_is_the_rate_of_disagreement(tmp_path):
     assert result.noise[1].executed is None
     fixed = run(tmp_path / "alpha", replace(CONFIG, alpha=5.0), learner=Linear(env), env=env)
     assert fixed.noise[1].estimate.epsilon == pytest.approx(5.0 / 25)
+    floor = run(tmp_path / "floor", replace(CONFIG, alpha=5.0, floor=0.1), learner=Linear(env), env=env)
+    assert floor.noise[1].estimate.epsilon == pytest.approx(5.0 / 25 + 0.1)
 
 
 class Constant(Linear):

@@ -311,4 +311,7 @@ def test_time_features_are_sines_and_cosines() -> None:
     expected = [math.sin(7.0), math.sin(7.0e-4), math.cos(7.0), math.cos(7.0e-4)]
     torch.testing.assert_close(features[1], torch.tensor(expected))
     assert features[0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    wide = sinusoid(torch.tensor([7.0]), 32)[0]  # from 2 pi to 2 pi 10^4 in steps of one ratio
+    torch.testing.assert_close(wide[15], torch.tensor(math.sin(7.0e-4)))
+    torch.testing.assert_close(wide[16 + 5], torch.tensor(math.cos(7.0 * 10.0 ** (-4 * 5 / 15))))
     assert all(low >= high for low, high in pairwise(sinusoid(torch.tensor([1.0]), 32)[0, :16].tolist()))

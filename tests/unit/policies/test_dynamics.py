@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from steadyhand.core.codec import from_data, to_data
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.policies.dynamics import (
     Dynamics,
     DynamicsConfig,
@@ -298,3 +298,16 @@ def test_settings_survive_json() -> None:
     for lipschitz in (Unlimited(), Spectral(per_layer=4.0), SlopePenalty(radius=3e-4)):
         config = DynamicsConfig(lipschitz=lipschitz, slack=0.1)
         assert from_data(to_data(config), DynamicsConfig) == config
+
+
+def test_one_transition_is_enough_and_none_is_refused() -> None:
+    def some(count: int) -> Transitions:
+        return Transitions(
+            state=np.zeros((count, 2), dtype=np.float32),
+            action=np.zeros((count, 1), dtype=np.float32),
+            next_state=np.ones((count, 2), dtype=np.float32),
+        )
+
+    assert TransitionSource(some(1)).batch(np.array([0])).next_state.tolist() == [[1.0, 1.0]]
+    with pytest.raises(DataError, match="no transition"):
+        TransitionSource(some(0))

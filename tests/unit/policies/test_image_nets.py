@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.nets.pilotnet import last_side, smallest_side, yuv
+from steadyhand.policies.nets.pretrained import load_pretrained
 from steadyhand.policies.nets.resnet import FrozenBatchNorm
 from steadyhand.policies.nets.spatial import SpatialSoftmax
 from steadyhand.policies.noise import GeneratorNoise, NoNoise
@@ -112,3 +115,11 @@ def test_smallest_side_leaves_exactly_one_cell() -> None:
     assert last_side(side, layers) == 1
     assert last_side(side - 1, layers) < 1
     assert (last_side(66, layers), last_side(200, layers)) == (1, 18)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pretrained_weights_that_are_a_pipe_are_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "weights.safetensors"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="is no file"):
+        load_pretrained(torch.nn.Linear(2, 2), pipe)

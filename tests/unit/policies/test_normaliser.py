@@ -189,3 +189,11 @@ def test_only_continuous_features_are_normalised(spec: FeatureSpec) -> None:
 def test_log_volume_is_the_change_of_density() -> None:
     affine = fitted(np.array([[0.0, -3.0], [4.0, 3.0]], dtype=np.float32), "min_max")
     assert affine.log_volume().item() == pytest.approx(np.log(2.0) + np.log(3.0))
+
+
+def test_numbers_that_are_put_are_looked_at_again():
+    affine = fitted(np.array([[1.0], [3.0]], dtype=np.float32), "z_score")
+    affine(torch.zeros(1, 1))
+    affine.put(scale=np.array([np.nan], dtype=np.float32))
+    with pytest.raises(CapabilityError, match="no statistics"):
+        affine(torch.zeros(1, 1))

@@ -138,7 +138,7 @@ def one_hot(
 
 
 def _check_probabilities(value: np.ndarray, name: str) -> None:
-    if (value < 0.0).any() or np.abs(value.sum(axis=-1) - 1.0).max() > _ROUNDING:
+    if not ((value >= 0.0).all() and np.abs(value.sum(axis=-1) - 1.0).max() <= _ROUNDING):
         raise SpecError(
             f"The {name} probabilities must not be negative and add up to 1.",
             got=f"sums from {value.sum(axis=-1).min():.9g} to {value.sum(axis=-1).max():.9g}",

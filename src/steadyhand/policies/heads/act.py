@@ -57,8 +57,10 @@ class Act:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
-        if self.width % 4:
-            raise ConfigError("Sines of two coordinates need a width of fours.", got=self.width)
+        if self.width < 4 or self.width % 4:
+            raise ConfigError(
+                "Sines of two coordinates need a width of fours.", got=self.width, expected="4, 8, ..."
+            )
         if not (self.kl_weight >= 0.0 and 0.0 <= self.dropout < 1.0):
             raise ConfigError(
                 "Act needs kl_weight >= 0 and 0 <= dropout < 1.",

@@ -62,7 +62,7 @@ class Bins:
     def __post_init__(self) -> None:
         if self.num_bins < 2:
             raise ConfigError("Bins needs at least two bins.", got=f"num_bins={self.num_bins}")
-        if self.temperature < 0.0:
+        if not self.temperature >= 0.0:
             raise ConfigError("A temperature is not negative.", got=self.temperature, expected=">= 0")
         if self.width < 1:
             raise ConfigError("Bins: width must be positive.", got=self.width, expected=">= 1")
