@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import Shaped, UInt8
 
 from steadyhand.core.errors import DataError
+from steadyhand.data.formats.orientation import SIDEWAYS, orientation_of, upright
 from steadyhand.data.formats.tiff import read_float_tiff
 
 _CODECS = {
@@ -23,26 +24,27 @@ _END = b"IEND\xaeB`\x82"
 
 
 def decode_image(data: bytes, *, shape: tuple[int, int, int], name: str) -> UInt8[np.ndarray, "h w c"]:
-    """Return the picture of the bytes of an image file; transparency is left out.
+    """Return the picture of the bytes of an image file, upright by its EXIF; transparency is left out.
 
     Args:
         data: PNG, JPEG, WebP or TIFF.
-        shape: Declared (height, width, channels); channels 1 or 3.
+        shape: Declared (height, width, channels) of the upright picture; channels 1 or 3.
         name: What the image is, for errors.
 
     Raises:
         DataError: No such file, damaged, of another size, or of more than 8 bits a value.
     """
     height, width, channels = shape
-    frame = _frame(data, height=height, width=width, name=name)
+    frame, orientation = _frame(data, height=height, width=width, name=name)
     bits = _bits(frame)
     if bits > 8:
         raise deep_pixels(name, frame.format.name)
-    return frame.to_ndarray(format="gray" if channels == 1 else "rgb24").reshape(shape)
+    pixels = frame.to_ndarray(format="gray" if channels == 1 else "rgb24")
+    return (pixels if orientation == 1 else upright(pixels, orientation)).reshape(shape)
 
 
 def decode_samples(data: bytes, *, height: int, width: int, name: str) -> Shaped[np.ndarray, "h w"]:
-    """Return the numbers of a grey image file as they are: 8 or 16 bits, or float32 (TIFF).
+    """Return the numbers of a grey image file as they are, upright: 8 or 16 bits, or float32 (TIFF).
 
     Raises:
         DataError: No such file, damaged, of another size, or in colour.
@@ -50,9 +52,11 @@ def decode_samples(data: bytes, *, height: int, width: int, name: str) -> Shaped
     if data[:4] in (b"II*\0", b"MM\0*"):
         samples = read_float_tiff(data, name=name)
         if samples is not None:
+            samples = upright(samples, orientation_of(data))
             _check_size(samples.shape, height, width, name)
             return samples
-    return grey_samples(_frame(data, height=height, width=width, name=name), name=name)
+    frame, orientation = _frame(data, height=height, width=width, name=name)
+    return upright(grey_samples(frame, name=name), orientation)
 
 
 def grey_samples(frame: VideoFrame, *, name: str) -> Shaped[np.ndarray, "h w"]:
@@ -92,12 +96,16 @@ def _bits(frame: VideoFrame) -> int:
     return max(component.bits for component in frame.format.components)
 
 
-def _frame(data: bytes, *, height: int, width: int, name: str) -> VideoFrame:
+def _frame(data: bytes, *, height: int, width: int, name: str) -> tuple[VideoFrame, int]:
+    """Return what is coded, and the orientation by which it becomes (height, width)."""
     codec = next((codec for start, codec in _CODECS.items() if data.startswith(start)), None)
     if codec is None or len(data) < 24:
         raise DataError(
             f"{name} is not an image.", got=data[:8], expected="the bytes of a PNG, JPEG, WebP or TIFF file"
         )
+    orientation = orientation_of(data)
+    if orientation in SIDEWAYS:
+        height, width = width, height
     if codec == "png":
         _check_size(struct.unpack(">II", data[16:24])[::-1], height, width, name)
     # A fresh context for each image: the decoder does not clear the row above the first one between images.
@@ -113,7 +121,7 @@ def _frame(data: bytes, *, height: int, width: int, name: str) -> VideoFrame:
     if not frames or not _has_end(data, codec):
         raise DataError(f"{name} is a damaged image.", got=f"{len(data)} bytes without an end")
     _check_size((frames[0].height, frames[0].width), height, width, name)
-    return frames[0]
+    return frames[0], orientation
 
 
 def _has_end(data: bytes, codec: str) -> bool:

@@ -26,9 +26,9 @@ def read_float_tiff(data: bytes, *, name: str) -> Float32[np.ndarray, "h w"] | N
     Raises:
         DataError: Damaged, compressed, or of several numbers a pixel.
     """
-    order = "<" if data[:2] == b"II" else ">"
+    order = _order(data)
     try:
-        tags = _tags(data, order)
+        tags = tiff_tags(data)
         if tags.get(_KIND, (1,)) != (_FLOAT,) or tags[_BITS] != (32,):
             return None
         (height,), (width,) = tags[_HEIGHT], tags[_WIDTH]
@@ -46,8 +46,17 @@ def read_float_tiff(data: bytes, *, name: str) -> Float32[np.ndarray, "h w"] | N
         raise DataError(f"{name} is a damaged TIFF.", got=error) from error
 
 
-def _tags(data: bytes, order: str) -> dict[int, tuple[int, ...]]:
-    """Return the numbers of the first directory; entries of other types are left out."""
+def _order(data: bytes) -> str:
+    return "<" if data[:2] == b"II" else ">"
+
+
+def tiff_tags(data: bytes) -> dict[int, tuple[int, ...]]:
+    """Return the numbers of the first directory; entries of other types are left out.
+
+    Raises:
+        struct.error: It is cut.
+    """
+    order = _order(data)
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
     tags: dict[int, tuple[int, ...]] = {}

@@ -37,6 +37,15 @@ def _damaged(path: Path, why: object) -> DataError:
     )
 
 
+def _turned(path: Path, degrees: int) -> DataError:
+    return DataError(
+        f"{path} is to be turned when it is shown, which some readers do and others do not.",
+        got=f"a rotation of {degrees} degrees in its metadata",
+        expected="frames that are stored upright",
+        hint="encode it anew as it is to be seen, or train without this camera",
+    )
+
+
 def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     if not path.is_file():
         raise missing(path)
@@ -203,6 +212,8 @@ class VideoReader:
                     continue
                 if frame.is_corrupt:
                     raise _damaged(self.path, f"frame {int(wanted[filled])} of {len(self)} is corrupt")
+                if filled == 0 and frame.rotation:
+                    raise _turned(self.path, frame.rotation)
                 out[filled] = read(frame)
                 filled += 1
                 if filled == len(wanted):
