@@ -1,10 +1,10 @@
 """Every encoder and every head that ships, through the exported battery."""
 
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 
+from steadyhand.core.parts import resolved
 from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
@@ -105,9 +105,11 @@ def _name(config: object) -> str:
     return repr(config).replace(" ", "")
 
 
-def test_every_member_of_the_unions_is_covered() -> None:
-    assert {type(encoder) for encoder in ENCODERS} == set(get_args(EncoderConfig))
-    assert {type(head) for head in HEADS} == set(get_args(HeadConfig))
+def test_every_part_of_ours_is_covered() -> None:
+    assert {type(encoder) for encoder in ENCODERS} == {
+        resolved(EncoderConfig, name) for name in EncoderConfig.ours
+    }
+    assert {type(head) for head in HEADS} == {resolved(HeadConfig, name) for name in HeadConfig.ours}
 
 
 @pytest.mark.parametrize("head", HEADS, ids=_name)

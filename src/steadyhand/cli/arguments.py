@@ -11,6 +11,7 @@ import tyro
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import imported
 from steadyhand.core.strict import parse_json
 
 T = TypeVar("T")
@@ -173,6 +174,8 @@ def _put(data: Any, path: list[str], value: Any) -> None:
             )
     if last == "type" and "type" in data:
         data.clear()
+        if isinstance(value, str) and ":" in value:
+            imported(value.partition(":")[0])  # a person named it, other than a file
     elif last not in data and "type" not in data:
         raise _no_field(path, data)
     data[last] = value

@@ -30,7 +30,7 @@ first steps:
   steadyhand eval runs/clone --env car --out runs/eval    drive from 64 test starts, write a report
   steadyhand correct dagger car --out runs/dagger         let the expert correct the learner
 
-`steadyhand VERB --help` explains a verb.
+`steadyhand VERB --help` explains a verb. With any verb, --plugin MODULE imports parts of your own first.
 """
 
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings(), _ends_on_sigterm():
             warnings.showwarning = _note
-            return _dispatch(arguments[0], arguments[1:])
+            return _dispatch(arguments[0], _without_plugins(arguments[1:]))
     except SteadyhandError as error:
         return _refuse(error)
     except SystemExit as end:
@@ -139,6 +139,25 @@ def _ends_on_sigterm() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _without_plugins(arguments: list[str]) -> list[str]:
+    """Import what `--plugin MODULE` names, so that its parts are known, and return the other arguments."""
+    left: list[str] = []
+    waiting = iter(arguments)
+    for text in waiting:
+        flag, separator, module = text.partition("=")
+        if flag != "--plugin":
+            left.append(text)
+            continue
+        from steadyhand.core.errors import ConfigError
+        from steadyhand.core.parts import imported
+
+        module = module if separator else next(waiting, "")
+        if not module or module.startswith("-"):
+            raise ConfigError("--plugin names a module.", got=text, expected="--plugin my_package.parts")
+        imported(module)
+    return left
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:

@@ -54,9 +54,10 @@ class Arguments:
     """Of the recipe: for a laptop, or with the paper's constants."""
     encoder: str = "auto"
     """How observations are read; auto takes one for everything: SmallConv if there are pictures, StateMLP
-    otherwise."""
+    otherwise. One of your own is module:Class."""
     head: str = "auto"
-    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
+    """The policy class; auto takes Categorical for discrete actions, Regression otherwise. One of your own is
+    module:Class."""
     n_obs_steps: int = 1
     """Observed steps, the current one included."""
     horizon: int = 1

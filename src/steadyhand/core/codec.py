@@ -1,14 +1,15 @@
 """Frozen dataclasses <-> JSON, with tagged unions and no silent keys.
 
 Every field is written, defaults included. A member of a union of dataclasses carries its class name under
-"type". Unknown keys, unknown tags and wrong types are refused. Infinite numbers, which JSON lacks, are
-written as the texts "inf" and "-inf".
+"type"; so does a member of an open set of parts, whose name is found by `core.parts`. Unknown keys, unknown
+tags and wrong types are refused. Infinite numbers, which JSON lacks, are written as the texts "inf" and
+"-inf".
 """
 
 import json
 import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -17,20 +18,43 @@ import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.v import format_exception
 
+from steadyhand.core import parts as open_parts
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import Part, UnknownPart
 from steadyhand.core.strict import load_json, replacing
 
 T = TypeVar("T")
 
 
 def _members(kind: object) -> list[type]:
-    if get_origin(kind) not in (Union, types.UnionType):
-        return []
-    return [member for member in get_args(kind) if isinstance(member, type) and is_dataclass(member)]
+    """Return what a tag may stand for: the dataclasses and the kinds of parts of a union, or one kind."""
+    given = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return [one for one in given if isinstance(one, type) and (is_dataclass(one) or open_parts.is_open(one))]
 
 
-def _is_config_union(kind: object) -> bool:
-    return len(_members(kind)) > 1
+def _is_tagged(kind: object) -> bool:
+    members = _members(kind)
+    return len(members) > 1 or any(map(open_parts.is_open, members))
+
+
+def _tag(value: object) -> str:
+    return open_parts.name_of(type(value)) if isinstance(value, Part) else type(value).__name__
+
+
+def _tagged(kind: object, name: str) -> type:
+    """Return the dataclass that a tag stands for.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    members = _members(kind)
+    closed = {member.__name__: member for member in members if not open_parts.is_open(member)}
+    kinds = [member for member in members if open_parts.is_open(member)]
+    if name in closed or not kinds:
+        if name not in closed:
+            raise TypeError(f"got type {name!r}, available: {', '.join(closed)}")
+        return closed[name]
+    return open_parts.resolved(kinds[0], name)
 
 
 def _strict(kind: type) -> Callable[[Any, Any], Any]:
@@ -70,31 +94,31 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
 
-    def structure_union(kind: Any) -> Callable[[Any, Any], Any]:
-        by_name = {member.__name__: member for member in _members(kind)}
-
+    def structure_tagged(kind: Any) -> Callable[[Any, Any], Any]:
         def structure(value: Any, _: Any) -> Any:
             if value is None and type(None) in get_args(kind):
                 return None
-            if not isinstance(value, dict) or "type" not in value:
+            if not isinstance(value, dict) or not isinstance(value.get("type"), str):
                 raise TypeError(f'got {value!r}, expected an object with a "type"')
-            if value["type"] not in by_name:
-                raise TypeError(f"got type {value['type']!r}, available: {', '.join(by_name)}")
             body = {key: item for key, item in value.items() if key != "type"}
-            return converter.structure(body, by_name[value["type"]])
+            return converter.structure(body, _tagged(kind, value["type"]))
 
         return structure
 
-    def unstructure_union(_: Any) -> Callable[[Any], Any]:
+    def unstructure_tagged(kind: Any) -> Callable[[Any], Any]:
+        kinds = [member for member in _members(kind) if open_parts.is_open(member)]
+
         def unstructure(value: Any) -> Any:
             if value is None:
                 return None
-            return {"type": type(value).__name__, **converter.unstructure(value)}
+            if kinds and not is_dataclass(value):
+                open_parts.require_part(kinds[0], value)
+            return {"type": _tag(value), **converter.unstructure(value)}
 
         return unstructure
 
-    converter.register_structure_hook_factory(_is_config_union, structure_union)
-    converter.register_unstructure_hook_factory(_is_config_union, unstructure_union)
+    converter.register_structure_hook_factory(_is_tagged, structure_tagged)
+    converter.register_unstructure_hook_factory(_is_tagged, unstructure_tagged)
     return converter
 
 
@@ -102,6 +126,8 @@ _CONVERTER = _converter()
 
 
 def _explain(error: BaseException, kind: Any) -> str:
+    if isinstance(error, UnknownPart):
+        return f"type {error.rest['got']!r}, available: {', '.join(error.rest['available'])}"
     if isinstance(error, TypeError | ValueError) and str(error).startswith("got "):
         return str(error)
     if isinstance(error, ForbiddenExtraKeysError) and is_dataclass(error.cl):
@@ -115,22 +141,39 @@ def to_data(value: object, kind: Any = None) -> Any:
     return _CONVERTER.unstructure(value, kind or type(value))
 
 
-def from_data(data: Any, kind: type[T], *, source: str = "the configuration") -> T:
+def from_data(
+    data: Any, kind: type[T], *, source: str = "the configuration", parts: Iterable[type[Part]] = ()
+) -> T:
     """Build `kind` from plain JSON data.
+
+    Args:
+        data: What `to_data` returned.
+        kind: The dataclass.
+        source: Where the data are from, for errors.
+        parts: Classes that a "type" may name beside those that are known; see `core.parts`.
 
     Raises:
         ConfigError: An unknown or missing key, an unknown tag or a wrong type; it names every place.
     """
     try:
-        return _CONVERTER.structure(data, kind)
+        with open_parts.handed_over(parts):
+            return _CONVERTER.structure(data, kind)
     except Exception as error:
         name = getattr(kind, "__name__", str(kind))
         problems = "; ".join(cattrs.transform_error(error, format_exception=_explain))
+        unknown = _unknown_part(error)
         raise ConfigError(
             f"{source} does not describe a {name}.",
             got=problems,
-            hint="compare it with a run.json that this version wrote",
+            hint=(unknown and unknown.rest["hint"]) or "compare it with a run.json that this version wrote",
         ) from error
+
+
+def _unknown_part(error: BaseException) -> UnknownPart | None:
+    """Return the first part within `error` that nobody knows."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for one in error.exceptions if (found := _unknown_part(one))), None)
+    return error if isinstance(error, UnknownPart) else None
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -161,6 +204,6 @@ def save(path: Path, value: object) -> None:
     write_json(path, to_data(value))
 
 
-def load(path: Path, kind: type[T]) -> T:
+def load(path: Path, kind: type[T], *, parts: Iterable[type[Part]] = ()) -> T:
     """Read a config dataclass from JSON; see `from_data` for what is refused."""
-    return from_data(read_json(path), kind, source=str(path))
+    return from_data(read_json(path), kind, source=str(path), parts=parts)

@@ -9,7 +9,7 @@ weights.safetensors    parameters and other buffers
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from steadyhand.core.codec import from_data, read_json, to_data, write_json
 from steadyhand.core.digests import check_files, file_digests, sealed, unsealed
 from steadyhand.core.errors import ArtifactError, ConfigError
+from steadyhand.core.parts import Part, handed_over
 from steadyhand.core.strict import naming, require_file
 from steadyhand.policies.contract import Head
 from steadyhand.policies.nets.pretrained import without_pretrained
@@ -67,15 +68,24 @@ def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None
     replace_folder(temporary, folder)
 
 
-def load_policy(folder: Path, *, device: torch.device | str = "cpu") -> Policy:
+def load_policy(
+    folder: Path, *, device: torch.device | str = "cpu", parts: Iterable[type[Part]] = ()
+) -> Policy:
     """Read a policy that `save_policy` wrote, bit for bit, in evaluation mode.
+
+    Args:
+        folder: Where it is.
+        device: Where its tensors are to be.
+        parts: Classes of encoders and heads of your own that it may be made of; those of modules that are
+            imported, and of installed packages, need not be named.
 
     Raises:
         ArtifactError: A file is missing, corrupt, of another version, or does not fit the config.
     """
     data = _read_header(folder)
     path = folder / "policy.json"
-    config = _whole(data["config"], PolicyConfig, path)
+    with handed_over(parts):
+        config = _whole(data["config"], PolicyConfig, path)
     spec = _whole(data["spec"], PolicySpec, path)
     check_files(folder, data["files"])
     with without_pretrained():
@@ -240,7 +250,7 @@ def _whole(data: Any, kind: type[T], path: Path) -> T:
     try:
         value = from_data(data, kind, source=str(path))
     except ConfigError as error:
-        raise ArtifactError(f"{path} does not describe a policy.", got=error) from error
+        raise ArtifactError(f"{path} does not describe a policy.", **error.rest) from error
     if added := _added(data, to_data(value), kind.__name__):
         raise ArtifactError(
             f"{path} does not say all that makes a policy.",

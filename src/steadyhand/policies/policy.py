@@ -16,7 +16,7 @@ from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.contract import EXPLICIT, ChunkSpec, Context, Encoder, Head, Prefix, Target
-from steadyhand.policies.encoders.config import as_encoded, picture_size, require_trainable
+from steadyhand.policies.encoders.config import as_encoded, picture_size
 from steadyhand.policies.noise import Noise, NoNoise, scoped
 from steadyhand.policies.normaliser import Affine, Mode, Role, mode_of
 from steadyhand.policies.padding import copy_pad
@@ -138,7 +138,8 @@ class Policy(Trainable[Batch]):
             DataError: No step has an expert's label.
             ConfigError: The encoder could not learn.
         """
-        require_trainable(self.config.encoder)
+        if self.config.encoder is not None:
+            self.config.encoder.require_trainable()
         check_frames(self.spec, frames)
         rule = self.config.spread_floor
         source = WindowSource(frames, self.window, steps=steps, features=self._state_features())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import require_part
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import SpreadFloor
@@ -67,6 +68,9 @@ class PolicyConfig:
     input_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        require_part(HeadConfig, self.head)
+        if self.encoder is not None:
+            require_part(EncoderConfig, self.encoder)
         if not self.input_noise >= 0:
             raise ConfigError("input_noise is a standard deviation.", got=self.input_noise, expected=">= 0")
         if self.input_clip is not None and not self.input_clip > 0:

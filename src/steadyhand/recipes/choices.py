@@ -2,9 +2,10 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from typing import get_args
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import made
 from steadyhand.core.specs import FeatureSpec, full_names
 from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
@@ -15,10 +16,6 @@ from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.spec import PolicyConfig, described, resolved
 from steadyhand.recipes.methods import Size, recipe
 from steadyhand.training.config import TrainConfig
-
-T = TypeVar("T")
-ENCODERS: dict[str, type[EncoderConfig]] = {kind.__name__: kind for kind in get_args(EncoderConfig)}
-HEADS: dict[str, type[HeadConfig]] = {kind.__name__: kind for kind in get_args(HeadConfig)}
 
 
 def env_from_text(text: str, *, observation: Sequence[str] = (), success: str = "auto") -> EnvConfig:
@@ -202,8 +199,8 @@ def _assembled(
     is_discrete = action.kind == "discrete"
     head = ("Categorical" if is_discrete else "Regression") if wish.head == "auto" else wish.head
     config = PolicyConfig(
-        encoder=None if wish.encoder == "auto" else _named(ENCODERS, wish.encoder),
-        head=_named(HEADS, head),
+        encoder=None if wish.encoder == "auto" else made(EncoderConfig, wish.encoder),
+        head=made(HeadConfig, head),
         observation=named,
         n_obs_steps=wish.n_obs_steps,
         horizon=wish.horizon,
@@ -222,9 +219,3 @@ def _refuse_parts(wish: Wish) -> None:
             got=f"--recipe {wish.recipe} and {', '.join('--' + name.replace('_', '-') for name in given)}",
             hint="change the recipe with --set, such as --set policy.horizon=32",
         )
-
-
-def _named(kinds: Mapping[str, type[T]], name: str) -> T:
-    if name not in kinds:
-        raise ConfigError("There is no such part of a policy.", got=name, available=["auto", *kinds])
-    return kinds[name]()

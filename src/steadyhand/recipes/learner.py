@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -26,10 +25,8 @@ from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import EXPLICIT
 from steadyhand.policies.devices import chosen_device
-from steadyhand.policies.encoders.config import picture_size, require_trainable
-from steadyhand.policies.heads.energy import Energy
-from steadyhand.policies.heads.judging import JudgedHead, Judging
-from steadyhand.policies.heads.primitives import Primitives
+from steadyhand.policies.encoders.config import picture_size
+from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
@@ -114,7 +111,8 @@ class PolicyLearner:
     ) -> None:
         self._device = chosen_device(training.device)
         policy = resolved(policy, spec.observation)
-        require_trainable(policy.encoder)
+        assert policy.encoder is not None, "`resolved` fills it in"
+        policy.encoder.require_trainable()
         self._observation = {name: spec.observation[name] for name in policy.observation}
         self._env_spec = spec
         self._policy_spec = PolicySpec(
@@ -182,14 +180,13 @@ class PolicyLearner:
             ConfigError: The head has no score for an action that it did not choose.
         """
         head = self._policy.head
-        if isinstance(head, Judging | Primitives | Energy):
+        if head.judgement == "own":
             return self
-        if not isinstance(head, JudgedHead):
+        if head.judgement == "none":
             raise ConfigError(
                 "EIL needs a head that can score any action.",
                 got=type(head).__name__,
                 expected="a head whose loss gradients can lower or raise for any action",
-                available=[kind.__name__ for kind in get_args(JudgedHead)],
                 hint="Primitives and Energy are made for it; the others are wrapped in Judging",
             )
         return self.with_policy(replace(self._policy, head=Judging(head=head)))

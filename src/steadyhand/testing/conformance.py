@@ -16,9 +16,7 @@ from steadyhand.policies.artifact import load_policy, save_policy, tensors_of
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.config import HeadConfig
-from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, read_features
@@ -105,7 +103,7 @@ def check_memorises(config: PolicyConfig, *, num_steps: int) -> None:
 def _frames(config: PolicyConfig) -> Frames:
     observation: dict[str, FeatureSpec] = {**VECTOR_OBSERVATION, **IMAGE_OBSERVATION}
     readable = read_features(config, observation)
-    action = DISCRETE_ACTION if isinstance(config.head, Categorical | Tabular) else CONTINUOUS_ACTION
+    action = CONTINUOUS_ACTION if "continuous" in config.head.actions else DISCRETE_ACTION
     return toy_frames({name: observation[name] for name in readable}, action)
 
 

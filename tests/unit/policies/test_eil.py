@@ -1,7 +1,6 @@
 """EIL: constraints and margins, convexity, and HG-DAgger as what is left without the value terms."""
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.core.parts import resolved
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec
 from steadyhand.correction.segments import Windows
@@ -30,13 +30,14 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.act import Act
 from steadyhand.policies.heads.bins import Bins
 from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.diffusion import Diffusion
 from steadyhand.policies.heads.energy import Energy
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.hill import GaussianHill
 from steadyhand.policies.heads.judgement import bad_loss, good_loss, ranking_loss
-from steadyhand.policies.heads.judging import JudgedHead, Judging
+from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.latent import Latent
 from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
@@ -422,7 +423,9 @@ def test_every_trained_head_can_judge(head):
 
 
 def test_every_head_with_a_gradient_is_among_those_that_can_judge():
-    assert {type(head) for head in JUDGED} == set(get_args(JudgedHead))
+    assert {type(head) for head in JUDGED} == {
+        head for name in HeadConfig.ours if (head := resolved(HeadConfig, name)).judgement == "wrapped"
+    }
 
 
 def test_a_codebook_holds_nothing_that_was_bad():

@@ -1,13 +1,13 @@
 """Scores against the definitions, computed a second time by hand."""
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.parts import resolved
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec, image_spec
 from steadyhand.data.episode import demonstration
@@ -50,7 +50,6 @@ from steadyhand.policies.scores import (
     Score,
     Seen,
     proposals,
-    why_silent,
 )
 from steadyhand.policies.scores.predicted import UNSAFE, classifier_of, classifier_spec
 from steadyhand.policies.scores.risk import Critics, Transitions, fit_critics
@@ -188,7 +187,7 @@ HEADS: list[HeadConfig] = [
 
 
 def test_every_head_is_judged():
-    assert {type(head) for head in HEADS} == set(get_args(HeadConfig))
+    assert {type(head) for head in HEADS} == {resolved(HeadConfig, name) for name in HeadConfig.ours}
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: repr(head)[:40])
@@ -216,7 +215,7 @@ def test_heads_are_refused_exactly_where_the_loss_of_their_own_answer_is_the_sam
 
         value = policy.head.loss(context, target, OneNoise(torch.Generator().manual_seed(0), augments=False))
     is_constant = float(value.value.mean(1).std()) < 1e-6
-    assert is_constant == (why_silent(head) is not None)
+    assert is_constant == (head.why_silent() is not None)
     if is_constant:
         with pytest.raises(CapabilityError, match="says nothing"):
             OwnLoss(policy)

@@ -10,14 +10,10 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import VECTORS, Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.encoders.config import is_image
 from steadyhand.policies.encoders.vectors import Vectors
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.noise import Noise
-
-
-def is_image(spec: FeatureSpec) -> bool:
-    """Return whether a feature is an image."""
-    return spec.kind == "image"
 
 
 def cameras_of(observation: Mapping[str, FeatureSpec], *, reader: str) -> dict[str, FeatureSpec]:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.pictures import Size
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
 from steadyhand.policies.encoders.cameras import source_grid
-from steadyhand.policies.encoders.steps import ImageEncoder, StepFeatures, check_images, step_readable
+from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder
+from steadyhand.policies.encoders.steps import StepFeatures, step_readable
 from steadyhand.policies.nets.attention import TransformerLayer, causal_mask, init_gpt
 from steadyhand.policies.nets.dropout import dropout
 from steadyhand.policies.nets.recurrent import turned, turns
@@ -19,7 +21,7 @@ from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTransformer:
+class CausalTransformer(EncoderConfig):
     """A small GPT over the observed steps: one token for each, which looks at that step and those before.
 
     Linear layer, learnt positions, pre-norm layers with GELU and a feed-forward net of four times the width,
@@ -48,7 +50,7 @@ class CausalTransformer:
     embedding_dropout: float = 0.1
     attention_dropout: float = 0.1
     dropout: float = 0.1
-    images: ImageEncoder | None = None
+    images: PictureEncoder | None = None
 
     def __post_init__(self) -> None:
         for name, rate in (
@@ -65,11 +67,22 @@ class CausalTransformer:
                 "The width of a transformer must be a multiple of its heads.",
                 got=f"width {self.width}, {self.num_heads} heads",
             )
-        check_images(self.images, reader="CausalTransformer")
+        if self.images is not None:
+            self.images.require_every_step(reader="CausalTransformer")
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images only if it has an encoder for them."""
         return step_readable(observation, self.images)
+
+    @property
+    def picture_size(self) -> Size | None:
+        """(height, width) that the encoder of its pictures has them scaled down to."""
+        return None if self.images is None else self.images.picture_size
+
+    def require_trainable(self) -> None:
+        """Raise ConfigError if the encoder of its pictures could not learn."""
+        if self.images is not None:
+            self.images.require_trainable()
 
     def build(
         self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int

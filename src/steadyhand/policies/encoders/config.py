@@ -1,32 +1,77 @@
-"""Every encoder that ships, as one closed union; the class name is the "type" in a run.json."""
+"""What an encoder's settings are: the base class of all of them, ours and yours."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import Part
 from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.data.pictures import Size, check_size
-from steadyhand.policies.encoders.cameras import is_image
-from steadyhand.policies.encoders.causal import CausalTransformer
-from steadyhand.policies.encoders.image import FlatImage, SmallConv
-from steadyhand.policies.encoders.pilotnet import PilotNet
-from steadyhand.policies.encoders.recurrent import Recurrent
-from steadyhand.policies.encoders.resnet import ResNet18
-from steadyhand.policies.encoders.state import StateMLP
 
-EncoderConfig = StateMLP | FlatImage | SmallConv | PilotNet | ResNet18 | Recurrent | CausalTransformer
+if TYPE_CHECKING:
+    from steadyhand.policies.contract import Encoder
 
-
-Pictured = FlatImage | SmallConv | PilotNet | ResNet18
-"""Encoders that read pictures."""
 _LARGE = (96, 96)
 """Size that SmallConv is made for at most."""
+_HERE = "steadyhand.policies.encoders"
+
+
+class EncoderConfig(Part, ABC):
+    """Settings of an encoder: a frozen dataclass that says what it can read, and builds the network.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Fourier(EncoderConfig):
+        width: int = 64
+
+        def readable(self, observation): ...
+        def build(self, observation, *, n_obs_steps): ...
+    """
+
+    kind: ClassVar[str] = "encoder"
+    ours: ClassVar[Mapping[str, str]] = {
+        "StateMLP": f"{_HERE}.state:StateMLP",
+        "FlatImage": f"{_HERE}.image:FlatImage",
+        "SmallConv": f"{_HERE}.image:SmallConv",
+        "PilotNet": f"{_HERE}.pilotnet:PilotNet",
+        "ResNet18": f"{_HERE}.resnet:ResNet18",
+        "Recurrent": f"{_HERE}.recurrent:Recurrent",
+        "CausalTransformer": f"{_HERE}.causal:CausalTransformer",
+    }
+
+    @abstractmethod
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the names of the features that this encoder can read."""
+
+    @abstractmethod
+    def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "Encoder":
+        """Return the encoder for these features, pictures of the size that it has them scaled to."""
+
+    @property
+    def picture_size(self) -> Size | None:
+        """(height, width) that pictures are scaled down to first; None takes them as they come."""
+        return None
+
+    def require_trainable(self) -> None:
+        """Raise ConfigError if it could not learn, before any data are read."""
+
+
+class PictureEncoder(EncoderConfig, ABC):
+    """Settings of an encoder that gives each camera and step its own token; others may build on it."""
+
+    resize: Size | None
+
+    @property
+    def picture_size(self) -> Size | None:
+        """(height, width) that pictures are scaled down to."""
+        return self.resize
+
+    def require_every_step(self, *, reader: str) -> None:
+        """Raise ConfigError if it reads the current pictures only, which is no use to `reader`."""
 
 
 def picture_size(encoder: EncoderConfig | None) -> Size | None:
     """Return (height, width) that an encoder has its pictures scaled down to, or None."""
-    if isinstance(encoder, Recurrent | CausalTransformer):
-        encoder = encoder.images
-    return encoder.resize if isinstance(encoder, Pictured) else None
+    return None if encoder is None else encoder.picture_size
 
 
 def as_encoded(observation: Mapping[str, FeatureSpec], size: Size | None) -> dict[str, FeatureSpec]:
@@ -51,6 +96,9 @@ def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
 
     Pictures that are all larger than 96 x 96 are scaled down to that.
     """
+    from steadyhand.policies.encoders.image import SmallConv
+    from steadyhand.policies.encoders.state import StateMLP
+
     pictures = [spec.shape[:2] for spec in observation.values() if is_image(spec)]
     if not pictures:
         return StateMLP()
@@ -58,15 +106,6 @@ def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
     return SmallConv(resize=_LARGE if is_large else None)
 
 
-def require_trainable(encoder: EncoderConfig | None) -> None:
-    """Raise ConfigError for an encoder that could not learn, before any data are read."""
-    if isinstance(encoder, Recurrent | CausalTransformer):
-        encoder = encoder.images or encoder
-    if isinstance(encoder, ResNet18) and encoder.norm == "frozen_batch" and encoder.weights is None:
-        raise ConfigError(
-            "frozen_batch without weights is no normalisation: its statistics come with the weights.",
-            got="ResNet18(norm='frozen_batch', weights=None)",
-            expected="a safetensors file of torchvision's resnet18, or another norm",
-            hint="give the file (on the command line --set policy.encoder.weights=resnet18.safetensors), or "
-            "use group normalisation (--set policy.encoder.norm=group)",
-        )
+def is_image(spec: FeatureSpec) -> bool:
+    """Return whether a feature is an image."""
+    return spec.kind == "image"

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.pictures import Size
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
-from steadyhand.policies.encoders.cameras import CameraEncoder, is_image
+from steadyhand.policies.encoders.cameras import CameraEncoder
+from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder, is_image
 from steadyhand.policies.nets.conv import ConvStack, ImageRange, conv_size, pixels
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.nets.mlp import Activation, activation_layer, mlp
@@ -21,7 +23,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlatImage:
+class FlatImage(EncoderConfig):
     """A grey image, flattened, through fully connected tanh layers: one token (Pomerleau, 1989).
 
     ALVINN's first net read two, a camera's and a range finder's, side by side into one layer.
@@ -46,6 +48,11 @@ class FlatImage:
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images."""
         return tuple(name for name, spec in observation.items() if is_image(spec))
+
+    @property
+    def picture_size(self) -> Size | None:
+        """(height, width) that pictures are scaled down to."""
+        return self.resize
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "FlatImageEncoder":
         """Return the encoder for the images among these features."""
@@ -94,7 +101,7 @@ class FlatImageEncoder(Encoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallConv:
+class SmallConv(PictureEncoder):
     """A small convolutional net per camera, and the vector features beside it: one token each and step.
 
     Made for images of 30 x 32 to 96 x 96; each layer halves both sides.

@@ -9,13 +9,14 @@ from torch import Tensor
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.encoders.cameras import CameraEncoder
+from steadyhand.policies.encoders.config import PictureEncoder
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.nets.pilotnet import Convolution, PilotConvolutions, yuv
 
 
 @dataclass(frozen=True, kw_only=True)
-class PilotNet:
+class PilotNet(PictureEncoder):
     """Five convolutions and three fully connected layers per camera, up to the layer of 10 units.
 
     With a picture of 66 x 200 x 3, one step and `Regression()` of one number it has the paper's 252,219

@@ -13,6 +13,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import VECTORS, Context, ContextSpec, Observation
 from steadyhand.policies.encoders.cameras import CameraEncoder
+from steadyhand.policies.encoders.config import PictureEncoder
 from steadyhand.policies.nets.conv import pixels
 from steadyhand.policies.nets.crop import Augmentation
 from steadyhand.policies.nets.pretrained import load_pretrained
@@ -26,7 +27,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNet18:
+class ResNet18(PictureEncoder):
     """The 18-layer residual network without its last layer (He et al., 2016).
 
     Defaults: Diffusion Policy (Chi et al., 2023), whose pictures of 96 x 96 also have crop=(84, 84).
@@ -76,6 +77,26 @@ class ResNet18:
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: all of them, if one is an image."""
         return tuple(observation)
+
+    def require_trainable(self) -> None:
+        """Raise ConfigError for statistics that are frozen before there are any."""
+        if self.norm == "frozen_batch" and self.weights is None:
+            raise ConfigError(
+                "frozen_batch without weights is no normalisation: its statistics come with the weights.",
+                got="ResNet18(norm='frozen_batch', weights=None)",
+                expected="a safetensors file of torchvision's resnet18, or another norm",
+                hint="give the file (on the command line --set policy.encoder.weights=resnet18.safetensors), "
+                "or use group normalisation (--set policy.encoder.norm=group)",
+            )
+
+    def require_every_step(self, *, reader: str) -> None:
+        """Raise ConfigError for a map, whose tokens are the cells of the current pictures."""
+        if self.pool == "map":
+            raise ConfigError(
+                f"{reader} needs features of every picture, not a map of the current one.",
+                got='ResNet18(pool="map")',
+                expected='pool="spatial_softmax" or "average"',
+            )
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "ResNet18Encoder":
         """Return the encoder for these features."""

@@ -11,13 +11,14 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
 from steadyhand.policies.encoders.cameras import source_grid
+from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.vectors import Vectors, is_vector
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateMLP:
+class StateMLP(EncoderConfig):
     """Sends the vector features, side by side, through an MLP.
 
     Attributes:

@@ -9,15 +9,9 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Observation
-from steadyhand.policies.encoders.cameras import is_image
-from steadyhand.policies.encoders.image import SmallConv
-from steadyhand.policies.encoders.pilotnet import PilotNet
-from steadyhand.policies.encoders.resnet import ResNet18
+from steadyhand.policies.encoders.config import PictureEncoder, is_image
 from steadyhand.policies.encoders.vectors import Vectors, is_vector
 from steadyhand.policies.noise import Noise
-
-ImageEncoder = SmallConv | PilotNet | ResNet18
-"""Encoders that give each camera and step its own features."""
 
 
 class StepFeatures(nn.Module):
@@ -34,7 +28,7 @@ class StepFeatures(nn.Module):
         self,
         observation: Mapping[str, FeatureSpec],
         *,
-        images: ImageEncoder | None,
+        images: PictureEncoder | None,
         n_obs_steps: int,
         reader: str,
     ) -> None:
@@ -64,16 +58,6 @@ class StepFeatures(nn.Module):
         return torch.cat(parts, dim=-1), None if vectors is None else vectors[:, -1]
 
 
-def step_readable(observation: Mapping[str, FeatureSpec], images: ImageEncoder | None) -> tuple[str, ...]:
+def step_readable(observation: Mapping[str, FeatureSpec], images: PictureEncoder | None) -> tuple[str, ...]:
     """Return the features that can be read: images only where there is an encoder for them."""
     return tuple(name for name, spec in observation.items() if images is not None or is_vector(spec))
-
-
-def check_images(images: ImageEncoder | None, *, reader: str) -> None:
-    """Raise ConfigError if an image encoder reads the current pictures only."""
-    if isinstance(images, ResNet18) and images.pool == "map":
-        raise ConfigError(
-            f"{reader} needs features of every picture, not a map of the current one.",
-            got='ResNet18(pool="map")',
-            expected='pool="spatial_softmax" or "average"',
-        )

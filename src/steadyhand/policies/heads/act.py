@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.heads.checks import fold_into, require_continuous, unfold_into
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.detr import Detr, Posterior
 from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class Act(HeadConfig):
     """ACT (Zhao et al., 2023): L1 plus KL, an encoder of its own for the chunk, a transformer for the answer.
 
     Deviation: the output is that of the last decoder layer. The published code reads the first of seven, so

@@ -24,6 +24,7 @@ from steadyhand.policies.contract import (
 )
 from steadyhand.policies.heads.action_range import ActionRange
 from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.nets.recurrent import separate
@@ -34,7 +35,7 @@ Decode = Literal["centre", "uniform"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bins:
+class Bins(HeadConfig):
     """Maximum likelihood over uniform bins, 256 of them as in RT-1 and RT-2 (Brohan et al., 2022 and 2023).
 
     Deviation: a GRU over the tokens of the whole chunk stands where those have a large transformer over the

@@ -18,13 +18,14 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_discrete
+from steadyhand.policies.heads.config import ActionKind, HeadConfig
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Categorical:
+class Categorical(HeadConfig):
     """Maximum likelihood of discrete actions, each step of the chunk on its own.
 
     Attributes:
@@ -34,6 +35,11 @@ class Categorical:
 
     hidden: tuple[int, ...] = ()
     activation: Activation = "relu"
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Classes alone."""
+        return ("discrete",)
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "CategoricalHead":
         """Return the head for these sizes."""

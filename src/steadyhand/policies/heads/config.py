@@ -1,43 +1,66 @@
-"""Every head that ships, as one closed union; the class name is the "type" in a run.json."""
+"""What a head's settings are: the base class of all of them, ours and yours."""
 
-from steadyhand.policies.heads.act import Act
-from steadyhand.policies.heads.bins import Bins
-from steadyhand.policies.heads.categorical import Categorical
-from steadyhand.policies.heads.diffusion import Diffusion
-from steadyhand.policies.heads.energy import Energy
-from steadyhand.policies.heads.flow import Flow
-from steadyhand.policies.heads.gaussian import Gaussian
-from steadyhand.policies.heads.hill import GaussianHill
-from steadyhand.policies.heads.judging import Judging
-from steadyhand.policies.heads.latent import Latent
-from steadyhand.policies.heads.linear import Linear
-from steadyhand.policies.heads.log_linear import LogLinear
-from steadyhand.policies.heads.mip import Mip
-from steadyhand.policies.heads.mixture import Mixture
-from steadyhand.policies.heads.nearest import Nearest
-from steadyhand.policies.heads.primitives import Primitives
-from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.heads.tabular import Tabular
-from steadyhand.policies.heads.tokens import Tokens
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-HeadConfig = (
-    Regression
-    | Gaussian
-    | Categorical
-    | Mixture
-    | Bins
-    | Diffusion
-    | Flow
-    | Mip
-    | Tokens
-    | Latent
-    | Act
-    | LogLinear
-    | Linear
-    | Tabular
-    | Nearest
-    | GaussianHill
-    | Primitives
-    | Energy
-    | Judging
-)
+from steadyhand.core.parts import Part
+
+if TYPE_CHECKING:
+    from steadyhand.policies.contract import ChunkSpec, ContextSpec, Head
+
+ActionKind = Literal["continuous", "discrete"]
+Judgement = Literal["wrapped", "own", "none"]
+_HERE = "steadyhand.policies.heads"
+
+
+class HeadConfig(Part, ABC):
+    """Settings of a head, the policy class: a frozen dataclass that builds the network.
+
+    Attributes:
+        judgement: How it learns from steps that were called good or bad (EIL). "wrapped": `Judging` compares
+            its losses, which gradients can raise or lower for any action. "own": its loss reads the marks
+            itself (`Head.judges`). "none": it cannot, as a policy in closed form, which is solved and not
+            trained.
+    """
+
+    kind: ClassVar[str] = "head"
+    ours: ClassVar[Mapping[str, str]] = {
+        "Regression": f"{_HERE}.regression:Regression",
+        "Gaussian": f"{_HERE}.gaussian:Gaussian",
+        "Categorical": f"{_HERE}.categorical:Categorical",
+        "Mixture": f"{_HERE}.mixture:Mixture",
+        "Bins": f"{_HERE}.bins:Bins",
+        "Diffusion": f"{_HERE}.diffusion:Diffusion",
+        "Flow": f"{_HERE}.flow:Flow",
+        "Mip": f"{_HERE}.mip:Mip",
+        "Tokens": f"{_HERE}.tokens:Tokens",
+        "Latent": f"{_HERE}.latent:Latent",
+        "Act": f"{_HERE}.act:Act",
+        "LogLinear": f"{_HERE}.log_linear:LogLinear",
+        "Linear": f"{_HERE}.linear:Linear",
+        "Tabular": f"{_HERE}.tabular:Tabular",
+        "Nearest": f"{_HERE}.nearest:Nearest",
+        "GaussianHill": f"{_HERE}.hill:GaussianHill",
+        "Primitives": f"{_HERE}.primitives:Primitives",
+        "Energy": f"{_HERE}.energy:Energy",
+        "Judging": f"{_HERE}.judging:Judging",
+    }
+    judgement: ClassVar[Judgement] = "wrapped"
+
+    @abstractmethod
+    def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "Head":
+        """Return the head for these sizes.
+
+        Raises:
+            SpecError: It cannot answer with such actions.
+        """
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Kinds of action that it can answer with."""
+        return ("continuous",)
+
+    def why_silent(self) -> str | None:
+        """Return why its loss of its own answer says nothing of the state; None if it says something."""
+        return None

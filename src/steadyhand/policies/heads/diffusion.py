@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Likelihood, Loss, Target
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.denoising import DenoisingHead, require_whole
 from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.heads.schedule import (
@@ -33,7 +34,7 @@ _FIRST = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diffusion:
+class Diffusion(HeadConfig):
     """Diffusion Policy (Chi et al., 2023): DDPM's loss (Ho et al., 2020), DDIM's sampler (Song et al., 2021).
 
     Attributes:

@@ -1,6 +1,7 @@
 """Energy: EIL with continuous actions, by sampling."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_continuous, unfold_into
+from steadyhand.policies.heads.config import HeadConfig, Judgement
 from steadyhand.policies.heads.drawing import gather_chunks
 from steadyhand.policies.heads.judgement import (
     bad_loss,
@@ -42,7 +44,7 @@ _WIDEST, _FINEST = 0.5, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Energy:
+class Energy(HeadConfig):
     """pi(s) = argmin_a Q(s, a) with a net Q over state and chunk; see `judgement` for the losses.
 
     The other actions a' of the ranking loss are drawn: a third each from the training chunks, evenly from a
@@ -63,6 +65,7 @@ class Energy:
         activation: After each of them.
     """
 
+    judgement: ClassVar[Judgement] = "own"
     margin: float = 1.0
     num_others: int = 48
     num_stored: int = 128

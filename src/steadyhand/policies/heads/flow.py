@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Likelihood, Loss, Target
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.denoising import DenoisingHead, require_whole
 from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.heads.schedule import Level, Order, Sampler, flow_levels
@@ -27,7 +28,7 @@ _MOST_NUMBERS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
+class Flow(HeadConfig):
     """Flow matching on straight paths (Lipman et al., 2023; as a policy: pi0, Black et al., 2024).
 
     Attributes:

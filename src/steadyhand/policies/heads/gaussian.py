@@ -22,6 +22,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import refuse_to_widen, require_bounded, require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.nets.normal import log_normal
 from steadyhand.policies.noise import Noise
@@ -32,7 +33,7 @@ _EDGE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gaussian:
+class Gaussian(HeadConfig):
     """Maximum likelihood of a diagonal Gaussian (robomimic's BC-Gaussian: Mandlekar et al., 2021).
 
     Attributes:
@@ -60,6 +61,12 @@ class Gaussian:
                 "Gaussian needs 0 < min_std < init_std.",
                 got=f"min_std={self.min_std}, init_std={self.init_std}",
             )
+
+    def why_silent(self) -> str | None:
+        """Return why its loss of its own answer says nothing of the state."""
+        if self.std != "state":
+            return "its standard deviation is the same in every state, and so is -log p of its mean"
+        return None
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "GaussianHead":
         """Return the head for these sizes."""

@@ -22,6 +22,7 @@ from steadyhand.policies.contract import (
 )
 from steadyhand.policies.heads.action_range import ActionRange
 from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
@@ -31,7 +32,7 @@ _FINE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianHill:
+class GaussianHill(HeadConfig):
     """A hill over 30 units instead of one number (Pomerleau, 1991): y_i = exp(-(i - d)^2 / 10).
 
     Deviation: every dimension and step of a chunk has its own row of units, ALVINN had one for steering.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -20,13 +21,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.act import Act
-from steadyhand.policies.heads.bins import Bins
-from steadyhand.policies.heads.categorical import Categorical
-from steadyhand.policies.heads.diffusion import Diffusion
-from steadyhand.policies.heads.flow import Flow
-from steadyhand.policies.heads.gaussian import Gaussian
-from steadyhand.policies.heads.hill import GaussianHill
+from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 from steadyhand.policies.heads.judgement import (
     bad_loss,
     by_kind,
@@ -37,37 +32,15 @@ from steadyhand.policies.heads.judgement import (
     own_kind,
     require_margin,
 )
-from steadyhand.policies.heads.latent import Latent
-from steadyhand.policies.heads.log_linear import LogLinear
-from steadyhand.policies.heads.mip import Mip
-from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.noise import Noise
-
-JudgedHead = (
-    Regression
-    | Gaussian
-    | Categorical
-    | Mixture
-    | Bins
-    | Diffusion
-    | Flow
-    | Mip
-    | Tokens
-    | Latent
-    | Act
-    | LogLinear
-    | GaussianHill
-)
-"""Every head whose training loss is a score of (s, a) that gradients can move."""
 
 _MOMENTUM = 0.95
 """Share of the running bound that a batch leaves as it was: some 20 batches are remembered."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class Judging(HeadConfig):
     """Q(s, a) = the loss that the head has for action a at state s: how unlike itself the action is.
 
     Explicit steps have the head's own loss. A good step has max(0, Q - B + m): what nobody objected to has to
@@ -89,23 +62,40 @@ class Judging:
     where the human's action is the head's answer.
 
     Attributes:
-        head: The head.
+        head: The head; one whose training loss is a score of (s, a) that gradients can move.
         quantile: Of the explicit losses, at which "good enough" ends.
         margin: m over the distance between that quantile and the median.
         settle: Batches with labels before judged steps count; give training several times as many.
     """
 
-    head: JudgedHead = field(default_factory=Regression)
+    judgement: ClassVar[Judgement] = "own"
+    head: HeadConfig = field(default_factory=Regression)
     quantile: float = 0.9
     margin: float = 0.5
     settle: int = 200
 
     def __post_init__(self) -> None:
+        if self.head.judgement != "wrapped":
+            raise ConfigError(
+                "Judging needs a head whose loss gradients can lower or raise for any action.",
+                got=type(self.head).__name__,
+                expected="a head that is trained by gradients, and does not read judgements itself",
+                hint="Primitives and Energy are made for judged steps; a closed form cannot learn from them",
+            )
         require_margin(self.margin, head="Judging")
         if not 0.5 < self.quantile < 1.0:
             raise ConfigError("quantile lies above the median.", got=self.quantile, expected="(0.5, 1)")
         if self.settle < 1:
             raise ConfigError("There is no bound before the first batch.", got=self.settle, expected=">= 1")
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Those of the head within."""
+        return self.head.actions
+
+    def why_silent(self) -> str | None:
+        """Return why the loss of the head within says nothing of the state."""
+        return self.head.why_silent()
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "JudgingHead":
         """Return the head for these sizes."""

@@ -19,13 +19,14 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.nets.normal import HALF_LOG_TWO_PI, kl_to_standard_normal
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latent:
+class Latent(HeadConfig):
     """CVAE (Sohn et al., 2015; robomimic's VAE head: Mandlekar et al., 2021) with the prior N(0, I).
 
         z ~ N(0, I),  chunk | z, context ~ N(f(z, context), std^2),  trained through q(z | chunk, context).

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -21,6 +22,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.config import HeadConfig, Judgement
 from steadyhand.policies.noise import Noise
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
@@ -29,7 +31,7 @@ _MOST_FEATURES = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear:
+class Linear(HeadConfig):
     """Ridge regression from the context to the chunk, solved exactly, with its Gaussian of residuals.
 
     Least squares is maximum likelihood of a Gaussian whose mean is linear in the features. On
@@ -42,6 +44,7 @@ class Linear:
             keeps a finite likelihood.
     """
 
+    judgement: ClassVar[Judgement] = "none"
     alpha: float = 1e-6
     min_std: float = 0.01
 
@@ -50,6 +53,10 @@ class Linear:
             raise ConfigError(
                 "Linear needs alpha >= 0 and min_std > 0.", got=f"alpha={self.alpha}, min_std={self.min_std}"
             )
+
+    def why_silent(self) -> str:
+        """Return why its loss of its own answer says nothing of the state."""
+        return "its covariance is the same in every state, and so is -log p of its mean"
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "LinearHead":
         """Return the head for these sizes."""

@@ -20,12 +20,13 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.action_range import ActionRange
+from steadyhand.policies.heads.config import ActionKind, HeadConfig
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogLinear:
+class LogLinear(HeadConfig):
     """pi(a | s) proportional to exp(theta . phi(s, a)), the maximum-entropy model of its features.
 
     Discrete actions: phi(s, a) = [s, 1] (x) onehot(a), multinomial logistic regression. Continuous ones, each
@@ -47,6 +48,11 @@ class LogLinear:
                 "LogLinear needs 2 <= num_bumps <= num_bins.",
                 got=f"num_bumps={self.num_bumps}, num_bins={self.num_bins}",
             )
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Numbers, or classes."""
+        return ("continuous", "discrete")
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "LogLinearHead":
         """Return the head for these sizes."""

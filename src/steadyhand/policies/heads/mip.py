@@ -9,6 +9,7 @@ from torch import Tensor
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.heads.checks import require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import Noise
@@ -17,7 +18,7 @@ _NET_TIME = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mip:
+class Mip(HeadConfig):
     """Two-step regression ("Much ado about noising", 2025).
 
     Attributes:

@@ -22,6 +22,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import is_aligned, refuse_to_widen, require_bounded, require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.drawing import draw_class, gather_chunks
 from steadyhand.policies.nets.kmeans import kmeans
 from steadyhand.policies.nets.mlp import Activation, mlp
@@ -35,7 +36,7 @@ _EDGE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class Mixture(HeadConfig):
     """Maximum likelihood of a mixture density (Bishop, 1994; robomimic's BC-GMM: Mandlekar et al., 2021).
 
     Deviation: by default one component speaks for the whole chunk, with means that start at the k-means

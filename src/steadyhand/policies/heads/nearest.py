@@ -1,6 +1,7 @@
 """Nearest neighbours: the chunk that was demonstrated where things looked most alike."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
+from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.padding import copy_pad
@@ -35,7 +37,7 @@ _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nearest:
+class Nearest(HeadConfig):
     """Executes the chunk of the nearest stored window (VINN: Pari et al., 2022, here with chunks).
 
     Needs no training and is hard to fool: the floor that any net must beat, and a test of features and
@@ -48,6 +50,7 @@ class Nearest:
         temperature: Of the weights, in standardised units.
     """
 
+    judgement: ClassVar[Judgement] = "none"
     num_neighbours: int = 1
     temperature: float = 1.0
 
@@ -57,6 +60,15 @@ class Nearest:
                 "Nearest needs num_neighbours >= 1 and temperature > 0.",
                 got=f"num_neighbours={self.num_neighbours}, temperature={self.temperature}",
             )
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Numbers, or classes."""
+        return ("continuous", "discrete")
+
+    def why_silent(self) -> str:
+        """Return why its loss of its own answer says nothing of the state."""
+        return "its loss is the distance from its own answer, and 0 there"
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "NearestHead":
         """Return the head for these sizes."""

@@ -1,6 +1,7 @@
 """Primitives: a score for each of a few fixed chunks; the reference head of EIL."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -19,6 +20,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import refuse_to_widen
+from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 from steadyhand.policies.heads.drawing import gather_chunks
 from steadyhand.policies.heads.judgement import (
     bad_loss,
@@ -38,7 +40,7 @@ _BOUND = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Primitives:
+class Primitives(HeadConfig):
     """pi(s) = argmin_i Q(s, a_i) over a library of chunks (Spencer et al., 2020; see `judgement`).
 
     A linear Q (no `hidden`) makes all three losses convex in the weights. The library are k-means centres of
@@ -52,6 +54,7 @@ class Primitives:
         activation: After each of them.
     """
 
+    judgement: ClassVar[Judgement] = "own"
     num_primitives: int = 32
     margin: float = 1.0
     hidden: tuple[int, ...] = ()
@@ -61,6 +64,11 @@ class Primitives:
         require_margin(self.margin, head="Primitives")
         if self.num_primitives < 2:
             raise ConfigError("Primitives needs a choice.", got=self.num_primitives, expected=">= 2")
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Numbers, or classes."""
+        return ("continuous", "discrete")
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "PrimitivesHead":
         """Return the head for these sizes."""

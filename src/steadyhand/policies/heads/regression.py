@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.heads.checks import fold_into, require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.mlp import Activation, mlp
 from steadyhand.policies.noise import Noise
 
@@ -16,7 +17,7 @@ Error = Literal["mse", "l1"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression:
+class Regression(HeadConfig):
     """Behaviour cloning as regression (Pomerleau, 1989).
 
     Attributes:
@@ -28,6 +29,10 @@ class Regression:
     error: Error = "mse"
     hidden: tuple[int, ...] = ()
     activation: Activation = "relu"
+
+    def why_silent(self) -> str:
+        """Return why its loss of its own answer says nothing of the state."""
+        return "its loss is the distance from its own answer, and 0 there"
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "RegressionHead":
         """Return the head for these sizes."""

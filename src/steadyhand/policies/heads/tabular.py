@@ -1,6 +1,7 @@
 """A table of action frequencies for each distinct context."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_discrete
+from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.noise import Noise
 
@@ -29,7 +31,7 @@ _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tabular:
+class Tabular(HeadConfig):
     """Counts with Laplace smoothing: pi(a | s) = (n(s, a) + prior) / (n(s) + prior K).
 
     The maximum-likelihood policy of a finite MDP, with `prior` imaginary demonstrations of every action. Made
@@ -39,11 +41,17 @@ class Tabular:
         prior: Added to every count; positive, so that no action is impossible.
     """
 
+    judgement: ClassVar[Judgement] = "none"
     prior: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.prior > 0.0:
             raise ConfigError("Tabular needs a positive prior.", got=self.prior, expected="prior > 0")
+
+    @property
+    def actions(self) -> tuple[ActionKind, ...]:
+        """Classes alone."""
+        return ("discrete",)
 
     def build(self, context: ContextSpec, chunk: ChunkSpec) -> "TabularHead":
         """Return the head for these sizes."""

@@ -19,6 +19,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import is_aligned, require_continuous
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.drawing import draw_class, gather_chunks
 from steadyhand.policies.nets.kmeans import kmeans, nearest_centre
 from steadyhand.policies.nets.mlp import Activation, mlp
@@ -29,7 +30,7 @@ _SURE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
+class Tokens(HeadConfig):
     """BeT (Shafiullah et al., 2022): focal loss on the centre, squared error on its offset.
 
     Published: one centre for each step (`joint=False`) behind a causal transformer, 24 centres and

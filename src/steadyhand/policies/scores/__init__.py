@@ -3,7 +3,7 @@
 from steadyhand.policies.scores.base import ActionScale, Score, Seen, proposals
 from steadyhand.policies.scores.doubt import Doubt
 from steadyhand.policies.scores.nearest import Neighbour
-from steadyhand.policies.scores.own_loss import OwnLoss, require_telling, why_silent
+from steadyhand.policies.scores.own_loss import OwnLoss, require_telling
 from steadyhand.policies.scores.predicted import PredictedDiscrepancy
 from steadyhand.policies.scores.risk import Risk, RiskConfig
 
@@ -19,5 +19,4 @@ __all__ = [
     "Seen",
     "proposals",
     "require_telling",
-    "why_silent",
 ]

@@ -10,34 +10,15 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.contract import Target
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.denoising import DenoisingHead
-from steadyhand.policies.heads.gaussian import Gaussian
-from steadyhand.policies.heads.judging import Judging, JudgingHead
-from steadyhand.policies.heads.linear import Linear
-from steadyhand.policies.heads.nearest import Nearest
-from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.judging import JudgingHead
 from steadyhand.policies.noise import Noise, NoNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.scores.base import Score, Seen, tensors
 
 
-def why_silent(head: HeadConfig) -> str | None:
-    """Return why a head's loss of its own answer says nothing of the state; None if it says something."""
-    match head:
-        case Regression() | Nearest():
-            return "its loss is the distance from its own answer, and 0 there"
-        case Linear():
-            return "its covariance is the same in every state, and so is -log p of its mean"
-        case Gaussian() if head.std != "state":
-            return "its standard deviation is the same in every state, and so is -log p of its mean"
-        case Judging():
-            return why_silent(head.head)
-        case _:
-            return None
-
-
 def require_telling(head: HeadConfig) -> None:
     """Raise CapabilityError if a head's loss of its own answer says nothing of the state."""
-    if (reason := why_silent(head)) is not None:
+    if (reason := head.why_silent()) is not None:
         raise CapabilityError(
             f"{type(head).__name__}'s loss of its own answer says nothing: {reason}.",
             got=head,
@@ -66,7 +47,8 @@ class OwnLoss(Score):
         num_draws: Noises, or answers.
 
     Raises:
-        CapabilityError: The head's loss of its own answer is the same in every state; see `why_silent`.
+        CapabilityError: The head's loss of its own answer is the same in every state; see
+            `HeadConfig.why_silent`.
     """
 
     def __init__(self, policy: Policy, *, num_draws: int = 16) -> None:

@@ -1,0 +1,290 @@
+"""Open sets of parts: what an encoder, a head or a gate may be, ours or anybody's.
+
+A *part* is settings: a frozen dataclass that says what it is made of and builds it. A *kind* is an abstract
+base class of parts, such as `EncoderConfig`; whoever derives from it has written an encoder, and nothing has
+to be registered. The members of a kind are
+
+- ours: a table of name -> "module:Class" at the kind, of which nothing is imported before it is asked for;
+- those of installed packages: one entry point of the group `steadyhand.parts` for each class, whose kind is
+  that of its base class;
+- those that this process has defined or imported, and those that a caller hands over.
+
+On disk a part is called by its class name if it is ours and "package.module:Class" otherwise. **A file never
+causes an import** of anything but our own modules and what an installed package declares under exactly that
+name: `resolved` finds classes and never looks for modules. What a person names may be imported, by `chosen`.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import is_dataclass
+from typing import Any, ClassVar, TypeVar
+
+from steadyhand.core.errors import ConfigError
+
+GROUP = "steadyhand.parts"
+"""Entry point group of installed packages: NAME = "package.module:Class"."""
+
+
+class UnknownPart(ConfigError):
+    """A file names a part that this process does not know."""
+
+
+class Part:
+    """Base of every kind of part; a class that derives from it and sets `kind` and `ours` is a kind.
+
+    Attributes:
+        kind: What its members are called, in one word, such as "encoder".
+        ours: Name -> "module:Class" of the members that come with steadyhand.
+    """
+
+    kind: ClassVar[str] = "part"
+    ours: ClassVar[Mapping[str, str]] = {}
+
+
+P = TypeVar("P", bound=Part)
+_handed: ContextVar[tuple[type[Part], ...]] = ContextVar("parts handed over", default=())
+
+
+def is_open(kind: object) -> bool:
+    """Whether a field of this type holds any member of a kind: the type is a part, but no dataclass."""
+    return isinstance(kind, type) and issubclass(kind, Part) and not is_dataclass(kind)
+
+
+def require_part(kind: type[Part], value: object) -> None:
+    """Raise ConfigError if `value` could never be read back: it is no settings dataclass of that kind."""
+    if isinstance(value, kind) and is_dataclass(value):
+        return
+    name = value.__name__ if isinstance(value, type) else type(value).__name__
+    if isinstance(value, type):
+        hint = f"give its settings, not its class: {name}()"
+    elif isinstance(value, kind):
+        hint = f"write @dataclass(frozen=True, kw_only=True) above class {name}"
+    else:
+        hint = f"derive it: `class {name}({kind.__name__})`, from {kind.__module__}"
+    raise ConfigError(
+        f"{name} is no {kind.kind}, so that what it trains could never be loaded.",
+        got=repr(value),
+        expected=f"a frozen dataclass that derives from {kind.__name__}",
+        hint=hint,
+    )
+
+
+def qualified(member: type) -> str:
+    """Return "package.module:Class"."""
+    return f"{member.__module__}:{member.__qualname__}"
+
+
+def name_of(member: type[Part]) -> str:
+    """Return what a part is called on disk and on the command line: short if it is ours."""
+    full = qualified(member)
+    return member.__name__ if member.ours.get(member.__name__) == full else full
+
+
+@contextmanager
+def handed_over(parts: Iterable[type[Part]]) -> Generator[None]:
+    """Let files name these classes while the block runs, by qualified name or by class name."""
+    token = _handed.set((*_handed.get(), *parts))
+    try:
+        yield
+    finally:
+        _handed.reset(token)
+
+
+def resolved(kind: type[P], name: str) -> type[P]:
+    """Return the member that a file calls `name`; imports nothing but what is ours or installed as that.
+
+    Args:
+        kind: The kind, or a base class that narrows it.
+        name: Such as "StateMLP" or "my_robot.encoders:Fourier".
+
+    Raises:
+        ConfigError: There is none, or it is of another kind; it says how to hand it over.
+    """
+    found = _ours(kind, name) or _defined(kind, name) or _installed(kind, name) or _given(kind, name)
+    if found is None:
+        raise UnknownPart(
+            f"There is no {kind.kind} of that name.",
+            got=name,
+            available=available(kind),
+            hint=_how_to_hand_over(kind, name),
+        )
+    return found
+
+
+def chosen(kind: type[P], name: str) -> type[P]:
+    """Return the member that a person names, on the command line say.
+
+    Beside what `resolved` knows this is the class name of what has been imported, the name of an entry point,
+    or "module:Class", which is imported, also from the current directory.
+
+    Raises:
+        ConfigError: There is none, it is of another kind, or the module cannot be imported.
+    """
+    named = [member for member in members(kind) if member.__name__ == name]
+    found = _ours(kind, name) or _only(named, kind, name) or _installed(kind, name, by_entry=True)
+    if found is not None:
+        return found
+    module, separator, path = name.partition(":")
+    if not separator:
+        return resolved(kind, name)
+    value: Any = imported(module)
+    for step in path.split("."):
+        value = getattr(value, step, None)
+    if value is None:
+        names = [one.__name__ for one in members(kind) if one.__module__ == module]
+        raise ConfigError(f"{module} has no such {kind.kind}.", got=path, available=names)
+    return _fitting(kind, value)
+
+
+def made(kind: type[P], name: str) -> P:
+    """Return the member that a person names with its default settings.
+
+    Raises:
+        ConfigError: See `chosen`; or it has settings without a default.
+    """
+    member = chosen(kind, name)
+    settings = inspect.signature(member).parameters.values()
+    missing = [one.name for one in settings if one.default is one.empty]
+    if missing:
+        raise ConfigError(
+            f"{member.__name__} has settings without a default, so that its name alone says too little.",
+            got=", ".join(missing),
+            hint="give them defaults, or write the whole part into a run.json and name it with --config",
+        )
+    return member()
+
+
+def available(kind: type[Part]) -> list[str]:
+    """Return the names of all members that can be had without importing anything: ours, then the others."""
+    others = [name_of(member) for member in members(kind)]
+    return list(dict.fromkeys([*kind.ours, *others, *(entry.value for entry in _entries(kind))]))
+
+
+def members(kind: type[P]) -> list[type[P]]:
+    """Return the members that this process has defined or imported, each name once, the latest of it."""
+    found: dict[str, type[P]] = {}
+    pending = [kind]
+    while pending:
+        one = pending.pop(0)
+        if is_dataclass(one) and not inspect.isabstract(one):
+            found[qualified(one)] = one
+        pending += one.__subclasses__()
+    return list(found.values())
+
+
+def load_all(kind: type[P]) -> list[type[P]]:
+    """Import every member that is ours or installed, and return them, ours first in their order."""
+    found = [*(_import(place) for place in kind.ours.values()), *map(_load, _entries(kind))]
+    known = [one for one in found if isinstance(one, type) and issubclass(one, kind)]
+    return list(dict.fromkeys([*known, *members(kind)]))
+
+
+def imported(module: str) -> Any:
+    """Import a module that a person named, also from the current directory.
+
+    Raises:
+        ConfigError: It is not there, or fails.
+    """
+    try:
+        if "" not in sys.path:
+            sys.path.append("")
+        return importlib.import_module(module)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "?")
+        raise ConfigError(
+            "A module of that name is not to be found." if missing else f"{module} cannot be imported.",
+            got=module if missing else f"{type(error).__name__}: {error}",
+            expected="an installed module, or one below the current directory",
+            hint="install the package, or run the command in the folder that holds the module",
+        ) from error
+
+
+def _ours(kind: type[P], name: str) -> type[P] | None:
+    return _fitting(kind, _import(kind.ours[name])) if name in kind.ours else None
+
+
+def _import(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _defined(kind: type[P], name: str) -> type[P] | None:
+    return next((one for one in members(kind) if qualified(one) == name), None)
+
+
+def _given(kind: type[P], name: str) -> type[P] | None:
+    """Return what was handed over under this name, or, as the module may have another name now, its class."""
+    short = name.rpartition(":")[2].rpartition(".")[2]
+    given = [one for one in _handed.get() if issubclass(one, kind)]
+    exact = [one for one in given if qualified(one) == name]
+    return next(iter(exact or [one for one in given if one.__name__ == short]), None)
+
+
+def _only(found: list[type[P]], kind: type[P], name: str) -> type[P] | None:
+    if len(found) > 1:
+        raise ConfigError(
+            f"Several {kind.kind}s have that name.", got=name, available=[qualified(one) for one in found]
+        )
+    return found[0] if found else None
+
+
+def _entries(kind: type[Part]) -> list[Any]:
+    """Return the entry points that are not known to be of another kind: importing alone tells for sure."""
+    from importlib.metadata import entry_points
+
+    others = {qualified(one) for one in members(Part)} - {qualified(one) for one in members(kind)}
+    return [entry for entry in entry_points(group=GROUP) if entry.value not in others]
+
+
+def _installed(kind: type[P], name: str, *, by_entry: bool = False) -> type[P] | None:
+    for entry in _entries(kind):
+        if entry.value == name or (by_entry and entry.name == name):
+            return _fitting(kind, _load(entry))
+    return None
+
+
+def _load(entry: Any) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        raise ConfigError(
+            f"The part {entry.name} of an installed package cannot be imported.",
+            got=f"{type(error).__name__}: {error}",
+            hint=f"mend or uninstall the package that declares {entry.value}",
+        ) from error
+
+
+def _fitting(kind: type[P], member: Any) -> type[P]:
+    if isinstance(member, type) and issubclass(member, kind) and is_dataclass(member):
+        return member
+    what = "function" if not isinstance(member, type) else f"class, derived from {_bases(member)}"
+    raise ConfigError(
+        f"{getattr(member, '__name__', member)} cannot stand here.",
+        got=f"a {what}",
+        expected=f"a frozen dataclass that derives from {kind.__name__} ({kind.__module__})",
+    )
+
+
+def _bases(member: type) -> str:
+    return ", ".join(base.__name__ for base in member.__bases__)
+
+
+def _how_to_hand_over(kind: type[Part], name: str) -> str | None:
+    module, separator, path = name.partition(":")
+    if not separator:
+        return None
+    if module == "__main__":
+        return (
+            f"it was defined in the script that was run: hand the class over, parts=[{path}], or move it "
+            "into a module of its own"
+        )
+    if module in sys.modules:
+        return f"{module} is imported, and defines no {kind.kind} {path}: hand the class over, parts=[...]"
+    return (
+        f"files never import code: import {module} first (on the command line --plugin {module}), or hand "
+        f"the class over, parts=[{path}]"
+    )
