@@ -13,7 +13,7 @@ import pytest
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import Part, chosen, made, members, name_of, qualified, resolved
+from steadyhand.core.parts import Part, chosen, made, members, name_of, qualified, require_part, resolved
 from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.recurrent import Recurrent
@@ -203,7 +203,7 @@ class Unrelated:
 )
 def test_what_could_never_be_loaded_is_refused_before_it_is_trained(encoder, advice):
     with pytest.raises(ConfigError, match=advice):
-        PolicyConfig(encoder=encoder)
+        require_part(EncoderConfig, encoder)
 
 
 def test_the_latest_definition_counts():
