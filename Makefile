@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # MkDocs need not advertise its successors at each build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test check docs format bench bench-policies mutants clean
+.PHONY: demo test check docs format bench tables bench-policies mutants clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,12 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/all.py
+
+# Writes the tables of docs/results from the cells; says under each how old they are.
+TABLES := first_loop recipes modular multimodal law remedies human bimodal_gate handwriting ccil \
+	mujoco_remedies dart_gap refusals
+tables: $(VENV)/.installed
+	for name in $(TABLES); do $(BIN)/python benchmarks/$$name.py table || exit 1; done
 
 # Every policy class against its floor, and against peers where PEERS and PEER_BENCH name them; half an hour.
 bench-policies: $(VENV)/.installed

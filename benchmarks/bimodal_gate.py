@@ -14,13 +14,13 @@ A cell is one seed and number of demonstrations, with all gates.
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import RowStreams, derive, generator
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
@@ -37,9 +37,12 @@ from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.scores import Doubt, Neighbour, OwnLoss, Score, Seen, proposals
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import ForksExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.training.config import EmaConfig, TrainConfig
+
+EXPERIMENT = experiment("bimodal-gate")
 
 SEEDS = range(3)
 DEMONSTRATIONS = (40, 10)
@@ -107,14 +110,13 @@ class Trial:
     seed: int = 0
 
 
-def cell(count: int, seed: int) -> grid.Cell:
+def cell(count: int, seed: int) -> Cell[Any]:
     """Return one entry of the table."""
     trial = Trial(demonstrations=count, seed=seed)
-    return grid.Cell(
-        experiment="bimodal-gate",
-        name=f"forks {count} demonstrations seed {seed}",
+    return EXPERIMENT.cell(
+        f"forks {count} demonstrations seed {seed}",
         settings=trial,
-        compute=partial(compute, trial),
+        compute=compute,
     )
 
 
@@ -246,4 +248,4 @@ TABLES = {"bimodal gate": table}
 
 if __name__ == "__main__":
     cells = [cell(count, seed) for count in DEMONSTRATIONS for seed in SEEDS]
-    grid.main(cells, page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells, page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

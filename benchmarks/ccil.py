@@ -3,7 +3,7 @@
     python benchmarks/ccil.py run [--only NAME]   compute the cells that are missing
     python benchmarks/ccil.py table               write the tables into docs/results/remedies.md
 
-A cell is one (task, method, seed); see ccil_methods.py for the methods and grid.py for the cells. The
+A cell is one (task, method, seed); see ccil_methods.py for the methods and pages.py for the cells. The
 constants are those of the released code where our pieces allow; what differs is said on the page.
 """
 
@@ -12,16 +12,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import grid
 import numpy as np
 from ccil_methods import Method, Trial, compute
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.statistics import bootstrap_mean, clustered_mean, wilson
 from steadyhand.correction.ccil import CcilConfig, KeepAll, Quantile
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.policies.dynamics import DynamicsConfig, Spectral
+from steadyhand.recipes.experiment import Cell
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("ccil")
 
 SIGMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Input noise among which NoiseBC chooses, in standard deviations of each feature."""
@@ -173,14 +177,14 @@ def trial_of(task: Task, method: Method, seed: int) -> Trial:
     )
 
 
-def cell(task: Task, method: Method, seed: int) -> grid.Cell:
+def cell(task: Task, method: Method, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     trial = trial_of(task, method, seed)
     words = f"{task.name} {method} seed {seed}".replace(",", "")
-    return grid.Cell(experiment="ccil", name=words, settings=trial, compute=partial(compute, trial))
+    return EXPERIMENT.cell(words, settings=trial, compute=compute)
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells of the tables, the cheap tasks first."""
     return [
         cell(task, method, seed)
@@ -341,4 +345,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -3,19 +3,19 @@
     python benchmarks/dart_gap.py run [--only NAME]   compute the cells that are missing
     python benchmarks/dart_gap.py table               write the tables into docs/results/remedies.md
 
-A cell is one (method, seed); see grid.py.
+A cell is one (method, seed); see pages.py.
 """
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.statistics import clustered_mean, wilson
@@ -32,9 +32,12 @@ from steadyhand.experts.delayed import Delayed, Labels
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("dart-gap")
 
 SEEDS = (1, 2, 3)
 ROUNDS, LABELS, EPISODES = 5, 200, 2
@@ -104,22 +107,24 @@ METHODS = {
 }
 
 
-def cell(method: str, seed: int) -> grid.Cell:
+def cell(method: str, seed: int) -> Cell[Any]:
     """Return one entry of the table."""
     settings = replace(METHODS[method], seed=seed)
-    return grid.Cell(
-        experiment="dart-gap",
-        name=f"{method.replace(',', '')} seed {seed}",
+    return EXPERIMENT.cell(
+        f"{method.replace(',', '')} seed {seed}",
         settings=settings,
-        compute=partial(compute, settings),
+        compute=compute,
     )
 
 
-def cells() -> list[grid.Cell]:
-    """Return all cells; the expert alone needs one seed, since nothing about it is drawn."""
-    return [
-        cell(method, seed) for method in METHODS for seed in SEEDS if seed == 1 or method != "expert alone"
-    ]
+def seeds_of(method: str) -> tuple[int, ...]:
+    """Return the seeds of a method; the expert alone needs one, since nothing about it is drawn."""
+    return SEEDS[:1] if method == "expert alone" else SEEDS
+
+
+def cells() -> list[Cell[Any]]:
+    """Return all cells."""
+    return [cell(method, seed) for method in METHODS for seed in seeds_of(method)]
 
 
 def compute(settings: Settings) -> dict[str, Any]:
@@ -216,7 +221,7 @@ def gap() -> str:
         "|---" * 7 + "|",
     ]
     for method in METHODS:
-        wanted = [one for one in cells() if one.name.startswith(f"{method.replace(',', '')} seed")]
+        wanted = [cell(method, seed) for seed in seeds_of(method)]
         results = [result for one in wanted if (result := one.result()) is not None]
         if len(results) == len(wanted):
             rows.append(_row(method, results))
@@ -265,4 +270,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -3,29 +3,32 @@
     python benchmarks/first_loop.py run [--only NAME]   compute the cells that are missing
     python benchmarks/first_loop.py table               write the tables into docs/results/first-loop.md
 
-A cell is one (learner, labels, method, seed); see grid.py.
+A cell is one (learner, labels, method, seed); see pages.py.
 """
 
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.statistics import clustered_mean, wilson
 from steadyhand.envs.base import BatchEnv
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.teach import School, Taught
 from steadyhand.recipes.tour import TourRun, lessons_of, with_labels
 from steadyhand.rollout.evaluate import evaluate
+
+EXPERIMENT = experiment("first-loop")
 
 SEEDS = range(5)
 LEARNERS = {
@@ -57,15 +60,14 @@ class Settings:
     run: TourRun
 
 
-def cell(learner: str, factor: int, method: str, seed: int) -> grid.Cell:
+def cell(learner: str, factor: int, method: str, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     run = replace(LEARNERS[learner], seed=seed, fork=None)
     settings = Settings(method=method, run=with_labels(run, factor))
-    return grid.Cell(
-        experiment="first-loop",
-        name=f"{learner} {method} {factor}x seed {seed}",
+    return EXPERIMENT.cell(
+        f"{learner} {method} {factor}x seed {seed}",
         settings=settings,
-        compute=partial(compute, settings),
+        compute=compute,
     )
 
 
@@ -100,7 +102,7 @@ def drive(env: BatchEnv, learner: PolicyLearner, taught: Taught, run: TourRun) -
     }
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells of the tables, the headline first, without repeats."""
     seen: dict[tuple[str, int, str], None] = dict.fromkeys(WANTED)
     return [cell(*one, seed) for one in seen for seed in SEEDS]
@@ -168,4 +170,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="first-loop.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "first-loop.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -20,15 +20,18 @@ much as any other's and all rounds together as much as one, so that the regulari
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.statistics import bootstrap_mean
+from steadyhand.recipes.experiment import Cell
+
+EXPERIMENT = experiment("handwriting")
 
 LETTERS, PIXELS = 26, 128
 FEATURES = PIXELS + LETTERS + 1
@@ -267,20 +270,18 @@ def compute(settings: Settings) -> dict[str, Any]:
     }
 
 
-def cell(settings: Settings) -> grid.Cell:
+def cell(settings: Settings) -> Cell[Any]:
     """Return one entry of the tables."""
     words = [settings.learner, "train 1" if settings.reverse else "train 9"]
     if settings.without:
         words[1] = "choose"
     name = " ".join([*words, f"lambda {settings.regulariser:g} fold {settings.fold}"])
-    return grid.Cell(
-        experiment="handwriting", name=name, settings=settings, compute=partial(compute, settings)
-    )
+    return EXPERIMENT.cell(name, settings=settings, compute=compute)
 
 
 def row(
     *, regulariser: float, folds: range, learner: Learner = "all pairs", reverse: bool = False
-) -> list[grid.Cell]:
+) -> list[Cell[Any]]:
     """Return the cells of a row of the table."""
     return [
         cell(Settings(learner=learner, regulariser=regulariser, fold=fold, reverse=reverse)) for fold in folds
@@ -305,7 +306,7 @@ CHOICE = {
 }
 
 
-def results_of(cells: Sequence[grid.Cell]) -> list[dict[str, Any]]:
+def results_of(cells: Sequence[Cell[Any]]) -> list[dict[str, Any]]:
     """Return the results that there are."""
     return [one for cell in cells if (one := cell.result())]
 
@@ -364,7 +365,7 @@ def choice() -> str:
     return "\n".join(lines)
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells, those that choose the regulariser first."""
     return [*CHOICE.values(), *(one for cells in ROWS.values() for one in cells)]
 
@@ -379,4 +380,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -4,21 +4,21 @@
     python benchmarks/human.py table                             write the tables into the page
 
 A cell is one (delay, miss rate, method, seed) in the regime "hard" of remedies.py, or the drives of one
-method and seed fitted anew with several weightings; see grid.py.
+method and seed fitted anew with several weightings; see pages.py.
 """
 
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grid
 import numpy as np
 import remedies
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.codec import from_data
 from steadyhand.core.protocol import Actor, Controller
 from steadyhand.core.seeding import RowStreams, derive
@@ -28,11 +28,14 @@ from steadyhand.correction.weighting import LEFT_OUT, EilMarks, InterventionWeig
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.recipes.bench import Row, difference, rate
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.teach import School
 from steadyhand.rollout.evaluate import evaluate
+
+EXPERIMENT = experiment("human")
 
 HARD = remedies.REGIMES["hard"]
 METHODS = ("hg-dagger", "iwr", "sirius", "eil")
@@ -51,16 +54,15 @@ def settings_of(name: str, human: SimulatedHuman, seed: int) -> remedies.Setting
     return remedies.settings_of(regime, remedy(name), seed)
 
 
-def cell(name: str, human: SimulatedHuman, seed: int) -> grid.Cell:
+def cell(name: str, human: SimulatedHuman, seed: int) -> Cell[Any]:
     """Return one entry of the first table; the human of remedies.py has been there already."""
     if human == HARD.budget.human:
         return remedies.cell("hard", remedy(name), seed)
     settings = settings_of(name, human, seed)
-    return grid.Cell(
-        experiment="human",
-        name=f"{name} delay {human.reaction_delay:g} misses {human.miss_rate:g} seed {seed}",
+    return EXPERIMENT.cell(
+        f"{name} delay {human.reaction_delay:g} misses {human.miss_rate:g} seed {seed}",
         settings=settings,
-        compute=partial(remedies.compute, settings),
+        compute=remedies.compute,
     )
 
 
@@ -79,16 +81,15 @@ class SameDrives:
     fits: int = 5
 
 
-def same_drives_cell(name: str, seed: int, *, terms: bool = False) -> grid.Cell:
+def same_drives_cell(name: str, seed: int, *, terms: bool = False) -> Cell[Any]:
     """Return one entry of the second table, or of that of EIL's terms."""
     settings = SameDrives(
         driver=settings_of(name, SAME_DRIVES_HUMAN, seed), weightings=tuple(TERMS if terms else WEIGHTINGS)
     )
-    return grid.Cell(
-        experiment="human",
-        name=f"{'terms on ' if terms else ''}drives of {name} seed {seed}",
+    return EXPERIMENT.cell(
+        f"{'terms on ' if terms else ''}drives of {name} seed {seed}",
         settings=settings,
-        compute=partial(same_drives, settings),
+        compute=same_drives,
     )
 
 
@@ -218,9 +219,9 @@ def targets(episodes: Sequence[Episode], answers: Sequence[np.ndarray]) -> dict[
     }
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells, seed by seed."""
-    found: list[grid.Cell] = []
+    found: list[Cell[Any]] = []
     for seed in range(HARD.seeds):
         found += [cell(name, human, seed) for human in HUMANS for name in METHODS]
         found += [same_drives_cell(name, seed) for name in DRIVERS]
@@ -345,4 +346,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

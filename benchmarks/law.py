@@ -4,7 +4,7 @@
     python benchmarks/law.py table               write the tables into docs/results/remedies.md
 
 A cell is one (MDP, method, what is held fixed) with all horizons, or one linear system with one remedy and
-seed (law_linear.py). See grid.py.
+seed (law_linear.py). See pages.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, assert_never
 
-import grid
 import law_linear
 import numpy as np
 from law_methods import Lesson, Outcome, cloning, dagger, forward_training, smile
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import generator
 from steadyhand.envs.tabular.config import Layout, TabularConfig
+from steadyhand.recipes.experiment import Cell
+
+EXPERIMENT = experiment("law")
 
 Method = Literal["cloning", "DAgger", "forward training", "SMILe"]
 Held = Literal["labels", "demonstrations", "needed"]
@@ -115,10 +119,10 @@ def _few_drives(layout: Layout, method: Method) -> Settings:
     )
 
 
-def cell(settings: Settings) -> grid.Cell:
+def cell(settings: Settings) -> Cell[Any]:
     """Return one entry of the tables."""
     name = f"{settings.layout} {settings.method} {settings.held}".replace("_", " ")
-    return grid.Cell(experiment="law", name=name, settings=settings, compute=partial(compute, settings))
+    return EXPERIMENT.cell(name, settings=settings, compute=compute)
 
 
 def compute(settings: Settings) -> dict[str, Any]:
@@ -275,10 +279,10 @@ def describe(result: Mapping[str, Any]) -> str:
     return f"cost {np.mean(last.get('cost', last.get('mean cost'))):.4g} at the longest horizon"
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells."""
     return [*(cell(settings) for settings in tabular_settings()), *law_linear.cells()]
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

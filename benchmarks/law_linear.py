@@ -3,13 +3,12 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-import grid
 import numpy as np
 import torch
+from pages import experiment
 
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
@@ -25,10 +24,13 @@ from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.session import Session, StepEvent
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("law")
 
 System = Literal["unstable", "stable"]
 Learner = Literal["linear", "MLP"]
@@ -99,20 +101,19 @@ def linear_settings() -> list[LinearSettings]:
     return list(dict.fromkeys([*main, *sweep]))
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells."""
     return [cell(settings) for settings in linear_settings()]
 
 
-def cell(settings: LinearSettings) -> grid.Cell:
+def cell(settings: LinearSettings) -> Cell[Any]:
     """Return one entry of the tables."""
     noise = f" {settings.sigma:g}" if "noise" in settings.remedy else ""
     name = f"linear {settings.system} {settings.learner} {settings.remedy}{noise} seed {settings.seed}"
-    return grid.Cell(
-        experiment="law",
-        name=name.replace(",", ""),
+    return EXPERIMENT.cell(
+        name.replace(",", ""),
         settings=settings,
-        compute=partial(compute, settings),
+        compute=compute,
     )
 
 

@@ -4,20 +4,20 @@
     python benchmarks/modular.py table               write the tables into the page
 
 Both see the same pictures of the same drives through the same network. One is told the expert's steering,
-the other the lane's pose; that one steers by pure pursuit, the expert's own law. See grid.py for how cells
+the other the lane's pose; that one steers by pure pursuit, the expert's own law. See pages.py for how cells
 are kept.
 """
 
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller, Decision, Observation
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.core.statistics import clustered_mean
@@ -27,6 +27,7 @@ from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.recipes.modular import LanePursuit, teach_to_see
@@ -34,6 +35,8 @@ from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.session import run
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("modular")
 
 Way = Literal["end to end", "modular"]
 WAYS: tuple[Way, ...] = ("end to end", "modular")
@@ -69,14 +72,14 @@ class Trial:
     seed: int = 0
 
 
-def cell(way: Way, labels: int, seed: int) -> grid.Cell:
+def cell(way: Way, labels: int, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     trial = Trial(way=way, labels=labels, seed=seed)
     words = f"{way} {labels} seed {seed}"
-    return grid.Cell(experiment="modular", name=words, settings=trial, compute=partial(compute, trial))
+    return EXPERIMENT.cell(words, settings=trial, compute=compute)
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells of the tables."""
     return [cell(way, labels, seed) for seed in SEEDS for labels in LABELS for way in WAYS]
 
@@ -206,4 +209,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="recipes.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "recipes.md", tables=TABLES, describe=describe, doc=__doc__)

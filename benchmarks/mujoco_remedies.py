@@ -15,13 +15,14 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.statistics import clustered_mean
@@ -37,9 +38,12 @@ from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.experts.network import WeightsExpert
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("mujoco")
 
 ENVS = ("Walker2d", "HalfCheetah", "Ant")
 SEEDS = range(5)
@@ -251,18 +255,17 @@ def compute(settings: Settings) -> dict[str, Any]:
     }
 
 
-def cell(env: str, method: str, seed: int) -> grid.Cell:
+def cell(env: str, method: str, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     settings = Settings(env=env, method=METHODS[method], seed=seed)
-    return grid.Cell(
-        experiment="mujoco",
-        name=f"{env} {method.replace(',', '')} seed {seed}",
+    return EXPERIMENT.cell(
+        f"{env} {method.replace(',', '')} seed {seed}",
         settings=settings,
-        compute=partial(compute, settings),
+        compute=compute,
     )
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells, one seed of everything first."""
     return [cell(env, method, seed) for seed in SEEDS for env in ENVS for method in METHODS]
 
@@ -375,4 +378,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -5,19 +5,19 @@
 
 A cell is one (env, demonstrator, policy class, seed): demonstrations, a fit, and rollouts that draw samples
 where the class is one that samples. Everything below was fixed before a result was seen, unless the page
-says otherwise. See grid.py for how cells are kept.
+says otherwise. See pages.py for how cells are kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-import grid
 import numpy as np
 import torch
+from pages import PAGES, experiment
 
 from steadyhand.analysis.multimodality import normalised_entropy, persistence
+from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.statistics import clustered_mean
@@ -47,11 +47,14 @@ from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import AvoidingExpert, ExpertConfig, ForksExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon
 from steadyhand.training.config import EmaConfig, TrainConfig
+
+EXPERIMENT = experiment("multimodal")
 
 SEEDS = range(3)
 SHARES = {"50/50": 0.5, "30/70": 0.3}
@@ -161,7 +164,7 @@ CHUNKED = ("flow, U-Net", "diffusion, U-Net")
 LATE = ("regression", "mixture, joint", "BeT", "bins, autoregressive", *CHUNKED)
 
 
-def cell(place: str, name: str, seed: int) -> grid.Cell:
+def cell(place: str, name: str, seed: int) -> Cell[Any]:
     """Return one entry: a place ("forks 50/50", "avoiding"), a policy class and a seed."""
     policy, training = {**CLASSES, **SIZES, **LONGER, **CLEAN}[name]
     if place == "avoiding":
@@ -182,7 +185,7 @@ def cell(place: str, name: str, seed: int) -> grid.Cell:
         seed=seed,
     )
     words = f"{place} {name} seed {seed}".replace("/", "-").replace(",", "").replace("=", "is")
-    return grid.Cell(experiment="multimodal", name=words, settings=trial, compute=partial(compute, trial))
+    return EXPERIMENT.cell(words, settings=trial, compute=compute)
 
 
 def _place(place: str) -> tuple[EnvConfig, ExpertConfig, int, int]:
@@ -237,15 +240,14 @@ class Demonstrations:
     seed: int = 0
 
 
-def demonstrations_cell(seed: int) -> grid.Cell:
+def demonstrations_cell(seed: int) -> Cell[Any]:
     """Return the cell of the demonstrations of Avoiding: the entropy that a policy could reach."""
     env, expert, count, _ = _place("avoiding")
     settings = Demonstrations(env=env, expert=expert, demonstrations=count, seed=seed)
-    return grid.Cell(
-        experiment="multimodal",
-        name=f"avoiding demonstrations seed {seed}",
+    return EXPERIMENT.cell(
+        f"avoiding demonstrations seed {seed}",
         settings=settings,
-        compute=partial(demonstrate, settings),
+        compute=demonstrate,
     )
 
 
@@ -330,7 +332,7 @@ def ways_of_chunks(env: BatchEnv, starts: Sequence[Start], chunks: np.ndarray) -
     return env.mode(np.arange(len(starts)))
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells of the tables, in the order in which they are wanted."""
     places = ("forks 50/50", "forks 30/70")
     wanted = [(place, name, seed) for place in places for seed in SEEDS for name in CLASSES]
@@ -509,4 +511,4 @@ TABLES = {
 }
 
 if __name__ == "__main__":
-    grid.main(cells(), page="policies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "policies.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -6,20 +6,20 @@
 A cell is one (recipe, place, what it sees, seed). The recipes are those of size "small" with the number of
 gradient steps in `STEPS`, so that a cell takes minutes on one core; what was changed after a first look is
 told on the page. DIR holds the folder lerobot-v21-unitree-g1, which does not ship with the project; the
-humanoid's cells alone read it. See grid.py for how cells are kept.
+humanoid's cells alone read it. See pages.py for how cells are kept.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
 from steadyhand.analysis.offline import OfflineError, offline_errors
+from steadyhand.cli.experiment import main
 from steadyhand.core.errors import SteadyhandError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
@@ -35,12 +35,15 @@ from steadyhand.envs.car.spec import car_spec
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.recipes.methods import RECIPES, recipe
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("recipes")
 
 Place = Literal["car", "humanoid"]
 STEPS = {
@@ -106,7 +109,7 @@ Entry = tuple[str, Place, tuple[Sense, ...]]
 """Recipe, place, what it sees."""
 
 
-def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> grid.Cell:
+def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> Cell[Trial]:
     """Return one entry of the tables."""
     features = dict(car_spec(CarConfig(observation=sees)).observation) if sees else HUMANOID
     made = recipe(name, observation=features)
@@ -118,7 +121,7 @@ def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> 
     trial = Trial(place=place, sees=sees, policy=made.policy, training=training, also=also, seed=seed)
     where = " ".join(("car", *sees)) if sees else "humanoid"
     words = f"{where} {name} seed {seed}"
-    return grid.Cell(experiment="recipes", name=words, settings=trial, compute=partial(compute, trial))
+    return EXPERIMENT.cell(words, settings=trial, compute=compute)
 
 
 def compute(trial: Trial) -> dict[str, Any]:
@@ -225,7 +228,7 @@ def wanted() -> list[Entry]:
     return car + [(name, "humanoid", ()) for name in VECTORS]
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells of the tables."""
     return [cell(name, place, sees) for name, place, sees in wanted()]
 
@@ -238,10 +241,11 @@ def car_table() -> str:
     ]
     rows.append("|---|---|---|---|---|---|---|---|---|")
     for name, place, sees in wanted():
-        found = cell(name, place, sees).result() if place == "car" else None
+        one = cell(name, place, sees)
+        found = one.result() if place == "car" else None
         if found is None:
             continue
-        own = found["settings"]["policy"]["n_action_steps"]
+        own = one.settings.policy.n_action_steps
         errors = found.get("errors")
         shown = f"{errors[0]:.3f} / {errors[own - 1]:.3f}" if errors else ""
         tries = [(own, sum(found["success"]), f"{np.median(found['seconds']):.1f}", shown)]
@@ -250,7 +254,7 @@ def car_table() -> str:
             interval = wilson(good, found["expert"])
             rows.append(
                 f"| {name} | {' + '.join(sees)} | {executed} | {found['parameters']:,} "
-                f"| {found['settings']['training']['num_steps']} "
+                f"| {one.settings.training.num_steps} "
                 f"| **{100 * good / found['expert']:.0f} %** ({good} of {found['expert']}; "
                 f"{100 * interval.low:.0f} to {100 * interval.high:.0f}) | {way} | {error} "
                 f"| {found['train_s']:.0f} |"
@@ -264,7 +268,8 @@ def humanoid_table() -> str:
     rows.append("|---|---|---|---|---|---|---|")
     trivial: dict[str, list[float]] = {}
     for name, place, sees in wanted():
-        found = cell(name, place, sees).result() if place == "humanoid" else None
+        one = cell(name, place, sees)
+        found = one.result() if place == "humanoid" else None
         if found is None:
             continue
         errors = found["errors"]
@@ -273,7 +278,7 @@ def humanoid_table() -> str:
             trivial = {key: value for key, value in errors.items() if key not in ("policy", "a sample")}
         drawn = errors.get("a sample")
         rows.append(
-            f"| {name} | {found['parameters']:,} | {found['settings']['training']['num_steps']} "
+            f"| {name} | {found['parameters']:,} | {one.settings.training.num_steps} "
             f"| {errors['policy'][0]:.4f} | {errors['policy'][1] if is_chunk else float('nan'):.4f} "
             f"| {f'{drawn[int(is_chunk)]:.4f}' if drawn else ''} | {found['train_s']:.0f} |".replace(
                 "nan", ""
@@ -339,4 +344,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     assert set(STEPS) == set(RECIPES)
-    grid.main(cells(), page="recipes.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "recipes.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -5,12 +5,13 @@
 There is nothing to compute: `tests/conformance/test_corrections.py` holds that just these pairs are refused.
 """
 
-import grid
+from pages import PAGES
 
+from steadyhand.recipes.experiment import fill
 from steadyhand.testing.refusals import table
 
-PAGE = grid.PAGES / "remedies.md"
+PAGE = PAGES / "remedies.md"
 TABLES = {"refusals": table}
 
 if __name__ == "__main__":
-    PAGE.write_text(grid.fill(PAGE.read_text(), TABLES))
+    PAGE.write_text(fill(PAGE.read_text(), TABLES))

@@ -3,7 +3,7 @@
     python benchmarks/remedies.py run [--only NAME] [--shard I/N]   compute the cells that are missing
     python benchmarks/remedies.py table                             write the tables into the page
 
-A cell is one (regime, remedy, seed); see grid.py. Three regimes have low-dimensional inputs, one a camera.
+A cell is one (regime, remedy, seed); see pages.py. Three regimes have low-dimensional inputs, one a camera.
 """
 
 import tempfile
@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grid
 import numpy as np
+from pages import PAGES, experiment
 
+from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import derive
 from steadyhand.correction.collect import collect
 from steadyhand.correction.gates import LossGate
@@ -28,6 +29,7 @@ from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.bench import Row, difference, outcome_of, rate
+from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
@@ -36,6 +38,8 @@ from steadyhand.recipes.teach import School
 from steadyhand.rollout.autonomy import autonomy
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
+
+EXPERIMENT = experiment("remedies")
 
 AUTONOMY_SECONDS = 40.0
 NUM_STARTS = 64
@@ -131,14 +135,13 @@ def settings_of(regime: Regime, one: Remedy, seed: int) -> Settings:
     return Settings(env=regime.env, policy=policy, training=regime.training, method=method, seed=seed)
 
 
-def cell(name: str, one: Remedy, seed: int) -> grid.Cell:
+def cell(name: str, one: Remedy, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     settings = settings_of(REGIMES[name], one, seed)
-    return grid.Cell(
-        experiment="remedies",
-        name=f"{name} {one.name} seed {seed}",
+    return EXPERIMENT.cell(
+        f"{name} {one.name} seed {seed}",
         settings=settings,
-        compute=partial(compute, settings),
+        compute=compute,
     )
 
 
@@ -191,7 +194,7 @@ class Probe:
     seed: int = 0
 
 
-def probe_cell(name: str) -> grid.Cell:
+def probe_cell(name: str) -> Cell[Any]:
     """Return the cell with the numbers that define a regime."""
     regime = REGIMES[name]
     demonstrations = remedy("cloning").make(regime.budget)
@@ -202,9 +205,7 @@ def probe_cell(name: str) -> grid.Cell:
         training=replace(regime.training, num_steps=4 * regime.num_steps),
         demonstrations=demonstrations,
     )
-    return grid.Cell(
-        experiment="remedies", name=f"{name} regime", settings=settings, compute=partial(probe, settings)
-    )
+    return EXPERIMENT.cell(f"{name} regime", settings=settings, compute=probe)
 
 
 def probe(settings: Probe) -> dict[str, Any]:
@@ -320,7 +321,7 @@ class Selection:
 SELECTED = ("cloning", "noise")
 
 
-def selection_cell(name: str, seed: int) -> grid.Cell:
+def selection_cell(name: str, seed: int) -> Cell[Any]:
     """Return the cell of an offline remedy in the regime "hard" with the fits and the choice of DAgger."""
     regime = REGIMES["hard"]
     settings = Selection(
@@ -332,11 +333,10 @@ def selection_cell(name: str, seed: int) -> grid.Cell:
         validation_starts=regime.budget.validation_starts,
         seed=seed,
     )
-    return grid.Cell(
-        experiment="remedies",
-        name=f"hard {name} best of {settings.fits} fits seed {seed}",
+    return EXPERIMENT.cell(
+        f"hard {name} best of {settings.fits} fits seed {seed}",
         settings=settings,
-        compute=partial(select, settings),
+        compute=select,
     )
 
 
@@ -397,7 +397,7 @@ def selection() -> str:
     return "\n".join(rows)
 
 
-def cells() -> list[grid.Cell]:
+def cells() -> list[Cell[Any]]:
     """Return all cells: the regimes' own numbers, then seed by seed, so that every remedy has some early."""
     found = [probe_cell(name) for name in REGIMES]
     for seed in range(max(regime.seeds for regime in REGIMES.values())):
@@ -483,4 +483,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    grid.main(cells(), page="remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)

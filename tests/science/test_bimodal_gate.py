@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def bimodal_gate(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module("bimodal_gate")
-    for name in ("grid", "bimodal_gate"):
+    for name in ("pages", "bimodal_gate"):
         sys.modules.pop(name, None)
 
 

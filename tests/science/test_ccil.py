@@ -30,7 +30,7 @@ CAR = CarConfig(
 def methods(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     yield importlib.import_module("ccil_methods")
-    for name in ("grid", "ccil", "ccil_methods"):
+    for name in ("pages", "ccil", "ccil_methods"):
         sys.modules.pop(name, None)
 
 

@@ -34,7 +34,7 @@ TWO, ONE = pytest.approx(2.0, abs=0.15), pytest.approx(1.0, abs=0.15)
 def _scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("grid", "law", "law_linear", "law_methods"):
+    for name in ("pages", "law", "law_linear", "law_methods"):
         sys.modules.pop(name, None)
 
 

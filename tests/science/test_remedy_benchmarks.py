@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def _scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("grid", "handwriting", "mujoco_remedies", "dagger_experts"):
+    for name in ("pages", "handwriting", "mujoco_remedies", "dagger_experts"):
         sys.modules.pop(name, None)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from steadyhand.recipes.experiment import fill
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -14,7 +16,7 @@ def _scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
     for name in (
-        "grid",
+        "pages",
         "first_loop",
         "multimodal",
         "recipes",
@@ -54,15 +56,15 @@ def _scripts(monkeypatch):
     ],
 )
 def test_tables_are_those_of_their_cells(script, page):
-    made, grid = importlib.import_module(script), importlib.import_module("grid")
-    text = (grid.PAGES / page).read_text()
-    assert grid.fill(text, made.TABLES) == text, f"run: python benchmarks/{script}.py table"
+    made, pages = importlib.import_module(script), importlib.import_module("pages")
+    text = (pages.PAGES / page).read_text()
+    assert fill(text, made.TABLES) == text, f"run: python benchmarks/{script}.py table"
 
 
 def test_every_headline_cell_belongs_to_the_settings_of_the_tour():
     made = importlib.import_module("first_loop")
     cells = [made.cell("MLP on pixels", 1, method, seed) for method in made.METHODS for seed in made.SEEDS]
-    stale = [cell.path.name for cell in cells if cell.result() is None]
+    stale = [cell.name for cell in cells if cell.result() is None]
     assert not stale, "the tour's settings changed; run: python benchmarks/first_loop.py run"
 
 

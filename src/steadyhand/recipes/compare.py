@@ -28,13 +28,13 @@ from steadyhand.analysis.results import (
 )
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.provenance import versions
 from steadyhand.core.strict import replacing
 from steadyhand.core.success import SuccessRule
 from steadyhand.data.formats.video import write_mp4
 from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.car.env import Car
-from steadyhand.recipes.folder import versions
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.film import Film

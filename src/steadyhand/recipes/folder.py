@@ -1,10 +1,8 @@
 """The run folder: run.json says what was asked, provenance.json with what it was done."""
 
 import platform
-import sys
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 import torch
@@ -13,12 +11,11 @@ from steadyhand.analysis.results import Fact
 from steadyhand.core.codec import load, save, to_data, write_json
 from steadyhand.core.digests import contents_digest
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.provenance import Provenance, versions
 from steadyhand.core.question import claim, differences
 from steadyhand.policies.devices import chosen_device, device_name
 from steadyhand.recipes.runs import EvalRun, TrainRun
 from steadyhand.training.config import TrainConfig
-
-PACKAGES = ("steadyhand", "torch", "numpy", "gymnasium", "pyarrow", "av", "mujoco")
 
 
 def start_run(run: object, folder: Path, *, resume: bool) -> None:
@@ -95,25 +92,8 @@ def computed_on(run: object) -> Fact:
 
 
 def provenance() -> dict[str, object]:
-    """Return versions of what a run depends on."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "command": " ".join(sys.argv),
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the installed version of each package that matters for the numbers."""
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    """Return the code of this run and the versions of what it depends on."""
+    return {**asdict(Provenance.of_this_process()), "processor": platform.machine(), "versions": versions()}
 
 
 def _contents(run: object) -> dict[str, str]:

@@ -10,10 +10,10 @@ from steadyhand.analysis.offline import OfflineAccuracy, OfflineError
 from steadyhand.analysis.results import Fact
 from steadyhand.analysis.training_page import HeldOutTable, TrainingReport, losses, write_training_report
 from steadyhand.core.listing import listed
+from steadyhand.core.provenance import versions
 from steadyhand.data.checks.content import set_by_few
 from steadyhand.data.frames import Frames
 from steadyhand.policies.policy import Policy
-from steadyhand.recipes.folder import versions
 from steadyhand.training.loop import FitResult
 
 REPEAT = "repeat last command"
