@@ -87,7 +87,7 @@ def render_training(report: TrainingReport) -> str:
     if report.notes:
         notes = tag("ul", [tag("li", note) for note in report.notes], class_="caveats")
         parts.append(section("What to beware of", notes))
-    parts.append(section("Training", _curves(report)))
+    parts.append(section("Training", tag("div", _curves(report), class_="pair")))
     if (compared := report.comparison) is not None:
         parts.append(
             section("On held-out episodes", table(compared.caption, compared.headers, compared.rows))

@@ -58,7 +58,8 @@ def verdict(
         sentences.append("Nothing tells success here, so the return is compared.")
     text = " ".join(sentence for sentence in sentences if sentence)
     first = (policies or results)[0].name
-    return _capital(text) if first.replace(" ", "").isalpha() else text  # "cloning", but not "runs/a1"
+    is_word = first.replace(" ", "").isalpha() or first[:1].isupper()  # "cloning", but not "runs/a1"
+    return _capital(text) if is_word else f"The policy {text}"
 
 
 def evidence(comparison: Comparison) -> str:

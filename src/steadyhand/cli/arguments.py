@@ -47,10 +47,30 @@ def optional(metavar: str, *, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
+ASSUMED_DT = 0.05
+"""Time between steps of an npz file where nobody tells it [s]."""
+
 ControlDt = Annotated[
-    float,
-    tyro.conf.arg(help="Time between steps [s]; only for a .npz file, which does not know it."),
+    float | None,
+    tyro.conf.arg(
+        metavar="SECONDS",
+        help="Time between steps [s]; only for a .npz file, which does not know it.",
+        help_behavior_hint="(default: 0.05, and it is said)",
+    ),
 ]
+
+
+def step_of(control_dt: float | None) -> float:
+    """Return the time between steps [s], which folders know themselves."""
+    return ASSUMED_DT if control_dt is None else control_dt
+
+
+def assumed_rate(data: Path, control_dt: float | None) -> str:
+    """Return that nobody told the rate of an npz file, in words; empty where somebody did."""
+    if control_dt is not None or data.suffix != ".npz":
+        return ""
+    return f"nobody tells its rate, so {1 / ASSUMED_DT:g} Hz is assumed; --control-dt tells it"
+
 
 Rename = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]],

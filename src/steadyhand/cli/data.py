@@ -12,11 +12,13 @@ from steadyhand.cli.arguments import (
     ControlDt,
     Overrides,
     Rename,
+    assumed_rate,
     is_terminal,
     listed,
     optional,
     parse,
     renaming,
+    step_of,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class InfoArguments:
 
     data: Data
     """Folder of the data set (LeRobot v3.0 or v2.1, or a recording of ours), or a .npz file."""
-    control_dt: ControlDt = 0.05
+    control_dt: ControlDt = None
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
 
@@ -51,7 +53,7 @@ class CheckArguments:
 
     data: Data
     """Folder of the data set, or a .npz file."""
-    control_dt: ControlDt = 0.05
+    control_dt: ControlDt = None
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
     depth: Literal["quick", "full"] = "full"
@@ -92,7 +94,7 @@ class RepairArguments:
     """Which action belongs to observation t: that of step t - 1, t or t + 1; `data check --env` tells."""
     lossy: bool = False
     """Write the copy although it cannot hold everything; what is lost is named first."""
-    control_dt: ControlDt = 0.05
+    control_dt: ControlDt = None
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
     env: Annotated[str, optional("ENV", default="none")] = ""
@@ -112,7 +114,7 @@ class ModesArguments:
 
     data: Data
     """Folder of the data set, or a .npz file."""
-    control_dt: ControlDt = 0.05
+    control_dt: ControlDt = None
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
     features: Annotated[tuple[str, ...], listed("FEATURE", default="every vector")] = ()
@@ -174,10 +176,15 @@ def _opened(
 
     return open_any(
         chosen.data,
-        control_dt=chosen.control_dt if like is None else like.control_dt,
+        control_dt=step_of(chosen.control_dt) if like is None else like.control_dt,
         rename=renaming(chosen.rename),
         episodes=chosen.episodes or None,
     )
+
+
+def _say_assumed_rate(chosen: InfoArguments | CheckArguments | RepairArguments) -> None:
+    if said := assumed_rate(chosen.data, chosen.control_dt):
+        terminal.say(f"note: {said}")
 
 
 def _info(chosen: InfoArguments) -> int:
@@ -204,6 +211,7 @@ def _info(chosen: InfoArguments) -> int:
     if found.num_branches:
         facts.append(("branches", f"{found.num_branches} synthetic one-step episodes"))
     terminal.table(["", ""], facts, left=2)
+    _say_assumed_rate(chosen)
     rows = [["action", str(list(found.action.shape)), found.action.dtype, found.action.kind]]
     rows += [[name, str(list(s.shape)), s.dtype, s.kind] for name, s in found.observation.items()]
     terminal.say()
@@ -229,7 +237,7 @@ def _check(chosen: CheckArguments) -> int:
         report = check(
             chosen.data,
             depth=chosen.depth,
-            control_dt=chosen.control_dt,
+            control_dt=step_of(chosen.control_dt),
             rename=renaming(chosen.rename),
             episodes=chosen.episodes or None,
             tick=bar(""),
@@ -246,6 +254,7 @@ def _check(chosen: CheckArguments) -> int:
     for (severity, code, what, hint), where in places.items():
         more = f" (and {len(where) - 1} more, the last: {where[-1]})" if len(where) > 1 else ""
         terminal.finding(severity, f"{code}: {where[0]}{more}", what, hint)
+    _say_assumed_rate(chosen)
     terminal.say(f"{chosen.data}: {_counts(report.problems)}")
     return 0 if report.ok else 1
 
@@ -277,6 +286,7 @@ def _repair(chosen: RepairArguments) -> int:
         done = repair(dataset, chosen.out, shift=shift, lossy=chosen.lossy, tick=bar(""))
     for line in done.told:
         terminal.say(line)
+    _say_assumed_rate(chosen)
     report = check(done.folder, depth="quick")
     terminal.say(
         f"{done.folder}: {terminal.counted(done.num_episodes, 'episode')}, {_counts(report.problems)}"

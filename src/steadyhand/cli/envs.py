@@ -35,8 +35,10 @@ def main(arguments: list[str]) -> int:
     terminal.heading(spec.env_id)
     terminal.say(spec.task or "(no task text)")
     terminal.say(
-        f"one step is {spec.control_dt:g} s; an episode lasts at most {spec.max_episode_steps} steps\n"
+        f"one step is {spec.control_dt:g} s; an episode lasts at most {spec.max_episode_steps} steps"
     )
+    terminal.say(f"success: {spec.success.words}")
+    terminal.say(f"action: {spec.action.bounds}\n")
     rows = [["action", *_row(spec.action)]]
     rows += [[name, *_row(feature)] for name, feature in spec.observation.items()]
     rows += [[f"{name} (experts only)", *_row(feature)] for name, feature in spec.privileged.items()]

@@ -108,18 +108,28 @@ def _exhausted(error: Exception, arguments: Sequence[str]) -> Exception:
 
 
 def _refuse(error: Exception) -> int:
+    _complain(f"error: {error}")
+    return 2
+
+
+def _complain(text: str) -> None:
+    """Write to stderr; a hint, which may hold a command, stays whole, what else is long is folded."""
+    import shutil
+
+    from steadyhand.cli.lines import folded
     from steadyhand.core.strict import plain
 
-    sys.stderr.write(plain(f"error: {error}\n"))
-    return 2
+    width = shutil.get_terminal_size().columns
+    for line in plain(text).split("\n"):
+        indent = " " * 11 if line.startswith("  ") else "  "
+        is_hint = line.startswith("  do this:")
+        sys.stderr.write((line if is_hint else folded(line, width, indent=indent)) + "\n")
 
 
 def _note(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """Print a warning as a line, without the place in the code that only its authors can read."""
-    from steadyhand.core.strict import plain
-
     if not issubclass(category, DeprecationWarning | FutureWarning):
-        sys.stderr.write(plain(f"note: {message}\n"))
+        _complain(f"note: {message}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from steadyhand.cli.lines import folded
 from steadyhand.core.strict import plain
 
 if TYPE_CHECKING:
@@ -38,15 +39,15 @@ LEAST_S = 1.0
 """Time between two lines about the progress of the same work [s]."""
 
 
-def say(text: str = "") -> None:
-    """Print a line."""
-    console.print(plain(text), markup=False, soft_wrap=True)
+def say(text: str = "", *, style: str = "") -> None:
+    """Print lines, long ones folded between words."""
+    console.print(Text(folded(plain(text), console.width), style=style), soft_wrap=True)
 
 
 def heading(text: str) -> None:
     """Print a line that starts a new part."""
     console.print()
-    console.print(Text(plain(text), style="bold"))
+    say(text, style="bold")
 
 
 def counted(number: int, noun: str) -> str:
@@ -59,14 +60,13 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 def finding(severity: str, title: str, what: str, hint: str) -> None:
     """Print one finding: how grave, where, what is wrong, what to do; long lines are folded under it."""
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=8)
-    grid.add_column(overflow="fold")
-    grid.add_row(Text(severity, style=_COLOURS.get(severity, "")), Text(plain(title)))
-    grid.add_row("", Text(plain(what)))
+    margin = " " * 9
+    line = Text(folded(plain(f"{severity:<8} {title}"), console.width, indent=margin))
+    line.stylize(_COLOURS.get(severity, ""), 0, len(severity))
+    console.print(line, soft_wrap=True)
+    say(margin + what)
     if hint:
-        grid.add_row("", Text(plain(f"do this: {hint}"), style="dim"))
-    console.print(grid)
+        say(f"{margin}do this: {hint}", style="dim")
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:

@@ -9,16 +9,19 @@ import tyro
 
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import (
+    ASSUMED_DT,
     ChosenEpisodes,
     ControlDt,
     Overrides,
     Rename,
+    assumed_rate,
     classes_from_text,
     is_terminal,
     listed,
     optional,
     parse,
     renaming,
+    step_of,
     with_overrides,
 )
 
@@ -87,7 +90,7 @@ class Arguments:
     """Parts in which a batch is computed one after the other, to save memory."""
     validation_fraction: float = 0.1
     """Share of episodes held out."""
-    control_dt: ControlDt = 0.05
+    control_dt: ControlDt = None
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
     classes: Annotated[str, optional("N or A..B", default="what the data say, otherwise numbers")] = ""
@@ -112,6 +115,9 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.train import train
 
     run = with_overrides(_run(chosen), chosen.set)
+    said = assumed_rate(run.data, chosen.control_dt)
+    if said and chosen.config is None and run.control_dt == ASSUMED_DT:
+        terminal.say(f"note: {said}")
     try:
         with terminal.progress("training", enabled=is_terminal()) as bar:
             outcome = train(
@@ -190,7 +196,7 @@ def _run(chosen: Arguments) -> "TrainRun":
             accumulate=chosen.accumulate,
         ),
         validation_fraction=chosen.validation_fraction,
-        control_dt=chosen.control_dt,
+        control_dt=step_of(chosen.control_dt),
         rename=renaming(chosen.rename) or {},
         episodes=chosen.episodes,
         classes=classes_from_text(chosen.classes),
@@ -244,7 +250,7 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
 
     dataset = open_any(
         data,
-        control_dt=chosen.control_dt,
+        control_dt=step_of(chosen.control_dt),
         rename=renaming(chosen.rename),
         episodes=chosen.episodes or None,
         classes=classes_from_text(chosen.classes),

@@ -108,6 +108,18 @@ class FeatureSpec:
         """
         return (self.shape, self.kind, self.classes) == (other.shape, other.kind, other.classes)
 
+    @property
+    def bounds(self) -> str:
+        """The legal values in words, such as "from -1 to 1", or one such range for each entry."""
+        if self.kind == "discrete":
+            return self.describe()
+        low, high = self.low or (-math.inf,) * self.size, self.high or (math.inf,) * self.size
+        ranges = [_range(*pair) for pair in zip(low, high, strict=True)]
+        if len(set(ranges)) == 1:
+            return ranges[0]
+        names = self.names or tuple(f"dimension {number}" for number in range(self.size))
+        return ", ".join(f"{name} {said}" for name, said in zip(names, ranges, strict=True))
+
     def describe(self) -> str:
         """Return kind and shape in a few words, such as "discrete, 3 values, 1 to 3"."""
         if self.num_classes is None:
@@ -217,6 +229,14 @@ def class_spec(classes: tuple[int, int]) -> FeatureSpec:
             hint="leave classes out if the action is a number",
         )
     return discrete_spec(last - first + 1, start=first)
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "without bounds"
+    if math.isinf(low) or math.isinf(high):
+        return f"{high:g} at most" if math.isinf(low) else f"{low:g} at least"
+    return f"from {low:g} to {high:g}"
 
 
 @dataclass(frozen=True, kw_only=True)

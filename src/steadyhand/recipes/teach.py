@@ -26,12 +26,28 @@ from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.gated import GatedConfig
-from steadyhand.correction.gates import LossGate
+from steadyhand.correction.gates import (
+    EnsembleGate,
+    GateConfig,
+    HumanGate,
+    LazyGate,
+    LossGate,
+    NearestGate,
+    SafeGate,
+    ThriftyGate,
+)
 from steadyhand.correction.noise import NoisyExecution
 from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
 from steadyhand.correction.views import ViewCamera, collect_with_views
-from steadyhand.correction.weighting import EilMarks
+from steadyhand.correction.weighting import (
+    EilMarks,
+    InterventionWeighting,
+    Sirius,
+    SourceMixture,
+    Unweighted,
+    WeightingConfig,
+)
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
 from steadyhand.policies.scores import require_telling
@@ -303,7 +319,7 @@ def key_of(method: MethodConfig) -> str:
         case DartConfig():
             return "dart"
         case GatedConfig():
-            return type(method.gate).__name__.lower()
+            return title_of(method).lower().replace(" ", "-")
         case _:
             assert_never(method)
 
@@ -319,7 +335,27 @@ def title_of(method: MethodConfig) -> str:
             return "DAgger"
         case DartConfig():
             return "DART"
+        case GatedConfig(gate=HumanGate()):
+            return _BY_WEIGHTING[type(method.weighting)]
         case GatedConfig():
-            return f"DAgger behind {type(method.gate).__name__}"
+            return _BY_GATE[type(method.gate)]
         case _:
             assert_never(method)
+
+
+_BY_WEIGHTING: dict[type[WeightingConfig], str] = {
+    Unweighted: "HG-DAgger",
+    InterventionWeighting: "IWR",
+    Sirius: "Sirius",
+    SourceMixture: "source mixture",
+    EilMarks: "EIL",
+}
+"""Names of what a human gate becomes by what its steps are worth."""
+_BY_GATE: dict[type[GateConfig], str] = {
+    SafeGate: "SafeDAgger",
+    EnsembleGate: "EnsembleDAgger",
+    LazyGate: "LazyDAgger",
+    ThriftyGate: "ThriftyDAgger",
+    LossGate: "Diff-DAgger",
+    NearestGate: "CRSAIL",
+}

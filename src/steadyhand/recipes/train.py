@@ -152,8 +152,8 @@ def _train(
     on_progress: Progress | None,
     say: Callable[[str], None],
 ) -> TrainOutcome:
-    if resume:
-        run = _longer(run, folder)
+    if (longer := _longer(run, folder)) is not None:
+        run = _made_longer(run, longer, folder, resume=resume)
     check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)
     dataset = open_any(
@@ -269,27 +269,34 @@ def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np
     return policy
 
 
-def _longer(run: TrainRun, folder: Path) -> TrainRun:
-    """Take up the run in `folder` if `run` is the same with more steps, where its schedule allows that.
+def _longer(run: TrainRun, folder: Path) -> TrainRun | None:
+    """Return the run in `folder` with more steps if that is what `run` is, otherwise None.
 
     What the number of steps alone decides (cadences, and a warm-up that a short run cut) is taken from the
     run that is there or from the new number, so that the steps that are done stay as they were.
-
-    Raises:
-        ConfigError: It is the same run with more steps, and its schedule does not allow them.
     """
-    path = folder / "run.json"
     try:
-        held = load(path, TrainRun)
+        held = load(folder / "run.json", TrainRun)
     except ConfigError:
-        return run  # there is none, or `start_run` refuses it
+        return None  # there is none, or `start_run` refuses it
     old, new = held.training, run.training
     warmup = old.warmup_steps if old.warmup_steps == old.num_steps // 10 else new.warmup_steps
     training = replace(new, warmup_steps=warmup)
     free = ("num_steps", "validation_every", "checkpoint_every", "checkpoint_every_s", "log_every", "keep")
     same = replace(training, **{name: getattr(old, name) for name in free}) == old
     if not (same and replace(run, training=old) == held and new.num_steps > old.num_steps):
-        return run
+        return None
+    return replace(run, training=training)
+
+
+def _made_longer(run: TrainRun, longer: TrainRun, folder: Path, *, resume: bool) -> TrainRun:
+    """Take up the run in `folder` with more steps.
+
+    Raises:
+        ConfigError: Its schedule does not allow them, or nobody asked to resume.
+    """
+    path = folder / "run.json"
+    old, new = load(path, TrainRun).training, longer.training
     if not old.can_be_longer:
         raise ConfigError(
             f"The run in {folder} cannot be made longer: its learning rate falls to the end of its steps.",
@@ -298,7 +305,13 @@ def _longer(run: TrainRun, folder: Path) -> TrainRun:
             hint=f"steadyhand train {run.data} --from {folder} --out NEW starts another run from its policy; "
             "for runs that can be made longer add --set training.schedule=constant",
         )
-    longer = replace(run, training=training)
+    if not resume:
+        raise ConfigError(
+            f"{folder} holds this run already, with fewer steps.",
+            got=f"num_steps = {new.num_steps}",
+            expected=f"num_steps = {old.num_steps}",
+            hint="add --resume to make it longer, or choose another folder with --out",
+        )
     save(path, longer)
     return longer
 

@@ -191,6 +191,19 @@ def test_the_expert_alone_and_one_policy_alone():
     assert verdict(outcome("Cloning", 1), wording=Wording()) == "Cloning succeeded from 1 of 64 starts."
 
 
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("cloning", "Cloning kept"),
+        ("HG-DAgger", "HG-DAgger kept"),
+        ("runs/a1", "The policy runs/a1 kept"),
+        ("clone-2", "The policy clone-2 kept"),
+    ],
+)
+def test_a_verdict_begins_as_a_sentence_does(name, beginning):
+    assert verdict(outcome(name, 1)).startswith(f"{beginning} 1 of 64 cars on the road.")
+
+
 def test_an_outcome_without_numbers_is_refused():
     with pytest.raises(ConfigError, match="how many of how many"):
         Wording(outcome="did well")

@@ -35,6 +35,8 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.chdir(tmp_path)
     from steadyhand.cli import terminal
 
+    monkeypatch.setenv("COLUMNS", "1000")  # so that no line is folded; test_lines.py is about that
+
     def run(*words: object) -> Said:
         capsys.readouterr()
         monkeypatch.setattr(terminal.console, "file", sys.stdout)

@@ -161,6 +161,22 @@ def test_wrong_input_leaves_with_2_says_what_to_do_and_writes_nothing(cli, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("env", "success", "action"),
+    [
+        ("car", "on the road until the time limit", "from -1 to 1"),
+        ("Pendulum-v1", "this env does not tell it", "from -2 to 2"),
+        ("CartPole-v1", "the episode lasted until the time limit", "discrete, 2 values, 0 to 1"),
+        ("linear", "a state of norm below 0.1", "without bounds"),
+    ],
+)
+def test_an_env_is_described_with_its_success_and_its_actions(cli, env, success, action):
+    said = cli("envs", env)
+    assert said.status == 0
+    assert f"success: {success}" in said.out
+    assert f"action: {action}\n" in said.out
+
+
 def test_a_misspelt_env_is_answered_with_every_env_once(cli):
     said = cli("record", "cra", "--out", "x")
     line = next(line for line in said.err.splitlines() if "available:" in line)

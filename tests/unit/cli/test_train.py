@@ -93,11 +93,26 @@ def test_a_checkpoint_is_evaluated_like_a_policy(cli, arrays):
 def test_a_longer_run_continues_where_the_schedule_allows_it(cli, arrays):
     words = (*TRAIN, "--set", "training.schedule=constant")
     assert cli(*words, "--steps", 20, "--out", "run").status == 0
+    refused = cli(*words, "--steps", 40, "--out", "run")
+    assert refused.status == 2
+    assert "with fewer steps" in refused.err
+    assert "add --resume to make it longer" in refused.err
     assert cli(*words, "--steps", 40, "--out", "run", "--resume").status == 0
     assert cli(*words, "--steps", 40, "--out", "whole", "--set", "training.warmup_steps=2").status == 0
     assert weights("run/policy") == weights("whole/policy")
     assert load(Path("run/run.json"), TrainRun).training.num_steps == 40
     assert result("run")["steps"] == 40
+
+
+def test_a_rate_that_nobody_told_is_said_to_be_assumed(cli, arrays):
+    told, untold = ("--control-dt", 0.05), ()
+    for words in (("data", "info"), ("data", "check"), ("train",)):
+        out = ("--steps", 2, "--out") if words == ("train",) else ()
+        for rate in (told, untold):
+            name = "-".join((*words, *map(str, rate)))
+            said = cli(*words, "own.npz", *rate, *out, *([name] if out else []))
+            assert said.status == 0
+            assert ("nobody tells its rate, so 20 Hz is assumed" in said.out) == (rate == untold)
 
 
 def test_a_longer_run_on_other_data_is_refused_and_leaves_the_run_as_it_was(cli, arrays):
@@ -116,10 +131,11 @@ def test_a_longer_run_on_other_data_is_refused_and_leaves_the_run_as_it_was(cli,
 def test_a_longer_run_is_refused_where_the_learning_rate_fell(cli, arrays):
     assert cli(*TRAIN, "--steps", 20, "--out", "run").status == 0
     before = weights("run/policy")
-    said = cli(*TRAIN, "--steps", 40, "--out", "run", "--resume")
-    assert said.status == 2
-    assert "cannot be made longer" in said.err
-    assert "--from run" in said.err
+    for resume in ((), ("--resume",)):
+        said = cli(*TRAIN, "--steps", 40, "--out", "run", *resume)
+        assert said.status == 2
+        assert "cannot be made longer" in said.err
+        assert "--from run" in said.err
     assert weights("run/policy") == before
     assert load(Path("run/run.json"), TrainRun).training.num_steps == 20
 

@@ -1,5 +1,7 @@
 """Specs refuse what does not fit together, and check arrays with any leading axes."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,14 @@ from steadyhand.core.specs import EnvSpec, FeatureSpec, discrete_spec, image_spe
 VECTOR = FeatureSpec(
     shape=(2,), names=("steer", "speed"), units=("rad", "m/s"), low=(-1.0, 0.0), high=(1.0, 3.0)
 )
+
+
+def test_bounds_are_said_in_words():
+    assert FeatureSpec(shape=(2,), low=(-1.0, -1.0), high=(1.0, 1.0)).bounds == "from -1 to 1"
+    assert FeatureSpec(shape=(2,)).bounds == "without bounds"
+    mixed = FeatureSpec(shape=(2,), low=(0.0, -math.inf), high=(math.inf, 3.0), names=("gas", "wheel"))
+    assert mixed.bounds == "gas 0 at least, wheel 3 at most"
+    assert discrete_spec(3, start=1).bounds == "discrete, 3 values, 1 to 3"
 
 
 @pytest.mark.parametrize(

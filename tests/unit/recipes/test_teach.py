@@ -15,7 +15,7 @@ from steadyhand.correction.gates import HumanGate, SafeGate, ThriftyGate
 from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.rounds import RoundRecord, RoundsResult
 from steadyhand.correction.view_config import SideCameras
-from steadyhand.correction.weighting import EilMarks
+from steadyhand.correction.weighting import EilMarks, SourceMixture
 from steadyhand.envs.car import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.policies.encoders.image import FlatImage
@@ -25,8 +25,9 @@ from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct, shortfall
 from steadyhand.recipes.experts import ForksExpert, PurePursuitExpert
 from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.remedies import REMEDIES, Budget
 from steadyhand.recipes.runs import CorrectRun, InputNoise, OfflineConfig
-from steadyhand.recipes.teach import Taught
+from steadyhand.recipes.teach import Taught, key_of, title_of
 from steadyhand.training.config import TrainConfig
 
 FORKS = {"env": ForksConfig(), "expert": ForksExpert()}
@@ -123,6 +124,16 @@ def taught(labels: int, *, best: int, interventions: int) -> Taught:
         learner=learner,
         rounds=rounds,
     )
+
+
+def test_gated_methods_have_the_names_and_folders_that_the_field_gives_them() -> None:
+    gated = [one for one in REMEDIES if isinstance(one.make(Budget()), GatedConfig)]
+    assert len(gated) == 10
+    for one in gated:
+        assert title_of(one.make(Budget())) == one.title
+        assert key_of(one.make(Budget())).replace("-", "") == one.name.replace("-", "")
+    mixture = GatedConfig(weighting=SourceMixture())
+    assert key_of(mixture) == "source-mixture"
 
 
 def test_a_method_that_asked_for_less_than_it_had_says_why() -> None:
