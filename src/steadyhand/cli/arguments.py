@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from steadyhand.cli.refusals import in_our_words
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import imported
@@ -129,14 +130,18 @@ def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | 
         arguments: What was typed after the verb.
         verb: Its name, for the first line of the help.
         description: What the help says of it; None takes the docstring of `kind`.
+
+    Raises:
+        ConfigError: There is no such flag, a value that it cannot have, or something is missing.
     """
-    chosen = tyro.cli(
-        kind,
-        prog=f"steadyhand {verb}",
-        description=description,
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    with in_our_words(verb):
+        chosen = tyro.cli(
+            kind,
+            prog=f"steadyhand {verb}",
+            description=description,
+            args=arguments,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
     _refuse_empty_paths(chosen, arguments)
     return chosen
 

@@ -161,6 +161,35 @@ def test_wrong_input_leaves_with_2_says_what_to_do_and_writes_nothing(cli, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("drawn", [(), ("_FORCE_UTF8_BOXES",), ("_FORCE_ANSI", "_FORCE_UTF8_BOXES")])
+@pytest.mark.parametrize(
+    ("words", "what", "expected"),
+    [
+        (
+            ["train", "x", "--stepss", "3"],
+            "Unrecognized options: --stepss, 3.",
+            "--steps INT: Gradient steps.",
+        ),
+        (["train", "x", "--steps", "few"], "Error parsing --steps: ", "--steps INT: Gradient steps."),
+        (["train", "x", "--device", "gpu"], "invalid choice 'gpu' for argument '--device'.", None),
+        (["eval", "x", "--env"], "Missing value for argument '--env'.", None),
+        (["correct", "dagger"], "Missing from steadyhand correct dagger.", "ENV: `car`, `forks`,"),
+    ],
+)
+def test_flags_that_cannot_be_read_are_refused_like_everything_else(  # noqa: PLR0917
+    cli, monkeypatch, words, what, expected, drawn
+):
+    for how in drawn:
+        monkeypatch.setattr(f"tyro._fmtlib.{how}", True)
+    lines = cli(*words).err.splitlines()
+    assert lines[0].startswith(f"error: {what}")
+    if expected is not None:
+        assert lines[1].startswith(f"  expected:  {expected}")
+    verb = words[0] if words[0] != "correct" else "correct dagger"
+    assert lines[-1] == f"  do this:   `steadyhand {verb} --help` lists what it takes"
+    assert not re.search("[\u2500-\u257f\x1b]", "".join(lines))
+
+
 @pytest.mark.parametrize(
     ("env", "success", "action"),
     [
