@@ -1,6 +1,7 @@
 """What an env or a data set offers: named features with shape, dtype, units and the control step."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -200,6 +201,17 @@ class FeatureSpec:
     def is_class(self, value: np.ndarray) -> np.ndarray:
         """Return where `value` is one of `classes`."""
         return (value >= self.start) & (value < self.start + (self.num_classes or 0))
+
+
+def table_of_shapes(title: str, features: Mapping[str, FeatureSpec]) -> str:
+    """Return features one below the other: name, kind and shape, dtype, and the names of entries."""
+    width = max((len(name) for name in features), default=0)
+    lines = [title]
+    for name, spec in features.items():
+        names = "" if spec.names is None else ", ".join(spec.names)
+        short = names if len(names) <= 60 else f"{names[:57]}..."
+        lines.append(f"  {name:<{width}}  {spec.dtype} {spec.describe()}  {short}".rstrip())
+    return "\n".join(lines)
 
 
 def image_spec(height: int, width: int, channels: int) -> FeatureSpec:

@@ -73,6 +73,20 @@ class PairedDifference:
     method: str
     pairing: Pairing | None
 
+    def __str__(self) -> str:
+        factor, unit = (1.0, "") if self.pairing is None else (100.0, " points")
+        form = "+.4g" if self.pairing is None else "+.0f"
+        text, interval = f"{factor * self.difference.value:{form}}{unit}", self.difference.interval
+        if interval is not None:
+            low, high = factor * interval.low, factor * interval.high
+            text += f" ({100 * interval.level:g} % {low:{form}} to {high:{form}})"
+        if self.pairing is None:
+            return text
+        return (
+            f"{text}, {self.pairing.only_a} starts against {self.pairing.only_b}, "
+            f"p = {self.pairing.p_value:.2g}"
+        )
+
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> Interval:
     """Return Wilson's score interval of a success probability (Wilson, 1927).

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import ACTION, FeatureSpec, full_names
+from steadyhand.core.specs import ACTION, FeatureSpec, full_names, table_of_shapes
 from steadyhand.data.episode import Episode, Provenance, TaskRun, texts_of
 from steadyhand.data.formats.layout import Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION
@@ -88,6 +88,11 @@ class Dataset:
         return self.layout.is_whole and len(self._places) == (
             0 if self._pending is None else len(self._pending)
         )
+
+    def __repr__(self) -> str:
+        where = f"in {self.root}"
+        steps = f"{self.num_episodes} episodes, {self.num_frames} steps of {self.control_dt:g} s"
+        return table_of_shapes(f"<Dataset {where}: {steps}>", {**self.observation, ACTION: self.action})
 
     @property
     def numbers(self) -> Int64[np.ndarray, " E"]:

@@ -52,7 +52,7 @@ class Branch:
     step: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Episode:
     """T steps; observation[t] is what was seen before action[t] was executed.
 
@@ -156,6 +156,11 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.action)
+
+    def __repr__(self) -> str:
+        shapes = {**self.observation, "action": self.action}
+        parts = ", ".join(f"{name} {list(value.shape[1:])}" for name, value in shapes.items())
+        return f"<Episode of {len(self)} steps, {self.provenance.outcome}: {parts}>"
 
     @property
     def task_runs(self) -> tuple[TaskRun, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import CapabilityError, SpecError
-from steadyhand.core.specs import EnvSpec
+from steadyhand.core.specs import ACTION, EnvSpec, table_of_shapes
 
 Family = Literal["train", "validation", "test"]
 """Disjoint families of tracks, lighting, starts and seeds. Success figures are quoted on "test"."""
@@ -192,6 +192,12 @@ class BatchEnv(ABC):
         """
         del rows, action, view_offset, lookahead, rule
         raise self._lacks("labels for displaced views (displaced_action)")
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        rate = f"every {spec.control_dt:g} s, at most {spec.max_episode_steps} steps"
+        title = f"<{type(self).__name__} {spec.env_id}: {self.num_rows} rows, {rate}>"
+        return table_of_shapes(title, {**spec.observation, **spec.privileged, ACTION: spec.action})
 
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""

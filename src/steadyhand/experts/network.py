@@ -19,25 +19,28 @@ from steadyhand.experts.base import Expert
 
 
 class CallableExpert(Expert):
-    """Wraps a function of one batched feature.
+    """Wraps a function of a batch.
 
     Args:
         function: (B, ...) of the feature -> (B, A); a (B,) answer is taken as A = 1.
         action: Spec of the env's action; answers are cast to its dtype. The label is the answer as it is
             meant; what is executed is clipped to the bounds.
-        feature: Which feature the function reads; looked up in observation, then in privileged.
+        feature: Which feature the function reads; looked up in observation, then in privileged. None gives
+            it a dictionary of all of them.
+        name: What errors call it; the function's own name if empty.
     """
 
     def __init__(
         self,
-        function: Callable[[np.ndarray], Shaped[np.ndarray, "B ..."]],
+        function: Callable[[Any], Shaped[np.ndarray, "B ..."]],
         *,
         action: FeatureSpec,
-        feature: str = STATE,
+        feature: str | None = STATE,
+        name: str = "",
     ) -> None:
         super().__init__()
         self._function = function
-        self._name: str = getattr(function, "__name__", type(function).__name__)
+        self._name: str = name or getattr(function, "__name__", type(function).__name__)
         self._spec = action
         self._feature = feature
 
@@ -48,17 +51,24 @@ class CallableExpert(Expert):
             SpecError: The env lacks the feature, the function raises, or the answer has another shape, is no
                 real number or no class.
         """
-        source = observation if self._feature in observation else privileged
-        if self._feature not in source:
+        features = {**privileged, **observation}
+        if self._feature is not None and self._feature not in features:
             raise SpecError(
                 "The expert needs a feature that the env does not offer.",
                 got=self._feature,
                 available=[*observation, *privileged],
             )
-        value = source[self._feature]
-        answer = self._answer(value)
+        num_rows = len(next(iter(features.values())))
+        # Asked about copies, which the function may change as it likes: what was seen is stored.
+        if self._feature is None:
+            seen = {name: value.copy() for name, value in features.items()}
+            words = f"of {', '.join(features)}"
+        else:
+            seen = features[self._feature].copy()
+            words = f"of {self._feature} {seen.shape}"
+        answer = self._answer(seen, f"{num_rows} rows {words}")
         answer = answer[:, None] if answer.ndim == 1 else answer
-        expected = (len(value), *self._spec.shape)
+        expected = (num_rows, *self._spec.shape)
         if answer.shape != expected:
             raise SpecError(
                 "The expert's answer has the wrong shape.",
@@ -75,17 +85,16 @@ class CallableExpert(Expert):
             )
         return answer.astype(self._spec.dtype)
 
-    def _answer(self, value: np.ndarray) -> np.ndarray:
-        """Ask about a copy, which the function may change as it likes: what was seen is stored."""
+    def _answer(self, seen: np.ndarray | dict[str, np.ndarray], words: str) -> np.ndarray:
         try:
-            answer = np.asarray(self._function(value.copy()))
+            answer = np.asarray(self._function(seen))
         except (SteadyhandError, MemoryError, RecursionError):
             raise
         except Exception as error:
             raise SpecError(
                 f"The expert {self._name} broke.",
                 got=f"{type(error).__name__}: {error}",
-                expected=f"an action for each of {len(value)} rows of {self._feature} {value.shape}",
+                expected=f"an action for each of {words}",
                 hint="correct it; from Python, the error's __cause__ shows the line",
             ) from error
         if answer.dtype.kind not in "biuf":

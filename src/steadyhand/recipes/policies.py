@@ -41,34 +41,48 @@ def open_policy(path: Path, spec: EnvSpec) -> Policy:
         SpecError: It reads, does or expects something else than the env offers.
     """
     policy = load_policy(policy_folder(path))
+    check_fits(policy, spec, name=f"The policy in {path}")
+    return policy
+
+
+def check_fits(policy: Policy, spec: EnvSpec, *, name: str) -> None:
+    """Check that a policy can drive an env.
+
+    Args:
+        policy: The policy.
+        spec: What the env offers.
+        name: What to call the policy, at the beginning of a sentence.
+
+    Raises:
+        SpecError: It reads, does or expects something else than the env offers.
+    """
     made_for = policy.spec
     missing = [name for name in made_for.observation if name not in spec.observation]
     if missing:
         hint = f"let the env show {', '.join(missing)}, with --observation if it has a choice"
         raise SpecError(
-            f"The policy in {path} reads what {spec.env_id} does not show.",
+            f"{name} reads what {spec.env_id} does not show.",
             got=", ".join(spec.observation),
             expected=", ".join(made_for.observation),
             hint=hint,
         )
     wanted = {**made_for.observation, "action": made_for.action}
-    for name, feature in wanted.items():
-        offered = _offered(name, spec)
+    for feature_name, feature in wanted.items():
+        offered = _offered(feature_name, spec)
         if not feature.agrees_with(offered):
             raise SpecError(
-                f"The policy in {path} was trained for another env than {spec.env_id}: {name} differs.",
+                f"{name} was trained for another env than {spec.env_id}: {feature_name} differs.",
                 got=offered.describe(),
                 expected=feature.describe(),
-                hint=_how_to_agree(name, offered),
+                hint=_how_to_agree(feature_name, offered),
             )
     if abs(made_for.control_dt - spec.control_dt) > 0.01 * spec.control_dt:
         raise SpecError(
-            f"The policy in {path} was trained at another rate than {spec.env_id} runs at.",
+            f"{name} was trained at another rate than {spec.env_id} runs at.",
             got=f"control_dt = {spec.control_dt:g} s",
             expected=f"control_dt = {made_for.control_dt:g} s",
             hint="for a policy trained on a .npz file, train it with the env's --control-dt",
         )
-    return policy
 
 
 def needed_features(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -1,16 +1,18 @@
 """Let an expert drive and store the episodes: the run behind `steadyhand record`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.protocol import Controller
+from steadyhand.core.protocol import Controller, OutsideLabels
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
 from steadyhand.correction.noise import NoisyExecution
 from steadyhand.data.dataset import locate
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.store import EpisodeStore
+from steadyhand.envs.base import BatchEnv, Family
 from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.runs import RecordRun
@@ -40,38 +42,74 @@ def record(
         ConfigError: The folder holds another run.
         KeyboardInterrupt: Recording was stopped; what was driven is kept, and the same run goes on.
     """
-    num_rows = min(run.num_episodes, MAX_ROWS)
-    env = run.env.build(num_rows)
+    env = run.env.build(min(run.num_episodes, MAX_ROWS))
     controller: Controller = build_expert(run.expert, env)
     if run.noise is not None:
         controller = NoisyExecution(
             controller, noise=run.noise, action=env.spec.action, clean_fraction=run.clean_fraction
         )
-    spares = 0 if run.num_labels is None else run.num_labels
-    starts = env.starts(run.family, run.num_episodes + spares, seed=run.seed)
-    limit = None if run.num_labels is None else -(-run.num_labels // run.num_episodes)
     begun = _begun(run, folder)  # writes; whatever does not fit together was refused before
     with _open(run, folder, env.spec, begun=begun) as store:
-        recorder = EpisodeRecorder(
-            env,
-            starts,
-            source="demonstration",
-            seed=run.seed,
-            label_budget=run.num_labels,
-            sink=store,
-        )
-        session = Session(
+        recorder = demonstrate(
             env,
             controller,
-            starts,
-            seed=derive(run.seed, "record"),
-            num_rows=num_rows,
-            max_steps=limit,
-            listeners=[recorder],
+            num_episodes=run.num_episodes,
+            num_labels=run.num_labels,
+            family=run.family,
             outside_labels=run.outside_labels,
+            seed=run.seed,
+            sink=store,
+            on_step=on_step,
         )
-        _drive(session, recorder, run, on_step)
         store.compact()
+    return recorder
+
+
+def demonstrate(
+    env: BatchEnv,
+    controller: Controller,
+    *,
+    num_episodes: int,
+    num_labels: int | None = None,
+    family: Family = "train",
+    outside_labels: OutsideLabels = "clipped",
+    seed: int = 0,
+    sink: EpisodeStore | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> EpisodeRecorder:
+    """Let a controller drive, and return the recorder, which holds the episodes if there is no sink.
+
+    Args:
+        env: The env.
+        controller: Who drives and labels.
+        num_episodes: Episodes to record.
+        num_labels: If set, stop at exactly this many labels, spread evenly over the episodes.
+        family: Family of the starts.
+        outside_labels: What becomes of labels outside the action's bounds.
+        seed: Of the starts, and of what the controller draws.
+        sink: Receives every step as it happens.
+        on_step: Called with (labels, budget) or (episodes, all) after each step.
+    """
+    starts = env.starts(family, num_episodes + (num_labels or 0), seed=seed)
+    recorder = EpisodeRecorder(
+        env, starts, source="demonstration", seed=seed, label_budget=num_labels, sink=sink
+    )
+    session = Session(
+        env,
+        controller,
+        starts,
+        seed=derive(seed, "record"),
+        num_rows=num_episodes,
+        max_steps=None if num_labels is None else -(-num_labels // num_episodes),
+        listeners=[recorder],
+        outside_labels=outside_labels,
+    )
+    while not recorder.full and session.step() is not None:
+        if on_step is not None and num_labels is not None:
+            on_step(recorder.num_labels, num_labels)
+        elif on_step is not None:
+            on_step(recorder.num_episodes, len(starts))
+    recorder.finish()
     return recorder
 
 
@@ -107,12 +145,24 @@ def _open(run: RecordRun, folder: Path, spec: EnvSpec, *, begun: bool) -> Episod
     )
 
 
-def _drive(
-    session: Session, recorder: EpisodeRecorder, run: RecordRun, on_step: Callable[[int, int], None] | None
-) -> None:
-    while not recorder.full and session.step() is not None:
-        if on_step is not None and run.num_labels is not None:
-            on_step(recorder.num_labels, run.num_labels)
-        elif on_step is not None:
-            on_step(recorder.num_episodes, len(session.starts))
-    recorder.finish()
+@contextmanager
+def recording(folder: Path, spec: EnvSpec, *, video: bool) -> Generator[EpisodeStore | None]:
+    """Open the store of a recording that `folder` is known to be for; None where it is complete already.
+
+    What a killed process left in the journal is driven again, see `record`.
+    """
+    if not (folder / INFO).exists():
+        with EpisodeStore.create(
+            folder,
+            observation=spec.observation,
+            action=spec.action,
+            control_dt=spec.control_dt,
+            image_format="mp4" if video else "png",
+            env_id=spec.env_id,
+        ) as store:
+            yield store
+    elif locate(folder).episodes:
+        yield None
+    else:
+        with EpisodeStore.open(folder, replay=True) as store:
+            yield store

@@ -16,6 +16,7 @@ from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
 from steadyhand.core.strict import MOST_BYTES, replacing
 from steadyhand.data.dataset import Dataset, open_any
+from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import load_policy, save_policy
@@ -102,6 +103,7 @@ def train(
     run: TrainRun,
     folder: Path,
     *,
+    dataset: Dataset | ArrayDataset | None = None,
     resume: bool = False,
     cache: Path | None = None,
     on_progress: Progress | None = None,
@@ -112,6 +114,7 @@ def train(
     Args:
         run: What to train on what, and how.
         folder: The run folder.
+        dataset: The data, where they are open or in memory already; `run.data` then only says what they are.
         resume: Continue an interrupted run of the same settings, or a finished one with more steps.
         cache: Where decoded pictures are kept; see `open_dataset`.
         on_progress: Called now and then with (steps done, of how many, loss and rate).
@@ -127,7 +130,7 @@ def train(
         if (folder / "run.json").is_file():
             held.enter_context(working_in(folder))
             held.enter_context(_unless_refused(folder / "run.json"))
-        return _train(run, folder, resume=resume, cache=cache, on_progress=on_progress, say=say)
+        return _train(run, folder, dataset=dataset, resume=resume, cache=cache, on_progress=on_progress, say=say)
 
 
 @contextmanager
@@ -147,6 +150,7 @@ def _train(
     run: TrainRun,
     folder: Path,
     *,
+    dataset: Dataset | ArrayDataset | None,
     resume: bool,
     cache: Path | None,
     on_progress: Progress | None,
@@ -156,14 +160,15 @@ def _train(
         run = _made_longer(run, longer, folder, resume=resume)
     check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)
-    dataset = open_any(
-        run.data,
-        control_dt=run.control_dt,
-        cache_dir=cache,
-        rename=run.rename,
-        episodes=run.episodes or None,
-        classes=run.classes,
-    )
+    if dataset is None:
+        dataset = open_any(
+            run.data,
+            control_dt=run.control_dt,
+            cache_dir=cache,
+            rename=run.rename,
+            episodes=run.episodes or None,
+            classes=run.classes,
+        )
     if isinstance(dataset, Dataset):
         refuse_depth(run.policy.observation, dataset.depth)
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)

@@ -6,6 +6,7 @@ All controllers that are compared run from the same starts, so differences can b
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int64
@@ -13,11 +14,18 @@ from jaxtyping import Bool, Float32, Float64, Int, Int64
 from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.statistics import (
+    PairedDifference,
+    StatisticsError,
+    bootstrap_mean,
+    paired_difference,
+    wilson,
+)
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.session import Listener, Session, StepEvent
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
     """Outcome of n episodes, one for each start, in the order of the starts.
 
@@ -53,6 +61,82 @@ class Evaluation:
     modes: Int64[np.ndarray, " n"] | None = None
     mode_track: Int[np.ndarray, "n T"] | None = None
     num_told: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome}"
+
+    def __repr__(self) -> str:
+        return f"<Evaluation {self}>"
+
+    def __sub__(self, other: "Evaluation") -> PairedDifference:
+        """Return by how much this one did better from the same starts: in success, or else in return.
+
+        Raises:
+            StatisticsError: They did not run from the same starts.
+        """
+        if self.starts != other.starts:
+            both = len(set(map(repr, self.starts)) & set(map(repr, other.starts)))
+            raise StatisticsError(
+                "Only what ran from the same starts can be compared start by start.",
+                got=f"{len(self.starts)} starts of {self.name}, {len(other.starts)} of {other.name}, "
+                f"{both} in both",
+                hint="evaluate both with the same env, starts, family and seed",
+            )
+        if self.success is None or other.success is None:
+            return paired_difference(self.returns, other.returns, seed=0)
+        return paired_difference(self.success, other.success, seed=0)
+
+    @property
+    def outcome(self) -> str:
+        """How many succeeded, or the mean return where nothing tells success, with a 95 % interval."""
+        count = len(self.starts)
+        if self.success is not None:
+            kept = int(self.success.sum())
+            interval = wilson(kept, count)
+            return f"{kept} of {count} (95 % {100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
+        estimate = bootstrap_mean(self.returns, seed=0)
+        spread = ""
+        if estimate.interval is not None:
+            spread = f" (95 % {estimate.interval.low:.4g} to {estimate.interval.high:.4g})"
+        return f"return {estimate.value:.4g}{spread} from {count} starts"
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return one entry for each start, by name: what a table of the episodes would hold.
+
+        Returns:
+            "start" and "family", each option of the starts, "success" (where it is told), "return", "length"
+            [steps], "terminated", "first_failure" [s], "mean_error" and "mode" where the env has them.
+        """
+        options = sorted({name for start in self.starts for name in start.options})
+        found: dict[str, np.ndarray] = {
+            "start": np.arange(len(self.starts)),
+            "family": np.array([start.family for start in self.starts]),
+            **{name: np.array([one.options.get(name, np.nan) for one in self.starts]) for name in options},
+            **({} if self.success is None else {"success": self.success}),
+            "return": self.returns,
+            "length": self.lengths,
+            "terminated": self.terminated,
+            "first_failure": self.first_failure,
+        }
+        if self.error is not None:
+            found["mean_error"] = np.nanmean(self.error, axis=1)
+        if self.modes is not None:
+            found["mode"] = self.modes
+        return found
+
+    def to_pandas(self) -> Any:
+        """Return `columns` as a pandas.DataFrame.
+
+        Raises:
+            CapabilityError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise CapabilityError(
+                "pandas is not installed.", hint="pip install pandas, or use columns(), which needs none"
+            ) from error
+        return pandas.DataFrame(self.columns())
 
     @property
     def told_success(self) -> Bool[np.ndarray, " n"]:

@@ -31,7 +31,7 @@ from jaxtyping import Int64
 
 from steadyhand.core.errors import DataError, SpecError
 from steadyhand.core.pictures import picture_format
-from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec
+from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec, table_of_shapes
 from steadyhand.core.strict import require_file
 from steadyhand.data.episode import Episode, Provenance, demonstration
 from steadyhand.data.formats.array_parts import (
@@ -62,7 +62,7 @@ _IMAGE = "observation.image"
 """How the names of pictures begin: observation.image, observation.images.front."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ArrayDataset:
     """Episodes in memory with their specs.
 
@@ -81,6 +81,11 @@ class ArrayDataset:
     all_episodes: tuple[Episode, ...]
     chosen: tuple[int, ...] | None = None
     unread: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        where = "in memory"
+        steps = f"{self.num_episodes} episodes, {self.num_frames} steps of {self.control_dt:g} s"
+        return table_of_shapes(f"<ArrayDataset {where}: {steps}>", {**self.observation, ACTION: self.action})
 
     @property
     def numbers(self) -> Int64[np.ndarray, " E"]:

@@ -1,1 +1,24 @@
-"""Encoders: observation window -> context."""
+"""Encoders: observation window -> context.
+
+The settings of each are found here by name, such as `encoders.SmallConv()`, and imported when they are asked for.
+"""
+
+from typing import Any
+
+
+def _settings() -> dict[str, Any]:
+    from typing import get_args
+
+    from steadyhand.policies.encoders.config import EncoderConfig
+
+    return {kind.__name__: kind for kind in get_args(EncoderConfig)}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") or name not in (settings := _settings()):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return settings[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_settings()})

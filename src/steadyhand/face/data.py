@@ -1,0 +1,160 @@
+"""Demonstrations: recorded now, or opened from disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from steadyhand.core.errors import DataError
+from steadyhand.core.protocol import Controller
+from steadyhand.core.question import answering
+from steadyhand.core.specs import ACTION, FeatureSpec, class_spec
+from steadyhand.correction.noise import ActionNoise, NoisyExecution, OrnsteinUhlenbeck
+from steadyhand.data.dataset import Dataset, open_dataset
+from steadyhand.data.episode import Episode
+from steadyhand.data.formats.arrays import ArrayDataset, open_npz
+from steadyhand.data.formats.layout import INFO
+from steadyhand.data.selection import Episodes
+from steadyhand.data.store import EpisodeStore
+from steadyhand.envs.base import Family
+from steadyhand.face.envs import Drivable, as_env
+from steadyhand.face.voice import voice
+from steadyhand.recipes.record import demonstrate, recording
+from steadyhand.rollout.recorder import EpisodeRecorder
+
+AnyDataset = Dataset | ArrayDataset
+EPISODES = 20
+"""Episodes that are recorded where nobody says how many."""
+
+
+def record(
+    env: Drivable,
+    expert: Controller,
+    *,
+    labels: int | None = None,
+    episodes: int = EPISODES,
+    noise: float | ActionNoise | None = None,
+    clean_fraction: float = 0.5,
+    family: Family = "train",
+    seed: int = 0,
+    out: str | Path | None = None,
+    video: bool = False,
+    quiet: bool = False,
+) -> AnyDataset:
+    """Let an expert drive, and return what it saw and did.
+
+    Args:
+        env: The env.
+        expert: Who drives; see `steadyhand.expert`.
+        labels: Stop at exactly this many labels, spread evenly over the episodes, which are cut for that.
+        episodes: Episodes to record.
+        noise: Disturbs what is executed while labels stay clean: the standard deviation of an
+            Ornstein-Uhlenbeck noise in units of the action, or any noise.
+        clean_fraction: Share of episodes that noise leaves undisturbed.
+        family: Family of the starts.
+        seed: Of starts and noise.
+        out: Folder for the data set, in LeRobot's format; None keeps it in memory.
+        video: Store pictures in `out` as MP4 (small, lossy) instead of PNG.
+        quiet: Do not say what was recorded.
+
+    Raises:
+        DataError: `out` holds a data set already.
+        CapabilityError: The env's actions cannot be disturbed.
+    """
+    built = as_env(env)
+    driver = expert
+    if noise is not None:
+        kind = OrnsteinUhlenbeck(sigma=float(noise)) if isinstance(noise, int | float) else noise
+        driver = NoisyExecution(
+            expert, noise=kind, action=built.spec.action, clean_fraction=clean_fraction
+        )
+    spec, say = built.spec, voice(quiet=quiet)
+
+    def drive(sink: EpisodeStore | None = None) -> EpisodeRecorder:
+        recorder = demonstrate(
+            built, driver, num_episodes=episodes, num_labels=labels, family=family, seed=seed, sink=sink
+        )
+        say(
+            f"recorded {recorder.num_episodes} episodes, {recorder.num_steps} steps, "
+            f"{recorder.num_labels} labels; {recorder.outcome}"
+        )
+        return recorder
+
+    if out is None:
+        return ArrayDataset(
+            observation=dict(spec.observation),
+            action=spec.action,
+            control_dt=spec.control_dt,
+            all_episodes=tuple(drive().episodes),
+        )
+    question = {
+        "env": built,
+        "driver": driver,
+        "settings": {"labels": labels, "episodes": episodes, "family": family, "video": video},
+        "seed": seed,
+    }
+    with answering(Path(out), "record", question, answers=INFO):
+        with recording(Path(out), spec, video=video) as store:
+            if store is not None:
+                drive(store)
+                store.compact()
+    return open_dataset(Path(out))
+
+
+def load_dataset(
+    data: AnyDataset | str | Path | Sequence[Episode],
+    *,
+    observation: Sequence[str] | None = None,
+    episodes: Episodes | None = None,
+    rename: Mapping[str, str] | None = None,
+    classes: tuple[int, int] | None = None,
+    control_dt: float = 0.05,
+) -> AnyDataset:
+    """Open a data set.
+
+    Args:
+        data: A folder in LeRobot's format (v3.0 or v2.1), a recording of ours, a .npz file of flat arrays, or
+            episodes; a data set is returned as it is.
+        observation: Features to read, of a folder; all of them if None.
+        episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
+        rename: Name of a feature in the files -> its name here.
+        classes: Lowest and highest number of a discrete action, where the data do not say them.
+        control_dt: Time between steps [s] of a .npz file, which does not know it.
+
+    Raises:
+        DataError: There is no such data set, or it is malformed.
+    """
+    if isinstance(data, Dataset | ArrayDataset):
+        return data
+    if not isinstance(data, str | Path):
+        return from_episodes(data)
+    path = Path(data)
+    if path.suffix == ".npz":
+        return open_npz(path, control_dt=control_dt, rename=rename, classes=classes, episodes=episodes)
+    return open_dataset(path, rename=rename, episodes=episodes, observation=observation, classes=classes)
+
+
+def from_episodes(episodes: Sequence[Episode]) -> ArrayDataset:
+    """Return episodes as a data set in memory; what their arrays look like says what the features are.
+
+    Raises:
+        DataError: There are none, or they are of different kinds.
+    """
+    if not episodes:
+        raise DataError("There are no episodes.", got=0, expected="at least one")
+    first = episodes[0]
+    kinds: dict[str, FeatureSpec] = {}
+    for name, value in {**first.observation, ACTION: first.action}.items():
+        is_picture = value.dtype == np.uint8 and value.ndim == 4
+        if value.dtype == np.int64 and name == ACTION:
+            low = min(int(one.expert_action.min()) for one in episodes)
+            high = max(int(one.expert_action.max()) for one in episodes)
+            kinds[name] = class_spec((low, high))
+        else:
+            kinds[name] = FeatureSpec(
+                shape=value.shape[1:], dtype=str(value.dtype), kind="image" if is_picture else "continuous"
+            )
+    action = kinds.pop(ACTION)
+    return ArrayDataset(
+        observation=kinds, action=action, control_dt=first.control_dt, all_episodes=tuple(episodes)
+    )

@@ -1,0 +1,42 @@
+"""Envs by name, by their settings, or as they are."""
+
+from typing import Any
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.catalogue import EnvConfig, env_config
+
+NUM_ROWS = 32
+"""Copies of an env that nobody named a number for."""
+
+Drivable = BatchEnv | str
+"""What the face takes for an env: an env, or the name that `make` would be given."""
+
+
+def make(env: str | EnvConfig, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
+    """Build an env: some copies of one task, stepped at once.
+
+    Args:
+        env: A built-in env ("car", "forks", "avoiding", "pendulum", "tabular", "linear"), any Gymnasium id
+            ("CartPole-v1", "module:Name-v0"), or the settings of an env.
+        num_rows: Number of copies.
+        options: Fields of the env's settings, such as `max_episode_steps=200`; for a Gymnasium id also the
+            keyword arguments that `gymnasium.make` passes on.
+
+    Raises:
+        ConfigError: There is no such env or option.
+    """
+    if isinstance(env, str):
+        return env_config(env, **options).build(num_rows)
+    if options:
+        raise ConfigError(
+            "Settings of an env say all of it.",
+            got=", ".join(options),
+            hint="change them with dataclasses.replace(settings, name=value)",
+        )
+    return env.build(num_rows)
+
+
+def as_env(env: Drivable) -> BatchEnv:
+    """Return an env as it is, or make the one that is named."""
+    return make(env) if isinstance(env, str) else env

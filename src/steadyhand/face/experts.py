@@ -1,0 +1,63 @@
+"""Whoever knows what to do, as the expert of an env."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.core.protocol import Controller
+from steadyhand.experts.base import Expert
+from steadyhand.experts.function import function_expert
+from steadyhand.experts.network import ModuleExpert
+from steadyhand.face.envs import Drivable, as_env
+from steadyhand.face.policy import Policy
+from steadyhand.policies.policy import Policy as Network
+from steadyhand.recipes.experts import build_expert, expert_from_text
+from steadyhand.rollout.labelled import Labelled
+
+
+def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None = None) -> Controller:
+    """Return an expert: who drives demonstrations, labels, and takes over.
+
+    Args:
+        who: One of
+
+            - a name: "auto" (the expert that comes along with the env), "pure-pursuit", "scripted";
+            - a function of the observation, of one or of a batch, which is found out by asking it;
+            - a model of Stable-Baselines3, or a torch module, of a batch;
+            - a file of weights (.npz, .safetensors), the folder of a policy or of the run around it;
+            - a policy, or any other controller, whose action becomes the label.
+        env: The env that it is to act in.
+        feature: Which feature a function or a module reads, such as "state"; by default the only one that
+            the env shows, or for a function a dictionary of all of them, by name.
+        batched: Whether a function takes a batch, where it must not be asked beforehand.
+
+    Raises:
+        CapabilityError: There is no such expert, or it does not know this env.
+        SpecError: It does not fit the env.
+    """
+    built = as_env(env)
+    match who:
+        case Policy():
+            return Labelled(who.controller(built, n_action_steps=1))
+        case Network():
+            return Labelled(Policy(who).controller(built, n_action_steps=1))
+        case Expert():
+            return who
+        case Controller():
+            return who
+        case str() | Path():
+            return build_expert(expert_from_text(str(who), getattr(built, "config", None)), built)
+        case nn.Module():
+            return ModuleExpert(who, action=built.spec.action, **({"feature": feature} if feature else {}))
+        case _ if callable(getattr(who, "predict", None)):
+            return function_expert(lambda seen: who.predict(seen, deterministic=True)[0], built)
+        case _ if callable(who):
+            return function_expert(who, built, feature=feature, batched=batched)
+        case _:
+            raise CapabilityError(
+                "This is no expert.",
+                got=type(who).__name__,
+                available=["a name", "a function", "a model with predict", "a module", "a file", "a policy"],
+            )

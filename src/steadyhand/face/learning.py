@@ -1,0 +1,150 @@
+"""What learns, and how, in the words of `train` and `correct`."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypedDict, TypeVar
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.policies.encoders.config import EncoderConfig
+from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.policies.nets.unet1d import UNet
+from steadyhand.policies.spec import PolicyConfig, resolved
+from steadyhand.recipes.choices import ENCODERS, HEADS, Wish, chosen_features, learner_of, with_numbers
+from steadyhand.recipes.methods import Size
+from steadyhand.training.config import Device, TrainConfig
+
+CHUNK = 16
+"""Steps that a head whose net is a UNet predicts, where nobody says how many: its levels halve the chunk."""
+
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+
+class Learning(TypedDict, total=False):
+    """What a learner is made of and how it is trained; what is not given has a default.
+
+    Attributes:
+        encoder: How observations are read, such as `sh.encoders.StateMLP()`, or a name. By default one that
+            reads every feature: SmallConv where there are pictures, StateMLP otherwise.
+        head: The policy class, such as `sh.heads.Flow()`, or a name. By default Categorical for discrete
+            actions, Regression otherwise.
+        recipe: A published method by name, such as "act", instead of encoder, head and numbers of steps.
+        size: Of the recipe: "small" for a laptop, which is the default, or "paper".
+        observation: Features to see, such as ["state"]; by default all that encoder or recipe can read.
+        n_obs_steps: Observed steps, the current one included; 1 by default.
+        horizon: Predicted steps; 1 by default, 16 for a head whose net is a UNet.
+        n_action_steps: Executed steps of each prediction; by default half of the horizon, at least 1.
+        steps: Gradient steps; 10000 by default, or the recipe's.
+        batch_size: Windows in a batch; 256 by default, or the recipe's.
+        learning_rate: After the warm-up; 0.001 by default, or the recipe's.
+        device: Where to compute: "cpu", which is the default, "cuda", "mps" or "auto".
+        policy: Settings of the policy, instead of a recipe or parts.
+        training: Settings of the training, which the numbers above change.
+    """
+
+    encoder: EncoderConfig | str | None
+    head: HeadConfig | str | None
+    recipe: str | None
+    size: Size | None
+    observation: Sequence[str] | None
+    n_obs_steps: int | None
+    horizon: int | None
+    n_action_steps: int | None
+    steps: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    device: Device | None
+    policy: PolicyConfig | None
+    training: TrainConfig | None
+
+
+def spelled_out(function: F) -> F:
+    """Let `help` show the keywords of `Learning` where a function takes them as they are."""
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in Learning.__annotations__.items()
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *more])  # pyright: ignore[reportFunctionMemberAccess]
+    return function
+
+
+def settings_of(
+    learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
+) -> tuple[PolicyConfig, TrainConfig]:
+    """Return the settings of policy and training for what there is to see and to do.
+
+    Raises:
+        ConfigError: There is no such recipe, part or feature, or two things are said at once.
+        SpecError: The recipe does not fit observation or action.
+        TypeError: There is no such keyword.
+    """
+    unknown = [name for name in learning if name not in Learning.__annotations__]
+    if unknown:
+        raise ConfigError(
+            "There is no such keyword.", got=", ".join(unknown), available=Learning.__annotations__
+        )
+    wish = Wish(
+        observation=tuple(learning.get("observation") or ()),
+        recipe=learning.get("recipe") or "",
+        size=learning.get("size") or "small",
+        steps=learning.get("steps"),
+        batch_size=learning.get("batch_size"),
+        learning_rate=learning.get("learning_rate"),
+    )
+    training = learning.get("training") or TrainConfig()
+    if wish.recipe:
+        _refuse_parts(learning, beside=f"recipe={wish.recipe!r}")
+        policy, training = learner_of(wish, observation=observation, action=action, default=training)
+    else:
+        policy, training = _policy(learning, observation, action), with_numbers(training, wish)
+    beat = max(1, training.num_steps // 10)
+    return policy, replace(
+        training,
+        device=learning.get("device") or training.device,
+        checkpoint_every=training.checkpoint_every or beat,
+        validation_every=training.validation_every or beat,
+    )
+
+
+def _policy(
+    learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
+) -> PolicyConfig:
+    if (policy := learning.get("policy")) is not None:
+        _refuse_parts(learning, beside="policy=")
+        return resolved(policy, observation)
+    encoder = learning.get("encoder")
+    head = learning.get("head") or ("Categorical" if action.kind == "discrete" else "Regression")
+    names = learning.get("observation") or ()
+    head = _part(HEADS, head) if isinstance(head, str) else head
+    horizon = learning.get("horizon") or (CHUNK if isinstance(getattr(head, "net", None), UNet) else 1)
+    config = PolicyConfig(
+        encoder=_part(ENCODERS, encoder) if isinstance(encoder, str) else encoder,
+        head=head,
+        observation=tuple(chosen_features(observation, names)) if names else (),
+        n_obs_steps=learning.get("n_obs_steps") or 1,
+        horizon=horizon,
+        n_action_steps=learning.get("n_action_steps") or max(1, horizon // 2),
+    )
+    return resolved(config, observation)
+
+
+def _refuse_parts(learning: Learning, *, beside: str) -> None:
+    names = ["encoder", "head", "n_obs_steps", "horizon", "n_action_steps"]
+    names += ["observation", "recipe"] if beside == "policy=" else ["policy", "training"]
+    given = [name for name in names if learning.get(name) is not None]
+    if given:
+        raise ConfigError(
+            "Two things say what the policy is made of.",
+            got=f"{beside} and {', '.join(given)}",
+            hint="leave one of them out; dataclasses.replace changes the settings of a policy",
+        )
+
+
+def _part(kinds: Mapping[str, type[T]], name: str) -> T:
+    if name not in kinds:
+        raise ConfigError("There is no such part of a policy.", got=name, available=kinds)
+    return kinds[name]()

@@ -1,0 +1,217 @@
+"""A policy as a robot sees it: an observation in, an action out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+from steadyhand.core.errors import SpecError
+from steadyhand.core.protocol import Controller
+from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.envs.base import BatchEnv
+from steadyhand.face.folders import Folder
+from steadyhand.face.observation import read_observation
+from steadyhand.policies.artifact import load_policy, save_policy
+from steadyhand.policies.policy import Policy as Network
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.recipes.policies import check_fits, policy_folder
+from steadyhand.rollout.executors import ExecutorConfig, PolicyExecutor, Receding
+
+
+@dataclass(kw_only=True, eq=False)
+class _Drive:
+    """Who drives between two resets: the executor with its memory, and the random streams of its rows."""
+
+    executor: PolicyExecutor
+    streams: RowStreams
+    is_batch: bool
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.streams)
+
+
+class Policy:
+    """A policy that is asked step by step, and remembers: history, chunks and what it draws with.
+
+        policy = sh.load("runs/clone")
+        policy.reset()                              # before every episode
+        while True:                                 # once every policy.spec.control_dt seconds
+            robot.move(policy(robot.observe()))
+
+    It keeps no time: the loop has to hold the control rate, `spec.control_dt` [s], that the data had. Actions
+    are clipped to the bounds of the action space as far as the data named any (`spec.action.low`, `.high`);
+    speed limits, work space and an emergency stop are the robot's own business.
+
+    Args:
+        network: The network with its normaliser; see `policies.policy`.
+        name: Name for tables.
+        executor: What makes one action a step of its chunks.
+        deterministic: Ask for modes (True) or samples (False); None does what its class does.
+        num_threads: Threads of torch while it predicts.
+        folder: Where it lies, if it does.
+
+    Attributes:
+        network: The network, a torch module.
+        name: Name for tables.
+        executor: What makes one action a step of its chunks.
+        deterministic: As it was given.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        name: str = "policy",
+        executor: ExecutorConfig | None = None,
+        deterministic: bool | None = None,
+        num_threads: int = 1,
+        folder: Folder | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.name = name
+        self.executor = executor or Receding()
+        self.deterministic = deterministic
+        self._num_threads = num_threads
+        self._folder = folder
+        self._seed = 0
+        self._drive: _Drive | None = None
+
+    @property
+    def spec(self) -> PolicySpec:
+        """What goes in and out: features, action, and the time between two actions [s]."""
+        return self.network.spec
+
+    @property
+    def config(self) -> PolicyConfig:
+        """What it is made of."""
+        return self.network.config
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the run that made it; a temporary one lives as long as the policy."""
+        return None if self._folder is None else self._folder.path
+
+    def __call__(self, observation: Mapping[str, Any] | Any) -> Shaped[np.ndarray, "..."]:
+        """Return the action for an observation, or for each of a batch of B.
+
+        Args:
+            observation: Feature -> array, of one observation or of a batch; names as they were trained on, or
+                short ("state", the name of a camera), others are ignored. Where one feature is all that the
+                policy reads, its array alone will do. Any dtype of real numbers; pictures as uint8, or as
+                floats from 0 to 1.
+
+        Returns:
+            (A,) of one, (B, A) of a batch, within the bounds; of discrete actions the number itself, (B,)
+            numbers of a batch.
+
+        Raises:
+            SpecError: A feature is missing, has another shape or is not finite, or the batch has another
+                size than since the last `reset`.
+        """
+        window, is_batch = read_observation(observation, self.spec.observation)
+        drive = self._at(len(next(iter(window.values()))), is_batch=is_batch)
+        rows = np.arange(drive.num_rows)
+        decision = drive.executor.act(window, {}, rows, drive.streams)
+        drive.streams.advance()
+        action = self.spec.action.clipped(decision.action)
+        if self.spec.action.kind == "discrete":
+            action = action[:, 0]
+        return action if is_batch else action[0]
+
+    def reset(self, *, seed: int = 0) -> None:
+        """Begin an episode: forget history and chunks, and draw anew.
+
+        Args:
+            seed: Of what it draws; the same seed and observations give the same actions.
+        """
+        self._seed, self._drive = seed, None
+
+    def controller(
+        self, env: BatchEnv, *, executor: ExecutorConfig | None = None, n_action_steps: int | None = None
+    ) -> Controller:
+        """Return the policy as a controller of the rows of an env, with a memory of its own.
+
+        Args:
+            env: The env.
+            executor: Another than that of the policy.
+            n_action_steps: Steps from one prediction to the next, in the receding horizon.
+
+        Raises:
+            SpecError: It does not fit the env.
+        """
+        check_fits(self.network, env.spec, name=f"The policy {self.name}")
+        chosen = executor or self.executor if n_action_steps is None else Receding(n_action_steps=n_action_steps)
+        return self._built(chosen, env.num_rows)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it to a folder, which `steadyhand.load` reads; return the folder."""
+        save_policy(self.network, Path(folder))
+        return Path(folder)
+
+    def __repr__(self) -> str:
+        config, spec = self.config, self.spec
+        sees = ", ".join(f"{name} {list(one.shape)}" for name, one in spec.observation.items())
+        rate = f"every {spec.control_dt:g} s"
+        parts = f"{type(config.encoder).__name__} -> {type(config.head).__name__}"
+        return f"<Policy {self.name}: {sees} -> {parts} -> action {list(spec.action.shape)} {rate}>"
+
+    def _built(self, executor: ExecutorConfig, num_rows: int) -> PolicyExecutor:
+        return executor.build(
+            self.network,
+            num_rows=num_rows,
+            deterministic=self.deterministic,
+            num_threads=self._num_threads,
+        )
+
+    def _at(self, num_rows: int, *, is_batch: bool) -> _Drive:
+        """Return the drive that goes on, or begin one."""
+        if self._drive is None:
+            keys = [derive(self._seed, "start", number) for number in range(num_rows)]
+            self._drive = _Drive(
+                executor=self._built(self.executor, num_rows),
+                streams=RowStreams(np.array(keys, dtype=np.uint64)),
+                is_batch=is_batch,
+            )
+            self._drive.executor.begin(np.arange(num_rows))
+        if (self._drive.num_rows, self._drive.is_batch) != (num_rows, is_batch):
+            raise SpecError(
+                "The policy is in the middle of other episodes.",
+                got=f"a batch of {num_rows}" if is_batch else "one observation",
+                expected=f"a batch of {self._drive.num_rows}" if self._drive.is_batch else "one observation",
+                hint="call policy.reset() before an episode",
+            )
+        return self._drive
+
+
+def load(
+    path: str | Path,
+    *,
+    executor: ExecutorConfig | None = None,
+    deterministic: bool | None = None,
+    device: torch.device | str = "cpu",
+) -> Policy:
+    """Load a policy.
+
+    Args:
+        path: Folder of the policy, or of the run around it.
+        executor: What makes one action a step of its chunks; each policy's own receding horizon if None.
+        deterministic: Ask for modes (True) or samples (False); None does what its class does.
+        device: Where its tensors are put.
+
+    Raises:
+        ArtifactError: There is no policy, or a damaged one.
+    """
+    folder = policy_folder(Path(path))
+    home = folder.parent if folder.name == "policy" else folder
+    return Policy(
+        load_policy(folder, device=device),
+        name=home.name,
+        executor=executor,
+        deterministic=deterministic,
+        folder=Folder(home),
+    )

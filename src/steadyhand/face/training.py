@@ -1,0 +1,156 @@
+"""Teaching: clone demonstrations, or correct a policy by a remedy for compounding error."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.protocol import Controller
+from steadyhand.correction.rounds import RoundRecord
+from steadyhand.data.collection import Dataset
+from steadyhand.data.episode import Episode
+from steadyhand.data.formats.arrays import ArrayDataset
+from steadyhand.face.data import AnyDataset, load_dataset
+from steadyhand.face.envs import Drivable, as_env
+from steadyhand.face.folders import Folder
+from steadyhand.face.learning import Learning, settings_of, spelled_out
+from steadyhand.face.policy import Policy
+from steadyhand.face.voice import voice
+from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.recipes.remedies import Budget, remedy
+from steadyhand.recipes.runs import MethodConfig, TrainRun
+from steadyhand.recipes.teach import School, title_of
+from steadyhand.recipes.train import train as train_run
+
+IN_MEMORY = Path("in-memory")
+"""What run.json says of data that lie in no folder."""
+
+
+@spelled_out
+def train(
+    data: AnyDataset | str | Path | Sequence[Episode],
+    *,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    out: str | Path | None = None,
+    name: str = "",
+    quiet: bool = False,
+    **learning: Unpack[Learning],
+) -> Policy:
+    """Clone demonstrations.
+
+    Args:
+        data: A data set, its folder or .npz file, or episodes.
+        validation_fraction: Share of episodes held out.
+        seed: Of the split, the initial weights and the order of the data.
+        out: Folder of the run; the same run in it is continued, or returned if it is done.
+        name: Name for tables; by default the recipe's, or "clone".
+        quiet: Do not say what the policy sees and what to beware of.
+        learning: What learns and how: encoder, head, recipe, size, observation, n_obs_steps, horizon,
+            n_action_steps, steps, batch_size, learning_rate, device, policy, training; see `Learning`.
+
+    Raises:
+        ConfigError: Data and parts do not fit together, or `out` holds another run.
+        DataError: The data are malformed, or too few.
+    """
+    dataset, folder, say = load_dataset(data), Folder(out), voice(quiet=quiet)
+    policy, training = settings_of(learning, dataset.observation, dataset.action)
+    run = TrainRun(
+        data=dataset.root if isinstance(dataset, Dataset) else IN_MEMORY,
+        policy=policy,
+        training=training,
+        validation_fraction=validation_fraction,
+        control_dt=dataset.control_dt,
+        seed=seed,
+    )
+    outcome = train_run(run, folder.path, dataset=dataset, resume=True, say=say)
+    for line in outcome.warnings:
+        say(line)
+    return Policy(
+        outcome.policy,
+        name=name or learning.get("recipe") or "clone",
+        num_threads=training.num_threads,
+        folder=folder,
+    )
+
+
+@spelled_out
+def correct(
+    how: str | MethodConfig,
+    env: Drivable,
+    expert: Controller,
+    *,
+    labels: int | None = None,
+    initial: AnyDataset | str | Path | Sequence[Episode] = (),
+    seed: int = 0,
+    out: str | Path | None = None,
+    name: str = "",
+    quiet: bool = False,
+    **learning: Unpack[Learning],
+) -> Policy:
+    """Teach a policy by a remedy for compounding error.
+
+    Args:
+        how: Name of the remedy, such as "dagger", or its settings, such as `DaggerConfig(rounds=10)`.
+        env: Where demonstrations and corrections are collected.
+        expert: Who labels and takes over; see `steadyhand.expert`.
+        labels: Labels of all rounds together; 1000 by default, those of the settings where they are given.
+        initial: Demonstrations to begin with, for interactive remedies; they count as labels.
+        seed: Of everything.
+        out: Folder in which everything is kept; what is done there is not done again.
+        name: Name for tables; by default the remedy's.
+        quiet: Say nothing of what the policy sees and of the rounds.
+        learning: As of `train`.
+
+    Raises:
+        SteadyhandError: Env, expert, policy class and remedy do not fit together, or `out` holds the answer
+            to another question.
+    """
+    built, folder, say = as_env(env), Folder(out), voice(quiet=quiet)
+    policy, training = settings_of(learning, built.spec.observation, built.spec.action)
+    if isinstance(how, str):
+        named = remedy(how)
+        method, title, key = named.make(Budget(labels=1000 if labels is None else labels)), named.title, how
+    elif labels is not None:
+        raise ConfigError("The settings of a remedy say how many labels there are.", got=f"labels={labels}")
+    else:
+        method, title, key = how, title_of(how), ""
+    learner = PolicyLearner(built.spec, policy=policy, training=training)
+    school = School(
+        env=built,
+        expert=expert,
+        learner=learner,
+        updates=training.num_steps,
+        folder=folder.path,
+        seed=seed,
+    )
+    say(f"The policy {learner.in_brief}")
+    taught = school.teach(
+        method,
+        key=key,
+        name=name or title,
+        initial=_episodes(initial),
+        on_round=lambda record: say(_round_line(record)),
+    )
+    shutil.copytree(taught.folder / "policy", folder.path / "policy", dirs_exist_ok=True)
+    return Policy(
+        taught.learner.policy(taught.folder),
+        name=taught.name,
+        num_threads=training.num_threads,
+        folder=folder,
+    )
+
+
+def _episodes(data: AnyDataset | str | Path | Sequence[Episode]) -> tuple[Episode, ...]:
+    if not isinstance(data, str | Path | Dataset | ArrayDataset):
+        return tuple(data)
+    dataset = load_dataset(data)
+    return tuple(dataset.episode(number) for number in range(dataset.num_episodes))
+
+
+def _round_line(record: RoundRecord) -> str:
+    outcome = f"validation return {record.validation_return:.4g}"
+    if record.validation_success is not None:
+        outcome = f"{100 * record.validation_success:.0f} % of the validation starts succeeded"
+    return f"round {record.round}: {record.total_labels} labels, {outcome}"
