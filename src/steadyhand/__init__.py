@@ -25,10 +25,11 @@ def _offered() -> dict[str, tuple[str, str]]:
 
 
 _OFFERED = _offered()
-__all__ = [*_OFFERED]
 
 
 def __getattr__(name: str) -> object:
+    if name == "__all__":
+        return sorted(_OFFERED)
     if name not in _OFFERED:
         raise AttributeError(f"steadyhand offers no {name!r}; it offers {', '.join(sorted(_OFFERED))}")
     package, inner = _OFFERED[name]

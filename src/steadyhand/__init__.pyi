@@ -8,9 +8,9 @@ from steadyhand.core.protocol import Wrapper as Wrapper
 from steadyhand.correction import gates as gates
 from steadyhand.data.collection import Dataset as Dataset
 from steadyhand.data.episode import Episode as Episode
-from steadyhand.envs.base import BatchEnv as Env
 from steadyhand.face.data import load_dataset as load_dataset
 from steadyhand.face.data import record as record
+from steadyhand.face.envs import Env as Env
 from steadyhand.face.envs import make as make
 from steadyhand.face.evaluation import evaluate as evaluate
 from steadyhand.face.experts import expert as expert

@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
 from steadyhand.core.errors import SpecError, SteadyhandError
-from steadyhand.core.protocol import Observation
 from steadyhand.core.specs import FeatureSpec, full_names
 from steadyhand.envs.base import BatchEnv
 from steadyhand.experts.network import CallableExpert
@@ -39,8 +37,7 @@ def function_expert(
     if batched is None:
         batched = _takes_batches(function, _probes(env, name), spec.action)
     ask = function if batched else _row_by_row(function)
-    expert = CallableExpert(ask, action=spec.action, feature=name, name=_name(function))
-    return expert
+    return CallableExpert(ask, action=spec.action, feature=name, name=_name(function))
 
 
 def _feature(feature: str, env: BatchEnv) -> str | None:
@@ -114,7 +111,7 @@ def _answer(function: Callable[[Any], Any], seen: Seen, shape: tuple[int, ...]) 
         answer = np.asarray(function(copy))
     except (SteadyhandError, MemoryError, RecursionError):
         raise
-    except Exception as error:  # noqa: BLE001  whatever somebody's function raises
+    except Exception as error:
         return f"{type(error).__name__}: {error}"
     if answer.dtype.kind not in "biuf":
         return f"{answer.dtype}, no real numbers"

@@ -65,9 +65,7 @@ def record(
     driver = expert
     if noise is not None:
         kind = OrnsteinUhlenbeck(sigma=float(noise)) if isinstance(noise, int | float) else noise
-        driver = NoisyExecution(
-            expert, noise=kind, action=built.spec.action, clean_fraction=clean_fraction
-        )
+        driver = NoisyExecution(expert, noise=kind, action=built.spec.action, clean_fraction=clean_fraction)
     spec, say = built.spec, voice(quiet=quiet)
 
     def drive(sink: EpisodeStore | None = None) -> EpisodeRecorder:
@@ -93,11 +91,11 @@ def record(
         "settings": {"labels": labels, "episodes": episodes, "family": family, "video": video},
         "seed": seed,
     }
-    with answering(Path(out), "record", question, answers=INFO):
-        with recording(Path(out), spec, video=video) as store:
-            if store is not None:
-                drive(store)
-                store.compact()
+    asked = answering(Path(out), "record", question, answers=INFO)
+    with asked, recording(Path(out), spec, video=video) as store:
+        if store is not None:
+            drive(store)
+            store.compact()
     return open_dataset(Path(out))
 
 

@@ -9,7 +9,10 @@ from steadyhand.envs.catalogue import EnvConfig, env_config
 NUM_ROWS = 32
 """Copies of an env that nobody named a number for."""
 
-Drivable = BatchEnv | str
+Env = BatchEnv
+"""Some copies of one task, stepped at once."""
+
+Drivable = Env | str
 """What the face takes for an env: an env, or the name that `make` would be given."""
 
 

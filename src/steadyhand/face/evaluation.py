@@ -48,12 +48,12 @@ def evaluate(
         raise ConfigError("An evaluation needs a start.", got=starts, expected=">= 1")
     built = as_env(env)
     controller, own_name = as_driver(who, built, executor=executor)
-    return drive(
-        built, controller, built.starts(family, starts, seed=seed), name=name or own_name, seed=seed
-    )
+    return drive(built, controller, built.starts(family, starts, seed=seed), name=name or own_name, seed=seed)
 
 
-def as_driver(who: Driver, env: BatchEnv, *, executor: ExecutorConfig | None = None) -> tuple[Controller, str]:
+def as_driver(
+    who: Driver, env: BatchEnv, *, executor: ExecutorConfig | None = None
+) -> tuple[Controller, str]:
     """Return who drives as a controller of the rows of an env, and its name."""
     if isinstance(who, str | Path):
         who = load(who)

@@ -48,7 +48,8 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
         case Controller():
             return who
         case str() | Path():
-            return build_expert(expert_from_text(str(who), getattr(built, "config", None)), built)
+            settings: Any = getattr(built, "config", None)  # only envs with settings bring an expert
+            return build_expert(expert_from_text(str(who), settings), built)
         case nn.Module():
             return ModuleExpert(who, action=built.spec.action, **({"feature": feature} if feature else {}))
         case _ if callable(getattr(who, "predict", None)):

@@ -95,24 +95,22 @@ def settings_of(
         batch_size=learning.get("batch_size"),
         learning_rate=learning.get("learning_rate"),
     )
-    training = learning.get("training") or TrainConfig()
+    given = learning.get("training")
+    training = given or TrainConfig()
     if wish.recipe:
         _refuse_parts(learning, beside=f"recipe={wish.recipe!r}")
         policy, training = learner_of(wish, observation=observation, action=action, default=training)
     else:
-        policy, training = _policy(learning, observation, action), with_numbers(training, wish)
-    beat = max(1, training.num_steps // 10)
-    return policy, replace(
-        training,
-        device=learning.get("device") or training.device,
-        checkpoint_every=training.checkpoint_every or beat,
-        validation_every=training.validation_every or beat,
-    )
+        policy = _policy(learning, observation, action)
+    if given is None or {wish.steps, wish.batch_size, wish.learning_rate} != {None}:
+        training = with_numbers(training, wish)
+    if given is None:
+        beat = max(1, training.num_steps // 10)
+        training = replace(training, checkpoint_every=beat, validation_every=beat)
+    return policy, replace(training, device=learning.get("device") or training.device)
 
 
-def _policy(
-    learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
-) -> PolicyConfig:
+def _policy(learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec) -> PolicyConfig:
     if (policy := learning.get("policy")) is not None:
         _refuse_parts(learning, beside="policy=")
         return resolved(policy, observation)

@@ -145,7 +145,9 @@ class Policy:
             SpecError: It does not fit the env.
         """
         check_fits(self.network, env.spec, name=f"The policy {self.name}")
-        chosen = executor or self.executor if n_action_steps is None else Receding(n_action_steps=n_action_steps)
+        chosen = (
+            executor or self.executor if n_action_steps is None else Receding(n_action_steps=n_action_steps)
+        )
         return self._built(chosen, env.num_rows)
 
     def save(self, folder: str | Path) -> Path:

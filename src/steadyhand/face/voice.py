@@ -1,4 +1,4 @@
-"""What the face says while it works: lines on standard error, which programs that read the output never see."""
+"""What the face says while it works: lines on standard error, apart from any output."""
 
 import sys
 from collections.abc import Callable

@@ -130,7 +130,9 @@ def train(
         if (folder / "run.json").is_file():
             held.enter_context(working_in(folder))
             held.enter_context(_unless_refused(folder / "run.json"))
-        return _train(run, folder, dataset=dataset, resume=resume, cache=cache, on_progress=on_progress, say=say)
+        return _train(
+            run, folder, dataset=dataset, resume=resume, cache=cache, on_progress=on_progress, say=say
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ All controllers that are compared run from the same starts, so differences can b
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ class Evaluation:
             CapabilityError: pandas is not installed.
         """
         try:
-            import pandas
+            pandas = import_module("pandas")
         except ImportError as error:
             raise CapabilityError(
                 "pandas is not installed.", hint="pip install pandas, or use columns(), which needs none"

@@ -116,6 +116,10 @@ class ArrayDataset:
         """Return one episode."""
         return self.all_episodes[index]
 
+    def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
+        """Return episodes, all of them if `indices` is None."""
+        return list(self.all_episodes) if indices is None else [self.all_episodes[int(i)] for i in indices]
+
     def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
         """Lay all episodes end to end with the named features, all if None; see `Dataset.frames`."""
         names = list(self.observation) if observation is None else observation

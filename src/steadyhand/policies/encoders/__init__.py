@@ -1,6 +1,6 @@
 """Encoders: observation window -> context.
 
-The settings of each are found here by name, such as `encoders.SmallConv()`, and imported when they are asked for.
+The settings of each are found here by name, such as `encoders.SmallConv()`, and imported when asked for.
 """
 
 from typing import Any

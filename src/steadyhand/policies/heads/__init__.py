@@ -1,6 +1,6 @@
 """Heads: context -> distribution over chunks of actions.
 
-The settings of each are found here by name, such as `heads.Flow()`, and imported when they are asked for.
+The settings of each are found here by name, such as `heads.Flow()`, and imported when asked for.
 """
 
 from typing import Any

@@ -1,0 +1,56 @@
+"""The listing of the design runs as it is written, at small sizes; and the door is light."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import steadyhand as sh
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+
+
+def test_the_loop_runs_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"steps": 4, "batch_size": 8}
+    env = sh.make("car", num_rows=4, max_episode_steps=30)
+    expert = sh.expert("pure-pursuit", env)
+    demos = sh.record(env, expert, labels=100)
+    clone = sh.train(demos, head=sh.heads.Flow(net=DenoisingMLP(hidden=(16,))), **small)
+    dagger = sh.correct("dagger", env, expert, labels=100, **small)
+    print(sh.evaluate(clone, env, starts=6), sh.evaluate(dagger, env, starts=6), sep="\n")
+    observation = {name: value[0] for name, value in env.observe(np.arange(1)).items()}
+    action = dagger(observation)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["clone", "DAgger"]
+    assert all(" of 6 (95 % " in line for line in lines)
+    assert demos.num_frames == 100
+    assert action.shape == (1,)
+    assert action.dtype == np.float32
+    assert abs(action[0]) <= 1.0
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    code = (
+        "import sys, steadyhand as sh; ours = [n for n in sys.modules if n.startswith('steadyhand')]; "
+        "assert ours == ['steadyhand'], ours; assert not {'torch', 'numpy'} & {*sys.modules}; "
+        "env = sh.make('car', num_rows=1); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_name_that_is_listed_is_there() -> None:
+    wanted = (
+        "make expert record load_dataset train correct evaluate load "
+        "Policy Dataset Episode Env Controller Wrapper Encoder Head "
+        "heads encoders remedies gates executors envs experts recipes"
+    )
+    assert {*sh.__all__} == {*wanted.split()}
+    for name in sh.__all__:
+        assert getattr(sh, name) is not None
+    assert {*sh.__all__} <= {*dir(sh)}
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="offers no 'tran'"):
+        _ = sh.tran
