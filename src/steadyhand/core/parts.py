@@ -158,6 +158,20 @@ def made(kind: type[P], name: str) -> P:
     return member()
 
 
+def attribute(kind: type[P], name: str, *, module: str) -> type[P]:
+    """Return the member that is asked for as an attribute of a module, for its `__getattr__`.
+
+    Raises:
+        AttributeError: There is none.
+    """
+    try:
+        if not name.startswith("_"):
+            return chosen(kind, name)
+        raise ConfigError(f"There is no {kind.kind} of that name.", got=name)
+    except ConfigError as error:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}. {error}") from error
+
+
 def available(kind: type[Part]) -> list[str]:
     """Return the names of all members that can be had without importing anything: ours, then the others."""
     others = [name_of(member) for member in members(kind)]

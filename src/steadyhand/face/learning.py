@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TypedDict, TypeVar
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import made
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig, resolved
-from steadyhand.recipes.choices import ENCODERS, HEADS, Wish, chosen_features, learner_of, with_numbers
+from steadyhand.recipes.choices import Wish, chosen_features, learner_of, with_numbers
 from steadyhand.recipes.methods import Size
 from steadyhand.training.config import Device, TrainConfig
 
@@ -19,7 +20,6 @@ CHUNK = 16
 """Steps that a head whose net is a UNet predicts, where nobody says how many: its levels halve the chunk."""
 
 F = TypeVar("F", bound=Callable[..., object])
-T = TypeVar("T")
 
 
 class Learning(TypedDict, total=False):
@@ -117,10 +117,10 @@ def _policy(learning: Learning, observation: Mapping[str, FeatureSpec], action: 
     encoder = learning.get("encoder")
     head = learning.get("head") or ("Categorical" if action.kind == "discrete" else "Regression")
     names = learning.get("observation") or ()
-    head = _part(HEADS, head) if isinstance(head, str) else head
+    head = made(HeadConfig, head) if isinstance(head, str) else head
     horizon = learning.get("horizon") or (CHUNK if isinstance(getattr(head, "net", None), UNet) else 1)
     config = PolicyConfig(
-        encoder=_part(ENCODERS, encoder) if isinstance(encoder, str) else encoder,
+        encoder=made(EncoderConfig, encoder) if isinstance(encoder, str) else encoder,
         head=head,
         observation=tuple(chosen_features(observation, names)) if names else (),
         n_obs_steps=learning.get("n_obs_steps") or 1,
@@ -141,8 +141,3 @@ def _refuse_parts(learning: Learning, *, beside: str) -> None:
             hint="leave one of them out; dataclasses.replace changes the settings of a policy",
         )
 
-
-def _part(kinds: Mapping[str, type[T]], name: str) -> T:
-    if name not in kinds:
-        raise ConfigError("There is no such part of a policy.", got=name, available=kinds)
-    return kinds[name]()

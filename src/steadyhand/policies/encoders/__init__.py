@@ -5,20 +5,13 @@ The settings of each are found here by name, such as `encoders.SmallConv()`, and
 
 from typing import Any
 
-
-def _settings() -> dict[str, Any]:
-    from typing import get_args
-
-    from steadyhand.policies.encoders.config import EncoderConfig
-
-    return {kind.__name__: kind for kind in get_args(EncoderConfig)}
+from steadyhand.core.parts import attribute, available
+from steadyhand.policies.encoders.config import EncoderConfig
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in (settings := _settings()):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return settings[name]
+    return attribute(EncoderConfig, name, module=__name__)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_settings()})
+    return sorted({*globals(), *available(EncoderConfig)})

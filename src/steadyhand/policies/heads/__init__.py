@@ -5,20 +5,13 @@ The settings of each are found here by name, such as `heads.Flow()`, and importe
 
 from typing import Any
 
-
-def _settings() -> dict[str, Any]:
-    from typing import get_args
-
-    from steadyhand.policies.heads.config import HeadConfig
-
-    return {kind.__name__: kind for kind in get_args(HeadConfig)}
+from steadyhand.core.parts import attribute, available
+from steadyhand.policies.heads.config import HeadConfig
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in (settings := _settings()):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return settings[name]
+    return attribute(HeadConfig, name, module=__name__)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_settings()})
+    return sorted({*globals(), *available(HeadConfig)})
