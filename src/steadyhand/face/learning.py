@@ -140,4 +140,3 @@ def _refuse_parts(learning: Learning, *, beside: str) -> None:
             got=f"{beside} and {', '.join(given)}",
             hint="leave one of them out; dataclasses.replace changes the settings of a policy",
         )
-
