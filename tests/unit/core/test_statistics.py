@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from steadyhand.core.statistics import (
@@ -85,6 +85,8 @@ def test_exact_coverage_over_all_rates():
     assert coverage(wilson).min() > 0.83
 
 
+@example(0.0, 2.0, 3.0)
+@example(1.0, 2.0, 3.0)
 @given(st.floats(0, 1), st.floats(0.2, 500), st.floats(0.2, 500))
 def test_incomplete_beta_equals_scipy(x, a, b):
     assert beta_cdf(x, a, b) == pytest.approx(scipy.special.betainc(a, b, x), abs=1e-10)

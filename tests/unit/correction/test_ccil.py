@@ -15,6 +15,7 @@ from steadyhand.correction.ccil import (
     Label,
     Quantile,
     Radius,
+    _kept,
     bound_distance,
     corrective_labels,
     label_errors,
@@ -272,6 +273,13 @@ class TestBounds:
 
 
 class TestRejection:
+    def test_labels_that_were_not_found_have_no_say_in_the_quantile(self) -> None:
+        score, found = np.array([1.0, 2.0, 3.0, 4.0, -9.0]), np.array([True, True, True, True, False])
+        kept = _kept(Quantile(share=0.5, score="distance"), score, score, found)
+        assert kept.tolist() == [True, True, False, False, False]
+        none = np.zeros(5, dtype=bool)
+        assert not _kept(Quantile(share=0.5, score="distance"), score, score, none).any()
+
     def test_a_quantile_keeps_its_share_of_the_smallest_scores(self) -> None:
         def step(state: np.ndarray, action: np.ndarray) -> np.ndarray:
             return state + 0.3 * np.sin(2 * state[:, ::-1]) + 0.2 * action

@@ -1,6 +1,7 @@
 """Flat arrays against plain slicing, and the rollouts of the `imitation` library."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +303,11 @@ def test_real_sets_open(
     data = open_npz(shared_data / f"{name}.npz", control_dt=0.05, rename=rename)
     assert (data.num_episodes, data.num_frames) == (episodes, steps)
     assert len(data.frames()) == steps
+
+
+def test_the_changes_that_float32_loses_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    seconds = 1_600_000_007.0 + np.arange(300)  # float32 tells multiples of 128 there
+    lost = sum(np.float32(a) == np.float32(b) for a, b in pairwise(seconds))
+    assert lost == 299 - 2
+    episodes_from_arrays({"observation.clock": seconds}, np.zeros((300, 1)), np.array([300]), control_dt=0.1)
+    assert f"makes {lost} of 299 changes" in caplog.text

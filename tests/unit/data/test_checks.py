@@ -15,10 +15,11 @@ from steadyhand.data.checks import check, check_dataset
 from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.pairing import Lag
 from steadyhand.data.dataset import open_dataset
-from steadyhand.data.episode import demonstration
+from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
 from steadyhand.data.problems import Problem
 from steadyhand.data.store import EpisodeStore
+from toy_episodes import ACTION_SPEC, OBSERVATION, episode
 
 FRONT, SIDE = "observation.images.front", "observation.images.side"
 
@@ -332,8 +333,8 @@ def test_a_camera_of_half_the_rate() -> None:
 
 def test_one_video_that_was_copied_for_every_episode(tmp_path: Path) -> None:
     root = write_v21(tmp_path / "d", [rows(0), rows(1)], {**FEATURES, CAMERA: VIDEO})
-    for episode in range(2):
-        write_video(v21_video(root, episode), [15 * step + 40 for step in range(12)])
+    for number in range(2):
+        write_video(v21_video(root, number), [15 * step + 40 for step in range(12)])
     codes = [problem.code for problem in check(root).problems]
     assert "camera-alike" in codes
     write_video(v21_video(root, 1), [240 - 15 * step for step in range(12)])
@@ -414,3 +415,36 @@ def test_rows_whose_episode_nothing_tells_are_refused_on_reading(tmp_path: Path,
     assert not check(root).ok
     with pytest.raises(DataError, match="do not count"):
         open_dataset(root).frames()
+
+
+@pytest.mark.parametrize(("task", "worst"), [([0, 0, 7, 0], "7"), ([-2, 0, 7, 0], "-2")])
+def test_the_task_without_a_text_is_named(tmp_path: Path, task: list[int], worst: str) -> None:
+    root = write_v30(tmp_path / "d", [rows(0, task_index=np.repeat(task, 3)), rows(1)])
+    assert any(f"task_index {worst} has no text" in problem.what for problem in check(root).problems)
+
+
+@pytest.mark.parametrize(("moving", "is_told"), [(2, False), (3, True), (4, True)])
+def test_a_lag_is_told_where_three_tenths_of_the_dimensions_have_it(moving: int, is_told: bool) -> None:
+    random = np.random.default_rng(0)
+    done = [smooth(seed, 200, 10) + random.normal(0, 0.2, (200, 10)).astype(np.float32) for seed in range(4)]
+    seen = []
+    for action in done:
+        late = np.concatenate([np.repeat(action[:1], 3, axis=0), action[:-3]])
+        still = random.normal(size=action.shape)
+        seen.append(np.where(np.arange(10) < moving, late, still).astype(np.float32))
+    assert bool(found(arrays(seen, done), "lag")) == is_told
+
+
+def test_branches_of_the_first_episode_are_branches_too(tmp_path: Path) -> None:
+    with EpisodeStore.create(
+        tmp_path / "d", observation=OBSERVATION, action=ACTION_SPEC, control_dt=0.1
+    ) as store:
+        for one in (
+            episode(0),
+            episode(1),
+            *(episode(2 + k, length=1, branch=Branch(parent=k, step=1)) for k in (0, 1)),
+        ):
+            store.append(one)
+        store.compact()
+    (block,) = blocks(open_dataset(tmp_path / "d"))
+    assert block.is_branch.tolist() == [False, False, True, True]

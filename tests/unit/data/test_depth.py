@@ -16,6 +16,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.formats.depth import DepthScale
+from steadyhand.data.formats.images import decode_samples
 from steadyhand.data.info import summarise
 
 DEPTH = "observation.images.top"
@@ -161,3 +162,11 @@ def test_policies_do_not_see_depth(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No policy here reads depth maps"):
         dataset.frames(("top",))
     assert summarise(dataset).depth == {DEPTH: (HEIGHT, WIDTH)}
+
+
+def test_a_float_picture_of_another_size_is_refused() -> None:
+    data = file_of(STORED[0].astype(np.float32), "TIFF")
+    assert decode_samples(data, height=HEIGHT, width=WIDTH, name="x").shape == (HEIGHT, WIDTH)
+    for height, width in ((HEIGHT + 1, WIDTH), (HEIGHT, WIDTH - 1), (WIDTH, HEIGHT)):
+        with pytest.raises(DataError, match="x"):
+            decode_samples(data, height=height, width=width, name="x")

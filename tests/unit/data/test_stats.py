@@ -152,3 +152,10 @@ def test_epochs_differ_and_seeds_differ() -> None:
     steps = np.arange(50)
     orders = [Sampler(steps, batch_size=5, seed=s).order(e).tolist() for s in (0, 1) for e in (0, 1)]
     assert len({tuple(order) for order in orders}) == 4
+
+
+def test_a_value_that_one_pixel_has_counts_in_the_range() -> None:
+    image = np.full((1, 4, 4, 1), 100, dtype=np.uint8)
+    image[0, 0, 0], image[0, 1, 1] = 3, 250
+    stats = histogram_stats(histogram(image), num_frames=1)
+    assert (stats.min.item(), stats.max.item()) == (3 / 255, 250 / 255)

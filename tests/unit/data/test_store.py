@@ -20,6 +20,8 @@ from steadyhand.data import staging
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
+from steadyhand.data.journal import JOURNAL_PATH, JournalReader
+from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of, episode, record_steps
 
@@ -513,3 +515,22 @@ def test_synced_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         for seed in range(30):
             store.append(episode(seed))
         assert len(synced) <= 2
+
+
+def test_compaction_takes_blocks_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_store(tmp_path / "d") as store:
+        for seed in range(5):
+            store.append(episode(seed, length=4))
+    spec = load_spec(tmp_path / "d")
+    assert spec is not None
+    journal = JournalReader(tmp_path / "d" / JOURNAL_PATH, spec, live=False)
+    size = journal.steps(journal.entries[0]).nbytes
+    assert size == 4 * journal.steps(journal.entries[0]).itemsize
+    for most, expected in (
+        (2 * size, [2, 2, 1]),
+        (3 * size - 1, [2, 2, 1]),
+        (3 * size, [3, 2]),
+        (1, [1] * 5),
+    ):
+        monkeypatch.setattr("steadyhand.data.journal._BLOCK_BYTES", most)
+        assert [len(rows) for _, rows in journal.blocks()] == expected

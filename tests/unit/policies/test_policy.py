@@ -311,3 +311,21 @@ def test_shift_moves_whole_windows_by_whole_pixels_only_with_noise() -> None:
     assert torch.equal(still, centred)
     assert not torch.equal(still, moved)
     torch.testing.assert_close(moved[:, 0], moved[:, 1])
+
+
+def test_clipped_inputs_are_those_at_so_many_spreads_on_both_sides() -> None:
+    policy, _ = ready(PolicyConfig(observation=(STATE,), input_clip=2.0, encoder=StateMLP(hidden=(8,))))
+    free, _ = ready(PolicyConfig(observation=(STATE,), encoder=StateMLP(hidden=(8,))))
+    free.load_state_dict(policy.state_dict())
+    seen = FRAMES.observation[STATE]
+    mean, spread = seen.mean(axis=0), seen.std(axis=0)
+
+    def answer(of: Policy, away: float) -> Tensor:
+        return of.predict_chunk(
+            {STATE: torch.from_numpy((mean + away * spread)[None, None].astype(np.float32))}
+        )
+
+    for side in (-1.0, 1.0):
+        torch.testing.assert_close(answer(policy, 50.0 * side), answer(free, 2.0 * side))
+        torch.testing.assert_close(answer(policy, 1.5 * side), answer(free, 1.5 * side))
+        assert not torch.allclose(answer(free, 50.0 * side), answer(free, 2.0 * side))
