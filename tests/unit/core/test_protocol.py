@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steadyhand.core.protocol import Actor, Controller, Decision
+from steadyhand.core.protocol import Actor, Controller, Decision, grown
 from steadyhand.core.seeding import RowStreams
 
 
@@ -41,3 +41,10 @@ def test_a_controller_must_act_and_is_memoryless_unless_it_says_so():
     controller.restore(controller.state())
     assert controller.state() == {}
     assert controller.act({}, {}, rows, RowStreams.from_seed(0, 2)).action.shape == (2, 1)
+
+
+def test_a_memory_of_rows_grows_to_the_highest_row_and_forgets_nothing():
+    memory = np.array([[1, 2], [3, 4]])
+    assert grown(memory, np.array([1, 0]), fill=9) is memory
+    assert grown(memory, np.array([3, 1]), fill=9).tolist() == [[1, 2], [3, 4], [9, 9], [9, 9]]
+    assert grown(memory, np.array([], dtype=np.int64), fill=9) is memory

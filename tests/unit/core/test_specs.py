@@ -102,3 +102,14 @@ def test_an_env_spec_that_cannot_run_is_refused(change):
     }
     with pytest.raises(SpecError):
         EnvSpec(**{**fields, **change})
+
+
+def test_specs_agree_about_shape_kind_and_the_numbers_of_choices_and_about_nothing_else():
+    bare = FeatureSpec(shape=(2,))
+    assert VECTOR.agrees_with(bare)
+    assert bare.agrees_with(VECTOR)
+    assert not VECTOR.agrees_with(FeatureSpec(shape=(3,)))
+    assert not VECTOR.agrees_with(image_spec(2, 2, 3))
+    assert discrete_spec(3, start=1).agrees_with(discrete_spec(3, start=1))
+    assert not discrete_spec(3, start=1).agrees_with(discrete_spec(3))
+    assert not discrete_spec(3).agrees_with(discrete_spec(4))

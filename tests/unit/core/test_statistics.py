@@ -85,6 +85,15 @@ def test_exact_coverage_over_all_rates():
     assert coverage(wilson).min() > 0.83
 
 
+@pytest.mark.parametrize("trials", [1, 20, 64])
+def test_the_interval_of_a_certain_outcome_ends_at_certainty(trials):
+    for interval_of in (wilson, clopper_pearson):
+        none, every = interval_of(0, trials), interval_of(trials, trials)
+        assert (none.low, every.high) == (0.0, 1.0)
+        assert none.high == pytest.approx(1.0 - every.low)
+        assert 0.0 < none.high < 1.0
+
+
 @example(0.0, 2.0, 3.0)
 @example(1.0, 2.0, 3.0)
 @given(st.floats(0, 1), st.floats(0.2, 500), st.floats(0.2, 500))

@@ -448,3 +448,12 @@ def test_branches_of_the_first_episode_are_branches_too(tmp_path: Path) -> None:
         store.compact()
     (block,) = blocks(open_dataset(tmp_path / "d"))
     assert block.is_branch.tolist() == [False, False, True, True]
+
+
+def test_where_a_step_may_lead_anywhere_no_cut_is_told_apart() -> None:
+    random = np.random.default_rng(0)
+    seen = [random.uniform(size=(60, 2)).astype(np.float32) for _ in range(8)]
+    done = [random.normal(size=(60, 1)).astype(np.float32) for _ in range(8)]
+    assert not found(arrays(seen, done), "wrong-cut")
+    still = [np.concatenate([state, np.full((60, 1), 0.3, np.float32)], axis=1) for state in seen]
+    assert not found(arrays(still, done), "wrong-cut")

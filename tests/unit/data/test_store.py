@@ -20,6 +20,7 @@ from steadyhand.data import staging
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
+from steadyhand.data.frames import Frames
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
@@ -534,3 +535,50 @@ def test_compaction_takes_blocks_of_a_bounded_size(tmp_path: Path, monkeypatch: 
     ):
         monkeypatch.setattr("steadyhand.data.journal._BLOCK_BYTES", most)
         assert [len(rows) for _, rows in journal.blocks()] == expected
+
+
+def test_the_number_after_the_last_episode_is_no_episode(tmp_path: Path) -> None:
+    with new_store(tmp_path / "d") as store:
+        store.append(episode(0))
+        store.append(episode(1))
+        dataset = store.dataset()
+    assert len(dataset.frames(episodes=[1])) == dataset.lengths[1]
+    for number in (2, -1):
+        with pytest.raises(DataError, match="no such episode"):
+            dataset.frames(episodes=[number])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
+def test_a_store_that_is_compacted_and_closed_leaves_no_journal_open(tmp_path: Path) -> None:
+    def journals() -> list[str]:
+        open_now = list(Path("/proc/self/fd").iterdir())
+        names = [str(path.readlink()) for path in open_now if path.is_symlink()]
+        return [name for name in names if name.startswith(str(tmp_path)) and "journal" in name]
+
+    with new_store(tmp_path / "d") as store:
+        for seed in range(3):
+            store.append(episode(seed))
+            assert journals()
+            store.compact()
+            assert len(set(journals())) <= 1
+            assert sum("deleted" in name for name in journals()) == 0
+    assert journals() == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 19), (17, 24), (17, 19), (16, 24)])
+def test_videos_of_odd_sizes_come_back_without_their_padding(tmp_path: Path, height: int, width: int) -> None:
+    specs = {**OBSERVATION, "observation.images.front": image_spec(height, width, 3)}
+    wanted = episode(0, length=4, specs=specs)
+    with new_store(tmp_path / "d", specs, image_format="mp4") as store:
+        store.append(wanted)
+        store.compact()
+    assert_same(open_dataset(tmp_path / "d").episode(0), wanted, image_tolerance=14)
+
+
+def test_episodes_of_two_clocks_are_no_frames() -> None:
+    with pytest.raises(DataError, match="control_dt"):
+        Frames.from_episodes(
+            [episode(0, control_dt=0.1), episode(1, control_dt=0.2)],
+            observation_spec=OBSERVATION,
+            action_spec=ACTION_SPEC,
+        )
