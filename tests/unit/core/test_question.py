@@ -19,7 +19,7 @@ from steadyhand.core.digests import Digest
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import working_in
 from steadyhand.core.names import file_name
-from steadyhand.core.question import answering, claim
+from steadyhand.core.question import answering, claim, differences
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.experts.swing_up import SwingUp
 
@@ -327,3 +327,9 @@ def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be that of a file"):
         file_name(name, what="The name of a policy")
     assert file_name("HG-DAgger, round 2", what="x") == "HG-DAgger, round 2"
+
+
+def test_data_beside_something_else_are_compared_key_by_key():
+    told = differences({"steps": 4, "sha256": "ab"}, {"episodes": 2}, "data")
+    assert "data.steps: 4 there, None asked for" in told
+    assert "data.episodes: None there, 2 asked for" in told

@@ -457,3 +457,11 @@ def test_where_a_step_may_lead_anywhere_no_cut_is_told_apart() -> None:
     assert not found(arrays(seen, done), "wrong-cut")
     still = [np.concatenate([state, np.full((60, 1), 0.3, np.float32)], axis=1) for state in seen]
     assert not found(arrays(still, done), "wrong-cut")
+
+
+@pytest.mark.parametrize(("width", "is_told"), [(1000, True), (1100, False)])
+def test_copies_at_other_places_are_looked_for_among_two_thousand_pairs(width: int, is_told: bool) -> None:
+    random = np.random.default_rng(0)
+    seen = [random.normal(size=(30, width)).astype(np.float32) for _ in range(3)]
+    done = [np.stack([state[:, 7], state[:, 3]], axis=1) for state in seen]
+    assert bool(found(arrays(seen, done), "action-is-observation")) == is_told

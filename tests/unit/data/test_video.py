@@ -158,3 +158,12 @@ def test_any_name_of_a_folder_is_a_name(tmp_path: Path, monkeypatch: pytest.Monk
     path = Path(name) / "clip.mp4"  # relative, so that the odd name comes first
     assert write_mp4(path, clip(5), fps=10) == 5
     assert decode_frames(path).shape == (5, 48, 64, 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
+def test_a_video_that_was_given_up_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        write_mp4(tmp_path / "a.mp4", [*clip(2), clip(1, 20)[0]], fps=10)
+    assert list(tmp_path.iterdir()) == []
+    open_now = [path for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink()]
+    assert not [path for path in open_now if str(path.readlink()).startswith(str(tmp_path))]
