@@ -62,17 +62,19 @@ RENAMED = {"min": "max", "max": "min", "any": "all", "all": "any", "argmin": "ar
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: a file, the place of a node in it (number in a walk), which change, and what it says."""
+    """One change: file, node (number in a walk), line, its text, the column in that text, what is changed."""
 
     path: str
     node: int
     line: int
+    source: str
+    column: int
     change: str
 
     @property
     def name(self) -> str:
         """Return what tells it from others, whatever line it has moved to."""
-        return f"{self.path}: {self.change}"
+        return f"{self.path}: {self.source} @{self.column}: {self.change}"
 
 
 def places(path: Path) -> Iterator[Mutant]:
@@ -86,8 +88,15 @@ def places(path: Path) -> Iterator[Mutant]:
         for change in _changes(node):
             before = ast.get_source_segment(text, node) or ""
             said = " ".join(before.split())[:90]
+            line = int(getattr(node, "lineno", 0))
+            source = text.splitlines()[line - 1]
             yield Mutant(
-                str(path.relative_to(SOURCE)), number, int(getattr(node, "lineno", 0)), f"{said} -> {change}"
+                path=str(path.relative_to(SOURCE)),
+                node=number,
+                line=line,
+                source=source.strip(),
+                column=int(getattr(node, "col_offset", 0)) - len(source) + len(source.lstrip()),
+                change=f"{said} -> {change}",
             )
 
 
@@ -105,7 +114,7 @@ def _barred(tree: ast.AST) -> set[int]:  # noqa: PLR0912  one case for each kind
                 bar(node)
             case ast.AnnAssign():
                 bar(node.annotation)
-                if isinstance(node.value, ast.Constant | ast.UnaryOp):
+                if isinstance(node.value, ast.Constant | ast.UnaryOp | ast.Tuple):
                     bar(node.value)  # a default setting
             case ast.BinOp(op=ast.BitOr(), left=ast.Name() | ast.BinOp(), right=ast.Name(id=name)) if (
                 name[0].isupper() and not name.isupper()
@@ -384,7 +393,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="part of a path below src/steadyhand")
     chosen = parser.parse_args(arguments)
     coverage, seconds = covered()
-    listed = EQUIVALENT.read_text() if EQUIVALENT.is_file() else ""
+    lines = EQUIVALENT.read_text().splitlines() if EQUIVALENT.is_file() else []
+    listed = {line.rpartition(" # ")[0] for line in lines}
     mutants = drawn(chosen.count, chosen.seed, chosen.only)
     began = time.perf_counter()
     counts: dict[str, int] = {}
@@ -394,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             word = "equivalent" if answer != "killed" and mutant.name in listed else answer
             counts[word] = counts.get(word, 0) + 1
-            print(f"{word:<12} {mutant.path}:{mutant.line}  {mutant.change}   [{why}]", flush=True)
+            print(f"{word:<12} {mutant.line:>4} {mutant.name}   [{why}]", flush=True)
     lost = counts.get("survived", 0) + counts.get("not executed", 0)
     took = time.perf_counter() - began
     print(f"{len(mutants)} mutants in {took:.0f} s: {counts}; {lost / len(mutants):.1%} unnoticed")
