@@ -19,7 +19,6 @@ from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, Moment
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
-from steadyhand.envs.car import Car
 
 _ROAD = ("privileged.lateral", "privileged.heading_error", "privileged.speed")
 
@@ -114,13 +113,11 @@ class RoadEdge:
             )
         if self.road_width is not None:
             return 0.5 * self.road_width
-        if not isinstance(env, Car):
-            raise CapabilityError(
-                "This env does not say how wide its road is.",
-                got=env.spec.env_id,
-                hint="give road_width, or use Discrepancy, which works with any env",
-            )
-        return 0.5 * env.config.road_width
+        try:
+            return 0.5 * env.road_width
+        except CapabilityError as error:
+            hint = "give road_width, or use Discrepancy, which works with any env"
+            raise CapabilityError(error.what, hint=hint) from error
 
     def meter(self, stage: Stage) -> Meter:
         """Return the meter for the car; see `half_width`."""

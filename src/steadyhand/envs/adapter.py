@@ -76,7 +76,7 @@ class GymnasiumEnv(BatchEnv):
             max_episode_steps=self._time_limit(),
             success=config.success_rule(),
         )
-        self.judge = SuccessJudge(
+        self.judge = self._judge = SuccessJudge(
             self.spec.success, env_id=config.env_id, num_rows=num_rows, limit=self.spec.max_episode_steps
         )
         self._envs += [make() for _ in range(num_rows - 1)]
@@ -117,7 +117,7 @@ class GymnasiumEnv(BatchEnv):
             except (Exception, SystemExit) as error:
                 raise self._broken(error, "reset", row) from error
         self._ended[rows] = False
-        self.judge.begin(rows)
+        self._judge.begin(rows)
         self._check_finite(rows, "reset")
 
     def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
@@ -127,18 +127,7 @@ class GymnasiumEnv(BatchEnv):
             SpecError: A row has ended, or the actions have the wrong shape.
             EnvError: The env raised, or returned what its spaces do not declare, such as NaN.
         """
-        if actions.shape != (len(rows), *self.spec.action.shape):
-            raise SpecError(
-                "Actions have the wrong shape.",
-                got=actions.shape,
-                expected=(len(rows), *self.spec.action.shape),
-            )
-        if self._ended[rows].any():
-            raise SpecError(
-                "A row that has ended was stepped.",
-                got=f"row {rows[self._ended[rows]][0]}",
-                hint="reset it first",
-            )
+        self._check_step(actions, rows, self._ended[rows])
         steps = self._steps[rows] + 1
         self._steps[rows] = steps
         is_last = (steps >= self.spec.max_episode_steps).tolist()
@@ -160,7 +149,7 @@ class GymnasiumEnv(BatchEnv):
         self._ended[rows] = terminated | truncated
         reward = np.array(rewards)
         self._check_finite(rows, "step")
-        success, told = self.judge.judge(
+        success, told = self._judge.judge(
             rows, rewards=reward, infos=infos, terminated=terminated, steps=steps
         )
         return StepResult(
@@ -199,7 +188,7 @@ class GymnasiumEnv(BatchEnv):
             self._seen[name][row] = seen
         self._ended[rows] = False
         self._steps[rows] = 0
-        self.judge.begin(rows)
+        self._judge.begin(rows)
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
         """Return the env's own picture, resized to the nearest pixel.

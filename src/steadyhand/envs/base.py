@@ -3,13 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import ACTION, EnvSpec, table_of_shapes
+
+if TYPE_CHECKING:
+    from steadyhand.envs.judge import SuccessJudge
 
 Family = Literal["train", "validation", "test"]
 """Disjoint families of tracks, lighting, starts and seeds. Success figures are quoted on "test"."""
@@ -70,8 +73,12 @@ class BatchEnv(ABC):
 
     spec: EnvSpec
     num_rows: int
+    config: Any = None
+    """The settings that it was built from; None where there are none."""
     checks_itself: bool = False
     """Whether what it shows and returns surely fits its spec and is finite; otherwise a session looks."""
+    judge: "SuccessJudge | None" = None
+    """Who applies the rule of success to what the infos of its steps say; None where the env itself knows."""
 
     @abstractmethod
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
@@ -153,6 +160,16 @@ class BatchEnv(ABC):
         del rows
         raise self._lacks("an error of the task")
 
+    def outline(self, start: "Start | int") -> tuple[Float32[np.ndarray, "P 2"], ...]:
+        """Return the lines between which the task is done from a start, or from where a row is [m]."""
+        del start
+        raise self._lacks("an outline of where it is done")
+
+    @property
+    def road_width(self) -> float:
+        """Edge to edge of the road on which "privileged.lateral" tells a row's place [m]."""
+        raise self._lacks("a road of known width")
+
     @property
     def num_modes(self) -> int:
         """Number of distinct ways in which the task can be done, such as routes round an obstacle."""
@@ -202,24 +219,25 @@ class BatchEnv(ABC):
     def close(self) -> None:  # noqa: B027  optional
         """Free what the env holds."""
 
-    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Raise SpecError unless the env has these rows."""
-        if len(rows) and (rows[0] < 0 or rows[-1] >= self.num_rows):
+    def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> tuple[int, int]:
+        """Return the first and the last of some rows; raise SpecError unless the env has them."""
+        first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, 0)
+        if first < 0 or last >= self.num_rows:
             raise SpecError(
-                "There is no such row.", got=f"{rows[0]} to {rows[-1]}", expected=f"0 to {self.num_rows - 1}"
+                "There is no such row.", got=f"{first} to {last}", expected=f"0 to {self.num_rows - 1}"
             )
+        return first, last
 
     def _check_step(
-        self, actions: np.ndarray, rows: Int64[np.ndarray, " B"], ended: Bool[np.ndarray, " N"]
+        self, actions: np.ndarray, rows: Int64[np.ndarray, " B"], ended: Bool[np.ndarray, " B"]
     ) -> None:
         """Raise SpecError unless the actions fit and none of these rows has ended."""
         expected = (len(rows), *self.spec.action.shape)
         if actions.shape != expected:
             raise SpecError("Actions have the wrong shape.", got=actions.shape, expected=expected)
-        self._check_rows(rows)
-        if ended[rows].any():
+        if ended.any():
             raise SpecError(
-                "A row that has ended was stepped.", got=f"row {rows[ended[rows]][0]}", hint="reset it first"
+                "A row that has ended was stepped.", got=f"row {rows[ended][0]}", hint="reset it first"
             )
 
     def _check_starts(

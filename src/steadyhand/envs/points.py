@@ -1,4 +1,4 @@
-"""What the envs share whose state is a point in the plane: stepping, endings, snapshots, the path so far."""
+"""What the envs share whose state is a point in the plane: a move, its endings, and the path so far."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 
-from steadyhand.core.errors import SpecError
 from steadyhand.core.specs import STATE, EnvSpec
-from steadyhand.envs.base import BatchEnv, Start, StepResult
+from steadyhand.envs.arrays import ArrayEnv, Paths
+from steadyhand.envs.base import Start
 
 INTENT = "privileged.intent"
 """(B, 1) what the start tells the demonstrator about its route; `NO_INTENT` where it tells nothing."""
@@ -17,7 +17,7 @@ INTENT = "privileged.intent"
 NO_INTENT = -1.0
 
 
-class PointEnv(BatchEnv):
+class PointEnv(ArrayEnv):
     """N points in the plane whose "observation.state" is all of their state.
 
     Subclasses say where a start is, how a point moves (`dynamics`), and what follows from a step (`_judge`).
@@ -29,126 +29,28 @@ class PointEnv(BatchEnv):
         num_memory: Whole numbers that a row remembers of its way, -1 at the start.
     """
 
-    checks_itself = True
-
-    OPTIONS: ClassVar[tuple[str, ...]]
-    """What a start may name."""
-
     INTENT_OPTION: ClassVar[str]
-    """Which of them only the demonstrator reads."""
+    """Which option of a start only the demonstrator reads."""
 
     def __init__(self, spec: EnvSpec, *, num_rows: int, num_memory: int) -> None:
-        if num_rows < 1:
-            raise SpecError("An env needs at least one row.", got=num_rows, expected=">= 1")
-        self.spec = spec
-        self.num_rows = num_rows
+        super().__init__(spec, num_rows=num_rows)
         width = spec.observation[STATE].size
-        self._values = np.zeros((num_rows, width), dtype=np.float32)
-        self._memory = np.full((num_rows, num_memory), -1, dtype=np.int64)
-        self._intent = np.full((num_rows, 1), NO_INTENT, dtype=np.float32)
-        self._steps = np.zeros(num_rows, dtype=np.int64)
-        self._ended = np.ones(num_rows, dtype=bool)
-        self._touched = np.zeros(num_rows, dtype=bool)
-        # For pictures: places by step, known from step `_known_from` on (a snapshot brings no path along).
-        self._path = np.zeros((num_rows, spec.max_episode_steps + 1, 2), dtype=np.float32)
-        self._known_from = np.zeros(num_rows, dtype=np.int64)
+        self._values = self._declare("values", np.zeros((num_rows, width), dtype=np.float32))
+        self._memory = self._declare("memory", np.full((num_rows, num_memory), -1, dtype=np.int64))
+        self._intent = self._declare("intent", np.full((num_rows, 1), NO_INTENT, dtype=np.float32))
+        self._touched = self._declare("touched", np.zeros(num_rows, dtype=bool))
+        self._paths = Paths(self._values, spec.max_episode_steps)
         self._low = np.array(spec.action.low, dtype=np.float32)
         self._high = np.array(spec.action.high, dtype=np.float32)
-
-    def reset(self, starts: Sequence[Start], rows: Int64[np.ndarray, " B"]) -> None:
-        """Put each of `rows` at its start."""
-        self._check_starts(starts, rows, options=self.OPTIONS)
-        if not starts:
-            return
-        intents = [start.options.get(self.INTENT_OPTION, NO_INTENT) for start in starts]
-        self._values[rows] = np.array([self._first(start) for start in starts], dtype=np.float32)
-        self._memory[rows] = -1
-        self._intent[rows] = np.array(intents, dtype=np.float32)[:, None]
-        self._steps[rows] = 0
-        self._ended[rows] = False
-        self._touched[rows] = False
-        self._known_from[rows] = 0
-        self._path[rows, 0] = self._place(self._values[rows])
-
-    def step(self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]) -> StepResult:
-        """Advance `rows` by control_dt.
-
-        Raises:
-            SpecError: A row has ended, or the actions have the wrong shape.
-        """
-        self._check_step(actions, rows, self._ended)
-        command = np.clip(actions.astype(np.float32, copy=False), self._low, self._high)
-        old = self._values[rows]
-        new = self.dynamics(old, command, params={}, xp=np)
-        here, there = self._place(old), self._place(new)
-        touched, arrived, memory, reward = self._judge(here, there, self._memory[rows])
-        steps = self._steps[rows] + 1
-        arrived &= ~touched
-        terminated = touched | arrived
-        truncated = (steps >= self.spec.max_episode_steps) & ~terminated
-        self._values[rows] = new
-        self._memory[rows] = memory
-        self._steps[rows] = steps
-        self._ended[rows] = terminated | truncated
-        self._touched[rows] = touched
-        self._path[rows, steps] = there
-        return StepResult(reward=reward, terminated=terminated, truncated=truncated, success=arrived)
-
-    def observe(
-        self,
-        rows: Int64[np.ndarray, " B"],
-        *,
-        view_offset: Mapping[str, Float32[np.ndarray, " B"]] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Return the state of `rows`; see `BatchEnv.observe`."""
-        if view_offset is not None:
-            raise self._lacks("displaced sensors (view_offset)")
-        self._check_rows(rows)
-        return {STATE: self._values[rows]}
 
     def privileged(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         """Return what the start tells the demonstrator about its route."""
         self._check_rows(rows)
         return {INTENT: self._intent[rows]}
 
-    def state(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
-        """Return a snapshot of `rows`; it may be restored into another env of the same config."""
-        self._check_rows(rows)
-        return {
-            "values": self._values[rows],
-            "memory": self._memory[rows],
-            "intent": self._intent[rows],
-            "steps": self._steps[rows],
-            "ended": self._ended[rows],
-            "touched": self._touched[rows],
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
-        """Put `rows` into the snapshot `state`, bit for bit."""
-        self._check_rows(rows)
-        self._values[rows] = state["values"]
-        self._memory[rows] = state["memory"]
-        self._intent[rows] = state["intent"]
-        self._steps[rows] = state["steps"]
-        self._ended[rows] = state["ended"]
-        self._touched[rows] = state["touched"]
-        self._known_from[rows] = state["steps"]
-        self._path[rows, state["steps"]] = self._place(state["values"])
-
     def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
         """Put `rows` into a state, with no way taken yet; see `BatchEnv.place`."""
-        count = len(rows)
-        self.restore(
-            {
-                "values": observation[STATE].astype(np.float32),
-                "memory": np.full((count, *self._memory.shape[1:]), -1, dtype=self._memory.dtype),
-                "intent": np.full((count, *self._intent.shape[1:]), NO_INTENT, dtype=self._intent.dtype),
-                "steps": np.zeros(count, dtype=np.int64),
-                "ended": np.zeros(count, dtype=bool),
-                "touched": np.zeros(count, dtype=bool),
-            },
-            rows,
-        )
+        self._put({"values": observation[STATE].astype(np.float32)}, rows)
 
     def position(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 2"]:
         """Return where the points are [m]."""
@@ -157,10 +59,37 @@ class PointEnv(BatchEnv):
 
     def path(self, row: int) -> Float32[np.ndarray, "P 2"]:
         """Return where a row has been since its start, or since it was restored [m]."""
-        return self._path[row, self._known_from[row] : self._steps[row] + 1].copy()
+        return self._place(self._paths.of(row, int(self._steps[row]))[1])
+
+    def _first(self, starts: Sequence[Start]) -> Mapping[str, np.ndarray]:
+        intents = [start.options.get(self.INTENT_OPTION, NO_INTENT) for start in starts]
+        values = np.array([self._begin(start) for start in starts], dtype=np.float32)
+        return {"values": values, "intent": np.array(intents, dtype=np.float32)[:, None]}
+
+    def _advance(
+        self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]
+    ) -> tuple[Float32[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        command = np.clip(actions.astype(np.float32, copy=False), self._low, self._high)
+        old = self._values[rows]
+        new = self.dynamics(old, command, params={}, xp=np)
+        touched, arrived, memory, reward = self._judge(self._place(old), self._place(new), self._memory[rows])
+        arrived &= ~touched
+        self._values[rows] = new
+        self._memory[rows] = memory
+        self._touched[rows] = touched
+        return reward, touched | arrived, arrived
+
+    def _moved(self, rows: Int64[np.ndarray, " B"]) -> None:
+        self._paths.follow(rows, self._steps[rows])
+
+    def _entered(self, rows: Int64[np.ndarray, " B"]) -> None:
+        self._paths.begin(rows, self._steps[rows])
+
+    def _see(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
+        return {STATE: self._values[rows]}
 
     @abstractmethod
-    def _first(self, start: Start) -> Sequence[float]:
+    def _begin(self, start: Start) -> Sequence[float]:
         """Return the state at a start."""
 
     @abstractmethod

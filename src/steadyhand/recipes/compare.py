@@ -32,21 +32,22 @@ from steadyhand.core.provenance import versions
 from steadyhand.core.strict import replacing
 from steadyhand.core.success import SuccessRule
 from steadyhand.data.formats.video import write_mp4
-from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.envs.car.env import Car
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.film import Film
 from steadyhand.rollout.random_actions import RandomActions
 from steadyhand.rollout.session import run
 
-CAR_WORDING = Wording(
-    outcome="kept {k} of {n} cars on the road",
-    surviving="Still on the road",
-    error=error_of("car").name,
-    error_unit=error_of("car").unit,
-)
+WORDING = {
+    "car": Wording(
+        outcome="kept {k} of {n} cars on the road",
+        surviving="Still on the road",
+        error=error_of("car").name,
+        error_unit=error_of("car").unit,
+    )
+}
+"""How the tasks of some envs are spoken of, by id."""
 FILM_SECONDS = 15.0
 Tick = Callable[[int, int], None]
 
@@ -210,7 +211,10 @@ def occupancy(env: BatchEnv, evaluations: Sequence[Evaluation], *, expert: str) 
         for one in evaluations
         if one.positions is not None
     }
-    outline = list(env.track_outline(first.starts[0])) if isinstance(env, Car) else []
+    try:
+        outline = list(env.outline(first.starts[0]))
+    except CapabilityError:
+        outline = []
     return occupancy_maps(expert, paths, outline=outline)
 
 
@@ -243,7 +247,7 @@ def report_of(
         caveats=(*caveats, *_untold(env, [outcome.evaluation for outcome in outcomes])),
         versions=versions(),
         wall_s=wall_s,
-        wording=CAR_WORDING if isinstance(env, Car) else None,
+        wording=WORDING.get(env.spec.env_id),
         mean_tests=mean_tests,
         success=rule,
         random_returns=_random_returns(env, outcomes, seed),
@@ -253,7 +257,7 @@ def report_of(
 def _rule(env: BatchEnv) -> SuccessRule:
     """Return the rule of success, with the one key that counted where the infos had one only."""
     rule = env.spec.success
-    counted = env.judge.counted if isinstance(env, GymnasiumEnv) else set[str]()
+    counted = env.judge.counted if env.judge else set[str]()
     return replace(rule, keys=tuple(counted)) if len(counted) == 1 else rule
 
 
@@ -274,13 +278,13 @@ def _untold(env: BatchEnv, evaluations: Sequence[Evaluation]) -> list[str]:
         and not one.terminated.any()
         and (one.lengths < env.spec.max_episode_steps).all()
     ]
-    if isinstance(env, GymnasiumEnv) and env.judge.ignored:
+    if env.judge and env.judge.ignored:
         ignored = ", ".join(sorted(env.judge.ignored))
         caveats.append(
             f"The infos of the env hold {', '.join(sorted(env.judge.counted))} and beside it {ignored}, "
             f"which did not count; --success ever:{min(env.judge.ignored)} counts that."
         )
-    if isinstance(env, GymnasiumEnv) and env.spec.success.absent == "failure" and not env.judge.counted:
+    if env.judge and env.spec.success.absent == "failure" and not env.judge.counted:
         keys = ", ".join(env.spec.success.keys)
         caveats.append(
             f"No info of the env ever held {keys}: every episode counts as a failure for that reason."

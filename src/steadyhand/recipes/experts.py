@@ -1,8 +1,9 @@
 """Experts as configurations: what a run.json can name."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import numpy as np
 
@@ -11,19 +12,13 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.specs import EnvSpec
 from steadyhand.core.strict import kind_of
 from steadyhand.envs.avoiding.config import AvoidingConfig
-from steadyhand.envs.avoiding.env import Avoiding
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
-from steadyhand.envs.car.env import Car
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.envs.forks.config import ForksConfig
-from steadyhand.envs.forks.env import Forks
 from steadyhand.envs.linear.config import LinearConfig
-from steadyhand.envs.linear.env import LinearSystem
 from steadyhand.envs.pendulum.config import PendulumConfig
-from steadyhand.envs.pendulum.env import Pendulum
 from steadyhand.envs.tabular.config import TabularConfig
-from steadyhand.envs.tabular.env import Tabular
 from steadyhand.experts.base import Expert
 from steadyhand.experts.delayed import Delayed, Labels
 from steadyhand.experts.linear import regulator
@@ -35,6 +30,8 @@ from steadyhand.experts.tabular import DynamicProgramming
 from steadyhand.recipes.policies import open_policy
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.labelled import Labelled
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +137,16 @@ ExpertConfig = (
 )
 
 
+_COMES_ALONG: Mapping[type, Callable[[], ExpertConfig]] = {
+    CarConfig: PurePursuitExpert,
+    ForksConfig: ForksExpert,
+    AvoidingConfig: AvoidingExpert,
+    PendulumConfig: SwingUpExpert,
+    TabularConfig: DynamicProgrammingExpert,
+    LinearConfig: LqrExpert,
+}
+
+
 def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
     """Return the expert for an env.
 
@@ -151,17 +158,14 @@ def build_expert(config: ExpertConfig, env: BatchEnv) -> Controller:
         case PurePursuitExpert() | DelayedExpert():
             return _on_the_car(config, env)
         case ForksExpert():
-            if not isinstance(env, Forks):
-                raise _stranger("The scripted expert of forks", env)
-            return ForksDemonstrator(env.config, left_share=config.left_share, spread=config.spread)
+            settings = _settings(env, ForksConfig, "The scripted expert of forks")
+            return ForksDemonstrator(settings, left_share=config.left_share, spread=config.spread)
         case AvoidingExpert():
-            if not isinstance(env, Avoiding):
-                raise _stranger("The scripted expert of avoiding", env)
-            return AvoidingDemonstrator(env.config, spread=config.spread)
+            settings = _settings(env, AvoidingConfig, "The scripted expert of avoiding")
+            return AvoidingDemonstrator(settings, spread=config.spread)
         case SwingUpExpert():
-            if not isinstance(env, Pendulum):
-                raise _stranger("The swing-up expert", env)
-            return SwingUp(env.config, gain=config.gain, margin=config.margin)
+            settings = _settings(env, PendulumConfig, "The swing-up expert")
+            return SwingUp(settings, gain=config.gain, margin=config.margin)
         case DynamicProgrammingExpert() | LqrExpert():
             return _solved(config, env)
         case WeightsExpert():
@@ -180,21 +184,16 @@ def _solved(config: DynamicProgrammingExpert | LqrExpert, env: BatchEnv) -> Cont
     """Return the expert of an env whose best actions can be computed."""
     match config:
         case DynamicProgrammingExpert():
-            if not isinstance(env, Tabular):
-                raise _stranger("Dynamic programming", env)
-            return DynamicProgramming(env.mdp, discount=config.discount)
+            mdp = _settings(env, TabularConfig, "Dynamic programming").mdp()
+            return DynamicProgramming(mdp, discount=config.discount)
         case LqrExpert():
-            if not isinstance(env, LinearSystem):
-                raise _stranger("The linear-quadratic regulator", env)
-            return regulator(env.config)
+            return regulator(_settings(env, LinearConfig, "The linear-quadratic regulator"))
         case _:
             assert_never(config)
 
 
 def _on_the_car(config: PurePursuitExpert | DelayedExpert, env: BatchEnv) -> Controller:
-    if not isinstance(env, Car):
-        raise _stranger("Pure pursuit", env)
-    driver = PurePursuit(env.config, lookahead=config.lookahead)
+    driver = PurePursuit(_settings(env, CarConfig, "Pure pursuit"), lookahead=config.lookahead)
     if isinstance(config, DelayedExpert):
         return Delayed(driver, delay=config.delay, labels=config.labels)
     return driver
@@ -209,31 +208,21 @@ def _try(expert: Expert, spec: EnvSpec) -> None:
     expert.action(made_up, made_up)
 
 
-def _stranger(expert: str, env: BatchEnv) -> CapabilityError:
-    return CapabilityError(
-        f"{expert} does not know this env.",
-        got=env.spec.env_id,
-        hint="name another with --expert: a file of weights, or the folder of a policy",
-    )
+def _settings(env: BatchEnv, kind: type[Settings], expert: str) -> Settings:
+    """Return the settings of the env that an expert was made for; raises CapabilityError if it is another."""
+    if not isinstance(env.config, kind):
+        raise CapabilityError(
+            f"{expert} does not know this env.",
+            got=env.spec.env_id,
+            hint="name another with --expert: a file of weights, or the folder of a policy",
+        )
+    return env.config
 
 
 def default_expert(env: EnvConfig) -> ExpertConfig | None:
     """Return the expert that comes along with an env; None for Gymnasium's, which bring none."""
-    match env:
-        case CarConfig():
-            return PurePursuitExpert()
-        case ForksConfig():
-            return ForksExpert()
-        case AvoidingConfig():
-            return AvoidingExpert()
-        case PendulumConfig():
-            return SwingUpExpert()
-        case TabularConfig():
-            return DynamicProgrammingExpert()
-        case LinearConfig():
-            return LqrExpert()
-        case _:
-            return None
+    kind = _COMES_ALONG.get(type(env))
+    return None if kind is None else kind()
 
 
 def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:

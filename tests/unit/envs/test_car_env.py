@@ -148,7 +148,7 @@ def test_pictures_show_the_car_where_it_is():
 
 def test_outline_is_a_closed_road_of_the_right_width():
     env, _ = started(1, road_width=0.8)
-    for outline in (env.track_outline(0), env.track_outline(env.starts("train", 1)[0])):
+    for outline in (env.outline(0), env.outline(env.starts("train", 1)[0])):
         left, right = outline
         np.testing.assert_allclose(np.linalg.norm(left - right, axis=1), 0.8, atol=1e-3)
         np.testing.assert_allclose(left[0], left[-1], atol=1e-4)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from steadyhand.core.errors import SpecError
-from steadyhand.core.seeding import derive, generator
+from steadyhand.core.seeding import generator
 from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.avoiding.layout import (
     CENTRES,
@@ -51,33 +51,12 @@ class Avoiding(PointEnv):
         num_rows: Number of fingers.
     """
 
-    OPTIONS: ClassVar = ("route",)
-    INTENT_OPTION: ClassVar = "route"
+    OPTIONS = ("route",)
+    INTENT_OPTION = "route"
 
     def __init__(self, config: AvoidingConfig | None = None, *, num_rows: int) -> None:
         self.config = config or AvoidingConfig()
         super().__init__(self.config.spec(), num_rows=num_rows, num_memory=3)
-
-    def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
-        """Return `count` starts, all at the same place.
-
-        Option: "route", 0 to 23, which only the demonstrator reads. Every 24 starts name every route once, in
-        an order of their own.
-        """
-        starts: list[Start] = []
-        order = np.zeros(0, dtype=np.int64)
-        for index in range(count):
-            turn, place = divmod(index, NUM_ROUTES)
-            if place == 0:
-                order = generator(seed, "avoiding", family, turn).permutation(NUM_ROUTES)
-            starts.append(
-                Start(
-                    family=family,
-                    seed=derive(seed, "avoiding", family, "start", index),
-                    options={"route": float(order[place])},
-                )
-            )
-        return tuple(starts)
 
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next state (desired x, desired y, x, y), (..., 4).
@@ -125,7 +104,16 @@ class Avoiding(PointEnv):
         self._check_rows(rows)
         return route_of(self._memory[rows])
 
-    def _first(self, start: Start) -> Sequence[float]:
+    def _options(self, family: Family, count: int, seed: int) -> Sequence[dict[str, float]]:
+        """Return "route", 0 to 23, which only the demonstrator reads; all begin at the same place.
+
+        Every 24 starts name every route once, in an order of their own.
+        """
+        turns = range(-(-count // NUM_ROUTES))
+        orders = [generator(seed, "avoiding", family, turn).permutation(NUM_ROUTES) for turn in turns]
+        return [{"route": float(route)} for order in orders for route in order][:count]
+
+    def _begin(self, start: Start) -> Sequence[float]:
         route = start.options.get("route", 0.0)
         if not 0 <= route < NUM_ROUTES or route != int(route):
             raise SpecError("There is no such route.", got=route, expected=f"0 to {NUM_ROUTES - 1}")

@@ -75,6 +75,10 @@ class Atlas:
             self._flat.clear()
         return self._slots[number]
 
+    def lane(self, slots: Int64[np.ndarray, " B"]) -> "Lane":
+        """Return the tracks in these slots."""
+        return Lane(self.table, self.first[slots], self.count[slots], self.length[slots])
+
     def fields(self) -> FlatRasters:
         """Return the geometry of the roads for the lidar, (cells, 4); see `road_field`."""
         if "fields" not in self._flat:

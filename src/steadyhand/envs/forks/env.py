@@ -1,12 +1,12 @@
 """A batch of points that must pass a disc on one side or the other."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from steadyhand.core.seeding import derive, generator
+from steadyhand.core.seeding import generator
 from steadyhand.envs.base import Family, Start
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.forks.render import render_forks
@@ -33,35 +33,14 @@ class Forks(PointEnv):
         num_rows: Number of points.
     """
 
-    OPTIONS: ClassVar = ("y", "choice")
-    INTENT_OPTION: ClassVar = "choice"
+    OPTIONS = ("y", "choice")
+    INTENT_OPTION = "choice"
 
     def __init__(self, config: ForksConfig | None = None, *, num_rows: int) -> None:
         self.config = config or ForksConfig()
         super().__init__(self.config.spec(), num_rows=num_rows, num_memory=1)
         self._centre = np.array([[self.config.disc_x, 0.0]], dtype=np.float32)
         self._radius = np.array([self.config.radius], dtype=np.float32)
-
-    def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
-        """Return `count` starts.
-
-        Options: "y" offset to the left [m], and "choice", a number in [0, 1) that only the demonstrator
-        reads: it goes left where that number is below its `left_share`. The numbers are spread evenly (steps
-        of the golden ratio from a random first one), so that among few demonstrations, too, the shares are
-        those asked for, to about two episodes.
-        """
-        first = generator(seed, "forks", family, "choice").random()
-        starts: list[Start] = []
-        for index in range(count):
-            offset = generator(seed, "forks", family, index).standard_normal() * self.config.start_std
-            options = {
-                "y": float(np.clip(offset, -3.0 * self.config.start_std, 3.0 * self.config.start_std)),
-                "choice": (first + index * GOLDEN) % 1.0,
-            }
-            starts.append(
-                Start(family=family, seed=derive(seed, "forks", family, "start", index), options=options)
-            )
-        return tuple(starts)
 
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return x + clip(u) * control_dt, (..., 2); `params` may override "control_dt" and "max_speed"."""
@@ -91,7 +70,22 @@ class Forks(PointEnv):
         passed = self._memory[rows, 0]
         return np.where(passed >= 0, passed, _side(place[:, 1], DEAD_BAND))
 
-    def _first(self, start: Start) -> Sequence[float]:
+    def _options(self, family: Family, count: int, seed: int) -> Sequence[dict[str, float]]:
+        """Return "y", the offset to the left [m], and "choice", which only the demonstrator reads.
+
+        The choice is a number in [0, 1): it goes left where that is below its `left_share`. The numbers are
+        spread evenly (steps of the golden ratio from a random first one), so that among few demonstrations,
+        too, the shares are those asked for, to about two episodes.
+        """
+        first = generator(seed, "forks", family, "choice").random()
+        std = self.config.start_std
+        offsets = [generator(seed, "forks", family, index).standard_normal() * std for index in range(count)]
+        return [
+            {"y": float(np.clip(offset, -3.0 * std, 3.0 * std)), "choice": (first + index * GOLDEN) % 1.0}
+            for index, offset in enumerate(offsets)
+        ]
+
+    def _begin(self, start: Start) -> Sequence[float]:
         return 0.0, start.options.get("y", 0.0)
 
     def _place(self, values: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B 2"]:
