@@ -112,7 +112,9 @@ def shortfall(taught: Taught, budget: int) -> str:
     corrected = rounds.rounds[1:]
     steps = sum(record.burden.env_steps for record in corrected)
     times = sum(record.burden.interventions for record in corrected)
-    took = "nobody took over" if times == 0 else f"there were {times} interventions"
+    took = {0: "nobody took over", 1: "there was 1 intervention"}.get(
+        times, f"there were {times} interventions"
+    )
     text = (
         f"{taught.name} asked for {taught.labels} of {budget} labels: {took} in {steps} steps after round 1."
     )
