@@ -1,8 +1,10 @@
 """A trained policy on disk: JSON and safetensors, read without running anybody's code.
 
-policy.json            format, version, config with tags, features with shapes and units, control_dt; mode,
-                       offset, scale, spread and floor of every normalised feature; the digest of the weights
-                       and of itself. Everything is written out: no default of the code that loads it counts
+policy.json            format, version, config with tags; the features that it sees and its actions, with
+                       shapes, names, units and bounds; control_dt; mode, offset, scale, spread and floor of
+                       every normalised feature; episodes, steps and digest of the data it was trained on; the
+                       digest of the weights and of itself. Everything is written out: no default of the code
+                       that loads it counts
 weights.safetensors    parameters and other buffers
 """
 
@@ -31,10 +33,10 @@ from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 FORMAT = "steadyhand.policy"
-VERSION = 2
+VERSION = 3
 _WEIGHTS = "weights.safetensors"
 _STATISTICS = "normaliser."
-_PARTS = {"config", "spec", "normaliser", "files", "extra"}
+_PARTS = {"config", "spec", "normaliser", "data", "files", "extra"}
 T = TypeVar("T")
 
 
@@ -61,6 +63,7 @@ def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None
         "config": to_data(policy.config),
         "spec": to_data(policy.spec),
         "normaliser": {name: affine.to_data() for name, affine in policy.affines.items()},
+        "data": policy.trained_on,
         "extra": dict(extra or {}),
         "files": file_digests(temporary, [_WEIGHTS]),
     }
@@ -90,6 +93,7 @@ def load_policy(
     check_files(folder, data["files"])
     with without_pretrained():
         policy = Policy.build(config, spec)
+    policy.trained_on = data["data"]
     for name, affine in policy.affines.items():
         affine.from_data(data["normaliser"].get(name), source=str(path))
     statistics = {name: value for name, value in policy.state_dict().items() if name.startswith(_STATISTICS)}

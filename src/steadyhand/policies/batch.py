@@ -102,10 +102,15 @@ class WindowSource:
         self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
         self._no_pad = torch.zeros(0, 1, dtype=torch.bool, device=self.device)
         self._ones = torch.ones(0, 1, device=self.device)
+        self._digest: DataDigest | None = None
 
     def digest(self) -> DataDigest:
         """Return the digest of all that may be read: a resumed run must find the same."""
-        return frames_digest(self.frames, features=self._names, steps=self.steps, kind=self._kinds)
+        if self._digest is None:
+            self._digest = frames_digest(
+                self.frames, features=self._names, steps=self.steps, kind=self._kinds
+            )
+        return self._digest
 
     def weight_of(self, steps: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
         """Return the training weights of steps."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.digests import DataDigest
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
@@ -38,12 +39,14 @@ class Policy(Trainable[Batch]):
         spec: What it is made for: only the features that it reads.
         encoder: Observation window -> context.
         head: Context -> chunk.
+        trained_on: Episodes, steps and digest of its training data; None where nobody said.
     """
 
     def __init__(self, config: PolicyConfig, spec: PolicySpec, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.config = config
         self.spec = spec
+        self.trained_on: DataDigest | None = None
         self.encoder = encoder
         self.head = head
         self._first_class = spec.action.start  # heads count classes from 0, envs from anywhere

@@ -63,7 +63,7 @@ def fitted(
     device = chosen_device(training.device)
     source = WindowSource(frames, built.window, steps=steps, features=built.features, device=device)
     built.fit_statistics(frames, source.steps)
-    built.to(device)
+    built.to(device).trained_on = source.digest()
     if folder is None:
         return built, fit(built, source, config=training)
     question = {"policy": policy, "seed": weights_seed, "data": source.digest()}
@@ -242,7 +242,7 @@ class PolicyLearner:
         source = WindowSource(frames, policy.window, kind=kind, device=self._device)
         if warm_start is None:
             policy.fit_statistics(frames, source.steps)
-        policy.to(self._device)
+        policy.to(self._device).trained_on = source.digest()
         fit(
             policy,
             source,

@@ -185,7 +185,7 @@ def _train(
         validation = WindowSource(
             frames, policy.window, steps=held_out_steps, features=policy.features, device=device
         )
-    policy.to(device)
+    policy.to(device).trained_on = source.digest()
     with working_in(folder):
         start_run(run, folder, resume=resume)
         unread = () if isinstance(dataset, Dataset) else dataset.unread

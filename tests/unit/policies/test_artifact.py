@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from steadyhand.core.digests import file_digest, sealed
 from steadyhand.core.errors import ArtifactError, CapabilityError
 from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.data.frames import WindowSpec
 from steadyhand.policies.artifact import load_policy, load_tensors, read_extra, save_policy, tensors_of
+from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.policy import Policy
@@ -25,12 +27,22 @@ from steadyhand.testing import toy_frames
 FRAMES = toy_frames(
     {STATE: FeatureSpec(shape=(3,), names=("x", "y", "v"), units=("m", "m", "m/s"))}, FeatureSpec(shape=(2,))
 )
+SAW = {
+    "shape": [3],
+    "dtype": "float32",
+    "kind": "continuous",
+    "low": None,
+    "high": None,
+    "num_classes": None,
+    "start": 0,
+}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     policy = Policy.build(PolicyConfig(horizon=2), PolicySpec.of_frames(FRAMES))
     policy.fit_statistics(FRAMES)
+    policy.trained_on = WindowSource(FRAMES, policy.window).digest()
     save_policy(policy, tmp_path / "policy", extra={"success": 0.5})
     return tmp_path / "policy"
 
@@ -56,7 +68,13 @@ def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
     data = json.loads((folder / "policy.json").read_text())
     assert data["config"]["encoder"]["type"] == "StateMLP"
     assert data["config"]["head"]["type"] == "Regression"
-    assert data["spec"]["observation"][STATE]["units"] == ["m", "m", "m/s"]
+    assert data["spec"]["observation"] == {
+        STATE: {**SAW, "names": ["x", "y", "v"], "units": ["m", "m", "m/s"]}
+    }
+    assert data["spec"]["action"] == {**SAW, "shape": [2], "names": None, "units": None}
+    assert data["spec"]["control_dt"] == FRAMES.control_dt
+    assert (data["data"]["episodes"], data["data"]["steps"]) == (FRAMES.num_episodes, len(FRAMES))
+    assert load_policy(folder).trained_on == data["data"] == WindowSource(FRAMES, WindowSpec()).digest()
     state = FRAMES.observation[STATE].astype(np.float64)
     action = FRAMES.expert_action.astype(np.float64)
     statistics = data["normaliser"]
@@ -131,7 +149,7 @@ def test_a_setting_that_the_file_leaves_to_the_code_is_refused(folder: Path, pla
         load_policy(folder)
 
 
-@pytest.mark.parametrize("part", ["config", "spec", "normaliser", "files"])
+@pytest.mark.parametrize("part", ["config", "spec", "normaliser", "data", "files"])
 def test_a_missing_part_is_named(folder: Path, part: str) -> None:
     edit_json(folder, lambda data: data.pop(part))
     with pytest.raises(ArtifactError, match=part):

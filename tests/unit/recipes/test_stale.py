@@ -57,6 +57,15 @@ def test_the_same_fit_is_found_at_once_and_free_settings_do_not_matter(tmp_path:
     assert (tmp_path / "policy" / "weights.safetensors").stat().st_mtime_ns == when
 
 
+def test_a_policy_says_which_data_it_was_trained_on(tmp_path: Path) -> None:
+    for name, scale in (("a", 1.0), ("again", 1.0), ("b", 2.0)):
+        learner().fit(episodes(scale), folder=tmp_path / name, seed=0, warm_start=None)
+    said = {name: learner().policy(tmp_path / name).trained_on for name in ("a", "again", "b")}
+    assert said["a"] is not None
+    assert (said["a"]["episodes"], said["a"]["steps"]) == (1, 20)
+    assert said["a"] == said["again"] != said["b"]
+
+
 OTHER_FITS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "seed": (
         "seed: 0 there, 1 asked for",
