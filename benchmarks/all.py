@@ -14,6 +14,8 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ LINES, PAGE = RESULTS / "speed.jsonl", RESULTS / "speed.md"
 SHORT = ("training_step", "data_windows", "data_recording", "car", "rollout", "startup")
 NAMES = (*SHORT, "policies_speed", "dagger_peers")
 BEGIN, END = "<!-- speed -->", "<!-- end speed -->"
+UNRECORDED = "one thread of an x86_64 CPU, Python 3.11.7; CPU model, torch, commit and date were not recorded"
 Line = dict[str, Any]
 
 
@@ -32,7 +35,17 @@ def run(name: str) -> list[Line]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     sys.stderr.write(done.stdout)
-    return [{"benchmark": name, **json.loads(line)} for line in done.stdout.splitlines()]
+    place = where()
+    return [{"benchmark": name, **json.loads(line), "where": place} for line in done.stdout.splitlines()]
+
+
+def where() -> str:
+    """Return what a line was measured on, and when."""
+    info = Path("/proc/cpuinfo")
+    models = [row for row in info.read_text().splitlines() if "model name" in row] if info.is_file() else []
+    cpu = models[0].split(":", 1)[1].strip() if models else platform.processor() or platform.machine()
+    python = f"Python {platform.python_version()}"
+    return f"{cpu}, one thread, {python}, torch {version('torch')}, {datetime.now(UTC):%Y-%m-%d}"
 
 
 def read() -> list[Line]:
@@ -54,8 +67,12 @@ def table(lines: list[Line]) -> str:
 def filled(page: str, lines: list[Line]) -> str:
     """Return the page with its table made anew."""
     before, rest = page.split(BEGIN, 1)
-    where = f"Python {platform.python_version()} on {platform.machine()}, one thread."
-    return f"{before}{BEGIN}\n{table(lines)}\n\n{where}\n{END}{rest.split(END, 1)[1]}"
+    places: dict[str, list[str]] = {}
+    for line in lines:
+        names = places.setdefault(line.get("where", UNRECORDED), [])
+        names += [line["benchmark"]] * (line["benchmark"] not in names)
+    told = "\n".join(f"- {', '.join(names)}: {place}." for place, names in places.items())
+    return f"{before}{BEGIN}\n{table(lines)}\n\nMeasured on:\n\n{told}\n{END}{rest.split(END, 1)[1]}"
 
 
 def asked(line: Line) -> str:

@@ -23,6 +23,7 @@ from pages import PAGES, experiment
 from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import RowStreams, derive, generator
 from steadyhand.core.specs import STATE
+from steadyhand.core.statistics import student_mean
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gates.calibration import threshold_at
@@ -52,8 +53,6 @@ OPEN = 0.05
 """This close to the line y = 0 both sides of the tree are open [m]."""
 BEHIND = 0.25
 """As far behind the fork two answers are still right, while the side is open [m]."""
-T_95 = 4.303
-"""Student's t of two degrees of freedom: three seeds."""
 SPEED = 0.64
 """Of the demonstrator along x [m/s]."""
 
@@ -233,10 +232,11 @@ def table() -> str:
 
 def share(values: Sequence[float]) -> str:
     """Return the mean over seeds, its 95 % interval by Student's t, and each seed's figure, in percent."""
-    mean = 100 * float(np.mean(values))
-    half = T_95 * 100 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) == 3 else np.nan
+    estimate = student_mean(100 * np.array(values))
+    assert estimate.interval is not None
+    low, high = max(estimate.interval.low, 0.0), min(estimate.interval.high, 100.0)
     each = ", ".join(f"{100 * value:.0f}" for value in values)
-    return f"**{mean:.0f} %** ({max(mean - half, 0.0):.0f} to {min(mean + half, 100.0):.0f}): {each}"
+    return f"**{estimate.value:.0f} %** ({low:.0f} to {high:.0f}): {each}"
 
 
 def describe(result: Mapping[str, Any]) -> str:

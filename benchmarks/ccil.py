@@ -17,7 +17,7 @@ from ccil_methods import Method, Trial, compute
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
-from steadyhand.core.statistics import bootstrap_mean, clustered_mean, wilson
+from steadyhand.core.statistics import bootstrap_mean, clustered_mean, clustered_rate
 from steadyhand.correction.ccil import CcilConfig, KeepAll, Quantile
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.pendulum.config import PendulumConfig
@@ -201,15 +201,10 @@ def results(task: Task, method: Method) -> list[dict[str, Any]]:
 
 
 def share(values: np.ndarray) -> str:
-    """Return the mean of (seeds, starts) successes or shares and its interval over both, in percent."""
-    if len(values) > 1:
-        interval = clustered_mean(values.astype(float), seed=0).interval
-    elif values.dtype == bool:
-        interval = wilson(int(values.sum()), values.size)
-    else:
-        interval = bootstrap_mean(values[0], seed=0).interval
-    spread = "" if interval is None else f" ({100 * max(interval.low, 0):.0f} to {100 * interval.high:.0f})"
-    return f"**{100 * values.mean():.0f} %**{spread}"
+    """Return the mean of (seeds, starts) successes and its interval over both, in percent."""
+    interval = clustered_rate(values).interval
+    assert interval is not None
+    return f"**{100 * values.mean():.0f} %** ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
 
 
 def gain(task: Task, found: list[dict[str, Any]]) -> str:
@@ -219,8 +214,10 @@ def gain(task: Task, found: list[dict[str, Any]]) -> str:
     values = ours[:both].astype(float) - cloned[:both]
     if both < 2 or not values.any():
         return signed(values.mean()) if both else ""
-    interval = clustered_mean(values, seed=0).interval
-    spread = "" if interval is None else f" ({signed(interval.low)} to {signed(interval.high)})"
+    interval = clustered_mean(values).interval
+    spread = (
+        "" if interval is None else f" ({signed(max(interval.low, -1))} to {signed(min(interval.high, 1))})"
+    )
     return f"{signed(values.mean())}{spread}"
 
 
@@ -234,10 +231,10 @@ def cost(found: list[dict[str, Any]]) -> str:
     """Return the cost of a start, the expert's on the same starts being 1, and its interval."""
     values = np.array([np.array(one["return"]) / one["expert"]["return"] for one in found])
     if len(values) > 1:
-        interval = clustered_mean(values, seed=0).interval
+        interval = clustered_mean(values).interval
     else:
         interval = bootstrap_mean(values[0], seed=0).interval
-    spread = "" if interval is None else f" ({interval.low:.2f} to {interval.high:.2f})"
+    spread = "" if interval is None else f" ({max(interval.low, 0):.2f} to {interval.high:.2f})"
     return f"{values.mean():.2f}{spread}"
 
 
@@ -309,8 +306,14 @@ FIGURES = (
 )
 
 
+def middle(values: list[float]) -> str:
+    """Return the median over seeds and, where they differ, the lowest and the highest."""
+    low, high = (f"{bound:.3g}" for bound in (min(values), max(values)))
+    return f"{np.median(values):.3g}" + ("" if low == high else f" ({low} to {high})")
+
+
 def geometry_table() -> str:
-    """Return where the labels of CCIL lie: means over seeds."""
+    """Return where the labels of CCIL lie: medians over seeds, with the lowest and the highest."""
     rows = [
         "| task | labels | distance / step | nearest / demo spacing | action disagreement | kept "
         "| model error / step | end-to-end L of the step, raw | of the net, normalised |",
@@ -320,11 +323,10 @@ def geometry_table() -> str:
         for method in task.methods:
             found = [one["geometry"] for one in results(task, method) if "geometry" in one]
             if found:
-                means = [
-                    f"{np.mean([one[name] for one in found]):.3g}" if name in found[0] else "true"
-                    for name in FIGURES
+                figures = [
+                    middle([one[name] for one in found]) if name in found[0] else "true" for name in FIGURES
                 ]
-                rows.append(f"| {task.name} | {method} | " + " | ".join(means) + " |")
+                rows.append(f"| {task.name} | {method} | " + " | ".join(figures) + " |")
     return "\n".join(rows)
 
 

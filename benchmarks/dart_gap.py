@@ -18,7 +18,7 @@ from pages import PAGES, experiment
 from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
-from steadyhand.core.statistics import clustered_mean, wilson
+from steadyhand.core.statistics import clustered_rate, wilson
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.dagger import DaggerConfig, dagger
@@ -253,12 +253,10 @@ def _row(method: str, results: Sequence[Mapping[str, Any]]) -> str:
 
 def _share(successes: Sequence[Sequence[int]]) -> str:
     kept = np.array(successes, dtype=float)
-    interval = clustered_mean(kept, seed=0).interval
+    interval = clustered_rate(kept).interval
+    assert interval is not None
     each = ", ".join(f"{row.sum():.0f}" for row in kept)
-    if interval is None:
-        return f"{100 * kept.mean():.0f} %: {each}"
-    low, high = max(interval.low, 0.0), min(interval.high, 1.0)
-    return f"{100 * kept.mean():.0f} % ({100 * low:.0f} to {100 * high:.0f}): {each}"
+    return f"{100 * kept.mean():.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f}): {each}"
 
 
 TABLES = {"dart gap": gap}

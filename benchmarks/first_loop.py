@@ -16,7 +16,7 @@ import numpy as np
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
-from steadyhand.core.statistics import clustered_mean, wilson
+from steadyhand.core.statistics import clustered_rate
 from steadyhand.envs.base import BatchEnv
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
@@ -128,12 +128,12 @@ def headline() -> str:
         kept = successes("MLP on pixels", 1, method)
         if kept is None:
             continue
-        estimate = clustered_mean(kept.astype(float), seed=0)
-        interval = estimate.interval
-        low, high = (interval.low, interval.high) if interval else (np.nan, np.nan)
+        estimate = clustered_rate(kept)
+        assert estimate.interval is not None
+        low, high = estimate.interval.low, estimate.interval.high
         per_seed = " | ".join(f"{row.sum()}/{len(row)}" for row in kept)
         total = f"{kept.sum()}/{kept.size}"
-        share = f"{100 * estimate.value:.0f} % ({100 * max(low, 0.0):.0f} to {100 * min(high, 1.0):.0f})"
+        share = f"{100 * estimate.value:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
         rows.append(f"| {method} | {TourRun().num_labels} | {per_seed} | {total} | {share} |")
     return "\n".join(rows)
 
@@ -152,7 +152,8 @@ def regimes() -> str:
                 if kept is None:
                     columns.append("")
                     continue
-                interval = wilson(int(kept.sum()), kept.size)
+                interval = clustered_rate(kept).interval
+                assert interval is not None
                 each = ", ".join(str(row.sum()) for row in kept)
                 spread = f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
                 columns.append(f"**{100 * kept.mean():.0f} %** ({spread}): {each}")

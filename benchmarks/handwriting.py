@@ -28,7 +28,7 @@ import numpy as np
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
-from steadyhand.core.statistics import bootstrap_mean
+from steadyhand.core.statistics import student_mean
 from steadyhand.recipes.experiment import Cell
 
 EXPERIMENT = experiment("handwriting")
@@ -314,7 +314,7 @@ def results_of(cells: Sequence[Cell[Any]]) -> list[dict[str, Any]]:
 def share(results: Sequence[Mapping[str, Any]], right: Callable[[Mapping[str, Any]], int]) -> str:
     """Return a percentage with its interval over folds."""
     each = np.array([100.0 * right(one) / one["letters"] for one in results])
-    estimate = bootstrap_mean(each, seed=0)
+    estimate = student_mean(each)
     assert estimate.interval is not None
     return f"{estimate.value:.1f} ({estimate.interval.low:.1f} to {estimate.interval.high:.1f})"
 

@@ -66,6 +66,10 @@ def cell(name: str, human: SimulatedHuman, seed: int) -> Cell[Any]:
     )
 
 
+FITS = 5
+"""Fits of each weighting, from other initial parameters."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SameDrives:
     """What a cell of the second table depends on.
@@ -78,7 +82,7 @@ class SameDrives:
 
     driver: remedies.Settings
     weightings: tuple[str, ...]
-    fits: int = 5
+    fits: int = FITS
 
 
 def same_drives_cell(name: str, seed: int, *, terms: bool = False) -> Cell[Any]:
@@ -268,7 +272,7 @@ def same_drives_table() -> str:
             share = 100 * float(np.mean([result["fits"][weighting]["robot_share"] for result in done]))
             rows.append(
                 f"| {remedy(name).title} | {weighting} | {rate(row.success)} | "
-                f"{difference(row, made[LABELS_ALONE])} | {each(row.success)} | {share:.0f} % |"
+                f"{difference(row, made[LABELS_ALONE])} | {each(row.success, FITS)} | {share:.0f} % |"
             )
     return "\n".join(rows)
 
@@ -284,14 +288,14 @@ def terms_table() -> str:
     made = {name: _fitted(name, done) for name in TERMS} if done else {}
     for name, row in made.items():
         against = difference(row, made["EIL's head, labels alone"])
-        rows.append(f"| {name} | {rate(row.success)} | {against} | {each(row.success)} |")
+        rows.append(f"| {name} | {rate(row.success)} | {against} | {each(row.success, FITS)} |")
     return "\n".join(rows)
 
 
 def _fitted(weighting: str, done: Sequence[Mapping[str, Any]]) -> Row:
-    """Return all fits of a weighting as one row of (seeds, fits x starts)."""
+    """Return a weighting as one row of (seeds, starts): a start's success is the mean over its fits."""
     success = np.array([result["fits"][weighting]["success"] for result in done], dtype=np.float64)
-    return Row(title=weighting, success=success.reshape(len(done), -1))
+    return Row(title=weighting, success=success.mean(axis=1))
 
 
 def targets_table() -> str:
@@ -317,9 +321,9 @@ def targets_table() -> str:
     return "\n".join(rows)
 
 
-def each(success: np.ndarray) -> str:
-    """Return the successes of each seed."""
-    return " ".join(f"{int(seed.sum())}" for seed in success)
+def each(success: np.ndarray, fits: int = 1) -> str:
+    """Return the successes of each seed, over all of its fits."""
+    return " ".join(f"{fits * seed.sum():.0f}" for seed in success)
 
 
 def _done(name: str) -> list[dict[str, Any]]:

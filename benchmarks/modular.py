@@ -20,7 +20,7 @@ from pages import PAGES, experiment
 from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller, Decision, Observation
 from steadyhand.core.seeding import RowStreams, derive
-from steadyhand.core.statistics import clustered_mean
+from steadyhand.core.statistics import clustered_rate
 from steadyhand.correction.collect import collect
 from steadyhand.data.frames import Frames
 from steadyhand.envs.base import BatchEnv
@@ -182,10 +182,8 @@ def curves() -> str:
             success = np.array([one["success"] for one in found])
             # Cars on one track stay or leave together, and start k lies on track k modulo their number.
             by_track = success.reshape(len(found), -1, CarConfig().num_held_out_tracks).mean(axis=1)
-            interval = clustered_mean(by_track, seed=0).interval if len(found) > 1 else None
-            spread = (
-                f"{100 * max(interval.low, 0):.0f} to {100 * min(interval.high, 1):.0f}" if interval else ""
-            )
+            interval = clustered_rate(by_track).interval if len(found) > 1 else None
+            spread = f"{100 * interval.low:.0f} to {100 * interval.high:.0f}" if interval else ""
             each = ", ".join(str(row.sum()) for row in success)
             errors = {
                 who: np.mean([one["steering error"][who] for one in found])

@@ -293,7 +293,7 @@ def interval_of(values: np.ndarray) -> str:
     """Return a mean share in percent with its interval over seeds and starts."""
     if len(values) < 2:
         return f"{100 * values.mean():.0f}"
-    estimate = clustered_mean(values, seed=0)
+    estimate = clustered_mean(values)
     assert estimate.interval is not None
     low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
     return f"{100 * estimate.value:.0f} ({low:.0f} to {high:.0f})"
@@ -354,7 +354,7 @@ def control_table() -> str:
         found = results("Walker2d", method)
         if method == "cloning" or len(found) < 2 or len(found) != len(base):
             continue
-        estimate = clustered_mean(last_of("Walker2d", method) - last_of("Walker2d", "cloning"), seed=0)
+        estimate = clustered_mean(last_of("Walker2d", method) - last_of("Walker2d", "cloning"))
         assert estimate.interval is not None
         low, high = (100 * bound for bound in (estimate.interval.low, estimate.interval.high))
         verdict = (

@@ -20,7 +20,7 @@ from steadyhand.analysis.multimodality import normalised_entropy, persistence
 from steadyhand.cli.experiment import main
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
-from steadyhand.core.statistics import clustered_mean
+from steadyhand.core.statistics import clustered_rate
 from steadyhand.correction.collect import collect
 from steadyhand.data.frames import Frames
 from steadyhand.envs.avoiding.config import AvoidingConfig
@@ -470,12 +470,8 @@ def avoiding_table() -> str:
             continue
         success = np.array([np.array(one["modes"]) >= 0 for one in found], dtype=float)
         each = ", ".join(f"{100 * row.mean():.1f}" for row in success)
-        interval = clustered_mean(success, seed=0).interval if len(found) > 1 else None
-        spread = (
-            f"{100 * max(interval.low, 0):.0f} to {100 * min(interval.high, 1):.0f}"
-            if interval
-            else "one seed"
-        )
+        interval = clustered_rate(success).interval if len(found) > 1 else None
+        spread = f"{100 * interval.low:.0f} to {100 * interval.high:.0f}" if interval else "one seed"
         entropies = [entropy(one, 24) for one in found]
         seen = ", ".join(str(len(set(one["modes"]) - {-1})) for one in found)
         rows.append(

@@ -170,10 +170,10 @@ def returns(runs: Iterable[Path]) -> None:
             print(json.dumps({**line, "low": interval["low"], "high": interval["high"]}), flush=True)
     for name, values in found.items():
         if len(values) > 1:
-            print(json.dumps({"name": name, **plain(clustered_mean(np.array(values), seed=0))}), flush=True)
+            print(json.dumps({"name": name, **plain(clustered_mean(np.array(values)))}), flush=True)
     if len(found.get("cloning", ())) > 1 and "DAgger" in found:
         difference = np.array(found["DAgger"]) - np.array(found["cloning"])
-        pooled = clustered_mean(difference, seed=0)
+        pooled = clustered_mean(difference)
         share = 100 / float(np.mean(found["expert"]))
         line = {"difference": "DAgger - cloning", **plain(pooled)}
         assert pooled.interval is not None

@@ -447,18 +447,20 @@ def autonomy_of(results: Sequence[Mapping[str, Any]]) -> float:
 def table(name: str) -> str:
     """Return the table of a regime, best success first."""
     rows = [
-        "| remedy | success, 95 % interval | each seed, of 64 | minus cloning | autonomy | labels | "
+        "| remedy | fits | success, 95 % interval | each seed, of 64 | minus cloning | autonomy | labels | "
         "human steps | interventions | switches | env steps | violations |",
-        "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     done = {one.title: results for one in remedies_of(REGIMES[name]) if (results := results_of(name, one))}
     made = {title: Row.of(title, results) for title, results in done.items()}
     helped = {title: autonomy_of(results) for title, results in done.items()}
+    fits = {one.title: getattr(one.make(REGIMES[name].budget), "rounds", 1) for one in REMEDIES}
     for row in sorted(made.values(), key=lambda row: (-row.success.mean(), -helped[row.title], row.title)):
         each = " ".join(f"{int(seed.sum())}" for seed in row.success)
         costs = [row.burden[key] for key in COSTS]
         rows.append(
-            f"| {row.title} | {rate(row.success)} | {each} | {difference(row, made.get('cloning'))} | "
+            f"| {row.title} | {fits[row.title]} | {rate(row.success)} | {each} | "
+            f"{difference(row, made.get('cloning'))} | "
             f"{100 * helped[row.title]:.1f} % | {row.labels:.0f} | "
             + " | ".join(f"{cost:.0f}" for cost in costs)
             + " |"

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
-from steadyhand.core.statistics import clustered_mean, wilson
+from steadyhand.core.statistics import clustered_mean, clustered_rate
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experts import ExpertConfig, build_expert
@@ -183,26 +183,17 @@ def tells_success(rows: Sequence[Row]) -> bool:
 
 
 def rate(success: Float64[np.ndarray, "seeds starts"]) -> str:
-    """Return a success rate, with an interval for new seeds and starts if there are several seeds.
-
-    Where all outcomes are equal a bootstrap would claim certainty; Wilson's over the starts does not.
-    """
-    text = f"{100 * success.mean():.0f} %"
-    if success.min() == success.max():
-        interval = wilson(int(success[0].sum()), success.shape[1])
-        return f"{text} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
-    estimate = clustered_mean(success, seed=0) if len(success) > 1 else None
-    if estimate is None or estimate.interval is None:
-        return text
-    low, high = max(0.0, estimate.interval.low), min(1.0, estimate.interval.high)
-    return f"{text} ({100 * low:.0f} to {100 * high:.0f})"
+    """Return a success rate with its interval for new seeds and starts; of one seed, for new starts alone."""
+    interval = clustered_rate(success).interval
+    assert interval is not None
+    return f"{100 * success.mean():.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
 
 
 def difference(row: Row, baseline: Row | None) -> str:
     """Return the paired difference of success, in points: same seeds, same starts; empty if not told."""
     if baseline is None or row is baseline or row.success is None or baseline.success is None:
         return ""
-    return _paired(100 * row.success, 100 * baseline.success, "{:+.0f}")
+    return _paired(100 * row.success, 100 * baseline.success, "{:+.0f}", limit=100.0)
 
 
 def mean_return(row: Row) -> str:
@@ -210,7 +201,7 @@ def mean_return(row: Row) -> str:
     if row.returns is None:
         return ""
     text = f"{row.returns.mean():.4g}"
-    estimate = clustered_mean(row.returns, seed=0) if len(row.returns) > 1 else None
+    estimate = clustered_mean(row.returns) if len(row.returns) > 1 else None
     if estimate is None or estimate.interval is None:
         return text
     return f"{text} ({estimate.interval.low:.4g} to {estimate.interval.high:.4g})"
@@ -223,15 +214,25 @@ def return_difference(row: Row, baseline: Row | None) -> str:
     return _paired(row.returns, baseline.returns, "{:+.3g}")
 
 
-def _paired(a: Float64[np.ndarray, "seeds starts"], b: Float64[np.ndarray, "_ starts"], form: str) -> str:
-    """Return the mean of a - b over the seeds that both have, with its interval if there are several."""
+def _paired(
+    a: Float64[np.ndarray, "seeds starts"],
+    b: Float64[np.ndarray, "_ starts"],
+    form: str,
+    *,
+    limit: float = np.inf,
+) -> str:
+    """Return the mean of a - b over the seeds that both have, with its interval if there are several.
+
+    The interval ends at plus and minus `limit`, beyond which no difference lies.
+    """
     seeds = min(len(a), len(b))
     values = a[:seeds] - b[:seeds]
     text = form.format(values.mean())
-    estimate = clustered_mean(values, seed=0) if seeds > 1 and values.any() else None
+    estimate = clustered_mean(values) if seeds > 1 and values.any() else None
     if estimate is None or estimate.interval is None:
         return text
-    return f"{text} ({form.format(estimate.interval.low)} to {form.format(estimate.interval.high)})"
+    low, high = max(-limit, estimate.interval.low), min(limit, estimate.interval.high)
+    return f"{text} ({form.format(low)} to {form.format(high)})"
 
 
 def _cell(run: BenchRun, one: Remedy, seed: int) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Statistics against published tables, SciPy, closed forms and simulated coverage."""
 
-import itertools
 import math
 
 import numpy as np
@@ -10,15 +9,17 @@ import scipy.stats
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from steadyhand.core.distributions import beta_cdf
 from steadyhand.core.statistics import (
     StatisticsError,
-    beta_cdf,
     bootstrap_mean,
     clopper_pearson,
     clustered_mean,
+    clustered_rate,
     mcnemar,
     newcombe_paired,
     paired_difference,
+    student_mean,
     wilson,
 )
 
@@ -235,34 +236,74 @@ def test_what_cannot_be_paired_is_refused(a, b, unchecked_shapes):
         paired_difference(a, b, seed=0)
 
 
-def test_clusters_cover_new_seeds_where_pooling_does_not():
+@pytest.mark.parametrize(("count", "quantile"), [(2, 12.70620), (3, 4.30265), (10, 2.26216), (64, 1.99834)])
+def test_students_interval_has_the_tabulated_quantiles(count, quantile):
+    values = np.arange(count, dtype=np.float64)
+    estimate = student_mean(values)
+    half = quantile * values.std(ddof=1) / np.sqrt(count)
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.interval.high - estimate.value == pytest.approx(half, rel=1e-5)
+    assert estimate.value - estimate.interval.low == pytest.approx(half, rel=1e-5)
+
+
+def test_one_value_has_no_spread_and_equal_values_have_none_either():
+    assert student_mean(np.array([2.0])).interval is None
+    interval = student_mean(np.array([2.0, 2.0])).interval
+    assert (interval.low, interval.high) == (2.0, 2.0)
+    with pytest.raises(StatisticsError):
+        student_mean(np.zeros(0))
+    with pytest.raises(StatisticsError):
+        student_mean(np.array([1.0, np.inf]))
+
+
+@pytest.mark.parametrize("num_seeds", [3, 10])
+def test_clusters_cover_new_seeds_where_pooling_does_not(num_seeds):
     """Seeds differ by 1, starts by 0.3, episodes by 0.1; the true mean is 0."""
     random = np.random.default_rng(7)
     clustered = pooled = 0
-    for trial in range(150):
-        values = (
-            random.normal(0, 1.0, (10, 1)) + random.normal(0, 0.3, (1, 20)) + random.normal(0, 0.1, (10, 20))
-        )
-        clustered += 0.0 in clustered_mean(values, seed=trial, num_resamples=500).interval
+    for trial in range(200):
+        seeds, starts = random.normal(0, 1.0, (num_seeds, 1)), random.normal(0, 0.3, (1, 20))
+        values = seeds + starts + random.normal(0, 0.1, (num_seeds, 20))
+        clustered += 0.0 in clustered_mean(values).interval
         pooled += 0.0 in bootstrap_mean(values.reshape(-1), seed=trial, num_resamples=500).interval
-    assert clustered / 150 > 0.85
-    assert pooled / 150 < 0.6
+    assert clustered / 200 > 0.91
+    assert pooled / 200 < 0.6
 
 
-def test_clusters_equal_every_resample_of_a_tiny_table():
-    """Two seeds x two starts have 16 equally likely resamples: enumerate them."""
-    values = np.array([[0.0, 1.0], [4.0, 9.0]])
-    means = [
-        values[list(seeds)][:, list(starts)].mean()
-        for seeds in itertools.product((0, 1), repeat=2)
-        for starts in itertools.product((0, 1), repeat=2)
-    ]
-    estimate = clustered_mean(values, seed=0, level=0.7, num_resamples=20_000)
-    low, high = np.quantile(means, [0.15, 0.85], method="inverted_cdf")
-    assert (estimate.interval.low, estimate.interval.high) == (low, high)
-    assert estimate.value == 3.5
+def test_where_only_seeds_or_only_starts_differ_the_interval_is_students():
+    parts = np.array([1.0, 2.0, 6.0, 7.0])
+    alone = student_mean(parts).interval
+    for values in (np.tile(parts[:, None], (1, 9)), np.tile(parts, (9, 1))):
+        interval = clustered_mean(values).interval
+        assert interval.low == pytest.approx(alone.low)
+        assert interval.high == pytest.approx(alone.high)
+
+
+def test_a_rate_is_never_surer_than_one_seed_of_the_starts():
+    """One loss more cannot make the interval narrower, and all equal is not certainty."""
+    all_kept = np.ones((10, 64), dtype=bool)
+    one_lost = all_kept.copy()
+    one_lost[3, 5] = False
+    assert clustered_rate(all_kept).interval == wilson(64, 64)
+    assert clustered_rate(one_lost).interval.low < wilson(64, 64).low
+    assert clustered_rate(one_lost).interval.high == 1.0
+    assert clustered_rate(~all_kept).interval == wilson(0, 64)
+    assert clustered_rate(one_lost[3:4]).interval == wilson(63, 64)
+
+
+def test_a_rate_that_depends_on_the_seed_has_the_interval_of_the_seeds():
+    success = np.zeros((3, 64), dtype=bool)
+    for row, kept in zip(success, (20, 28, 24), strict=True):
+        row[:kept] = True
+    estimate = clustered_rate(success)
+    assert estimate.value == pytest.approx(72 / 192)
+    assert estimate.interval.high >= clustered_mean(success).interval.high
+    with pytest.raises(StatisticsError):
+        clustered_rate(np.ones((0, 64), dtype=bool))
+    with pytest.raises(StatisticsError):
+        clustered_rate(np.ones((3, 0), dtype=bool))
 
 
 def test_one_training_seed_is_refused():
     with pytest.raises(StatisticsError, match="at least two seeds"):
-        clustered_mean(np.ones((1, 64)), seed=0)
+        clustered_mean(np.ones((1, 64)))
