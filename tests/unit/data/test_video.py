@@ -121,6 +121,29 @@ def test_most_damage_within_a_video_is_seen(tmp_path: Path) -> None:
     assert refused >= 6, "h264 has no checksums, so that some of it cannot be seen"
 
 
+@pytest.mark.skipif(not has_encoder("av1"), reason="PyAV without SVT-AV1")
+def test_a_flipped_bit_in_av1_as_lerobot_writes_it_is_seen(tmp_path: Path) -> None:
+    """Without strictness dav1d decodes 5 of these 60 to other pixels, without a word."""
+    path = tmp_path / "clip.mp4"
+    noise = np.random.default_rng(0).normal(0, 6, (12, 48, 64, 3))
+    across = 128 + 80 * np.sin(
+        np.arange(64)[None, None, :, None] / 9 + np.arange(12)[:, None, None, None] / 5
+    )
+    frames = (across + noise).clip(0, 255).astype(np.uint8)
+    write_mp4(path, frames, fps=10, codec="av1", gop=2, crf=30)
+    decode_frames(path)
+    data = path.read_bytes()
+    with av.open(str(path)) as file:
+        packets = [(p.pos, p.size) for p in file.demux(video=0) if p.size > 200 and p.pos is not None]
+    random = np.random.default_rng(1)
+    for _ in range(60):
+        start, size = packets[random.integers(len(packets))]
+        place = start + int(random.integers(30, size - 1))
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
+        with pytest.raises(DataError, match="damaged"):
+            decode_frames(path)
+
+
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))))
 def test_png_round_trip_and_pillow_agree(image: np.ndarray) -> None:
     data = encode_png(image)

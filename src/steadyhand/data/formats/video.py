@@ -61,7 +61,10 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise _damaged(path, "no codec that is known")
     stream.thread_type = "SLICE"  # frame threads hold frames back, which makes exact seeking slow
-    stream.codec_context.options = {"err_detect": "explode"}  # or the decoder makes up what is damaged
+    options = {"err_detect": "explode"}  # or the decoder makes up what is damaged
+    if "av1" in str(stream.codec_context.name):
+        options["strict"] = "strict"  # dav1d then also looks at what is left at the end of a frame
+    stream.codec_context.options = options
     return container, stream
 
 
