@@ -53,7 +53,8 @@ def replay(dataset: AnyDataset, env: BatchEnv) -> Replay:
         found = _from_states(steps, env)
     except CapabilityError as lacking:
         found = _from_seeds(dataset, steps, env, lacking)
-    return replace(found, outside=_outside(steps, env))
+    left_out = [name for name in dataset.observation if name not in features]
+    return replace(found, outside=_outside(steps, env), unseen=(*left_out, *found.unseen))
 
 
 def _outside(steps: "_Steps", env: BatchEnv) -> float:
@@ -200,7 +201,8 @@ def _from_states(steps: _Steps, env: BatchEnv) -> Replay:
         for pairing, after in outcome.items()
     }
     labels = [label for label, kept in zip(steps.labels, told, strict=True) if kept]
-    return _judged(env, "stored states", errors, steps.episode[whole], labels)
+    lost = tuple(label for label, kept in zip(steps.labels, told, strict=True) if not kept)
+    return replace(_judged(env, "stored states", errors, steps.episode[whole], labels), unseen=lost)
 
 
 def _from_seeds(dataset: AnyDataset, steps: _Steps, env: BatchEnv, lacking: CapabilityError) -> Replay:

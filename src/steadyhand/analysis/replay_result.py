@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from steadyhand.core.listing import listed
 from steadyhand.data.problems import Problem
 
 PAIRINGS = (-1, 0, 1)
@@ -29,6 +30,8 @@ class Replay:
         worst: Feature and dimension that is most often the worst one in the recorded pairing.
         off: Episodes that do not follow although most do.
         outside: Share of the steps whose action lies outside the env's bounds.
+        unseen: What was not compared: pictures, features that the env does not show, and dimensions that it
+            could not be put into.
     """
 
     env_id: str
@@ -39,6 +42,7 @@ class Replay:
     worst: str
     off: tuple[int, ...]
     outside: float = 0.0
+    unseen: tuple[str, ...] = ()
 
     @property
     def pairing(self) -> int:
@@ -66,6 +70,14 @@ class Replay:
             data: How the data are named on the command line, and how they are opened there.
         """
         found = self._answers(data)
+        if self.unseen:
+            left_out = Problem(
+                code="replay",
+                severity="note",
+                where=listed(self.unseen),
+                what="not compared by replay: pictures, what the env does not show or cannot be put into",
+            )
+            found = (*found, left_out)
         if self.outside:
             outside = Problem(
                 code="action-outside",

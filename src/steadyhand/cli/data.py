@@ -242,10 +242,11 @@ def _check(chosen: CheckArguments) -> int:
             episodes=chosen.episodes or None,
             tick=bar(""),
         )
-    if chosen.env and report.ok:
-        from steadyhand.cli.data_replay import replayed
+    if chosen.env:
+        from steadyhand.cli.data_replay import not_replayed, replayed
 
-        report = report.with_problems(replayed(chosen, _opened))
+        found = replayed(chosen, _opened) if report.ok else (not_replayed(chosen, "there are errors", ""),)
+        report = report.with_problems(found)
     places: dict[tuple[str, str, str, str], list[str]] = {}
     for problem in report.problems:
         places.setdefault((problem.severity, problem.code, problem.what, problem.hint), []).append(

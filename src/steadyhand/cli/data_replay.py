@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 def replayed(chosen: "CheckArguments", opened: "Callable[..., AnyDataset]") -> "tuple[Problem, ...]":
     """Return what replaying tells, or that it cannot tell anything: the rest of the report stands."""
     from steadyhand.core.errors import CapabilityError
-    from steadyhand.data.problems import Problem
 
     try:
         found = replay_in_env(chosen, opened)
     except CapabilityError as error:
-        what, hint = f"not replayed: {error.what}", str(error.rest["hint"] or "")
-        return (Problem(code="replay", severity="warning", where=chosen.env, what=what, hint=hint),)
+        return (not_replayed(chosen, error.what, str(error.rest["hint"] or "")),)
     return found.problems(data=_as_typed(chosen, found.control_dt))
+
+
+def not_replayed(chosen: "CheckArguments", why: str, hint: str) -> "Problem":
+    """Return that nothing was replayed, and why."""
+    from steadyhand.data.problems import Problem
+
+    what = f"not replayed: {why}"
+    return Problem(code="replay", severity="warning", where=chosen.env, what=what, hint=hint)
 
 
 def _as_typed(chosen: "CheckArguments", control_dt: float) -> str:

@@ -6,10 +6,12 @@ as uint8, as numbers from 0 to 255, as floats from 0 to 1, and as bool masks (0 
 picture and is none of these is refused: it would otherwise be read as thousands of unrelated numbers.
 """
 
+import logging
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -35,10 +37,7 @@ _NO_STACKS = (
 )
 _OTHER_WORDS = ("depth", "map", "grid", "lidar", "scan", "history", "matrix")
 """A name with one of these words says that numbers, other than uint8, uint16 and bool, are no picture."""
-_NO_PICTURE = (
-    "numbers that are no picture must be flattened to one axis, or have one of these words in their name: "
-    + ", ".join(_OTHER_WORDS)
-)
+_logger = logging.getLogger("steadyhand")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +121,7 @@ def picture_format(
     name: str,
     limits: Callable[[], tuple[float, float]],
     is_declared: bool = False,
+    rename: str = "--rename {name}=observation.history, or in Python rename={{'{name}': ...}}",
 ) -> PictureFormat | None:
     """Return how the pictures of a feature lie in its array; None if these are no pictures but numbers.
 
@@ -136,27 +136,49 @@ def picture_format(
         limits: Returns the lowest and the highest value that it holds, or that its space allows; only asked
             where they decide.
         is_declared: Whether the feature is called a picture by whoever made it.
+        rename: How whoever reads the error gives the feature another name.
 
     Raises:
         SpecError: They look like pictures, but have a layout or values that cannot be read.
     """
     if not (is_declared or _looks_like_picture(shape, dtype, name)):
         return None
-    return PictureFormat(
-        shape=shape, order=_order(shape, dtype, name), values=_values(shape, dtype, name, limits)
-    )
+    advice = _advice(dtype, rename.format(name=name))
+    order = _order(shape, dtype, name, advice)
+    picture = PictureFormat(shape=shape, order=order, values=_values(shape, dtype, name, limits, advice))
+    if order == "hw" and dtype.kind == "f" and not is_declared:
+        _tell(name, f"{dtype} of shape {shape}", advice)
+    return picture
 
 
 def _looks_like_picture(shape: tuple[int, ...], dtype: np.dtype, name: str) -> bool:
     if dtype == np.uint8 and len(shape) >= 3:
         return True
-    may_be_called_otherwise = dtype not in (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.bool_))
-    if may_be_called_otherwise and set(re.split("[^a-z]+", name.lower())).intersection(_OTHER_WORDS):
+    if _may_be_called_otherwise(dtype) and set(re.split("[^a-z]+", name.lower())).intersection(_OTHER_WORDS):
         return False
     return sum(side >= _LEAST_SIDE for side in shape) >= 2
 
 
-def _order(shape: tuple[int, ...], dtype: np.dtype, name: str) -> Order:
+@cache
+def _tell(name: str, what: str, advice: str) -> None:
+    """Say once that numbers become pictures, since nobody called them so."""
+    _logger.warning("%s, %s, is read as grey pictures of 256 levels; %s", name, what, advice)
+
+
+def _may_be_called_otherwise(dtype: np.dtype) -> bool:
+    return dtype not in (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.bool_))
+
+
+def _advice(dtype: np.dtype, rename: str) -> str:
+    """Return what to do where these are no pictures but numbers."""
+    first = "" if _may_be_called_otherwise(dtype) else "store them as float32, and "
+    return (
+        f"if these are numbers and no picture: {first}give them a name with one of the words "
+        f"{', '.join(_OTHER_WORDS)} ({rename}), or flatten them to one axis"
+    )
+
+
+def _order(shape: tuple[int, ...], dtype: np.dtype, name: str, advice: str) -> Order:
     if len(shape) == 2:
         return "hw"
     if len(shape) == 3 and shape[2] in (1, 3):
@@ -169,12 +191,16 @@ def _order(shape: tuple[int, ...], dtype: np.dtype, name: str) -> Order:
         f"{name} cannot be read as pictures.",
         got=f"{dtype} of shape {shape}",
         expected=_EXPECTED,
-        hint=f"{_NO_STACKS}; {_NO_PICTURE}",
+        hint=f"{_NO_STACKS}; {advice}",
     )
 
 
 def _values(
-    shape: tuple[int, ...], dtype: np.dtype, name: str, limits: Callable[[], tuple[float, float]]
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    name: str,
+    limits: Callable[[], tuple[float, float]],
+    advice: str,
 ) -> Values:
     if dtype == np.bool_:
         return "mask"
@@ -197,5 +223,5 @@ def _values(
         f"{name} cannot be read as pictures: its range of values is no picture's.",
         got=f"{dtype} of shape {shape}, {low:g} to {high:g}",
         expected=_EXPECTED,
-        hint=f"convert it to uint8, or declare its range; {_NO_PICTURE}",
+        hint=f"convert it to uint8, or declare its range; {advice}",
     )

@@ -64,7 +64,7 @@ class GymnasiumEnv(BatchEnv):
         self._envs = [make()]
         self._question = {"factory": made_by, "copy": as_made(self._envs[0])}
         try:
-            self._leaves = observation_leaves(self._envs[0].observation_space)
+            self._leaves = observation_leaves(self._envs[0].observation_space, config.rename)
             self._codec = ActionCodec(self._envs[0].action_space)
         except (SpecError, AttributeError, NotImplementedError) as error:
             raise as_spec_error(error, env_id=config.env_id) from error

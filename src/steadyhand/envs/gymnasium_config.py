@@ -1,6 +1,7 @@
 """Config of an env that Gymnasium makes."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ class GymnasiumConfig:
         control_dt: Time between two actions [s]; None asks the env for its `dt`, then for "render_fps".
         success: When an episode counts as a success: "auto" takes the rule of a known id, and of any other
             what its info says, if it says anything; or a rule, such as "last" or "return>=200".
+        rename: Name of an observation -> its name here, such as {"observation.state": "observation.history"}:
+            the word history says that numbers on two axes are no picture.
         kwargs: Keyword arguments of the env: JSON scalars only.
     """
 
@@ -29,6 +32,7 @@ class GymnasiumConfig:
     max_episode_steps: int | None = None
     control_dt: float | None = None
     success: str = "auto"
+    rename: dict[str, str] = field(default_factory=dict[str, str])
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -45,6 +49,11 @@ class GymnasiumConfig:
                     got=type(value).__name__,
                     expected="str, int, float, bool or None",
                     hint="build the env yourself and give GymnasiumEnv a factory",
+                )
+        for new in self.rename.values():
+            if not re.fullmatch(r"observation(\.[\w-]+)+", new):
+                raise ConfigError(
+                    "An observation cannot have this name.", got=new, expected="observation.NAME"
                 )
         self.success_rule()
 

@@ -12,6 +12,8 @@ from steadyhand.core.errors import SpecError
 from steadyhand.core.pictures import PictureFormat, picture_format
 from steadyhand.core.specs import ACTION, IMAGES, STATE, EnvSpec, FeatureSpec, discrete_spec
 
+_RENAME = """GymnasiumConfig(rename={{'%s': 'observation.history'}}), or --set 'env.rename={{"%s": ...}}'"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
@@ -85,33 +87,47 @@ class Leaf:
         return value if declared == "f" or self.picture is not None else value.astype(np.int64)
 
 
-def observation_leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
+def observation_leaves(space: spaces.Space[Any], rename: Mapping[str, str] | None = None) -> tuple[Leaf, ...]:
     """Return the features of an observation space.
 
     A bare Box or Discrete is "observation.state", a bare picture "observation.images.main"; entries of a Dict
     are "observation.<keys>" or "observation.images.<keys>", nested keys joined by dots. What a picture is,
     and how it is turned to (height, width, channels) uint8, says `steadyhand.core.pictures`.
 
+    Args:
+        space: The space.
+        rename: Name of a feature, before pictures are told from numbers -> its name here.
+
     Raises:
-        SpecError: A space that no feature can hold.
+        SpecError: A space that no feature can hold, or a name to change that is not there.
     """
-    leaves = tuple(_walk(space, ()))
+    rename = rename or {}
+    names: list[str] = []
+    leaves = tuple(_walk(space, (), rename, names))
+    if absent := [name for name in rename if name not in names]:
+        raise SpecError("There is no such observation to rename.", got=absent[0], available=names)
+    if twice := [leaf.name for leaf in leaves if [one.name for one in leaves].count(leaf.name) > 1]:
+        raise SpecError("Two observations would have the same name.", got=twice[0])
     if not leaves:
         raise SpecError("The observation space is empty.", got=space)
     return leaves
 
 
-def _walk(space: spaces.Space[Any], path: tuple[str, ...]) -> Iterator[Leaf]:
+def _walk(
+    space: spaces.Space[Any], path: tuple[str, ...], rename: Mapping[str, str], names: list[str]
+) -> Iterator[Leaf]:
     if isinstance(space, spaces.Dict):
         for key, entry in space.spaces.items():
-            yield from _walk(entry, (*path, str(key)))
+            yield from _walk(entry, (*path, str(key)), rename, names)
         return
     key = ".".join(path)
-    name = f"observation.{key}" if path else STATE
+    own = f"observation.{key}" if path else STATE
+    names.append(own)
+    name = rename.get(own, own)
     if (choice := _choice(space)) is not None:
         yield Leaf(name=name, path=path, spec=choice, stored=space.shape or (), dtype=np.dtype(np.int64))
     elif isinstance(space, spaces.Box):
-        yield _box_leaf(space, name=name, key=key, path=path)
+        yield _box_leaf(space, name=name, own=own, path=path)
     else:
         raise SpecError(
             f"The observation space of {key or 'the env'} cannot become a feature.",
@@ -122,15 +138,18 @@ def _walk(space: spaces.Space[Any], path: tuple[str, ...]) -> Iterator[Leaf]:
         )
 
 
-def _box_leaf(space: spaces.Box, *, name: str, key: str, path: tuple[str, ...]) -> Leaf:
+def _box_leaf(space: spaces.Box, *, name: str, own: str, path: tuple[str, ...]) -> Leaf:
     def limits() -> tuple[float, float]:
         return float(np.min(space.low)), float(np.max(space.high))
 
-    shown = f"The observation {key}" if key else "The observation"
     dtype = np.dtype(space.dtype)
-    picture = picture_format(space.shape, dtype, name=shown, limits=limits)
+    is_declared = name.startswith(IMAGES)
+    picture = picture_format(
+        space.shape, dtype, name=name, limits=limits, is_declared=is_declared, rename=_RENAME % (own, own)
+    )
     if picture is not None:
-        name = f"{IMAGES}{key or 'main'}"
+        key = "main" if name == STATE and not path else name.removeprefix("observation.")
+        name = name if is_declared else f"{IMAGES}{key}"
         return Leaf(name=name, path=path, spec=picture.spec, stored=space.shape, dtype=dtype, picture=picture)
     low, high = _bounds(space.low.ravel().tolist(), space.high.ravel().tolist())
     spec = FeatureSpec(shape=space.shape or (1,), low=low, high=high)

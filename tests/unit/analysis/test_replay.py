@@ -237,3 +237,26 @@ def test_pictures_alone_are_said_not_to_be_compared() -> None:
     )
     with pytest.raises(CapabilityError, match="Pictures are not compared"):
         replay(data, PendulumConfig().build(1))
+
+
+def test_what_is_not_compared_is_named() -> None:
+    seen, action = driven(PendulumConfig().build(EPISODES))
+    data = arrays(seen, action)
+    assert replay(data, PendulumConfig().build(EPISODES)).unseen == ()
+    flat = {
+        name: np.concatenate([episode.observation[name] for episode in data.all_episodes])
+        for name in (STATE,)
+    }
+    rows = len(flat[STATE])
+    more = {
+        "observation.images.top": np.zeros((rows, 24, 24, 3), np.uint8),
+        "observation.touch": np.ones((rows, 2)),
+    }
+    commands = np.concatenate([episode.action for episode in data.all_episodes])
+    both = episodes_from_arrays(flat | more, commands, np.cumsum(data.lengths), control_dt=data.control_dt)
+    found = replay(both, PendulumConfig().build(EPISODES))
+    assert found.verdict == "follows"
+    assert found.unseen == ("observation.images.top", "observation.touch")
+    told = found.problems()[-1]
+    assert told.what.startswith("not compared by replay")
+    assert "observation.images.top" in told.where

@@ -234,6 +234,25 @@ def test_the_package_is_the_command_as_well() -> None:
     assert done.stdout == f"steadyhand {steadyhand.__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        ({"observation": np.zeros((40, 24, 24, 3), np.uint8)}, "not replayed: Pictures are not compared"),
+        ({"observation": np.full((40, 3), np.nan)}, "not replayed: there are errors"),
+        (
+            {"observation.camera": np.zeros((40, 24, 24, 3), np.uint8), "observation": np.eye(40, 3)},
+            "not compared",
+        ),
+    ],
+    ids=["pictures alone", "errors", "pictures too"],
+)
+def test_what_check_does_not_replay_is_said(cli, arrays, why, tmp_path):
+    action = np.random.default_rng(0).uniform(-1, 1, (40, 1))
+    np.savez(tmp_path / "d.npz", action=action, episode_ends=[20, 40], **arrays)
+    said = cli("data", "check", "d.npz", "--env", "pendulum")
+    assert why in " ".join((said.out + said.err).split())
+
+
 @pytest.mark.parametrize("late", [1, -1])
 def test_the_repair_that_check_advises_runs_as_it_is_printed(cli, late, tmp_path):
     env = PendulumConfig().build(1)
