@@ -12,8 +12,10 @@ from steadyhand.face.data import load_dataset as load_dataset
 from steadyhand.face.data import record as record
 from steadyhand.face.envs import Env as Env
 from steadyhand.face.envs import make as make
+from steadyhand.face.evaluation import compare as compare
 from steadyhand.face.evaluation import evaluate as evaluate
 from steadyhand.face.experts import expert as expert
+from steadyhand.face.film import show as show
 from steadyhand.face.policy import Policy as Policy
 from steadyhand.face.policy import load as load
 from steadyhand.face.training import correct as correct

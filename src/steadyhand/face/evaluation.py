@@ -1,19 +1,24 @@
 """Driving from the same starts, and comparing what came of it."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
+from steadyhand.analysis.results import Report
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.envs.base import BatchEnv, Family
-from steadyhand.experts.base import Expert
+from steadyhand.core.question import answering
+from steadyhand.envs.base import Family
+from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
-from steadyhand.face.policy import Policy, load
+from steadyhand.face.folders import Folder
+from steadyhand.recipes.compare import Contestant
+from steadyhand.recipes.evaluate import compare_drivers
+from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.evaluate import Evaluation
 from steadyhand.rollout.evaluate import evaluate as drive
-from steadyhand.rollout.executors import ExecutorConfig
-
-Driver = Policy | Controller | str | Path
-"""Who can be evaluated: a policy, its folder, an expert, or any other controller."""
+from steadyhand.rollout.executors import ExecutorConfig, Receding
 
 
 def evaluate(
@@ -51,12 +56,96 @@ def evaluate(
     return drive(built, controller, built.starts(family, starts, seed=seed), name=name or own_name, seed=seed)
 
 
-def as_driver(
-    who: Driver, env: BatchEnv, *, executor: ExecutorConfig | None = None
-) -> tuple[Controller, str]:
-    """Return who drives as a controller of the rows of an env, and its name."""
-    if isinstance(who, str | Path):
-        who = load(who)
-    if isinstance(who, Policy):
-        return who.controller(env, executor=executor), who.name
-    return who, "expert" if isinstance(who, Expert) else type(who).__name__
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Comparison:
+    """Everybody's drives from the same starts, and the report that compares them.
+
+    Attributes:
+        evaluations: Name -> episodes: the expert first, if it drove, then the policies, the baseline first.
+        report: Every number of the report.
+        page: The path of report.html; a temporary folder lives as long as this comparison.
+    """
+
+    evaluations: dict[str, Evaluation]
+    report: Report
+    page: Path
+    _folder: Folder
+
+    def __getitem__(self, name: str) -> Evaluation:
+        return self.evaluations[name]
+
+    def __str__(self) -> str:
+        policies = [self[one.name] for one in self.report.results if one.kind == "policy"]
+        lines = [str(one) for one in self.evaluations.values()]
+        lines += [f"{other.name} - {policies[0].name}: {other - policies[0]}" for other in policies[1:]]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(self.evaluations)}: {self.page}>"
+
+    def _repr_html_(self) -> str:
+        page = escape(self.page.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{page}" width="100%" height="800" style="border:0"></iframe>'
+
+
+def compare(
+    drivers: Mapping[str, Driver] | Sequence[Driver],
+    env: Drivable,
+    *,
+    expert: Controller | None = None,
+    starts: int = 64,
+    family: Family = "test",
+    executor: ExecutorConfig | None = None,
+    films: int = 1,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Comparison:
+    """Let several policies drive from the same starts, and compare them start by start.
+
+    Args:
+        drivers: The policies, by name or with names of their own; the first is the baseline.
+        env: The env.
+        expert: Who drives as well, as the ceiling.
+        starts: Number of starts.
+        family: Family of the starts.
+        executor: What makes one action a step of the policies' chunks, if not their own.
+        films: Starts to film, where the env renders.
+        seed: Of the starts, and of what is drawn.
+        out: Folder of the report.
+
+    Raises:
+        ConfigError: Two have the same name, or `out` holds another comparison.
+        SpecError: A policy does not fit the env.
+    """
+    if starts < 1:
+        raise ConfigError("A comparison needs a start.", got=starts, expected=">= 1")
+    built, folder = as_env(env), Folder(out)
+    entries = [Contestant(name="expert", controller=expert, kind="expert")] if expert is not None else []
+    named = drivers.items() if isinstance(drivers, Mapping) else [("", one) for one in drivers]
+    for name, who in named:
+        controller, own_name = as_driver(who, built, executor=executor)
+        entries.append(Contestant(name=name or own_name, controller=controller))
+    names = [entry.name for entry in entries]
+    if len({*names}) < len(names) or not names:
+        raise ConfigError(
+            "A comparison needs drivers with different names.",
+            got=", ".join(names) or "none",
+            hint='name them, as in compare({"small": a, "large": b}, env)',
+        )
+    run = EvalRun(
+        num_starts=starts, family=family, num_videos=films, executor=executor or Receding(), seed=seed
+    )
+    question = {
+        "env": built,
+        "drivers": {entry.name: entry.controller for entry in entries},
+        "settings": {"starts": starts, "family": family, "films": films},
+        "seed": seed,
+    }
+    with answering(folder.path, "compare", question, answers="report.json"):
+        compared = compare_drivers(run, built, entries, folder.path)
+    return Comparison(
+        evaluations=dict(zip(names, compared.evaluations, strict=True)),
+        report=compared.report,
+        page=compared.page,
+        _folder=folder,
+    )

@@ -106,8 +106,8 @@ class Policy:
                 floats from 0 to 1.
 
         Returns:
-            (A,) of one, (B, A) of a batch, within the bounds; of discrete actions the number itself, (B,)
-            numbers of a batch.
+            (A,) of one, (B, A) of a batch, within the bounds; of discrete actions the number itself, as an
+            array of no axes, (B,) of a batch.
 
         Raises:
             SpecError: A feature is missing, has another shape or is not finite, or the batch has another
@@ -121,7 +121,7 @@ class Policy:
         action = self.spec.action.clipped(decision.action)
         if self.spec.action.kind == "discrete":
             action = action[:, 0]
-        return action if is_batch else action[0]
+        return action if is_batch else np.asarray(action[0])
 
     def reset(self, *, seed: int = 0) -> None:
         """Begin an episode: forget history and chunks, and draw anew.

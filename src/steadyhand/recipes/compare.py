@@ -137,7 +137,7 @@ def compete(
         Outcome(
             evaluation=evaluation,
             result=_summary(contestant, evaluation, wall, seed, reference),
-            films=_films(env, contestant, starts, filmed, seed) if filmed else (),
+            films=filmed_drives(env, contestant, starts, filmed, seed) if filmed else (),
         )
         for contestant, evaluation, wall in zip(contestants, evaluations, walls, strict=True)
     ]
@@ -167,11 +167,17 @@ def worth_filming(
     return sorted(order[:num_films])
 
 
-def _films(
-    env: BatchEnv, contestant: Contestant, starts: Sequence[Start], filmed: Sequence[int], seed: int
+def filmed_drives(
+    env: BatchEnv,
+    contestant: Contestant,
+    starts: Sequence[Start],
+    filmed: Sequence[int],
+    seed: int,
+    *,
+    seconds: float = FILM_SECONDS,
 ) -> tuple[Video, ...]:
     """Drive once more from the chosen starts, before the camera."""
-    num_steps = min(round(FILM_SECONDS / env.spec.control_dt), env.spec.max_episode_steps)
+    num_steps = max(1, min(round(seconds / env.spec.control_dt), env.spec.max_episode_steps))
     stride = max(1, round(0.1 / env.spec.control_dt))
     film = Film(env, range(len(filmed)), max_steps=num_steps, stride=stride, width=480, height=360)
     chosen = [starts[index] for index in filmed]

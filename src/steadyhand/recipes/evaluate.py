@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from steadyhand.analysis.results import Fact, MeanTest, Report
@@ -53,18 +54,39 @@ def evaluate_policies(
         contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
     with working_in(folder):
         start_run(run, folder, resume=True)
-        return _evaluated(run, env, contestants, folder, on_step=on_step)
+        compared = compare_drivers(run, env, contestants, folder, on_step=on_step)
+        return compared.report, compared.page
 
 
-def _evaluated(
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A comparison: everybody's episodes, the report, and the path of its page."""
+
+    evaluations: tuple[Evaluation, ...]
+    report: Report
+    page: Path
+
+
+def compare_drivers(
     run: EvalRun,
     env: BatchEnv,
     contestants: Sequence[Contestant],
     folder: Path,
     *,
-    on_step: Callable[[str], Tick] | None,
-) -> tuple[Report, Path]:
+    on_step: Callable[[str], Tick] | None = None,
+) -> Compared:
+    """Run everybody from every start, and write the report to `folder`.
+
+    Args:
+        run: How; who drives, and in which env, is given beside it.
+        env: The env.
+        contestants: Who drives: the expert first, if at all, then the policies, the baseline first.
+        folder: Where the report is written.
+        on_step: Given a name, returns what is called with (ended, all) after each step.
+    """
     began = time.perf_counter()
+    has_expert = any(entry.kind == "expert" for entry in contestants)
+    num_policies = len(contestants) - has_expert
     starts = env.starts(run.family, run.num_starts, seed=run.seed)
     outcomes = compete(env, contestants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
     evaluations = [outcome.evaluation for outcome in outcomes]
@@ -72,7 +94,7 @@ def _evaluated(
     report = report_of(
         env,
         outcomes,
-        title=f"{env.spec.env_id}: {_counted(len(run.policies))} from {run.num_starts} starts",
+        title=f"{env.spec.env_id}: {_counted(num_policies)} from {run.num_starts} starts",
         setting=(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
@@ -82,10 +104,11 @@ def _evaluated(
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,
-        maps=occupancy(env, evaluations, expert="expert") if run.expert is not None else None,
+        maps=occupancy(env, evaluations, expert=contestants[0].name) if has_expert else None,
         mean_tests=mean_tests,
     )
-    return report, publish(report, outcomes, folder)
+    page = publish(report, outcomes, folder)
+    return Compared(evaluations=tuple(evaluations), report=report, page=page)
 
 
 def _mean_tests(

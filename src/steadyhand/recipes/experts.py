@@ -219,19 +219,19 @@ def _settings(env: BatchEnv, kind: type[Settings], expert: str) -> Settings:
     return env.config
 
 
-def default_expert(env: EnvConfig) -> ExpertConfig | None:
+def default_expert(env: EnvConfig | None) -> ExpertConfig | None:
     """Return the expert that comes along with an env; None for Gymnasium's, which bring none."""
     kind = _COMES_ALONG.get(type(env))
     return None if kind is None else kind()
 
 
-def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:
+def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
     """Read an expert from the command line.
 
     Args:
         text: "auto", "pure-pursuit", "scripted" (forks, avoiding, pendulum), a file of weights or a
             policy folder.
-        env: The env that it is to act in.
+        env: Settings of the env that it is to act in; None of an env that has none, and brings no expert.
 
     Raises:
         CapabilityError: There is no such expert, or none comes along with the env.

@@ -41,7 +41,7 @@ def test_importing_it_imports_nothing_else() -> None:
 
 def test_every_name_that_is_listed_is_there() -> None:
     wanted = (
-        "make expert record load_dataset train correct evaluate load "
+        "make expert record load_dataset train correct evaluate compare load show "
         "Policy Dataset Episode Env Controller Wrapper Encoder Head "
         "heads encoders remedies gates executors envs experts recipes"
     )

@@ -1,0 +1,92 @@
+"""Films of drives, to be looked at in a notebook or to be saved."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from steadyhand.analysis.page import Video
+from steadyhand.core.strict import replacing
+from steadyhand.envs.base import Family
+from steadyhand.face.drivers import Driver, as_driver
+from steadyhand.face.envs import Drivable, as_env
+from steadyhand.recipes.compare import FILM_SECONDS, Contestant, filmed_drives
+from steadyhand.rollout.executors import ExecutorConfig
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Film:
+    """One film for each start; a notebook shows them.
+
+    Attributes:
+        name: Who drives.
+        clips: The films, H.264 in MP4.
+    """
+
+    name: str
+    clips: tuple[Video, ...]
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the films, and return their paths: that of one is `path`, several are numbered.
+
+        Args:
+            path: Where, such as "clone.mp4".
+        """
+        first = Path(path)
+        many = len(self.clips) > 1
+        paths = tuple(
+            first.with_name(f"{first.stem}-{number}{first.suffix}") if many else first
+            for number in range(1, len(self.clips) + 1)
+        )
+        for one, clip in zip(paths, self.clips, strict=True):
+            with replacing(one) as temporary:
+                temporary.write_bytes(clip.mp4)
+        return paths
+
+    def __repr__(self) -> str:
+        size = sum(len(clip.mp4) for clip in self.clips)
+        return f"<Film of {self.name}: {', '.join(clip.group for clip in self.clips)}, {size / 1e6:.2g} MB>"
+
+    def _repr_html_(self) -> str:
+        return "".join(_player(f"{self.name}, {clip.group}", clip.mp4) for clip in self.clips)
+
+
+def show(
+    who: Driver,
+    env: Drivable,
+    *,
+    starts: int = 1,
+    seconds: float = FILM_SECONDS,
+    family: Family = "test",
+    executor: ExecutorConfig | None = None,
+    seed: int = 0,
+) -> Film:
+    """Film a policy as it drives from the first test starts.
+
+    Args:
+        who: A policy, the folder of one, an expert, or any other controller.
+        env: An env that renders.
+        starts: Number of starts, each of which gets a film.
+        seconds: Longest time that is filmed of a drive [s].
+        family: Family of the starts.
+        executor: What makes one action a step of a policy's chunks, if not its own.
+        seed: Of the starts, and of what is drawn.
+
+    Raises:
+        CapabilityError: The env does not render.
+        SpecError: The policy does not fit the env.
+    """
+    built = as_env(env)
+    controller, name = as_driver(who, built, executor=executor)
+    chosen = built.starts(family, starts, seed=seed)
+    contestant = Contestant(name=name, controller=controller)
+    clips = filmed_drives(built, contestant, chosen, range(starts), seed, seconds=seconds)
+    return Film(name=name, clips=clips)
+
+
+def _player(title: str, mp4: bytes) -> str:
+    source = f"data:video/mp4;base64,{b64encode(mp4).decode()}"
+    return (
+        f'<figure style="display:inline-block;margin:4px"><video src="{source}" controls autoplay loop muted '
+        f'playsinline width="360"></video><figcaption>{escape(title)}</figcaption></figure>'
+    )
