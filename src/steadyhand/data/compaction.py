@@ -31,6 +31,7 @@ from steadyhand.data.records import MAGIC
 from steadyhand.data.spec import StoreSpec
 from steadyhand.data.staging import Stage, write_json_indented
 from steadyhand.data.stats import QUANTILES, FeatureStats, array_stats, histogram_stats
+from steadyhand.data.video_digests import stage_video_digests
 
 HISTOGRAMS_PATH = f"{FOLDER}/image_histograms.json"
 _STATS_PATH = "meta/stats.json"
@@ -111,6 +112,7 @@ def compact(
     try:
         _write_episodes(writer, journal, spec, stage, first=len(dataset.stored))
         writer.close()
+        stage_video_digests(root, stage)
         _write_metadata(root, spec, dataset, writer, stage, features=features)
         _write_journal(stage.path(JOURNAL_PATH), journal)
     except BaseException:

@@ -34,6 +34,11 @@ class Stage:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Where the files are to be, in the order in which they move."""
+        return tuple(self._files)
+
     def path(self, relative: str) -> Path:
         """Return where to write what will be `root / relative`; files move in the order of the calls."""
         path = inside(self._folder / "files", relative)

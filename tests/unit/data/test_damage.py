@@ -367,6 +367,29 @@ def test_what_a_store_holds_carries_a_digest(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
+def test_videos_carry_a_digest_that_sees_what_no_decoder_does(tmp_path: Path) -> None:
+    store = EpisodeStore.create(
+        tmp_path, observation=CAMERAS, action=ACTION_SPEC, control_dt=0.1, image_format="mp4"
+    )
+    with store:
+        for number in range(2):
+            store.append(episode(number, specs=CAMERAS))
+            store.compact()  # the second adds files beside the first
+    videos = sorted(tmp_path.rglob("*.mp4"))
+    assert len(videos) == 2 * sum(spec.kind == "image" for spec in CAMERAS.values())
+    assert [p for p in check(tmp_path).problems if p.code.startswith("video")] == []
+    for video in (videos[0], videos[-1]):
+        before = video.read_bytes()
+        flip(video, before.rindex(b"Lavf"))  # the name of the program: it decodes to the same pixels
+        (found,) = [p for p in check(tmp_path).problems if p.code.startswith("video")]
+        assert (found.code, found.severity) == ("video-altered", "error")
+        assert found.where == str(video.relative_to(tmp_path))
+        video.write_bytes(before)
+    digests = tmp_path / "meta/steadyhand/videos.json"
+    digests.write_text(digests.read_text().replace(".mp4", ".mp5", 1))
+    assert [p.code for p in check(tmp_path).problems if p.severity == "error"] == ["video-digests"]
+
+
 MADE = """
 import resource, sys
 sys.path.insert(0, {tests!r})

@@ -15,6 +15,7 @@ from steadyhand.data.checks.blocks import AnyDataset
 from steadyhand.data.checks.detector import episodes
 from steadyhand.data.dataset import Dataset
 from steadyhand.data.problems import Problem, from_error
+from steadyhand.data.video_digests import altered_videos
 
 Depth = Literal["quick", "full"]
 _BATCH_BYTES = 2**25
@@ -76,6 +77,7 @@ class CameraCheck:
             return
         yield from self._missing()
         yield from self._overlaps()
+        yield from self._altered()
         total = self._dataset.num_episodes
         numbers = self._dataset.numbers.tolist()
         for place, number in enumerate(numbers):
@@ -118,6 +120,24 @@ class CameraCheck:
                     what=f"no video for {len(absent)} of {len(refs)} episodes: {listed(absent)}",
                     hint="copy the videos, or train without this camera",
                 )
+
+    def _altered(self) -> Iterator[Problem]:
+        """Tell which videos of a recording of ours are not those that were written, whatever they show."""
+        if self._depth == "quick" or not isinstance(self._dataset, Dataset):
+            return
+        try:
+            altered = altered_videos(self._dataset.root)
+        except DataError as error:
+            yield from_error("video-digests", "videos", error)
+            return
+        for name in altered:
+            yield Problem(
+                code="video-altered",
+                severity="error",
+                where=name,
+                what="the video holds other bytes than were written; what it shows may be of another moment",
+                hint="restore it from a copy, or train without this camera",
+            )
 
     def _overlaps(self) -> Iterator[Problem]:
         """Tell where an episode starts in its video before the one before it has ended there."""
