@@ -196,8 +196,8 @@ def scores(
         shops[name] = Workshop(stage)
     out: list[tuple[str, Score, Workshop]] = []
     for name, shop in shops.items():
-        if name != "mixture":
-            members = shop.members(trial.members)
+        members = [] if name == "mixture" else shop.members(trial.members)
+        if members:
             own = Doubt(members, shop.scale, measure="mean", noise="own")
             out.append((f"doubt, {name}s", own, shop))
         if name == "regression":

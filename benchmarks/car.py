@@ -15,6 +15,7 @@ from lines import report
 
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs.car import Car, CarConfig
+from steadyhand.envs.car.config import Sense
 from steadyhand.experts.pure_pursuit import PurePursuit
 
 REPEATS = 7
@@ -61,7 +62,7 @@ def speed(name: str, *, num_rows: int, count: int, seconds: float, floor: float)
     )
 
 
-def prepared(num_rows: int, sense: str) -> tuple[Car, np.ndarray]:
+def prepared(num_rows: int, sense: Sense) -> tuple[Car, np.ndarray]:
     env = Car(CarConfig(observation=(sense,)), num_rows=num_rows)
     rows = np.arange(num_rows)
     env.reset(env.starts("train", num_rows), rows)
@@ -120,7 +121,7 @@ def expert_loop(num_rows: int, *, steps: int = 50) -> None:
     )
 
 
-def sensor(sense: str, num_rows: int) -> None:
+def sensor(sense: Sense, num_rows: int) -> None:
     env, rows = prepared(num_rows, sense)
     if sense == "lidar":
         beams = env.config.lidar.num_beams

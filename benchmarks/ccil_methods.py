@@ -180,11 +180,11 @@ def compute(trial: Trial) -> dict[str, Any]:
         "labels": labels,
         "updates": trial.updates,
         **notes,
-        "success": driven.success.astype(int).tolist(),
+        "success": driven.told.astype(int).tolist(),
         "steps": driven.lengths.tolist(),
         "return": np.round(driven.returns, 2).tolist(),
         "expert": {
-            "success": float(shown.success.mean()),
+            "success": float(shown.told.mean()),
             "return": round(float(shown.returns.mean()), 2),
         },
     }
@@ -224,7 +224,7 @@ def noisy_inputs(school: School) -> tuple[Controller, int, dict[str, Any]]:
     for sigma in school.trial.sigmas:
         drivers[sigma] = school.fit(demos, name=f"sigma-{sigma}", input_noise=sigma)
         seen = school.validate(drivers[sigma])
-        scores[sigma] = (float(seen.success.mean()), float(seen.returns.mean()))
+        scores[sigma] = (float(seen.told.mean()), float(seen.returns.mean()))
     best = max(scores, key=lambda sigma: scores[sigma])
     notes = {"sigma": best, "validation success": {str(sigma): score[0] for sigma, score in scores.items()}}
     return drivers[best], count(demos), notes
@@ -380,7 +380,7 @@ class CarTruth:
         reached_state = snapshot["values"][:, :5]
         params = parameters(self._config)
         found = before(reached_state, action, params=params, steering=reached_state[:, 3])
-        known = np.isfinite(found).all(axis=1)
+        known = np.asarray(np.isfinite(found).all(axis=1))
         rows = np.arange(len(parent))
         env = self._config.build(len(parent))
         env.restore(moved(snapshot, np.where(known[:, None], found, reached_state)), rows)

@@ -3,12 +3,12 @@
 import numpy as np
 
 
-def balance(observation):
+def balance(observation: np.ndarray) -> np.ndarray:
     """Return 0 or 1 for (B, 4) x [m], dx/dt, angle [rad], its rate: push to where the pole falls."""
     return (observation @ np.array([0.2, 0.4, 3.0, 1.0]) > 0).astype(np.int64)
 
 
-def swing_up(observation):
+def swing_up(observation: np.ndarray) -> np.ndarray:
     """Return (B, 1) torques for (B, 3) cos, sin, rate [rad/s]: pump energy, then hold the pole up."""
     cosine, sine, rate = observation.T
     angle = np.arctan2(sine, cosine)

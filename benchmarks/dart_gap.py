@@ -9,6 +9,7 @@ A cell is one (method, seed); see pages.py.
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,18 +150,18 @@ def late(settings: Settings, labels: Labels) -> Delayed:
 def offline(settings: Settings, env: BatchEnv, learner: PolicyLearner, folder: Path) -> dict[str, Any]:
     """Clone demonstrations, with views or without."""
     expert, count = late(settings, "driven"), ROUNDS * EPISODES
-    options = {
-        "source": "demonstration",
-        "seed": derive(settings.seed, "collect"),
-        "num_labels": ROUNDS * LABELS,
-        "num_rows": count,
-        "max_steps": ROUNDS * LABELS // count,
-    }
+    gather = collect if settings.views is None else partial(collect_with_views, config=settings.views)
     starts = env.starts("train", 2 * count, seed=derive(settings.seed, "starts") % 2**31)
-    if settings.views is None:
-        episodes = collect(env, expert, starts, **options)
-    else:
-        episodes = collect_with_views(env, expert, starts, config=settings.views, **options)
+    episodes = gather(
+        env,
+        expert,
+        starts,
+        source="demonstration",
+        seed=derive(settings.seed, "collect"),
+        num_labels=ROUNDS * LABELS,
+        num_rows=count,
+        max_steps=ROUNDS * LABELS // count,
+    )
     learner.fit(episodes, folder=folder / "fit", seed=derive(settings.seed, "fit"), warm_start=None)
     driven = _drive(env, learner.controller(folder / "fit", num_rows=env.num_rows))
     burden = Burden.of(episodes)
@@ -172,9 +173,8 @@ def in_rounds(
 ) -> dict[str, Any]:
     """Teach by DART or DAgger and drive with the returned iterate and with the last one."""
     expert = late(settings, settings.labels)
-    common = {"folder": folder, "seed": settings.seed}
     if isinstance(rounds, DartConfig):
-        result = dart(env, expert, learner, config=rounds, **common)
+        result = dart(env, expert, learner, config=rounds, folder=folder, seed=settings.seed)
         burden = result.burden
     else:
         starts = env.starts("train", 2 * EPISODES, seed=derive(settings.seed, "starts") % 2**31)
@@ -188,7 +188,7 @@ def in_rounds(
             num_rows=EPISODES,
             max_steps=LABELS // EPISODES,
         )
-        result = dagger(env, expert, learner, config=rounds, initial=shown, **common)
+        result = dagger(env, expert, learner, config=rounds, initial=shown, folder=folder, seed=settings.seed)
         burden = result.burden + Burden.of(shown)
     outcome = {
         "success": _drive(env, learner.controller(result.best_folder, num_rows=env.num_rows)),
@@ -210,7 +210,7 @@ def _costs(burden: Burden) -> dict[str, int]:
 
 def _drive(env: BatchEnv, controller: Controller) -> list[int]:
     starts = env.starts("test", STARTS, seed=0)
-    return evaluate(env, controller, starts, name="test", positions=False).success.astype(int).tolist()
+    return evaluate(env, controller, starts, name="test", positions=False).told.astype(int).tolist()
 
 
 def gap() -> str:

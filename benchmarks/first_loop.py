@@ -25,7 +25,7 @@ from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.teach import School, Taught
-from steadyhand.recipes.tour import TourRun, lessons_of, with_labels
+from steadyhand.recipes.tour import Method, TourRun, lessons_of, with_labels
 from steadyhand.rollout.evaluate import evaluate
 
 EXPERIMENT = experiment("first-loop")
@@ -39,8 +39,8 @@ LEARNERS = {
     ),
 }
 FACTORS = (1, 4, 20)
-METHODS = ("cloning", "noise injection", "DAgger")
-WANTED = [
+METHODS: tuple[Method, ...] = ("cloning", "noise injection", "DAgger")
+WANTED: list[tuple[str, int, Method]] = [
     *(("MLP on pixels", 1, method) for method in METHODS),
     *((learner, factor, "cloning") for learner in LEARNERS for factor in FACTORS),
     ("MLP on lidar", 1, "noise injection"),
@@ -56,11 +56,11 @@ WANTED = [
 class Settings:
     """What a cell depends on."""
 
-    method: str
+    method: Method
     run: TourRun
 
 
-def cell(learner: str, factor: int, method: str, seed: int) -> Cell[Any]:
+def cell(learner: str, factor: int, method: Method, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     run = replace(LEARNERS[learner], seed=seed, fork=None)
     settings = Settings(method=method, run=with_labels(run, factor))
@@ -97,18 +97,18 @@ def drive(env: BatchEnv, learner: PolicyLearner, taught: Taught, run: TourRun) -
     controller = learner.controller(taught.folder, num_rows=env.num_rows)
     evaluation = evaluate(env, controller, starts, name=taught.name, seed=run.seed, positions=False)
     return {
-        "success": evaluation.success.astype(int).tolist(),
+        "success": evaluation.told.astype(int).tolist(),
         "seconds": [round(float(n) * env.spec.control_dt, 2) for n in evaluation.lengths],
     }
 
 
 def cells() -> list[Cell[Any]]:
     """Return all cells of the tables, the headline first, without repeats."""
-    seen: dict[tuple[str, int, str], None] = dict.fromkeys(WANTED)
+    seen: dict[tuple[str, int, Method], None] = dict.fromkeys(WANTED)
     return [cell(*one, seed) for one in seen for seed in SEEDS]
 
 
-def successes(learner: str, factor: int, method: str) -> np.ndarray | None:
+def successes(learner: str, factor: int, method: Method) -> np.ndarray | None:
     """Return (seeds, starts) successes, or None if a cell is missing."""
     results = [cell(learner, factor, method, seed).result() for seed in SEEDS]
     if any(result is None for result in results):

@@ -164,7 +164,7 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
                 learner.fit(data, folder=here, seed=seed, warm_start=None, marks=marks)
                 controller = learner.controller(here, num_rows=env.num_rows)
                 driven = evaluate(env, controller, starts, name=name, seed=run.seed, positions=False)
-                success.append(driven.success.astype(int).tolist())
+                success.append(driven.told.astype(int).tolist())
             fits[name] = {
                 "success": success,
                 "robot_share": round(robot_share(episodes, marks), 4),
@@ -250,7 +250,7 @@ def table() -> str:
             costs = [row.burden[key] for key in ("human_steps", "switches", "env_steps", "violations")]
             who = f"{type(human.risk).__name__} | {human.reaction_delay:g} s | {100 * human.miss_rate:.0f} %"
             rows.append(
-                f"| {who} | {row.title} | {rate(row.success)} | {each(row.success)} | "
+                f"| {who} | {row.title} | {rate(row.told)} | {each(row.told)} | "
                 f"{100 * remedies.autonomy_of(done):.1f} % | {row.labels:.0f} | "
                 + " | ".join(f"{cost:.0f}" for cost in costs)
                 + " |"
@@ -271,8 +271,8 @@ def same_drives_table() -> str:
         for weighting, row in made.items():
             share = 100 * float(np.mean([result["fits"][weighting]["robot_share"] for result in done]))
             rows.append(
-                f"| {remedy(name).title} | {weighting} | {rate(row.success)} | "
-                f"{difference(row, made[LABELS_ALONE])} | {each(row.success, FITS)} | {share:.0f} % |"
+                f"| {remedy(name).title} | {weighting} | {rate(row.told)} | "
+                f"{difference(row, made[LABELS_ALONE])} | {each(row.told, FITS)} | {share:.0f} % |"
             )
     return "\n".join(rows)
 
@@ -288,7 +288,7 @@ def terms_table() -> str:
     made = {name: _fitted(name, done) for name in TERMS} if done else {}
     for name, row in made.items():
         against = difference(row, made["EIL's head, labels alone"])
-        rows.append(f"| {name} | {rate(row.success)} | {against} | {each(row.success, FITS)} |")
+        rows.append(f"| {name} | {rate(row.told)} | {against} | {each(row.told, FITS)} |")
     return "\n".join(rows)
 
 

@@ -302,7 +302,8 @@ def _line(begin: str, found: list[dict[str, Any]], settings: LinearSettings) -> 
 def sweep() -> str:
     """Return the table of the noise's size."""
     rows = ["| labels | sigma | growth a step | radius of the loop | end at rest |", "|---" * 5 + "|"]
-    for remedy, words in (("noise", "intended"), ("noise, executed labels", "executed")):
+    kinds: dict[Remedy, str] = {"noise": "intended", "noise, executed labels": "executed"}
+    for remedy, words in kinds.items():
         for sigma in SIGMAS:
             settings = LinearSettings(system="unstable", learner="MLP", remedy=remedy, sigma=sigma)
             found = _row(settings, 1)

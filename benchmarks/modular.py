@@ -107,7 +107,7 @@ def compute(trial: Trial) -> dict[str, Any]:
     assert driven.error is not None
     return {
         "labels": len(frames),
-        "success": driven.success.astype(int).tolist(),
+        "success": driven.told.astype(int).tolist(),
         "seconds": [round(float(n) * spec.control_dt, 2) for n in driven.lengths],
         "lateral": round(float(np.nanmean(driven.error)), 5),
         "steering error": {

@@ -31,6 +31,7 @@ from steadyhand.policies.contract import Prefix
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.act import Act
 from steadyhand.policies.heads.bins import Bins
+from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.diffusion import Diffusion
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.gaussian import Gaussian
@@ -103,7 +104,7 @@ class Trial:
     seed: int = 0
 
 
-def _policy(head: Any, *, encoder: StateMLP = MLP, n_obs_steps: int = 1) -> PolicyConfig:
+def _policy(head: HeadConfig, *, encoder: StateMLP = MLP, n_obs_steps: int = 1) -> PolicyConfig:
     return PolicyConfig(encoder=encoder, head=head, n_obs_steps=n_obs_steps, horizon=16, n_action_steps=8)
 
 
@@ -215,7 +216,7 @@ def compute(trial: Trial) -> dict[str, Any]:
     }
     result |= drive(env, policy, trial)
     for temperature in trial.temperatures:
-        head = replace(trial.policy.head, temperature=temperature)
+        head = changed(trial.policy.head, temperature=temperature)
         result[f"at {temperature}"] = drive(env, with_head(policy, head), trial)
     if isinstance(trial.policy.head, Act):
         result["z drawn"] = drive(env, with_head(policy, replace(trial.policy.head, latent="sample")), trial)
@@ -260,12 +261,17 @@ def demonstrate(settings: Demonstrations) -> dict[str, Any]:
         env, build_expert(settings.expert, env), starts, name="expert", seed=seed, positions=False
     )
     assert driven.modes is not None
-    collided = int((driven.terminated & ~driven.success).sum())
-    modes = np.where(driven.success, driven.modes, -1).tolist()
+    collided = int((driven.terminated & ~driven.told).sum())
+    modes = np.where(driven.told, driven.modes, -1).tolist()
     return {"modes": modes, "collided": collided, "parameters": 0, "train_s": 0.0}
 
 
-def with_head(policy: Policy, head: Any) -> Policy:
+def changed(head: Any, **settings: Any) -> HeadConfig:
+    """Return a head with other settings."""
+    return replace(head, **settings)
+
+
+def with_head(policy: Policy, head: HeadConfig) -> Policy:
     """Return the same weights under a head that answers in another way."""
     other = Policy.build(replace(policy.config, head=head), policy.spec)
     other.load_state_dict(policy.state_dict())
@@ -283,8 +289,8 @@ def drive(
     assert driven.mode_track is not None
     kept = persistence(driven.mode_track, seed=0)
     return {
-        "modes": np.where(driven.success, driven.modes, -1).tolist(),
-        "collided": int((driven.terminated & ~driven.success).sum()),
+        "modes": np.where(driven.told, driven.modes, -1).tolist(),
+        "collided": int((driven.terminated & ~driven.told).sum()),
         "persistence": None if kept is None else round(kept.value, 4),
     }
 
@@ -302,7 +308,7 @@ def kept_modes(env: BatchEnv, policy: Policy, trial: Trial) -> dict[str, Any]:
     ways = ways_of_chunks(env, starts, first.numpy())
     found: dict[str, Any] = {}
     for label, inpainting in INPAINTINGS.items():
-        head = replace(trial.policy.head, inpainting=inpainting)
+        head = changed(trial.policy.head, inpainting=inpainting)
         asked = with_head(policy, head)
         for frozen in trial.prefixes:
             weight = torch.zeros(len(rows), trial.policy.horizon)

@@ -398,10 +398,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants = drawn(chosen.count, chosen.seed, chosen.only)
     began = time.perf_counter()
     counts: dict[str, int] = {}
+
+    def judged(mutant: Mutant) -> tuple[str, str]:
+        return verdict(mutant, coverage, seconds)
+
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for mutant, (answer, why) in zip(
-            mutants, pool.map(lambda one: verdict(one, coverage, seconds), mutants), strict=True
-        ):
+        for mutant, (answer, why) in zip(mutants, pool.map(judged, mutants), strict=True):
             word = "equivalent" if answer != "killed" and mutant.name in listed else answer
             counts[word] = counts.get(word, 0) + 1
             print(f"{word:<12} {mutant.line:>4} {mutant.name}   [{why}]", flush=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
+from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.spec import PolicyConfig
@@ -62,7 +63,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoTokens:
+class TwoTokens(EncoderConfig):
     """State and environment state as a token each, as LeRobot's ACT has them; its projection comes later."""
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:

@@ -199,11 +199,11 @@ def on_car(trial: Trial) -> dict[str, Any]:
     errors = offline_errors(policy, held, np.arange(0, len(held), EVERY))[0].by_step
     return {
         **figures,
-        "success": driven.success.astype(int).tolist(),
+        "success": driven.told.astype(int).tolist(),
         "seconds": [round(float(n) * env.spec.control_dt, 2) for n in driven.lengths],
-        "expert": int(shown.success.sum()),
+        "expert": int(shown.told.sum()),
         "errors": [round(one, 5) for one in errors],
-        "also": {str(number): int(drive(number).success.sum()) for number in trial.also},
+        "also": {str(number): int(drive(number).told.sum()) for number in trial.also},
     }
 
 

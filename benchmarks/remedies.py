@@ -165,7 +165,7 @@ def compute(settings: Settings) -> dict[str, Any]:
         evaluation = evaluate(env, controller, starts, name=taught.name, seed=settings.seed, positions=False)
         help_needed = autonomy(env, controller, starts, seconds=settings.autonomy_seconds, seed=settings.seed)
     return {
-        "success": evaluation.success.astype(int).tolist(),
+        "success": evaluation.told.astype(int).tolist(),
         "seconds": [round(float(n) * env.spec.control_dt, 2) for n in evaluation.lengths],
         "interventions": help_needed.interventions.tolist(),
         **outcome_of(taught),
@@ -373,9 +373,9 @@ def select(settings: Selection) -> dict[str, Any]:
                 learner.fit(episodes, folder=here, seed=seed, warm_start=None)
             controller = learner.controller(here, num_rows=env.num_rows)
             tried = evaluate(env, controller, validation, name="validation", seed=chosen_by, positions=False)
-            scores.append((float(tried.success.mean()), float(tried.returns.mean())))
+            scores.append((float(tried.told.mean()), float(tried.returns.mean())))
             driven = evaluate(env, controller, starts, name="test", seed=settings.seed, positions=False)
-            tested.append(driven.success.astype(int).tolist())
+            tested.append(driven.told.astype(int).tolist())
     best = max(range(settings.fits), key=lambda number: (*scores[number], number))
     return {"validation": scores, "best": best, "success": tested[best], "each": [sum(one) for one in tested]}
 
@@ -455,11 +455,11 @@ def table(name: str) -> str:
     made = {title: Row.of(title, results) for title, results in done.items()}
     helped = {title: autonomy_of(results) for title, results in done.items()}
     fits = {one.title: getattr(one.make(REGIMES[name].budget), "rounds", 1) for one in REMEDIES}
-    for row in sorted(made.values(), key=lambda row: (-row.success.mean(), -helped[row.title], row.title)):
-        each = " ".join(f"{int(seed.sum())}" for seed in row.success)
+    for row in sorted(made.values(), key=lambda row: (-row.told.mean(), -helped[row.title], row.title)):
+        each = " ".join(f"{int(seed.sum())}" for seed in row.told)
         costs = [row.burden[key] for key in COSTS]
         rows.append(
-            f"| {row.title} | {fits[row.title]} | {rate(row.success)} | {each} | "
+            f"| {row.title} | {fits[row.title]} | {rate(row.told)} | {each} | "
             f"{difference(row, made.get('cloning'))} | "
             f"{100 * helped[row.title]:.1f} % | {row.labels:.0f} | "
             + " | ".join(f"{cost:.0f}" for cost in costs)

@@ -78,6 +78,12 @@ class Row:
     burden: Mapping[str, float] = field(default_factory=dict[str, float])
     refusal: str = ""
 
+    @property
+    def told(self) -> Float64[np.ndarray, "seeds starts"]:
+        """`success`, for tables that are about nothing else."""
+        assert self.success is not None, f"nothing told success in {self.title}"
+        return self.success
+
     @classmethod
     def of(cls, title: str, results: Sequence[Mapping[str, Any]]) -> "Row":
         """Return the row of some seeds' results; see `outcome_of`."""

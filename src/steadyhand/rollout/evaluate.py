@@ -88,6 +88,20 @@ class Evaluation:
         return paired_difference(self.success, other.success, seed=0)
 
     @property
+    def told(self) -> Bool[np.ndarray, " n"]:
+        """`success`, for those that cannot do without it.
+
+        Raises:
+            CapabilityError: Nothing told it, or not of every episode.
+        """
+        if self.success is None:
+            raise CapabilityError(
+                f"Whether {self.name} succeeded was told of {self.num_told} of {len(self.starts)} episodes.",
+                hint="say what success is (on the command line --success), or compare returns",
+            )
+        return self.success
+
+    @property
     def outcome(self) -> str:
         """How many succeeded, or the mean return where nothing tells success, with a 95 % interval."""
         count = len(self.starts)
