@@ -31,6 +31,7 @@ from steadyhand.correction.gates.workshop import Workshop
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.experts.config import ForksExpert
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.diffusion import Diffusion
 from steadyhand.policies.heads.mixture import Mixture
@@ -39,7 +40,6 @@ from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.scores import Doubt, Neighbour, OwnLoss, Score, Seen, proposals
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import ForksExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.training.config import EmaConfig, TrainConfig
 
@@ -145,7 +145,7 @@ def demonstrations(env: BatchEnv, trial: Trial, name: str, count: int) -> list[E
     """Return the demonstrations of a purpose."""
     seed = derive(trial.seed, name)
     starts = env.starts("train", count, seed=seed % 2**31)
-    return collect(env, build_expert(trial.expert, env), starts, source="demonstration", seed=seed)
+    return collect(env, trial.expert.build(env), starts, source="demonstration", seed=seed)
 
 
 def split(state: np.ndarray, trial: Trial) -> dict[str, np.ndarray]:
@@ -181,7 +181,7 @@ def scores(
         learner.fit(train, folder=here / "iterate", seed=derive(trial.seed, "fit", name), warm_start=None)
         stage = Stage(
             env=env,
-            expert=build_expert(trial.expert, env),
+            expert=trial.expert.build(env),
             learner=learner,
             round=2,
             seed=derive(trial.seed, "stage", name),

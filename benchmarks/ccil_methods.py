@@ -35,7 +35,7 @@ from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.envs.pendulum.env import Pendulum
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.experts import build_expert, default_expert
+from steadyhand.recipes.experts import default_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.training.config import TrainConfig
@@ -169,7 +169,7 @@ def compute(trial: Trial) -> dict[str, Any]:
     env = built(trial.env, trial.rollouts)
     config = default_expert(trial.env)
     assert config is not None
-    expert = build_expert(config, env)
+    expert = config.build(env)
     with tempfile.TemporaryDirectory() as folder:
         school = School(trial=trial, env=env, expert=expert, folder=Path(folder))
         driver, labels, notes = taught(school)

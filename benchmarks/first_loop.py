@@ -18,11 +18,11 @@ from pages import PAGES, experiment
 from steadyhand.cli.experiment import main
 from steadyhand.core.statistics import clustered_rate
 from steadyhand.envs.base import BatchEnv
+from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.teach import School, Taught
 from steadyhand.recipes.tour import Method, TourRun, lessons_of, with_labels
@@ -75,7 +75,7 @@ def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
     run = settings.run
     env = run.env.build(run.num_starts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
     with tempfile.TemporaryDirectory() as folder:
         school = School(

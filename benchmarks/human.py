@@ -27,9 +27,9 @@ from steadyhand.correction.marks import Marks
 from steadyhand.correction.weighting import LEFT_OUT, EilMarks, InterventionWeighting, Sirius, by_group
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.recipes.bench import Row, difference, rate
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.teach import School
@@ -133,7 +133,7 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
     """Drive with one method, fit the drives of all its rounds with every weighting, test each fit."""
     run = settings.driver
     env = run.env.build(run.num_starts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     plain = PolicyLearner(env.spec, policy=run.policy, training=run.training)
     judging = plain.judging()
     starts = env.starts("test", run.num_starts, seed=0)

@@ -25,10 +25,10 @@ from steadyhand.correction.collect import collect
 from steadyhand.data.frames import Frames
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
+from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.recipes.modular import LanePursuit, teach_to_see
 from steadyhand.rollout.evaluate import evaluate
@@ -88,7 +88,7 @@ def compute(trial: Trial) -> dict[str, Any]:
     """Record, fit, drive from the test starts; return what the tables need."""
     config = CarConfig(observation=("state", "retina"))
     env = config.build(trial.rollouts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     demos = collect(
         env,
         expert,

@@ -35,7 +35,7 @@ from steadyhand.correction.noise import CorrelatedNoise, GaussianNoise, NoisyExe
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
-from steadyhand.experts.network import WeightsExpert
+from steadyhand.experts.config import WeightsExpert
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
@@ -128,7 +128,7 @@ def build(settings: Settings) -> tuple[BatchEnv, Controller]:
     )
     env = config.build(settings.starts)
     weights = Path(root) / "mujoco-experts" / f"expert_mlp_{settings.env}.npz"
-    return env, WeightsExpert(path=weights).build(env.spec.action)
+    return env, WeightsExpert(path=weights).build(env)
 
 
 @dataclass

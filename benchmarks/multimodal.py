@@ -27,6 +27,7 @@ from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.catalogue import EnvConfig
 from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.experts.config import AvoidingExpert, ExpertConfig, ForksExpert
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.act import Act
@@ -49,7 +50,6 @@ from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import AvoidingExpert, ExpertConfig, ForksExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon
@@ -202,7 +202,7 @@ def _place(place: str) -> tuple[EnvConfig, ExpertConfig, int, int]:
 def compute(trial: Trial) -> dict[str, Any]:
     """Demonstrate, fit, drive; return what the tables need."""
     env = trial.env.build(trial.rollouts)
-    expert = build_expert(trial.expert, env)
+    expert = trial.expert.build(env)
     starts = env.starts("train", trial.demonstrations, seed=trial.seed)
     demos = collect(env, expert, starts, source="demonstration", seed=derive(trial.seed, "demonstrate"))
     spec = env.spec
@@ -257,9 +257,7 @@ def demonstrate(settings: Demonstrations) -> dict[str, Any]:
     env = settings.env.build(settings.demonstrations)
     starts = env.starts("train", settings.demonstrations, seed=settings.seed)
     seed = derive(settings.seed, "demonstrate")
-    driven = evaluate(
-        env, build_expert(settings.expert, env), starts, name="expert", seed=seed, positions=False
-    )
+    driven = evaluate(env, settings.expert.build(env), starts, name="expert", seed=seed, positions=False)
     assert driven.modes is not None
     collided = int((driven.terminated & ~driven.told).sum())
     modes = np.where(driven.told, driven.modes, -1).tolist()

@@ -32,11 +32,11 @@ from steadyhand.data.stats import split_episodes
 from steadyhand.envs.base import BatchEnv, Family
 from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
+from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.recipes.methods import RECIPES, recipe
 from steadyhand.rollout.evaluate import Evaluation, evaluate
@@ -185,7 +185,7 @@ def on_car(trial: Trial) -> dict[str, Any]:
     test tracks.
     """
     env = CarConfig(observation=trial.sees).build(trial.rollouts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     frames, held = (demonstrations(env, expert, trial, family) for family in ("train", "test"))
     policy, figures = trained(trial, frames, None)
     starts = env.starts("test", trial.rollouts, seed=0)

@@ -23,6 +23,7 @@ from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig, Lidar
+from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
@@ -30,7 +31,6 @@ from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.bench import Row, difference, outcome_of, rate
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
 from steadyhand.recipes.runs import MethodConfig, OfflineConfig
@@ -148,7 +148,7 @@ def cell(name: str, one: Remedy, seed: int) -> Cell[Any]:
 def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
     env = settings.env.build(settings.num_starts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     learner = PolicyLearner(env.spec, policy=settings.policy, training=settings.training)
     with tempfile.TemporaryDirectory() as folder:
         school = School(
@@ -211,7 +211,7 @@ def probe_cell(name: str) -> Cell[Any]:
 def probe(settings: Probe) -> dict[str, Any]:
     """Return the realizability gap and how far a clone leaves what was demonstrated."""
     env = settings.env.build(32)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     learner = PolicyLearner(env.spec, policy=settings.policy, training=settings.training)
     disturbed = NoisyExecution(
         expert, noise=GaussianNoise(sigma=settings.sigma), action=env.spec.action, clean_fraction=0.2
@@ -346,7 +346,7 @@ def select(settings: Selection) -> dict[str, Any]:
     The first fit is the one that the regime's own table shows.
     """
     env = settings.env.build(settings.num_starts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     learner = PolicyLearner(env.spec, policy=settings.policy, training=settings.training)
     starts = env.starts("test", settings.num_starts, seed=0)
     chosen_by = derive(settings.seed, "validation")

@@ -11,18 +11,38 @@ from typing import Any
 
 import pytest
 
+import steadyhand
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, chosen, made, members, name_of, qualified, require_part, resolved
+from steadyhand.correction.gate import GateConfig
+from steadyhand.correction.mixture import BetaSchedule
+from steadyhand.correction.noise import ActionNoise
+from steadyhand.correction.weighting import WeightingConfig
+from steadyhand.envs.config import EnvConfig
+from steadyhand.experts.config import ExpertConfig
 from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.recurrent import Recurrent
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.rollout.executors.config import ExecutorConfig
 
-KINDS: list[type[Part]] = [EncoderConfig, HeadConfig]
+KINDS: list[type[Part]] = [
+    EncoderConfig,
+    HeadConfig,
+    DenoiserConfig,
+    ExecutorConfig,
+    EnvConfig,
+    ExpertConfig,
+    GateConfig,
+    WeightingConfig,
+    ActionNoise,
+    BetaSchedule,
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +101,9 @@ def written(name: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_table_of_ours_names_exactly_our_members(kind):
-    package = importlib.import_module(next(iter(kind.ours.values())).rpartition(":")[0].rpartition(".")[0])
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(steadyhand.__path__, "steadyhand."):
+        if not module.name.startswith(("steadyhand.cli", "steadyhand.testing", "steadyhand.__main__")):
+            importlib.import_module(module.name)
     ours = {qualified(one) for one in members(kind) if one.__module__.startswith("steadyhand.")}
     assert ours == set(kind.ours.values())
     assert all(place.endswith(f":{name}") for name, place in kind.ours.items())
@@ -160,7 +180,7 @@ def test_what_a_person_names_is_imported(package):
         ("{package}:function", "a frozen dataclass that derives from EncoderConfig"),
         ("{package}:Wants", "settings without a default"),
         ("not_to_be_found_anywhere:Fourier", "not to be found"),
-        ("Statemlp", "did you mean 'StateMLP'"),
+        ("StateMPL", "did you mean 'StateMLP'"),
     ],
 )
 def test_what_a_person_names_wrongly_is_refused(package, name, words):

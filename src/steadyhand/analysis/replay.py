@@ -18,7 +18,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError, SteadyhandError
 from steadyhand.data.checks.blocks import AnyDataset, Block, blocks, vector_specs
 from steadyhand.data.dataset import Dataset
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.envs.catalogue import EnvConfig
+from steadyhand.envs.config import EnvConfig
 
 _QUANTILE = 0.75
 _FEWEST = 8

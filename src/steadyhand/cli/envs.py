@@ -20,16 +20,17 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="envs")
-    from steadyhand.envs.catalogue import BUILT_IN
+    from steadyhand.envs.catalogue import BUILT_IN, env_config
 
     if not chosen.env:
-        terminal.table(["env", "what it is"], [[entry.env_id, entry.summary] for entry in BUILT_IN], left=2)
+        from steadyhand.core.parts import summary
+
+        rows = [[name, summary(type(env_config(name)))] for name in BUILT_IN]
+        terminal.table(["env", "what it is"], rows, left=2)
         terminal.say(
             "\nAny Gymnasium id works as well, such as CartPole-v1. `steadyhand envs NAME` describes one."
         )
         return 0
-    from steadyhand.envs.catalogue import env_config
-
     env = env_config(chosen.env).build(1)
     spec = env.spec
     terminal.heading(spec.env_id)

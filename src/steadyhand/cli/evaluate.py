@@ -46,7 +46,7 @@ class Arguments:
     """Family of the starts."""
     videos: int = 1
     """Starts to film."""
-    executor: Literal["receding", "ensemble", "realtime"] = "receding"
+    executor: str = "receding"
     """Play chunks (receding), average over them (ensemble), or join them while playing (realtime)."""
     n_action_steps: Annotated[int | None, optional("N", default="the policies' own")] = None
     """Steps from one prediction to the next."""
@@ -71,12 +71,13 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="eval")
+    from steadyhand.core.parts import made
     from steadyhand.recipes.choices import env_from_text
     from steadyhand.recipes.evaluate import evaluate_policies
-    from steadyhand.recipes.executors import executor_from_text
     from steadyhand.recipes.experts import default_expert, expert_from_text
     from steadyhand.recipes.policies import needed_features
     from steadyhand.recipes.runs import EvalRun
+    from steadyhand.rollout.executors.config import ExecutorConfig
 
     observation = chosen.observation
     if chosen.env == "car":
@@ -94,8 +95,8 @@ def main(arguments: list[str]) -> int:
         num_starts=chosen.starts,
         family=chosen.family,
         num_videos=chosen.videos,
-        executor=executor_from_text(
-            chosen.executor, n_action_steps=chosen.n_action_steps, delay=chosen.delay
+        executor=made(ExecutorConfig, chosen.executor).timed(
+            n_action_steps=chosen.n_action_steps, delay=chosen.delay
         ),
         deterministic=_deterministic(chosen),
         mean_of=chosen.mean_of,

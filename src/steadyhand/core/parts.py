@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import is_dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 from steadyhand.core.errors import ConfigError
 
@@ -45,13 +45,36 @@ class Part:
     ours: ClassVar[Mapping[str, str]] = {}
 
 
-P = TypeVar("P", bound=Part)
 _handed: ContextVar[tuple[type[Part], ...]] = ContextVar("parts handed over", default=())
+
+
+P = TypeVar("P", bound=Part)
+
+
+def located(module: str, *names: str) -> dict[str, str]:
+    """Return name -> "module:name", as `Part.ours` wants it."""
+    return {name: f"{module}:{name}" for name in names}
 
 
 def is_open(kind: object) -> bool:
     """Whether a field of this type holds any member of a kind: the type is a part, but no dataclass."""
     return isinstance(kind, type) and issubclass(kind, Part) and not is_dataclass(kind)
+
+
+def is_part(value: object, kind: type[P]) -> TypeGuard[type[P]]:
+    """Whether `value` is a class of settings of that kind."""
+    return (
+        isinstance(value, type)
+        and issubclass(value, kind)
+        and is_dataclass(value)
+        and not inspect.isabstract(value)
+    )
+
+
+def summary(member: type) -> str:
+    """Return the first sentence of what a class says of itself."""
+    text = inspect.cleandoc(member.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+    return text.partition(". ")[0].rstrip(".")
 
 
 def require_part(kind: type[Part], value: object) -> None:
@@ -118,14 +141,20 @@ def resolved(kind: type[P], name: str) -> type[P]:
 def chosen(kind: type[P], name: str) -> type[P]:
     """Return the member that a person names, on the command line say.
 
-    Beside what `resolved` knows this is the class name of what has been imported, the name of an entry point,
-    or "module:Class", which is imported, also from the current directory.
+    Beside what `resolved` knows this is a name in short ("pure-pursuit" for PurePursuitExpert, "car" for
+    CarConfig), the class name of what has been imported, the name of an entry point, or "module:Class", which
+    is imported, also from the current directory.
 
     Raises:
         ConfigError: There is none, it is of another kind, or the module cannot be imported.
     """
+    short = {short_name(kind, one): one for one in kind.ours}
     named = [member for member in members(kind) if member.__name__ == name]
-    found = _ours(kind, name) or _only(named, kind, name) or _installed(kind, name, by_entry=True)
+    found = (
+        _ours(kind, short.get(short_name(kind, name), name))
+        or _only(named, kind, name)
+        or _installed(kind, name, by_entry=True)
+    )
     if found is not None:
         return found
     module, separator, path = name.partition(":")
@@ -138,6 +167,12 @@ def chosen(kind: type[P], name: str) -> type[P]:
         names = [one.__name__ for one in members(kind) if one.__module__ == module]
         raise ConfigError(f"{module} has no such {kind.kind}.", got=path, available=names)
     return _fitting(kind, value)
+
+
+def short_name(kind: type[Part], name: str) -> str:
+    """Return a class name as a person may write it: "purepursuit" for PurePursuitExpert."""
+    plain = name.lower().replace("-", "").replace("_", "")
+    return plain.removesuffix("config").removesuffix(kind.kind)
 
 
 def made(kind: type[P], name: str) -> P:
@@ -184,7 +219,7 @@ def members(kind: type[P]) -> list[type[P]]:
     pending = [kind]
     while pending:
         one = pending.pop(0)
-        if is_dataclass(one) and not inspect.isabstract(one):
+        if is_part(one, kind):
             found[qualified(one)] = one
         pending += one.__subclasses__()
     return list(found.values())
@@ -193,7 +228,7 @@ def members(kind: type[P]) -> list[type[P]]:
 def load_all(kind: type[P]) -> list[type[P]]:
     """Import every member that is ours or installed, and return them, ours first in their order."""
     found = [*(_import(place) for place in kind.ours.values()), *map(_load, _entries(kind))]
-    known = [one for one in found if isinstance(one, type) and issubclass(one, kind)]
+    known = [one for one in found if is_part(one, kind)]
     return list(dict.fromkeys([*known, *members(kind)]))
 
 
@@ -273,7 +308,7 @@ def _load(entry: Any) -> Any:
 
 
 def _fitting(kind: type[P], member: Any) -> type[P]:
-    if isinstance(member, type) and issubclass(member, kind) and is_dataclass(member):
+    if is_part(member, kind):
         return member
     what = "function" if not isinstance(member, type) else f"class, derived from {_bases(member)}"
     raise ConfigError(

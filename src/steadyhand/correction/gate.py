@@ -7,10 +7,12 @@ alone, and in what is kept of a drive.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 
+from steadyhand.core.parts import Part, located
 from steadyhand.core.protocol import (
     Actor,
     Controller,
@@ -22,6 +24,10 @@ from steadyhand.core.protocol import (
     split_state,
 )
 from steadyhand.core.seeding import RowStreams
+
+if TYPE_CHECKING:
+    from steadyhand.correction.contract import Learner, Stage
+    from steadyhand.envs.base import BatchEnv
 
 
 class Asking:
@@ -151,6 +157,36 @@ class Gate(ABC):
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027  optional
         """Continue from what `state` returned."""
+
+
+class GateConfig(Part, ABC):
+    """Settings of a gate: they build the gate of each round, with thresholds of that round's policy."""
+
+    kind: ClassVar[str] = "gate"
+    ours: ClassVar[Mapping[str, str]] = located("steadyhand.correction.human", "HumanGate") | located(
+        "steadyhand.correction.gates.config",
+        "SafeGate",
+        "EnsembleGate",
+        "LazyGate",
+        "ThriftyGate",
+        "LossGate",
+        "NearestGate",
+    )
+
+    @abstractmethod
+    def build(self, stage: "Stage") -> Gate:
+        """Return the gate for a round."""
+
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations no policy is trained on, so that thresholds can be set on them."""
+        return 0
+
+    def check(self, env: "BatchEnv", learner: "Learner") -> None:
+        """Refuse an env or a learner that the gate cannot work with, before anything is collected.
+
+        Raises:
+            CapabilityError: It cannot.
+        """
 
 
 class Gated(Controller):

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.correction.contract import Learner, RoundsConfig, Stage
 from steadyhand.correction.gate import Gated
-from steadyhand.correction.gates import GateConfig, HumanGate, ThriftyGate
-from steadyhand.correction.gates.workshop import net_learner
-from steadyhand.correction.human import RoadEdge, SimulatedHuman
+from steadyhand.correction.gates import GateConfig, HumanGate
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import Mixture
 from steadyhand.correction.weighting import Unweighted, WeightingConfig
@@ -49,24 +47,12 @@ class GatedConfig(RoundsConfig):
     @property
     def num_held_out(self) -> int:
         """Demonstrations that the gate's thresholds are set on."""
-        return self.gate.num_held_out
+        return self.gate.demonstrations_kept_out()
 
     def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
         """Refuse, too, a gate that cannot work with this env or learner."""
         super().check(env, learner, initial=initial)
-        match self.gate:
-            case HumanGate(human=SimulatedHuman(risk=RoadEdge() as risk)):
-                risk.half_width(env)
-            case HumanGate():
-                return
-            case gate:
-                net_learner(learner)
-                if isinstance(gate, ThriftyGate) and not env.spec.success.is_told:
-                    raise CapabilityError(
-                        "Risk is the chance of success, and nothing tells success in this env.",
-                        got=env.spec.env_id,
-                        hint="say when it succeeds (on the command line --success), or use another gate",
-                    )
+        self.gate.check(env, learner)
 
     def expert_share(self, round: int) -> float:
         """Return 1 in the first round; after it the gate decides, which counts as 0 here."""

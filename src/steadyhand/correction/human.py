@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, grown
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.correction.contract import Stage
-from steadyhand.correction.gate import Gate, Moment
+from steadyhand.correction.contract import Learner, Stage
+from steadyhand.correction.gate import Gate, GateConfig, Moment
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 
@@ -179,7 +179,7 @@ class SimulatedHuman:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HumanGate:
+class HumanGate(GateConfig):
     """HG-DAgger's gate (Kelly et al., 2019): the human takes over and hands over as he sees fit.
 
     Attributes:
@@ -188,14 +188,15 @@ class HumanGate:
 
     human: SimulatedHuman = field(default_factory=SimulatedHuman)
 
-    @property
-    def num_held_out(self) -> int:
-        """No demonstrations: a person's threshold is his own."""
-        return 0
-
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         return HumanWatch(self.human, self.human.risk.meter(stage), control_dt=stage.env.spec.control_dt)
+
+    def check(self, env: BatchEnv, learner: Learner) -> None:
+        """Refuse an env without a road to a person who watches its edge."""
+        del learner
+        if isinstance(self.human.risk, RoadEdge):
+            self.human.risk.half_width(env)
 
 
 class HumanWatch(Gate):

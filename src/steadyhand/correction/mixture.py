@@ -1,13 +1,15 @@
 """The DAgger mixture: sometimes the expert drives, otherwise the policy; the label is always the expert's."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import Part, located
 from steadyhand.core.protocol import (
     Controller,
     Decision,
@@ -24,8 +26,19 @@ _UNDRAWN = -1
 Granularity = Literal["step", "trajectory"]
 
 
+class BetaSchedule(Part, ABC):
+    """Settings of how much the expert still drives in each round of DAgger."""
+
+    kind: ClassVar[str] = "schedule"
+    ours: ClassVar[Mapping[str, str]] = located(__name__, "FirstRoundOnly", "Exponential", "Linear")
+
+    @abstractmethod
+    def beta(self, round: int) -> float:
+        """Return the share of expert control in a round, counted from 1; in [0, 1]."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class FirstRoundOnly:
+class FirstRoundOnly(BetaSchedule):
     """beta_i = 1 for i = 1 and 0 after: no parameter; Ross et al. (2011), section 3, beta_i = I(i = 1)."""
 
     def beta(self, round: int) -> float:
@@ -34,7 +47,7 @@ class FirstRoundOnly:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exponential:
+class Exponential(BetaSchedule):
     """beta_i = p^(i - 1); Ross et al. (2011), section 3.
 
     Attributes:
@@ -55,7 +68,7 @@ class Exponential:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear:
+class Linear(BetaSchedule):
     """beta falls linearly from 1 in round 1 to 0 in round `rounds` + 1.
 
     Attributes:
@@ -71,9 +84,6 @@ class Linear:
     def beta(self, round: int) -> float:
         """Return the share of expert control in a round, counted from 1."""
         return max(0.0, 1.0 - (round - 1) / self.rounds)
-
-
-BetaSchedule = FirstRoundOnly | Exponential | Linear
 
 
 class Mixture(Controller):

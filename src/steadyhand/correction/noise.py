@@ -4,14 +4,17 @@ Laskey et al. (2017) disturb the demonstrator so that recoveries are shown; Zhan
 2507.09061) show that labels must stay clean and that clean episodes belong into the mix.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.parts import Part, located
 from steadyhand.core.protocol import (
     Actor,
     Controller,
@@ -26,8 +29,26 @@ from steadyhand.core.specs import FeatureSpec
 _UNDRAWN = -1
 
 
+class ActionNoise(Part, ABC):
+    """Settings of a distribution of disturbances of the action."""
+
+    kind: ClassVar[str] = "noise"
+    ours: ClassVar[Mapping[str, str]] = located(
+        __name__, "GaussianNoise", "OrnsteinUhlenbeck", "CorrelatedNoise"
+    )
+
+    @property
+    @abstractmethod
+    def memory(self) -> float:
+        """Correlation between one step's noise and the next, in [0, 1)."""
+
+    @abstractmethod
+    def scaled(self, normal: Float64[np.ndarray, "B A"]) -> Float64[np.ndarray, "B A"]:
+        """Turn standard normal numbers, each row's own, into noise in units of the action."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise:
+class GaussianNoise(ActionNoise):
     """Independent noise at every step.
 
     Attributes:
@@ -50,7 +71,7 @@ class GaussianNoise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrnsteinUhlenbeck:
+class OrnsteinUhlenbeck(ActionNoise):
     """Noise that stays for a while, so that it really displaces a robot with inertia.
 
     n_{t+1} = (1 - theta) n_t + sigma sqrt(1 - (1 - theta)^2) z: its stationary deviation is sigma.
@@ -78,7 +99,7 @@ class OrnsteinUhlenbeck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrelatedNoise:
+class CorrelatedNoise(ActionNoise):
     """Noise with a full covariance between the dimensions of an action, as DART estimates it.
 
     Attributes:
@@ -140,9 +161,6 @@ def _check_theta(theta: float) -> None:
 def _check_sigma(sigma: float) -> None:
     if not 0.0 <= sigma < np.inf:
         raise ConfigError("sigma is a standard deviation.", got=sigma, expected=">= 0 and finite")
-
-
-ActionNoise = GaussianNoise | OrnsteinUhlenbeck | CorrelatedNoise
 
 
 class NoisyExecution(Wrapper):

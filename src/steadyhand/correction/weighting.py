@@ -4,14 +4,16 @@ Every scheme is a function from episodes to `Marks`; no loss, head or loop knows
 weighted mean over all steps has the gradient that drawing sources by their shares has on average.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int64
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import Part, located
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.segments import Segment, Windows, segment
 from steadyhand.data.episode import Episode
@@ -21,8 +23,21 @@ LEFT_OUT = -1
 """Group of steps that get no weight."""
 
 
+class WeightingConfig(Part, ABC):
+    """Settings of what the steps of corrected drives are worth in training."""
+
+    kind: ClassVar[str] = "weighting"
+    ours: ClassVar[Mapping[str, str]] = located(
+        __name__, "Unweighted", "InterventionWeighting", "Sirius", "SourceMixture", "EilMarks"
+    )
+
+    @abstractmethod
+    def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
+        """Return the weights and kinds of the steps of each episode; None if they keep their own weights."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Unweighted:
+class Unweighted(WeightingConfig):
     """Every label counts once; unlabelled steps do not count (DAgger, HG-DAgger and most gated methods)."""
 
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
@@ -32,7 +47,7 @@ class Unweighted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterventionWeighting:
+class InterventionWeighting(WeightingConfig):
     """IWR (Mandlekar et al., 2020, arXiv 2012.06733): interventions are `share` of what is trained on.
 
     Everything else is the rest, what the robot did by itself included: it is imitated, so that training on
@@ -54,7 +69,7 @@ class InterventionWeighting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sirius:
+class Sirius(WeightingConfig):
     """Sirius (Liu et al., 2023, arXiv 2211.08416): weights by demo, intervention, robot and pre-intervention.
 
     Interventions are `share` of what is trained on, demonstrations keep the share that they have, what the
@@ -92,7 +107,7 @@ class Sirius:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceMixture:
+class SourceMixture(WeightingConfig):
     """Fixed shares of earlier data, the last round's interventions, and the rest of its drives.
 
     80:10:10 is an industrial recipe of 2026; the robot's own steps are imitated.
@@ -126,7 +141,7 @@ class SourceMixture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EilMarks:
+class EilMarks(WeightingConfig):
     """EIL's three kinds of constraint (Spencer et al., 2020), for heads that judge.
 
     What the robot did unhindered is GOOD, what it did before a takeover BAD, what somebody showed EXPLICIT.
@@ -171,9 +186,6 @@ class EilMarks:
         if self.reaction == "ignored":
             kind[found == Segment.REACTION] = LEFT_OUT
         return kind
-
-
-WeightingConfig = Unweighted | InterventionWeighting | Sirius | SourceMixture | EilMarks
 
 
 def by_group(

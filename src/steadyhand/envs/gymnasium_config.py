@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.success import SuccessRule, success_rule
+from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.known_success import known_success
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GymnasiumConfig:
+class GymnasiumConfig(EnvConfig):
     """Any env that `gymnasium.make` knows.
 
     Attributes:

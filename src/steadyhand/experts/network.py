@@ -1,7 +1,7 @@
 """Anything that maps an observation to an action as an expert: a function, a module, a file of weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,33 +171,26 @@ class WeightsNetwork(nn.Module):
         return (hidden @ weight + bias).float()
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightsExpert:
-    """An expert network in a file of weights.
+def network_of(path: Path, *, action: FeatureSpec, feature: str = STATE) -> Expert:
+    """Read an expert from a file of weights.
 
-    Attributes:
+    Args:
         path: A .npz or .safetensors file with W0, b0, ..., W_out, b_out, obs_mean and obs_meansq.
+        action: Spec of the env's action.
         feature: Which feature the network reads.
+
+    Raises:
+        ArtifactError: The file is missing, unreadable, or lacks an array.
     """
-
-    path: Path
-    feature: str = STATE
-
-    def build(self, action: FeatureSpec) -> Expert:
-        """Read the file.
-
-        Raises:
-            ArtifactError: The file is missing, unreadable, or lacks an array.
-        """
-        arrays = _read_arrays(self.path)
-        needed = {"W_out", "b_out", "obs_mean", "obs_meansq"}
-        if not needed <= set(arrays):
-            raise ArtifactError(
-                f"{self.path} is not a file of network weights.",
-                got=sorted(arrays),
-                expected=f"{sorted(needed)} and W0, b0, ...",
-            )
-        return ModuleExpert(WeightsNetwork(arrays), action=action, feature=self.feature)
+    arrays = _read_arrays(path)
+    needed = {"W_out", "b_out", "obs_mean", "obs_meansq"}
+    if not needed <= set(arrays):
+        raise ArtifactError(
+            f"{path} is not a file of network weights.",
+            got=sorted(arrays),
+            expected=f"{sorted(needed)} and W0, b0, ...",
+        )
+    return ModuleExpert(WeightsNetwork(arrays), action=action, feature=feature)
 
 
 def _frozen(array: np.ndarray) -> nn.Parameter:

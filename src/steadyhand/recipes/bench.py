@@ -13,9 +13,9 @@ from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
 from steadyhand.core.statistics import clustered_mean, clustered_rate
-from steadyhand.envs.catalogue import EnvConfig
+from steadyhand.envs.config import EnvConfig
+from steadyhand.experts.config import ExpertConfig
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.experts import ExpertConfig, build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
@@ -115,7 +115,7 @@ def teach_and_drive(
     with tempfile.TemporaryDirectory() as folder:
         school = School(
             env=built,
-            expert=build_expert(expert, built),
+            expert=expert.build(built),
             learner=learner,
             updates=training.num_steps,
             folder=Path(folder),

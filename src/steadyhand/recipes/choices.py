@@ -9,7 +9,8 @@ from steadyhand.core.parts import made
 from steadyhand.core.specs import FeatureSpec, full_names
 from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
-from steadyhand.envs.catalogue import EnvConfig, env_config
+from steadyhand.envs.catalogue import env_config
+from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig

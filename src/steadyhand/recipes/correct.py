@@ -20,7 +20,6 @@ from steadyhand.recipes.compare import (
     report_of,
     rounds_of,
 )
-from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.runs import CorrectRun, MethodConfig, OfflineConfig
@@ -49,7 +48,7 @@ def correct(
             `folder` holds another run.
     """
     env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
-    expert = build_expert(run.expert, env)
+    expert = run.expert.build(env)
     learner = PolicyLearner(env.spec, policy=run.policy, training=run.training, on_fit=on_fit)
     school = School(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed

@@ -11,7 +11,6 @@ from steadyhand.core.lock import working_in
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.policies.devices import chosen_device
 from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
-from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
@@ -44,7 +43,7 @@ def evaluate_policies(
     env = run.env.build(min(run.num_starts, MAX_ROWS))
     contestants: list[Contestant] = []
     if run.expert is not None:
-        expert = build_expert(run.expert, env)
+        expert = run.expert.build(env)
         contestants.append(Contestant(name="expert", controller=expert, kind="expert"))
     for path in run.policies:
         policy = open_policy(path, env.spec).to(device)

@@ -11,12 +11,12 @@ from steadyhand.correction.collect import collect
 from steadyhand.data.frames import Frames
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.experts.config import ForksExpert
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.experts import ForksExpert, build_expert
 from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.executors import RecedingHorizon
@@ -65,7 +65,7 @@ class ForkScene:
 def fork_scene(run: ForkScene) -> Scene:
     """Demonstrate, clone with a mean and with a flow, drive, and return the picture."""
     env = run.env.build(max(run.num_starts, run.demonstrations))
-    expert = build_expert(run.expert, env)
+    expert = run.expert.build(env)
     starts = env.starts("train", run.demonstrations, seed=run.seed)
     demos = collect(env, expert, starts, source="demonstration", seed=derive(run.seed, "fork", "demonstrate"))
     spec = env.spec

@@ -13,7 +13,6 @@ from steadyhand.data.dataset import locate
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import BatchEnv, Family
-from steadyhand.recipes.experts import build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.runs import RecordRun
 from steadyhand.rollout.recorder import EpisodeRecorder
@@ -43,7 +42,7 @@ def record(
         KeyboardInterrupt: Recording was stopped; what was driven is kept, and the same run goes on.
     """
     env = run.env.build(min(run.num_episodes, MAX_ROWS))
-    controller: Controller = build_expert(run.expert, env)
+    controller: Controller = run.expert.build(env)
     if run.noise is not None:
         controller = NoisyExecution(
             controller, noise=run.noise, action=env.spec.action, clean_fraction=run.clean_fraction

@@ -13,9 +13,9 @@ from steadyhand.correction.noise import ActionNoise, OrnsteinUhlenbeck
 from steadyhand.correction.view_config import ViewConfig
 from steadyhand.envs.base import Family
 from steadyhand.envs.car.config import CarConfig
-from steadyhand.envs.catalogue import EnvConfig
+from steadyhand.envs.config import EnvConfig
+from steadyhand.experts.config import ExpertConfig, PurePursuitExpert
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.experts import ExpertConfig, PurePursuitExpert
 from steadyhand.rollout.executors import ExecutorConfig, Receding
 from steadyhand.training.config import Device, TrainConfig
 

@@ -26,6 +26,7 @@ from steadyhand.correction.rounds import RoundRecord
 from steadyhand.correction.view_config import SideCameras
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
+from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
@@ -39,7 +40,6 @@ from steadyhand.recipes.compare import (
     report_of,
     rounds_of,
 )
-from steadyhand.recipes.experts import PurePursuitExpert, build_expert
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.fork import ForkScene, fork_scene
 from steadyhand.recipes.learner import PolicyLearner
@@ -126,7 +126,7 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
     """
     watch = watch or Watch()
     env = run.env.build(run.num_starts)
-    expert = build_expert(PurePursuitExpert(), env)
+    expert = PurePursuitExpert().build(env)
     # A mismatch must not leave a folder.
     brief = PolicyLearner(env.spec, policy=run.policy, training=run.training).in_brief
     with working_in(folder):
@@ -215,7 +215,7 @@ def teach_beside(folder: str, method: Method) -> None:
     threading.Thread(target=until_alone, daemon=True).start()
     run = load(Path(folder) / "run.json", TourRun)
     env = run.env.build(run.num_starts)
-    lessons_of(run, _school(run, env, build_expert(PurePursuitExpert(), env), Path(folder)), method)
+    lessons_of(run, _school(run, env, PurePursuitExpert().build(env), Path(folder)), method)
 
 
 @dataclass(frozen=True, kw_only=True)

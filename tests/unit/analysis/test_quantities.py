@@ -20,7 +20,7 @@ def about(report, env, **options):
     return make_report(title="t", command="c", env=env, setting=(), seed=0, results=report.results, **options)
 
 
-@pytest.mark.parametrize("env_id", [entry.env_id for entry in BUILT_IN])
+@pytest.mark.parametrize("env_id", BUILT_IN)
 def test_every_built_in_env_says_what_its_error_is(env_id):
     assert error_of(env_id) != DEVIATION
 

@@ -263,7 +263,7 @@ def test_settings_that_make_no_sense_are_refused(gate, options, match):
 
 
 def test_demonstrations_are_held_out_only_where_a_threshold_needs_them():
-    assert LossGate(held_out=2).num_held_out == 2
-    assert LossGate(calibration="drives").num_held_out == 0
-    assert NearestGate(calibration="drives").num_held_out == 0
-    assert ThriftyGate().num_held_out == 1
+    assert LossGate(held_out=2).demonstrations_kept_out() == 2
+    assert LossGate(calibration="drives").demonstrations_kept_out() == 0
+    assert NearestGate(calibration="drives").demonstrations_kept_out() == 0
+    assert ThriftyGate().demonstrations_kept_out() == 1

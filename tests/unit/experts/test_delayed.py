@@ -10,8 +10,8 @@ from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
 from steadyhand.correction.mixture import Mixture
 from steadyhand.envs.car import Car, CarConfig
+from steadyhand.experts.config import DelayedExpert
 from steadyhand.experts.delayed import Delayed
-from steadyhand.recipes.experts import DelayedExpert, build_expert
 from steadyhand.rollout.evaluate import evaluate
 
 
@@ -75,12 +75,12 @@ def test_it_remembers_steps_at_which_it_was_not_asked():
 def test_a_late_driver_on_the_narrow_road_manages_alone():
     """The setting of benchmarks/dart_gap.py: 95 % are asked for; seven eighths here, of 8 starts and 10 s."""
     env = Car(CarConfig(observation=("state",), road_width=0.3, max_episode_steps=200), num_rows=8)
-    late = build_expert(DelayedExpert(), env)
+    late = DelayedExpert().build(env)
     assert isinstance(late, Delayed)
     outcome = evaluate(env, late, env.starts("validation", 8), name="late", positions=False)
     assert outcome.success.sum() >= 7
     with pytest.raises(CapabilityError, match="Pure pursuit"):
-        build_expert(DelayedExpert(), PointEnv(1))
+        DelayedExpert().build(PointEnv(1))
 
 
 def test_what_makes_no_sense_is_refused():

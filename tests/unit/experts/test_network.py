@@ -9,7 +9,7 @@ from steadyhand.core.errors import ArtifactError, SpecError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
-from steadyhand.experts.network import CallableExpert, ModuleExpert, WeightsExpert
+from steadyhand.experts.network import CallableExpert, ModuleExpert, network_of
 
 ACTION = FeatureSpec(shape=(2,), low=(-1.0, -1.0), high=(1.0, 1.0))
 ROWS = np.arange(5)
@@ -81,7 +81,7 @@ def test_a_file_of_weights_is_the_network_that_its_formula_says(tmp_path, suffix
 
         save_file(arrays, path)
     seen = rng.normal(size=(5, 3)).astype(np.float32)
-    decision = ask(WeightsExpert(path=path).build(FeatureSpec(shape=(2,))), {STATE: seen})
+    decision = ask(network_of(path, action=FeatureSpec(shape=(2,))), {STATE: seen})
     std = np.sqrt(arrays["obs_meansq"] - arrays["obs_mean"] ** 2)
     h = (seen - arrays["obs_mean"]) / (std + 1e-6)
     for layer in ("0", "1"):
@@ -91,20 +91,20 @@ def test_a_file_of_weights_is_the_network_that_its_formula_says(tmp_path, suffix
 
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(ArtifactError, match="There is no file"):
-        WeightsExpert(path=tmp_path / "none.npz").build(ACTION)
+        network_of(tmp_path / "none.npz", action=ACTION)
     (tmp_path / "junk.npz").write_bytes(b"not a zip")
     with pytest.raises(ArtifactError, match="cannot be read"):
-        WeightsExpert(path=tmp_path / "junk.npz").build(ACTION)
+        network_of(tmp_path / "junk.npz", action=ACTION)
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(ArtifactError, match="W_out"):
-        WeightsExpert(path=tmp_path / "other.npz").build(ACTION)
+        network_of(tmp_path / "other.npz", action=ACTION)
 
 
 def test_the_walker_network_reproduces_its_own_demonstrations(shared_data):
     """Real data: the recorded actions of this expert are its answers to the recorded observations."""
     demos = np.load(shared_data / "mujoco-experts" / "demos_Walker2d_v4.npz")
-    expert = WeightsExpert(path=shared_data / "mujoco-experts" / "expert_mlp_Walker2d.npz").build(
-        FeatureSpec(shape=(6,))
+    expert = network_of(
+        shared_data / "mujoco-experts" / "expert_mlp_Walker2d.npz", action=FeatureSpec(shape=(6,))
     )
     answer = expert.act(
         {STATE: demos["observation"]}, {}, np.arange(2000), RowStreams.from_seed(0, 2000)

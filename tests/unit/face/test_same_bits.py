@@ -10,6 +10,7 @@ from steadyhand.data.dataset import open_dataset
 from steadyhand.data.digests import episodes_digest
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.experts.config import ForksExpert, PurePursuitExpert
 from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
@@ -17,7 +18,6 @@ from steadyhand.policies.policy import Policy as Network
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct
 from steadyhand.recipes.evaluate import evaluate_policies
-from steadyhand.recipes.experts import ForksExpert, PurePursuitExpert
 from steadyhand.recipes.record import record
 from steadyhand.recipes.remedies import Budget, remedy
 from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun, TrainRun

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from steadyhand.envs.catalogue import make
-from steadyhand.experts.network import WeightsExpert
+from steadyhand.experts.config import WeightsExpert
 from steadyhand.rollout.evaluate import evaluate
 
 pytest.importorskip("mujoco")

@@ -16,9 +16,9 @@ from steadyhand.data.frames import Frames
 from steadyhand.envs.base import StepResult
 from steadyhand.envs.linear.config import LinearConfig
 from steadyhand.envs.linear.env import LinearSystem
+from steadyhand.experts.config import LqrExpert
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.experts import LqrExpert, build_expert
 from steadyhand.recipes.learner import PolicyLearner, fitted
 from steadyhand.recipes.runs import NoiseConfig, OfflineConfig
 from steadyhand.recipes.teach import School
@@ -121,7 +121,7 @@ def school(folder: Path, **changes: object) -> School:
     env = ENV.build(2)
     parts = {
         "env": env,
-        "expert": build_expert(LqrExpert(), env),
+        "expert": LqrExpert().build(env),
         "learner": PolicyLearner(env.spec, policy=PolicyConfig(), training=TRAINING),
         "updates": 3,
         "folder": folder,
@@ -181,7 +181,7 @@ def test_another_env_of_a_user_s_own_is_another_question(
     env = Windy()
     first = school(tmp_path, env=env).teach(method, key="here")
     kept = weights(first.folder)
-    expert = build_expert(LqrExpert(), env)
+    expert = LqrExpert().build(env)
     evaluate(env, expert, env.starts("test", 2), name="expert")
     env.reset(env.starts("test", 1), np.array([0]))  # by hand, too
     env.step(np.zeros((1, *env.spec.action.shape), np.float32), np.array([0]))

@@ -18,12 +18,12 @@ from steadyhand.correction.view_config import SideCameras
 from steadyhand.correction.weighting import EilMarks, SourceMixture
 from steadyhand.envs.car import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.experts.config import ForksExpert, PurePursuitExpert
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct, shortfall
-from steadyhand.recipes.experts import ForksExpert, PurePursuitExpert
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import REMEDIES, Budget
 from steadyhand.recipes.runs import CorrectRun, InputNoise, OfflineConfig

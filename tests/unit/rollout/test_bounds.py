@@ -14,7 +14,8 @@ from steadyhand.data.dataset import open_dataset
 from steadyhand.envs import make
 from steadyhand.envs.base import BatchEnv, Start, StepResult
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
-from steadyhand.experts.network import CallableExpert, WeightsExpert
+from steadyhand.experts.config import WeightsExpert
+from steadyhand.experts.network import CallableExpert
 from steadyhand.policies.scores.base import ActionScale
 from steadyhand.recipes.record import record
 from steadyhand.recipes.runs import RecordRun

@@ -8,6 +8,7 @@ import pytest
 from spelling import Agreeing, Case, spelling_policy
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError, SteadyhandError
+from steadyhand.core.parts import made
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.heads.mixture import Mixture
@@ -15,10 +16,10 @@ from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.evaluate import evaluate_policies
-from steadyhand.recipes.executors import executor_from_text
 from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.executors import (
     Ensemble,
+    ExecutorConfig,
     RealTime,
     RealTimeChunking,
     Receding,
@@ -57,15 +58,19 @@ def test_what_older_runs_leave_out_is_what_they_did():
     assert from_data(data, EvalRun, source="test") == EvalRun(executor=Receding(), deterministic=None)
 
 
+def named(name: str, *, n_action_steps: int | None = None, delay: int | None = None) -> ExecutorConfig:
+    return made(ExecutorConfig, name).timed(n_action_steps=n_action_steps, delay=delay)
+
+
 def test_executors_have_short_names():
-    assert executor_from_text("receding") == Receding()
-    assert executor_from_text("receding", n_action_steps=4, delay=2) == Receding(n_action_steps=4, delay=2)
-    assert executor_from_text("realtime") == RealTime(delay=1)
-    assert executor_from_text("realtime", n_action_steps=4, delay=0) == RealTime(delay=0, execution_horizon=4)
-    assert executor_from_text("ensemble", n_action_steps=1, delay=0) == Ensemble()
+    assert named("receding") == Receding()
+    assert named("receding", n_action_steps=4, delay=2) == Receding(n_action_steps=4, delay=2)
+    assert named("realtime") == RealTime(delay=1)
+    assert named("real-time", n_action_steps=4, delay=0) == RealTime(delay=0, execution_horizon=4)
+    assert named("ensemble", n_action_steps=1, delay=0) == Ensemble()
     for wrong in ({"n_action_steps": 2}, {"delay": 1}):
         with pytest.raises(ConfigError, match="every step"):
-            executor_from_text("ensemble", **wrong)
+            named("ensemble", **wrong)
 
 
 @pytest.mark.parametrize("config", [Receding, RealTime])

@@ -1,5 +1,6 @@
-"""Every gate that ships, as one closed union; the class name is the "type" in a run.json."""
+"""The gates that come with steadyhand."""
 
+from steadyhand.correction.gate import GateConfig
 from steadyhand.correction.gates.config import (
     EnsembleGate,
     LazyGate,
@@ -9,8 +10,6 @@ from steadyhand.correction.gates.config import (
     ThriftyGate,
 )
 from steadyhand.correction.human import HumanGate
-
-GateConfig = HumanGate | SafeGate | EnsembleGate | LazyGate | ThriftyGate | LossGate | NearestGate
 
 __all__ = [
     "EnsembleGate",

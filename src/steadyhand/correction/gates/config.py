@@ -5,17 +5,19 @@ count as labels all the same; every `drives` a number of drives of the policy al
 env steps and no labels.
 """
 
+from abc import ABC
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from steadyhand.core.errors import ConfigError
-from steadyhand.correction.contract import Stage
-from steadyhand.correction.gate import Gate
+from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.correction.contract import Learner, Stage
+from steadyhand.correction.gate import Gate, GateConfig
 from steadyhand.correction.gates.calibration import conformal_threshold, joint_thresholds, threshold_at
 from steadyhand.correction.gates.rules import Above, Disagreeing, Hysteresis, Patient
-from steadyhand.correction.gates.workshop import Workshop
+from steadyhand.correction.gates.workshop import Workshop, net_learner
+from steadyhand.envs.base import BatchEnv
 from steadyhand.policies.scores import (
     Doubt,
     Neighbour,
@@ -31,8 +33,17 @@ Calibration = Literal["held_out", "drives"]
 CLASSIFIER = TrainConfig(num_steps=500, batch_size=64)
 
 
+class PolicyGate(GateConfig, ABC):
+    """Settings of a gate that looks into the policy."""
+
+    def check(self, env: BatchEnv, learner: Learner) -> None:
+        """Refuse a learner that does not show its policies."""
+        del env
+        net_learner(learner)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SafeGate:
+class SafeGate(PolicyGate):
     """SafeDAgger (Zhang and Cho, 2016): the expert drives while a classifier calls the policy unsafe.
 
     Deviation: tau is a quantile of the held-out discrepancy, for which the paper's .0025 is the value on one
@@ -57,6 +68,10 @@ class SafeGate:
         _require_shares(unsafe=self.unsafe, share=self.share)
         _require_counts(num_held_out=self.num_held_out, drives=self.drives)
 
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the thresholds are set on."""
+        return self.num_held_out
+
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         shop = Workshop(stage)
@@ -66,7 +81,7 @@ class SafeGate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnsembleGate:
+class EnsembleGate(PolicyGate):
     """EnsembleDAgger (Menda et al., 2019): the policy acts where it agrees with the expert and with itself.
 
     The expert is asked at every step, so every step is a label, whoever drives: a budget of labels reaches no
@@ -90,6 +105,10 @@ class EnsembleGate:
         _require_counts(num_held_out=self.num_held_out, drives=self.drives)
         _require_ensemble(self.members)
 
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the thresholds are set on."""
+        return self.num_held_out
+
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         shop = Workshop(stage)
@@ -100,7 +119,7 @@ class EnsembleGate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LazyGate:
+class LazyGate(PolicyGate):
     """LazyDAgger (Hoque et al., 2021): SafeDAgger with hysteresis, for fewer changes of control.
 
     In as in `SafeGate`; out only where the true discrepancy is small, which the expert's own driving tells.
@@ -134,6 +153,10 @@ class LazyGate:
                 expected="back <= 1 - unsafe",
             )
 
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the thresholds are set on."""
+        return self.num_held_out
+
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         shop = Workshop(stage)
@@ -145,7 +168,7 @@ class LazyGate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThriftyGate:
+class ThriftyGate(PolicyGate):
     """ThriftyDAgger (Hoque et al., 2021): the expert takes over where it is new or risky, within a budget.
 
     In: novelty above delta or risk above beta, both at one quantile such that together they cover `share` of
@@ -176,6 +199,20 @@ class ThriftyGate:
         _require_counts(num_held_out=self.num_held_out, drives=self.drives)
         _require_ensemble(self.members)
 
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the thresholds are set on."""
+        return self.num_held_out
+
+    def check(self, env: BatchEnv, learner: Learner) -> None:
+        """Refuse, too, an env in which nothing tells success: risk is its chance."""
+        super().check(env, learner)
+        if not env.spec.success.is_told:
+            raise CapabilityError(
+                "Risk is the chance of success, and nothing tells success in this env.",
+                got=env.spec.env_id,
+                hint="say when it succeeds (on the command line --success), or use another gate",
+            )
+
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         shop = Workshop(stage)
@@ -193,7 +230,7 @@ class ThriftyGate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossGate:
+class LossGate(PolicyGate):
     """Diff-DAgger (Lee and Kuo, 2024): the expert takes over while the policy's own loss is high.
 
     Works with every head whose loss of its own answer says something of the state; see
@@ -223,9 +260,8 @@ class LossGate:
         _require_shares(level=self.level)
         _require_counts(patience=self.patience, draws=self.draws, held_out=self.held_out, drives=self.drives)
 
-    @property
-    def num_held_out(self) -> int:
-        """Demonstrations that the threshold is set on."""
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the threshold is set on."""
         return self.held_out if self.calibration == "held_out" else 0
 
     def build(self, stage: Stage) -> Gate:
@@ -238,7 +274,7 @@ class LossGate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearestGate:
+class NearestGate(PolicyGate):
     """CRSAIL (2025): the expert drives while the state is far from everything that was demonstrated.
 
     Distance to the K-th nearest training step, against a conformal quantile of the same distance at held-out
@@ -265,9 +301,8 @@ class NearestGate:
         _require_shares(level=self.level)
         _require_counts(num_neighbours=self.num_neighbours, held_out=self.held_out, drives=self.drives)
 
-    @property
-    def num_held_out(self) -> int:
-        """Demonstrations that the threshold is set on."""
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the threshold is set on."""
         return self.held_out if self.calibration == "held_out" else 0
 
     def build(self, stage: Stage) -> Gate:

@@ -1,11 +1,12 @@
 """What can be chosen about Avoiding. SI units throughout."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
+from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.points import INTENT
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AvoidingConfig:
+class AvoidingConfig(EnvConfig):
     """A finger over a table with six cylinders, in the geometry of D3IL's task of that name.
 
     Attributes:
@@ -23,6 +24,7 @@ class AvoidingConfig:
         max_episode_steps: Steps after which an episode is truncated.
     """
 
+    expert: ClassVar[str] = "AvoidingExpert"
     max_delta: float = 0.02
     lag: float = 0.05
     control_dt: float = 0.05

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
     from steadyhand.envs.car.env import Car
@@ -128,8 +129,8 @@ class RangeFinder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarConfig:
-    """The car env, as `steadyhand.envs.make("car", ...)` takes it and run.json stores it.
+class CarConfig(EnvConfig):
+    """A 1/10-scale race car on closed tracks, steered by camera, lidar or state.
 
     Attributes:
         observation: What policies see, any of "state", "lidar" or "scan" (the lidar with speed and a
@@ -154,6 +155,7 @@ class CarConfig:
         range_finder: The one that "ranges" reads, "observation.images.ranges".
     """
 
+    expert: ClassVar[str] = "PurePursuitExpert"
     observation: tuple[Sense, ...] = ("retina",)
     action: Literal["steering", "steering_speed"] = "steering"
     speed: float = 2.5

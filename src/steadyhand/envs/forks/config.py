@@ -1,11 +1,12 @@
 """What can be chosen about the fork. SI units throughout."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
+from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.points import INTENT
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ LATE_BY = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForksConfig:
+class ForksConfig(EnvConfig):
     """A point, a disc on the straight way to the goal, and two ways round it that are equally good.
 
     Attributes:
@@ -29,6 +30,7 @@ class ForksConfig:
             7.2 s if `late`.
     """
 
+    expert: ClassVar[str] = "ForksExpert"
     late: bool = False
     start_std: float = 0.0
     max_speed: float = 1.5

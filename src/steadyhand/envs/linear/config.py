@@ -1,7 +1,7 @@
 """What can be chosen about the linear system."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
+from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
     from steadyhand.envs.linear.env import LinearSystem
@@ -23,8 +24,10 @@ INPUT_COST = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearConfig:
-    """x_{t+1} = A x_t + B u_t, two states and one input, without noise.
+class LinearConfig(EnvConfig):
+    """A linear system that runs away without feedback, and its twin that does not.
+
+    x_{t+1} = A x_t + B u_t, two states and one input, without noise.
 
     Attributes:
         system: "unstable": A has the spectral radius 1.077, and without feedback every state runs away.
@@ -40,6 +43,7 @@ class LinearConfig:
         control_dt: Time between two actions [s]; the system itself is in discrete time.
     """
 
+    expert: ClassVar[str] = "LqrExpert"
     system: Literal["unstable", "stable"] = "unstable"
     line: tuple[float, ...] = ()
     spread: float = 1.0

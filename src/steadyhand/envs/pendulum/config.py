@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
+from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
     from steadyhand.envs.pendulum.env import Pendulum
@@ -19,10 +20,11 @@ FLIP_WIDTH = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class PendulumConfig:
-    """The pendulum of CCIL (Ke et al., ICLR 2024): l = 1, g = 9.81, dt = 0.02, torque within 3, 500 steps.
+class PendulumConfig(EnvConfig):
+    """A pendulum to be swung up by a weak motor, smooth or with jumps, as in CCIL (Ke et al., ICLR 2024).
 
-    Against gravity's 9.81 N m the motor is too weak to lift the bob: it must be swung up. A bob of 1 kg on a
+    l = 1, g = 9.81, dt = 0.02, torque within 3, 500 steps. Against gravity's 9.81 N m the motor is too weak
+    to lift the bob: it must be swung up. A bob of 1 kg on a
     rod without mass, no friction.
 
     Deviation: where episodes begin is not in the paper's settings. They begin as Gymnasium's Pendulum-v1
@@ -41,6 +43,7 @@ class PendulumConfig:
         max_episode_steps: Steps after which an episode ends; it never ends before.
     """
 
+    expert: ClassVar[str] = "SwingUpExpert"
     discontinuous: bool = False
     max_torque: float = 3.0
     length: float = 1.0

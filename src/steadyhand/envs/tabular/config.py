@@ -1,11 +1,12 @@
 """What can be chosen about a tabular env."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, ClassVar, Literal, assert_never
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE, EnvSpec, discrete_spec
 from steadyhand.core.success import SuccessRule
+from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.tabular.layouts import cliff, fall_once, grid, tight, tree
 from steadyhand.envs.tabular.mdp import Contexts, FiniteMDP
 
@@ -22,7 +23,7 @@ STEP = "privileged.step"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TabularConfig:
+class TabularConfig(EnvConfig):
     """A small MDP whose costs can be computed without sampling; see `envs.tabular.layouts`.
 
     Attributes:
@@ -34,6 +35,7 @@ class TabularConfig:
         context_ratio: How much rarer each context is than the one before.
     """
 
+    expert: ClassVar[str] = "DynamicProgrammingExpert"
     layout: Layout = "grid"
     horizon: int = 32
     slip: float = 0.2

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.nets.denoiser import Condition, Denoiser, TimeMLP
+from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoisingMLP:
+class DenoisingMLP(DenoiserConfig):
     """Residual layers whose hidden values are scaled and shifted by time and context (FiLM).
 
     Attributes:

@@ -10,12 +10,13 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.nets.attention import TransformerLayer, causal_mask, init_gpt
 from steadyhand.policies.nets.denoiser import Condition, Denoiser, sinusoid
+from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.dropout import dropout
 from steadyhand.policies.noise import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoisingTransformer:
+class DenoisingTransformer(DenoiserConfig):
     """Causal self-attention over the chunk, cross-attention to [time, tokens]. Default: 9 M parameters.
 
     Where the encoder gives one token for each observed step, an action looks at no observation later than

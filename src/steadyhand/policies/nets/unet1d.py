@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.nets.denoiser import Condition, Denoiser, TimeMLP
+from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.mish import mish
 from steadyhand.policies.noise import Noise
 
@@ -30,7 +31,7 @@ Film = Float[Tensor, "R 1 F"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNet:
+class UNet(DenoiserConfig):
     """A U-Net over time with global FiLM conditioning. Default: 4.5 M parameters.
 
     Diffusion Policy's own sizes: (256, 512, 1024) with time_width 256 for states (66 M), (512, 1024, 2048)

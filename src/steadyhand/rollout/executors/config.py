@@ -1,16 +1,59 @@
-"""Every executor as a frozen config, in one closed union; the class name is the "type" in a run.json."""
+"""The settings of executors: their base class, and ours."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import Part, located
 from steadyhand.policies.policy import Policy
+from steadyhand.rollout.executors.base import PolicyExecutor
 from steadyhand.rollout.executors.ensemble import TemporalEnsemble
 from steadyhand.rollout.executors.realtime import RealTimeChunking, Schedule
 from steadyhand.rollout.executors.receding import RecedingHorizon
 
 
+class ExecutorConfig(Part, ABC):
+    """Settings of what makes a controller of a policy; `str` says them in a report's words."""
+
+    kind: ClassVar[str] = "executor"
+    ours: ClassVar[Mapping[str, str]] = located(__name__, "Receding", "Ensemble", "RealTime")
+
+    @abstractmethod
+    def build(
+        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> PolicyExecutor:
+        """Return the policy as a controller.
+
+        Args:
+            policy: The policy.
+            num_rows: Rows of the env.
+            deterministic: Whether it answers with its mode; None as its class does.
+            num_threads: Of torch.
+        """
+
+    def timed(self, *, n_action_steps: int | None, delay: int | None) -> "ExecutorConfig":
+        """Return these settings with the steps from one prediction to the next, and with a delay.
+
+        Args:
+            n_action_steps: Steps; None leaves them.
+            delay: Control steps that a prediction takes; None leaves it.
+
+        Raises:
+            ConfigError: It has no such choice.
+        """
+        if n_action_steps not in (None, 1) or delay:
+            raise ConfigError(
+                f"{type(self).__name__} predicts at every step, and has its answer at once.",
+                got=f"n_action_steps = {n_action_steps or 1}, delay = {delay or 0}",
+                hint="leave --n-action-steps and --delay out, or take another --executor",
+            )
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
-class Receding:
+class Receding(ExecutorConfig):
     """Play a chunk, predict again; see `RecedingHorizon`.
 
     Attributes:
@@ -37,13 +80,18 @@ class Receding:
             num_threads=num_threads,
         )
 
+    def timed(self, *, n_action_steps: int | None, delay: int | None) -> "Receding":
+        """Return these settings with other steps and another delay."""
+        steps = self.n_action_steps if n_action_steps is None else n_action_steps
+        return replace(self, n_action_steps=steps, delay=self.delay if delay is None else delay)
+
     def __str__(self) -> str:
         steps = "each policy's own steps" if self.n_action_steps is None else f"{self.n_action_steps} steps"
         return f"receding horizon, {steps} a chunk" + (f", delay {self.delay}" if self.delay else "")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ensemble:
+class Ensemble(ExecutorConfig):
     """Predict at every step and average; see `TemporalEnsemble`.
 
     Attributes:
@@ -73,7 +121,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealTime:
+class RealTime(ExecutorConfig):
     """Predict while the old chunk plays, in agreement with it; see `RealTimeChunking`.
 
     Attributes:
@@ -103,12 +151,14 @@ class RealTime:
             num_threads=num_threads,
         )
 
+    def timed(self, *, n_action_steps: int | None, delay: int | None) -> "RealTime":
+        """Return these settings with other steps and another delay."""
+        steps = self.execution_horizon if n_action_steps is None else n_action_steps
+        return replace(self, execution_horizon=steps, delay=self.delay if delay is None else delay)
+
     def __str__(self) -> str:
         steps = "each policy's own" if self.execution_horizon is None else str(self.execution_horizon)
         return f"real-time chunking, delay {self.delay}, execution horizon {steps}, {self.schedule}"
-
-
-ExecutorConfig = Receding | Ensemble | RealTime
 
 
 def _check_timing(steps: int | None, delay: int) -> None:

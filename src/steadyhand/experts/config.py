@@ -1,0 +1,221 @@
+"""The settings of experts: their base class, and ours, without the experts themselves."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from steadyhand.core.errors import CapabilityError
+from steadyhand.core.parts import Part, located
+from steadyhand.core.protocol import Controller
+from steadyhand.core.specs import STATE
+from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.config import EnvConfig
+from steadyhand.experts.delayed import Delayed, Labels
+
+S = TypeVar("S", bound=EnvConfig)
+
+
+class ExpertConfig(Part, ABC):
+    """Settings of somebody who shows the way: a frozen dataclass that builds a controller for an env."""
+
+    kind: ClassVar[str] = "expert"
+    ours: ClassVar[Mapping[str, str]] = located(
+        __name__,
+        "PurePursuitExpert",
+        "DelayedExpert",
+        "ForksExpert",
+        "AvoidingExpert",
+        "SwingUpExpert",
+        "DynamicProgrammingExpert",
+        "LqrExpert",
+        "WeightsExpert",
+    ) | located("steadyhand.recipes.experts", "PolicyExpert")
+
+    @abstractmethod
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env.
+
+        Raises:
+            CapabilityError: The expert does not know this env.
+            SpecError: A network does not fit the env.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurePursuitExpert(ExpertConfig):
+    """Follows the centre line of the car env; see `experts.pure_pursuit`.
+
+    Attributes:
+        lookahead: Look-ahead distance [m].
+    """
+
+    lookahead: float = 0.6
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.car.config import CarConfig
+        from steadyhand.experts.pure_pursuit import PurePursuit
+
+        return PurePursuit(settings_of(env, CarConfig, "Pure pursuit"), lookahead=self.lookahead)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedExpert(ExpertConfig):
+    """Pure pursuit that reacts late; see `experts.delayed`.
+
+    Attributes:
+        delay: Reaction time [steps].
+        lookahead: Look-ahead distance [m]; a late driver must look farther ahead.
+        labels: As it drives, or as it would wish in hindsight.
+    """
+
+    delay: int = 3
+    lookahead: float = 1.0
+    labels: Labels = "driven"
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        driver = PurePursuitExpert(lookahead=self.lookahead).build(env)
+        return Delayed(driver, delay=self.delay, labels=self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForksExpert(ExpertConfig):
+    """Passes the disc of the env forks on either side; see `experts.scripted`.
+
+    Attributes:
+        left_share: Share of episodes in which it passes on the left.
+        spread: Half width of the variation between episodes at the middle of the disc [m].
+    """
+
+    left_share: float = 0.5
+    spread: float = 0.06
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.forks.config import ForksConfig
+        from steadyhand.experts.scripted import ForksDemonstrator
+
+        settings = settings_of(env, ForksConfig, "The scripted expert of forks")
+        return ForksDemonstrator(settings, left_share=self.left_share, spread=self.spread)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvoidingExpert(ExpertConfig):
+    """Takes all 24 routes of the env avoiding in turn; see `experts.scripted`.
+
+    Attributes:
+        spread: Half width of the variation between episodes in each gap [m].
+    """
+
+    spread: float = 0.012
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.avoiding.config import AvoidingConfig
+        from steadyhand.experts.scripted import AvoidingDemonstrator
+
+        settings = settings_of(env, AvoidingConfig, "The scripted expert of avoiding")
+        return AvoidingDemonstrator(settings, spread=self.spread)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwingUpExpert(ExpertConfig):
+    """Swings the env pendulum up and balances it; see `experts.swing_up`.
+
+    Attributes:
+        gain: Torque for each unit of energy missing and of speed [s/J N m].
+        margin: Share of the region that can be held in which it balances rather than pumps.
+    """
+
+    gain: float = 1.0
+    margin: float = 0.9
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.pendulum.config import PendulumConfig
+        from steadyhand.experts.swing_up import SwingUp
+
+        settings = settings_of(env, PendulumConfig, "The swing-up expert")
+        return SwingUp(settings, gain=self.gain, margin=self.margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicProgrammingExpert(ExpertConfig):
+    """Plays the best action of the env tabular; see `experts.tabular`.
+
+    Attributes:
+        discount: Weight of a reward one step later.
+    """
+
+    discount: float = 1.0
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.tabular.config import TabularConfig
+        from steadyhand.experts.tabular import DynamicProgramming
+
+        return DynamicProgramming(
+            settings_of(env, TabularConfig, "Dynamic programming").mdp(), discount=self.discount
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LqrExpert(ExpertConfig):
+    """Plays the best feedback for the env linear; see `experts.linear`."""
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.linear.config import LinearConfig
+        from steadyhand.experts.linear import regulator
+
+        return regulator(settings_of(env, LinearConfig, "The linear-quadratic regulator"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsExpert(ExpertConfig):
+    """An expert network in a file of weights; see `experts.network`.
+
+    Attributes:
+        path: A .npz or .safetensors file with W0, b0, ..., W_out, b_out, obs_mean and obs_meansq.
+        feature: Which feature the network reads.
+    """
+
+    path: Path
+    feature: str = STATE
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Read the file, and ask it once, so that what does not fit fails before a run.
+
+        Raises:
+            ArtifactError: The file is missing, unreadable, or lacks an array.
+            SpecError: The network does not fit the env.
+        """
+        from steadyhand.experts.network import network_of
+
+        expert = network_of(self.path, action=env.spec.action, feature=self.feature)
+        made_up = {
+            name: np.zeros((1, *feature.shape), dtype=feature.dtype)
+            for name, feature in {**env.spec.observation, **env.spec.privileged}.items()
+        }
+        expert.action(made_up, made_up)  # asked without `act`, it counts as no query
+        return expert
+
+
+def settings_of(env: BatchEnv, kind: type[S], expert: str) -> S:
+    """Return the settings of the env that an expert is made for.
+
+    Raises:
+        CapabilityError: It is another env.
+    """
+    if not isinstance(env.config, kind):
+        raise CapabilityError(
+            f"{expert} does not know this env.",
+            got=env.spec.env_id,
+            hint="name another with --expert: a file of weights, or the folder of a policy",
+        )
+    return env.config
