@@ -7,7 +7,7 @@ from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.envs import BUILT_IN, make
 from steadyhand.envs.arrays import ArrayEnv
 
-NAMES = [entry.env_id for entry in BUILT_IN]
+NAMES = list(BUILT_IN)
 ROWS = np.arange(4)
 
 

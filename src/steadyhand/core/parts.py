@@ -200,7 +200,7 @@ def attribute(kind: type[P], name: str, *, module: str) -> type[P]:
         AttributeError: There is none.
     """
     try:
-        if not name.startswith("_"):
+        if name[:1].isupper():  # in small letters it is one of the package's modules
             return chosen(kind, name)
         raise ConfigError(f"There is no {kind.kind} of that name.", got=name)
     except ConfigError as error:

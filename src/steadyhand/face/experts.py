@@ -49,7 +49,7 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
             return who
         case str() | Path():
             settings: Any = getattr(built, "config", None)  # only envs with settings bring an expert
-            return build_expert(expert_from_text(str(who), settings), built)
+            return expert_from_text(str(who), settings).build(built)
         case nn.Module():
             return ModuleExpert(who, action=built.spec.action, **({"feature": feature} if feature else {}))
         case _ if callable(getattr(who, "predict", None)):

@@ -37,18 +37,18 @@ class PolicyExpert(ExpertConfig):
         return Labelled(RecedingHorizon(policy, num_rows=env.num_rows, n_action_steps=1))
 
 
-def default_expert(env: EnvConfig) -> ExpertConfig | None:
+def default_expert(env: EnvConfig | None) -> ExpertConfig | None:
     """Return the expert that comes along with an env; None for Gymnasium's, which bring none."""
-    return made(ExpertConfig, env.expert) if env.expert else None
+    return made(ExpertConfig, env.expert) if env is not None and env.expert else None
 
 
-def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:
+def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
     """Read an expert from the command line.
 
     Args:
         text: "auto", "scripted" (forks, avoiding, pendulum), an expert by name ("pure-pursuit", "lqr", one of
             an installed package, or "module:Class"), a file of weights or a policy folder.
-        env: The env that it is to act in.
+        env: Settings of the env that it is to act in; None where it has none.
 
     Raises:
         CapabilityError: There is no such expert, or none comes along with the env.
@@ -59,7 +59,7 @@ def expert_from_text(text: str, env: EnvConfig) -> ExpertConfig:
         if expert is None or (text == "scripted" and isinstance(expert, PurePursuitExpert)):
             raise CapabilityError(
                 "No such expert comes along with this env.",
-                got=f"--expert {text} for {type(env).__name__}",
+                got=f"--expert {text} for {'an env without settings' if env is None else type(env).__name__}",
                 available=["FILE.npz", "FILE.safetensors", "a policy folder"],
                 hint="name one with --expert",
             )
