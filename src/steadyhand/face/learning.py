@@ -16,6 +16,9 @@ from steadyhand.recipes.choices import Wish, chosen_features, learner_of, with_n
 from steadyhand.recipes.methods import Size
 from steadyhand.training.config import Device, TrainConfig
 
+DEFAULT = TrainConfig(num_steps=3000, batch_size=64)
+"""Training where nobody says how: that of `steadyhand correct`, so that a clone and a remedy train alike."""
+
 CHUNK = 16
 """Steps that a head whose net is a UNet predicts, where nobody says how many: its levels halve the chunk."""
 
@@ -36,8 +39,8 @@ class Learning(TypedDict, total=False):
         n_obs_steps: Observed steps, the current one included; 1 by default.
         horizon: Predicted steps; 1 by default, 16 for a head whose net is a UNet.
         n_action_steps: Executed steps of each prediction; by default half of the horizon, at least 1.
-        steps: Gradient steps; 10000 by default, or the recipe's.
-        batch_size: Windows in a batch; 256 by default, or the recipe's.
+        steps: Gradient steps; 3000 by default, or the recipe's; large data sets want more.
+        batch_size: Windows in a batch; 64 by default, or the recipe's.
         learning_rate: After the warm-up; 0.001 by default, or the recipe's.
         device: Where to compute: "cpu", which is the default, "cuda", "mps" or "auto".
         policy: Settings of the policy, instead of a recipe or parts.
@@ -96,7 +99,7 @@ def settings_of(
         learning_rate=learning.get("learning_rate"),
     )
     given = learning.get("training")
-    training = given or TrainConfig()
+    training = given or DEFAULT
     if wish.recipe:
         _refuse_parts(learning, beside=f"recipe={wish.recipe!r}")
         policy, training = learner_of(wish, observation=observation, action=action, default=training)

@@ -22,7 +22,7 @@ from steadyhand.policies.heads.schedule import (
 )
 from steadyhand.policies.nets.denoiser import repeat_rows
 from steadyhand.policies.nets.denoisers import DenoiserConfig
-from steadyhand.policies.nets.unet1d import UNet
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import Noise
 
 Prediction = Literal["epsilon", "sample"]
@@ -52,7 +52,7 @@ class Diffusion(HeadConfig):
         likelihood_draws: Draws of the noise at each of the `num_train_steps` levels behind one `log_prob`.
     """
 
-    net: DenoiserConfig = field(default_factory=UNet)
+    net: DenoiserConfig = field(default_factory=DenoisingMLP)
     prediction: Prediction = "epsilon"
     num_train_steps: int = 100
     sampler: Method = "ddim"

@@ -15,8 +15,8 @@ from steadyhand.policies.heads.denoising import DenoisingHead, require_whole
 from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.heads.schedule import Level, Order, Sampler, flow_levels
 from steadyhand.policies.nets.denoisers import DenoiserConfig
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.nets.normal import HALF_LOG_TWO_PI
-from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import Noise
 
 TimeLaw = Literal["beta", "uniform"]
@@ -44,7 +44,7 @@ class Flow(HeadConfig):
             of the chunk.
     """
 
-    net: DenoiserConfig = field(default_factory=UNet)
+    net: DenoiserConfig = field(default_factory=DenoisingMLP)
     prediction: Prediction = "velocity"
     time: TimeLaw = "beta"
     num_sample_steps: int = 10

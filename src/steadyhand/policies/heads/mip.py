@@ -11,7 +11,7 @@ from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, 
 from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.denoisers import DenoiserConfig
-from steadyhand.policies.nets.unet1d import UNet
+from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import Noise
 
 _NET_TIME = 100.0
@@ -26,7 +26,7 @@ class Mip(HeadConfig):
         time: t*, what the net is told in the second step; 1 - t* is the noise on its start in training.
     """
 
-    net: DenoiserConfig = field(default_factory=UNet)
+    net: DenoiserConfig = field(default_factory=DenoisingMLP)
     time: float = 0.9
 
     def __post_init__(self) -> None:
