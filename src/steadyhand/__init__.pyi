@@ -6,7 +6,7 @@ from steadyhand import recipes as recipes
 from steadyhand.core.protocol import Controller as Controller
 from steadyhand.core.protocol import Wrapper as Wrapper
 from steadyhand.correction import gates as gates
-from steadyhand.data.collection import Dataset as Dataset
+from steadyhand.data.base import Dataset as Dataset
 from steadyhand.data.episode import Episode as Episode
 from steadyhand.face.data import load_dataset as load_dataset
 from steadyhand.face.data import record as record

@@ -16,7 +16,7 @@ from steadyhand.analysis.replay_result import FOLLOWS, PAIRINGS, Method, Replay
 from steadyhand.core.codec import from_data
 from steadyhand.core.errors import CapabilityError, ConfigError, SteadyhandError
 from steadyhand.data.checks.blocks import AnyDataset, Block, blocks, vector_specs
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.config import EnvConfig
 
@@ -216,7 +216,9 @@ def _from_seeds(dataset: AnyDataset, steps: _Steps, env: BatchEnv, lacking: Capa
     owners: list[np.ndarray] = []
     for number, start in starts.items():
         episode = (
-            dataset.episode(number, observation=list(steps.seen)) if isinstance(dataset, Dataset) else None
+            dataset.episode(number, observation=list(steps.seen))
+            if isinstance(dataset, StoredDataset)
+            else None
         )
         if episode is None or len(episode) < 4:
             continue
@@ -270,7 +272,7 @@ def _for_env(env: BatchEnv, action: np.ndarray) -> np.ndarray:
 
 
 def _starts(dataset: AnyDataset) -> dict[int, Start]:
-    if not isinstance(dataset, Dataset):
+    if not isinstance(dataset, StoredDataset):
         return {}
     found: dict[int, Start] = {}
     is_branch = dataset.branch[:, 0] >= 0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from steadyhand.analysis.data_modes import DataModes
     from steadyhand.core.specs import EnvSpec
-    from steadyhand.data.dataset import Dataset
+    from steadyhand.data.dataset import StoredDataset
     from steadyhand.data.formats.arrays import ArrayDataset
     from steadyhand.data.problems import Problem
 
@@ -170,7 +170,7 @@ def _opened(
     chosen: InfoArguments | CheckArguments | RepairArguments | ModesArguments,
     *,
     like: "EnvSpec | None" = None,
-) -> "Dataset | ArrayDataset":
+) -> "StoredDataset | ArrayDataset":
     """Open the data; the time step, which an npz file does not know, is that of an env."""
     from steadyhand.data.dataset import open_any
 

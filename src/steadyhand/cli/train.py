@@ -244,7 +244,7 @@ def _wish(chosen: Arguments) -> "Wish":
 
 
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
-    from steadyhand.data.dataset import Dataset, open_any
+    from steadyhand.data.dataset import StoredDataset, open_any
     from steadyhand.recipes.choices import learner_of, refuse_depth
     from steadyhand.training.config import TrainConfig
 
@@ -255,7 +255,7 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
         episodes=chosen.episodes or None,
         classes=classes_from_text(chosen.classes),
     )
-    if isinstance(dataset, Dataset):
+    if isinstance(dataset, StoredDataset):
         refuse_depth(chosen.observation, dataset.depth)
     return learner_of(
         _wish(chosen),

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import ACTION, FeatureSpec, full_names, table_of_shapes
+from steadyhand.core.specs import ACTION, FeatureSpec, full_names
+from steadyhand.data.base import Dataset
 from steadyhand.data.episode import Episode, Provenance, TaskRun, texts_of
 from steadyhand.data.formats.layout import Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION
@@ -25,7 +26,7 @@ T = TypeVar("T")
 _logger = logging.getLogger("steadyhand")
 
 
-class Dataset:
+class StoredDataset(Dataset):
     """Episodes in the files of a data set, and those still in the journal of a store, as one sequence.
 
     Args:
@@ -57,6 +58,7 @@ class Dataset:
         self.stored = StoredEpisodes(layout, spec, classes=classes)
         self.observation: dict[str, FeatureSpec] = self.stored.observation
         self.action: FeatureSpec = self.stored.action
+        self.control_dt = self.stored.control_dt
         self.env_id = "" if spec is None else spec.env_id
         self._pending = pending
         everything = range(0 if pending is None else len(pending))
@@ -78,21 +80,16 @@ class Dataset:
         return self.layout.fps
 
     @property
-    def control_dt(self) -> float:
-        """Time between steps [s]."""
-        return self.stored.control_dt
-
-    @property
     def is_whole(self) -> bool:
         """Whether these are all episodes that there are."""
         return self.layout.is_whole and len(self._places) == (
             0 if self._pending is None else len(self._pending)
         )
 
-    def __repr__(self) -> str:
-        where = f"in {self.root}"
-        steps = f"{self.num_episodes} episodes, {self.num_frames} steps of {self.control_dt:g} s"
-        return table_of_shapes(f"<Dataset {where}: {steps}>", {**self.observation, ACTION: self.action})
+    @property
+    def where(self) -> str:
+        """Where the data are, in words."""
+        return f"in {self.root}"
 
     @property
     def numbers(self) -> Int64[np.ndarray, " E"]:
@@ -116,11 +113,6 @@ class Dataset:
         """Number of steps of each episode."""
         pending = self._of_journal(lambda journal: journal.lengths)
         return np.array([*self.stored.lengths, *pending], dtype=np.int64)
-
-    @property
-    def num_frames(self) -> int:
-        """Number of steps."""
-        return int(self.lengths.sum())
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -170,9 +162,6 @@ class Dataset:
     def journal_damages(self) -> list[Damage]:
         """Damaged records of the journal: what they held is missing, all the rest is read."""
         return [] if self._pending is None else self._pending.damages
-
-    def __len__(self) -> int:
-        return self.num_episodes
 
     def episode(self, index: int, *, observation: Sequence[str] | None = None) -> Episode:
         """Return one episode, images decoded; a branch keeps its parent's number in the data set.

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import DataError
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.formats.columns import to_array
 from steadyhand.data.formats.files import open_parquet, read_json_file
 from steadyhand.data.formats.layout import INFO
@@ -69,7 +69,7 @@ def write_empty_info(root: Path, spec: StoreSpec) -> None:
 
 
 def compact(
-    root: Path, spec: StoreSpec, dataset: Dataset, journal: JournalReader, *, set_damage_aside: bool
+    root: Path, spec: StoreSpec, dataset: StoredDataset, journal: JournalReader, *, set_damage_aside: bool
 ) -> int:
     """Move the finished episodes of the journal into new files; the caller holds the writer lock.
 
@@ -125,7 +125,7 @@ def compact(
     return len(journal)
 
 
-def _features(spec: StoreSpec, dataset: Dataset, journal: JournalReader) -> dict[str, dict[str, Any]]:
+def _features(spec: StoreSpec, dataset: StoredDataset, journal: JournalReader) -> dict[str, dict[str, Any]]:
     """Return the columns to write: as in the files before, and `next.success` only where anything told it.
 
     LeRobot knows no third value: in an episode that stays open among others the column is False throughout.
@@ -156,7 +156,7 @@ def _write_episodes(
 def _write_metadata(
     root: Path,
     spec: StoreSpec,
-    dataset: Dataset,
+    dataset: StoredDataset,
     writer: EpisodeWriter,
     stage: Stage,
     *,

@@ -1,11 +1,11 @@
-"""Opening data sets of every format and origin; `Dataset` is what they are then."""
+"""Opening data sets of every format and origin; `StoredDataset` and `ArrayDataset` are what they are then."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.strict import kind_of
-from steadyhand.data.collection import Dataset
+from steadyhand.data.collection import StoredDataset
 from steadyhand.data.formats.arrays import ArrayDataset, open_npz
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
@@ -14,7 +14,7 @@ from steadyhand.data.selection import Episodes, chosen_episodes
 from steadyhand.data.spec import load_spec
 from steadyhand.data.staging import finish
 
-__all__ = ["Dataset", "open_any", "open_dataset"]
+__all__ = ["StoredDataset", "open_any", "open_dataset"]
 
 
 def open_dataset(
@@ -25,7 +25,7 @@ def open_dataset(
     episodes: Episodes | None = None,
     observation: Sequence[str] | None = None,
     classes: tuple[int, int] | None = None,
-) -> Dataset:
+) -> StoredDataset:
     """Open a data set for reading: LeRobot v3.0 or v2.1, or an episode store, journal included.
 
     Only metadata is read now; steps and videos when they are asked for.
@@ -71,7 +71,7 @@ def open_dataset(
     if episodes is not None:
         numbers = chosen_episodes(episodes, stored + (0 if pending is None else len(pending)))
         layout, chosen = layout.selected(numbers[numbers < stored]), numbers[numbers >= stored] - stored
-    return Dataset(
+    return StoredDataset(
         layout,
         spec=spec,
         pending=pending,
@@ -90,7 +90,7 @@ def open_any(
     rename: Mapping[str, str] | None = None,
     episodes: Episodes | None = None,
     classes: tuple[int, int] | None = None,
-) -> Dataset | ArrayDataset:
+) -> StoredDataset | ArrayDataset:
     """Open whatever can be trained on: the folder of a data set, or an npz file of flat arrays.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.formats.arrays import ArrayDataset
 
 
@@ -75,7 +75,7 @@ class Summary:
     size_bytes: int
 
 
-def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> Summary:
+def summarise(dataset: StoredDataset | ArrayDataset, *, path: Path | None = None) -> Summary:
     """Return the summary of a data set; of one on disk only metadata are read.
 
     Args:
@@ -83,7 +83,7 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
         path: Where arrays came from; a data set on disk knows it.
     """
     lengths = dataset.lengths
-    on_disk = isinstance(dataset, Dataset)
+    on_disk = isinstance(dataset, StoredDataset)
     if on_disk:
         origins, branches, tasks = dataset.provenances, dataset.branch, dataset.tasks_of_episode
     else:
@@ -116,8 +116,8 @@ def summarise(dataset: Dataset | ArrayDataset, *, path: Path | None = None) -> S
     )
 
 
-def _cameras(dataset: Dataset | ArrayDataset) -> tuple[CameraInfo, ...]:
-    if not isinstance(dataset, Dataset):
+def _cameras(dataset: StoredDataset | ArrayDataset) -> tuple[CameraInfo, ...]:
+    if not isinstance(dataset, StoredDataset):
         names = [name for name, spec in dataset.observation.items() if spec.kind == "image"]
         return tuple(CameraInfo(name=n, stored_as="array", available=dataset.num_episodes) for n in names)
     layout = dataset.layout
@@ -132,7 +132,7 @@ def _cameras(dataset: Dataset | ArrayDataset) -> tuple[CameraInfo, ...]:
     )
 
 
-def _available(dataset: Dataset, camera: str) -> int:
+def _available(dataset: StoredDataset, camera: str) -> int:
     """Return how many episodes have their file; many share one, which is looked at once."""
     episodes = Counter(dataset.stored.image_files(camera))
     return sum(count for file, count in episodes.items() if file.is_file())

@@ -6,7 +6,7 @@ from typing import Any
 from steadyhand.core.codec import to_data
 from steadyhand.core.errors import DataError
 from steadyhand.data import staging
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import Branch, Provenance
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
@@ -40,7 +40,7 @@ class Recording:
         self.lock = WriterLock(root / LOCK_PATH)
         try:
             staging.apply(root)
-            dataset = Dataset(locate(root), spec=spec)
+            dataset = StoredDataset(locate(root), spec=spec)
             self.journal = JournalReader(root / JOURNAL_PATH, spec, live=True, first=len(dataset.stored))
             journal = self.journal
             if replay and (journal.damages or len(dataset.stored)):

@@ -13,7 +13,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION
 from steadyhand.data.checks.blocks import AnyDataset, blocks
 from steadyhand.data.checks.content import Duplicates
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import Branch, Episode
 from steadyhand.data.formats.extras import extras
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, OWN_COLUMNS, STEP_FEATURES, SUCCESS
@@ -115,13 +115,13 @@ def repair(
 def _require_new(dataset: AnyDataset, folder: Path) -> None:
     if folder.exists() or folder.is_symlink():
         raise DataError("There is something already.", got=folder, hint="name a folder that there is not yet")
-    if isinstance(dataset, Dataset) and folder.resolve().is_relative_to(dataset.root.resolve()):
+    if isinstance(dataset, StoredDataset) and folder.resolve().is_relative_to(dataset.root.resolve()):
         raise DataError("The copy would lie within the data set.", got=folder, hint="name a folder beside it")
 
 
 def losses(dataset: AnyDataset) -> tuple[str, ...]:
     """Return by name what a mended copy cannot hold, a line for each thing; reads what rows tell of ends."""
-    if not isinstance(dataset, Dataset):
+    if not isinstance(dataset, StoredDataset):
         return ()
     features = dataset.layout.features
     kept = {ACTION, *dataset.observation, *DEFAULT_FEATURES, *(n for n in STEP_FEATURES if _is_told(n))}
@@ -157,7 +157,7 @@ def _is_told(name: str) -> bool:
     return name.startswith("next.") and name in STEP_FEATURES
 
 
-def _early_ends(dataset: Dataset) -> list[str]:
+def _early_ends(dataset: StoredDataset) -> list[str]:
     """Return which columns tell of an end before the last row of an episode; a copy holds one answer each."""
     features = dataset.layout.features
     told = {
@@ -170,7 +170,7 @@ def _early_ends(dataset: Dataset) -> list[str]:
     for first in range(0, len(refs) if told else 0, _EPISODES_AT_ONCE):
         for columns in dataset.stored.read(refs[first : first + _EPISODES_AT_ONCE], told):
             for name in told:
-                early[name] += np.count_nonzero(columns[name].reshape(-1)[:-1])
+                early[name] += int(np.count_nonzero(columns[name].reshape(-1)[:-1]))
     return [
         f"{name}: {count} rows before the last of their episode say so; kept is what each last row says"
         for name, count in early.items()
@@ -179,7 +179,7 @@ def _early_ends(dataset: Dataset) -> list[str]:
 
 
 def _has_video(dataset: AnyDataset) -> bool:
-    features = dataset.layout.features if isinstance(dataset, Dataset) else {}
+    features = dataset.layout.features if isinstance(dataset, StoredDataset) else {}
     return any(features[name].dtype == "video" for name in dataset.observation if name in features)
 
 
@@ -199,7 +199,7 @@ def _write(
     shift: Shift,
     tick: Callable[[int, int], None] | None,
 ) -> tuple[list[int], int]:
-    spec = load_spec(dataset.root) if isinstance(dataset, Dataset) else None
+    spec = load_spec(dataset.root) if isinstance(dataset, StoredDataset) else None
     too_short: list[int] = []
     place: dict[int, int] = {}
     with EpisodeStore.create(
@@ -207,7 +207,7 @@ def _write(
         observation=dataset.observation,
         action=dataset.action,
         control_dt=dataset.control_dt,
-        robot_type=dataset.layout.robot_type if isinstance(dataset, Dataset) else None,
+        robot_type=dataset.layout.robot_type if isinstance(dataset, StoredDataset) else None,
         image_format="mp4" if _has_video(dataset) else "png",
         env_id="" if spec is None else spec.env_id,
         outside_labels="clipped" if spec is None else spec.outside_labels,
@@ -233,10 +233,10 @@ def _write(
 def _episodes(dataset: AnyDataset) -> Iterator[Episode]:
     for number in range(dataset.num_episodes):
         episode = dataset.episode(number)
-        yield _ended(dataset, number, episode) if isinstance(dataset, Dataset) else episode
+        yield _ended(dataset, number, episode) if isinstance(dataset, StoredDataset) else episode
 
 
-def _ended(dataset: Dataset, number: int, episode: Episode) -> Episode:
+def _ended(dataset: StoredDataset, number: int, episode: Episode) -> Episode:
     """Return an episode of another origin with the ending that its last row tells."""
     features = dataset.layout.features
     told = [

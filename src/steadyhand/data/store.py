@@ -14,7 +14,7 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.core.strict import naming
 from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
-from steadyhand.data.dataset import Dataset, open_dataset
+from steadyhand.data.dataset import StoredDataset, open_dataset
 from steadyhand.data.entries import outcome_header
 from steadyhand.data.episode import Branch, Episode, Provenance
 from steadyhand.data.formats.layout import INFO
@@ -301,7 +301,7 @@ class EpisodeStore:
         """
         recording = self._record_mode()
         recording.writer.sync()
-        dataset = Dataset(locate(self.root), spec=self.spec)
+        dataset = StoredDataset(locate(self.root), spec=self.spec)
         journal = recording.journal
         journal.refresh()
         try:
@@ -315,21 +315,21 @@ class EpisodeStore:
             recording.compacted(self.root)
         return moved
 
-    def dataset(self) -> Dataset:
+    def dataset(self) -> StoredDataset:
         """Return everything recorded so far, journal included, as `open_dataset` does."""
         if self._recording is None:
             return open_dataset(self.root)
         layout = locate(self.root)
         first = len(layout.episodes)
         pending = JournalReader(self.root / JOURNAL_PATH, self.spec, live=True, first=first)
-        return Dataset(layout, spec=self.spec, pending=pending)
+        return StoredDataset(layout, spec=self.spec, pending=pending)
 
     def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
         """Return episodes, all of them if `indices` is None."""
         return self.dataset().episodes(indices)
 
     def frames(self, observation: Sequence[str] | None = None) -> Frames:
-        """Lay all episodes end to end; see `Dataset.frames`."""
+        """Lay all episodes end to end; see `StoredDataset.frames`."""
         return self.dataset().frames(observation)
 
     def _record_mode(self) -> Recording:

@@ -10,7 +10,8 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
 from steadyhand.core.specs import ACTION, FeatureSpec, class_spec
 from steadyhand.correction.noise import ActionNoise, NoisyExecution, OrnsteinUhlenbeck
-from steadyhand.data.dataset import Dataset, open_dataset
+from steadyhand.data.base import Dataset
+from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Episode
 from steadyhand.data.formats.arrays import ArrayDataset, open_npz
 from steadyhand.data.formats.layout import INFO
@@ -22,7 +23,6 @@ from steadyhand.face.voice import voice
 from steadyhand.recipes.record import demonstrate, recording
 from steadyhand.rollout.recorder import EpisodeRecorder
 
-AnyDataset = Dataset | ArrayDataset
 EPISODES = 20
 """Episodes that are recorded where nobody says how many."""
 
@@ -40,7 +40,7 @@ def record(
     out: str | Path | None = None,
     video: bool = False,
     quiet: bool = False,
-) -> AnyDataset:
+) -> Dataset:
     """Let an expert drive, and return what it saw and did.
 
     Args:
@@ -100,14 +100,14 @@ def record(
 
 
 def load_dataset(
-    data: AnyDataset | str | Path | Sequence[Episode],
+    data: Dataset | str | Path | Sequence[Episode],
     *,
     observation: Sequence[str] | None = None,
     episodes: Episodes | None = None,
     rename: Mapping[str, str] | None = None,
     classes: tuple[int, int] | None = None,
     control_dt: float = 0.05,
-) -> AnyDataset:
+) -> Dataset:
     """Open a data set.
 
     Args:
@@ -122,7 +122,7 @@ def load_dataset(
     Raises:
         DataError: There is no such data set, or it is malformed.
     """
-    if isinstance(data, Dataset | ArrayDataset):
+    if isinstance(data, Dataset):
         return data
     if not isinstance(data, str | Path):
         return from_episodes(data)

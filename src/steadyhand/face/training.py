@@ -8,10 +8,10 @@ from typing import Unpack
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.correction.rounds import RoundRecord
-from steadyhand.data.collection import Dataset
+from steadyhand.data.base import Dataset
+from steadyhand.data.collection import StoredDataset
 from steadyhand.data.episode import Episode
-from steadyhand.data.formats.arrays import ArrayDataset
-from steadyhand.face.data import AnyDataset, load_dataset
+from steadyhand.face.data import load_dataset
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
 from steadyhand.face.learning import Learning, settings_of, spelled_out
@@ -29,7 +29,7 @@ IN_MEMORY = Path("in-memory")
 
 @spelled_out
 def train(
-    data: AnyDataset | str | Path | Sequence[Episode],
+    data: Dataset | str | Path | Sequence[Episode],
     *,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -57,7 +57,7 @@ def train(
     dataset, folder, say = load_dataset(data), Folder(out), voice(quiet=quiet)
     policy, training = settings_of(learning, dataset.observation, dataset.action)
     run = TrainRun(
-        data=dataset.root if isinstance(dataset, Dataset) else IN_MEMORY,
+        data=dataset.root if isinstance(dataset, StoredDataset) else IN_MEMORY,
         policy=policy,
         training=training,
         validation_fraction=validation_fraction,
@@ -82,7 +82,7 @@ def correct(
     expert: Controller,
     *,
     labels: int | None = None,
-    initial: AnyDataset | str | Path | Sequence[Episode] = (),
+    initial: Dataset | str | Path | Sequence[Episode] = (),
     seed: int = 0,
     out: str | Path | None = None,
     name: str = "",
@@ -142,11 +142,8 @@ def correct(
     )
 
 
-def _episodes(data: AnyDataset | str | Path | Sequence[Episode]) -> tuple[Episode, ...]:
-    if not isinstance(data, str | Path | Dataset | ArrayDataset):
-        return tuple(data)
-    dataset = load_dataset(data)
-    return tuple(dataset.episode(number) for number in range(dataset.num_episodes))
+def _episodes(data: Dataset | str | Path | Sequence[Episode]) -> tuple[Episode, ...]:
+    return tuple(load_dataset(data) if isinstance(data, str | Path) else data)
 
 
 def _round_line(record: RoundRecord) -> str:

@@ -15,8 +15,8 @@ from steadyhand.core.errors import CapabilityError, ConfigError, DataError, Spec
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
 from steadyhand.core.strict import MOST_BYTES, replacing
-from steadyhand.data.dataset import Dataset, open_any
-from steadyhand.data.formats.arrays import ArrayDataset
+from steadyhand.data.base import Dataset
+from steadyhand.data.dataset import StoredDataset, open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import load_policy, save_policy
@@ -103,7 +103,7 @@ def train(
     run: TrainRun,
     folder: Path,
     *,
-    dataset: Dataset | ArrayDataset | None = None,
+    dataset: Dataset | None = None,
     resume: bool = False,
     cache: Path | None = None,
     on_progress: Progress | None = None,
@@ -152,7 +152,7 @@ def _train(
     run: TrainRun,
     folder: Path,
     *,
-    dataset: Dataset | ArrayDataset | None,
+    dataset: Dataset | None,
     resume: bool,
     cache: Path | None,
     on_progress: Progress | None,
@@ -171,7 +171,7 @@ def _train(
             episodes=run.episodes or None,
             classes=run.classes,
         )
-    if isinstance(dataset, Dataset):
+    if isinstance(dataset, StoredDataset):
         refuse_depth(run.policy.observation, dataset.depth)
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
     config = resolved(replace(run.policy, observation=named), dataset.observation)
@@ -188,8 +188,7 @@ def _train(
     policy.to(device).trained_on = source.digest()
     with working_in(folder):
         start_run(run, folder, resume=resume)
-        unread = () if isinstance(dataset, Dataset) else dataset.unread
-        brief = in_brief(policy, dataset.observation, unread=unread)
+        brief = in_brief(policy, dataset.observation, unread=dataset.unread)
         notes = notes_on_data(policy, frames)
         for line in (brief, *notes):
             say(line)

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import steadyhand as sh
+from steadyhand.core.errors import ConfigError
+from steadyhand.data.digests import episodes_digest
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 
 
@@ -54,3 +57,29 @@ def test_every_name_that_is_listed_is_there() -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="offers no 'tran'"):
         _ = sh.tran
+
+
+def test_a_data_set_is_a_sequence_of_episodes_wherever_it_lies(tmp_path: Path) -> None:
+    env = sh.make("forks", num_rows=2)
+    demos = sh.record(env, sh.expert("auto", env), episodes=3, quiet=True)
+    stored = sh.load_dataset(demos.save(tmp_path / "demos"))
+    for data in (demos, stored, sh.load_dataset(list(demos))):
+        assert isinstance(data, sh.Dataset)
+        assert len(data) == len(list(data)) == 3
+        assert data[-1].action.tolist() == data.episode(2).action.tolist()
+        assert [len(one) for one in data[1:]] == data.lengths[1:].tolist()
+        assert repr(data).splitlines()[-1].split()[:3] == ["action", "float32", "continuous"]
+    with pytest.raises(IndexError):
+        demos[3]
+
+
+def test_what_is_recorded_in_a_folder_is_there_at_once_the_next_time(tmp_path: Path) -> None:
+    env = sh.make("forks", num_rows=2)
+    expert = sh.expert("auto", env)
+    first = sh.record(env, expert, episodes=2, out=tmp_path / "demos", quiet=True)
+    before = (tmp_path / "demos" / "meta" / "info.json").stat().st_mtime_ns
+    again = sh.record(env, expert, episodes=2, out=str(tmp_path / "demos"), quiet=True)
+    assert episodes_digest(again.episodes()) == episodes_digest(first.episodes())
+    assert (tmp_path / "demos" / "meta" / "info.json").stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another question"):
+        sh.record(env, expert, episodes=3, out=tmp_path / "demos", quiet=True)

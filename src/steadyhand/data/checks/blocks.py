@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import Episode
 from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.formats.layout import EpisodeRef
 from steadyhand.data.formats.schema import EXPERT_ACTION
 
-AnyDataset = Dataset | ArrayDataset
+AnyDataset = StoredDataset | ArrayDataset
 _BLOCK_VALUES = 2**21
 """Numbers of a block, about; a longer episode is a block of its own."""
 
@@ -141,7 +141,11 @@ def _pieces(lengths: np.ndarray, numbers: np.ndarray, size: int) -> Iterator[np.
 
 
 def _one_by_one(
-    dataset: Dataset, refs: Sequence[EpisodeRef], names: list[str], is_branch: np.ndarray, skipped: set[int]
+    dataset: StoredDataset,
+    refs: Sequence[EpisodeRef],
+    names: list[str],
+    is_branch: np.ndarray,
+    skipped: set[int],
 ) -> Iterator[Block]:
     for ref in refs:
         try:

@@ -13,7 +13,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
 from steadyhand.data.checks.blocks import AnyDataset
 from steadyhand.data.checks.detector import episodes
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.problems import Problem, from_error
 from steadyhand.data.video_digests import altered_videos
 
@@ -89,7 +89,7 @@ class CameraCheck:
                     views[name] = self._look(name, place, number)
                 except DataError as error:
                     kind = "image"
-                    if isinstance(self._dataset, Dataset) and name in self._dataset.layout.features:
+                    if isinstance(self._dataset, StoredDataset) and name in self._dataset.layout.features:
                         kind = self._dataset.layout.features[name].dtype
                     yield from_error(f"{kind}-damaged", f"{name}, episode {number}", error)
             for one, other in self._apart:
@@ -104,7 +104,7 @@ class CameraCheck:
 
     def _missing(self) -> Iterator[Problem]:
         dataset = self._dataset
-        if not isinstance(dataset, Dataset):
+        if not isinstance(dataset, StoredDataset):
             return
         refs = dataset.layout.episodes
         for name in self._names:
@@ -142,7 +142,7 @@ class CameraCheck:
     def _overlaps(self) -> Iterator[Problem]:
         """Tell where an episode starts in its video before the one before it has ended there."""
         dataset = self._dataset
-        if not isinstance(dataset, Dataset):
+        if not isinstance(dataset, StoredDataset):
             return
         for name in self._names:
             if dataset.layout.features[name].dtype != "video":
@@ -214,10 +214,10 @@ class CameraCheck:
         dataset = self._dataset
         height, width, channels = dataset.observation[name].shape
         size = max(1, _BATCH_BYTES // (height * width * channels))
-        if not isinstance(dataset, Dataset) or place >= len(dataset.stored):
+        if not isinstance(dataset, StoredDataset) or place >= len(dataset.stored):
             episode = (
                 dataset.episode(place, observation=[name])
-                if isinstance(dataset, Dataset)
+                if isinstance(dataset, StoredDataset)
                 else dataset.all_episodes[place]
             )
             images = episode.observation[name]

@@ -9,7 +9,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
 from steadyhand.data.checks.blocks import block_steps, runs_of
 from steadyhand.data.checks.detector import episodes
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.formats.files import open_parquet
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION, STEP_FEATURES
@@ -24,7 +24,7 @@ _OFF_RATE = 0.02  # share by which the rate may differ from fps
 _COUNTERS = ("frame_index", "index", "task_index")
 
 
-def journal_problems(dataset: Dataset) -> Iterator[Problem]:
+def journal_problems(dataset: StoredDataset) -> Iterator[Problem]:
     """Tell what lies in the journal, and what of it cannot be read."""
     where = "meta/steadyhand/journal.bin"
     if dataset.num_pending:
@@ -56,7 +56,7 @@ def journal_problems(dataset: Dataset) -> Iterator[Problem]:
         )
 
 
-def foreign_problems(dataset: Dataset) -> Iterator[Problem]:
+def foreign_problems(dataset: StoredDataset) -> Iterator[Problem]:
     """Name the columns of another origin that are called as ours are."""
     if is_ours(dataset):
         return
@@ -72,7 +72,7 @@ def foreign_problems(dataset: Dataset) -> Iterator[Problem]:
         )
 
 
-def task_problems(dataset: Dataset) -> Iterator[Problem]:
+def task_problems(dataset: StoredDataset) -> Iterator[Problem]:
     """Say that there are several tasks, which a policy is not told apart."""
     tasks = dataset.tasks
     if len(tasks) > 1:
@@ -85,7 +85,7 @@ def task_problems(dataset: Dataset) -> Iterator[Problem]:
         )
 
 
-def is_ours(dataset: Dataset) -> bool:
+def is_ours(dataset: StoredDataset) -> bool:
     """Whether the data set was written by this library."""
     return load_spec(dataset.root) is not None
 
@@ -93,7 +93,7 @@ def is_ours(dataset: Dataset) -> bool:
 class ColumnCheck:
     """Reads every column of numbers once, some episodes at a time, and tells what is wrong with it."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: StoredDataset) -> None:
         self._dataset = dataset
         self._names = [
             name

@@ -13,7 +13,7 @@ from steadyhand.core.specs import ACTION, FeatureSpec
 from steadyhand.data.checks.blocks import AnyDataset, Block, vector_specs
 from steadyhand.data.checks.detector import Detector, dimension, episodes, flat
 from steadyhand.data.checks.scan import Known
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import Episode
 from steadyhand.data.problems import Problem
 
@@ -301,7 +301,7 @@ class Duplicates(Detector):
         )
 
     def _read(self, place: int) -> Episode:
-        if isinstance(self._dataset, Dataset):
+        if isinstance(self._dataset, StoredDataset):
             return self._dataset.episode(place, observation=self._names)
         return self._dataset.episode(place)
 

@@ -32,7 +32,7 @@ from steadyhand.data.checks.detector import Detector, dimension
 from steadyhand.data.checks.pairing import Copies, Lag
 from steadyhand.data.checks.scan import Known, Scan
 from steadyhand.data.checks.stored_stats import stored_stats_problems
-from steadyhand.data.dataset import Dataset, open_any
+from steadyhand.data.dataset import StoredDataset, open_any
 from steadyhand.data.problems import Problem, from_error
 from steadyhand.data.selection import Episodes
 from steadyhand.data.stats import hardly_moving
@@ -94,7 +94,7 @@ def check_dataset(
 ) -> tuple[Problem, ...]:
     """Return what is wrong with an opened data set, errors first; see `check`."""
     found: list[Problem] = []
-    if isinstance(dataset, Dataset):
+    if isinstance(dataset, StoredDataset):
         found += journal_problems(dataset)
         found += foreign_problems(dataset)
         found += task_problems(dataset)
@@ -123,7 +123,7 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
     if not dataset.num_episodes:
         return
     observation, action = vector_specs(dataset), dataset.action
-    ours = isinstance(dataset, Dataset) and is_ours(dataset)
+    ours = isinstance(dataset, StoredDataset) and is_ours(dataset)
     scan = Scan(observation, action, num_steps=dataset.num_frames)
     first: list[Detector] = [
         Labels(action, is_ours=ours),
@@ -150,7 +150,7 @@ def _content(dataset: AnyDataset) -> Iterator[Problem]:
         yield from _few(known[ACTION])
     for detector in [*first, *second]:
         yield from detector.problems()
-    if isinstance(dataset, Dataset) and dataset.is_whole and not skipped:
+    if isinstance(dataset, StoredDataset) and dataset.is_whole and not skipped:
         yield from stored_stats_problems(dataset, known, is_ours=ours)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION
 from steadyhand.data.checks.scan import Known
-from steadyhand.data.dataset import Dataset
+from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.formats.files import read_json_file
 from steadyhand.data.formats.schema import EXPERT_ACTION
 from steadyhand.data.problems import Problem
@@ -18,7 +18,7 @@ _EXACT = ("mean", "std", "min", "max")
 
 
 def stored_stats_problems(
-    dataset: Dataset, known: Mapping[str, Known], *, is_ours: bool
+    dataset: StoredDataset, known: Mapping[str, Known], *, is_ours: bool
 ) -> Iterator[Problem]:
     """Tell where the stored statistics are not those of the files."""
     path = dataset.root / "meta/stats.json"

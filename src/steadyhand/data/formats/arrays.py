@@ -31,8 +31,9 @@ from jaxtyping import Int64
 
 from steadyhand.core.errors import DataError, SpecError
 from steadyhand.core.pictures import picture_format
-from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec, table_of_shapes
+from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec
 from steadyhand.core.strict import require_file
+from steadyhand.data.base import Dataset
 from steadyhand.data.episode import Episode, Provenance, demonstration
 from steadyhand.data.formats.array_parts import (
     check_reward,
@@ -63,7 +64,7 @@ _IMAGE = "observation.image"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class ArrayDataset:
+class ArrayDataset(Dataset):
     """Episodes in memory with their specs.
 
     Attributes:
@@ -82,25 +83,15 @@ class ArrayDataset:
     chosen: tuple[int, ...] | None = None
     unread: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        where = "in memory"
-        steps = f"{self.num_episodes} episodes, {self.num_frames} steps of {self.control_dt:g} s"
-        return table_of_shapes(f"<ArrayDataset {where}: {steps}>", {**self.observation, ACTION: self.action})
-
     @property
     def numbers(self) -> Int64[np.ndarray, " E"]:
         """Number that each episode has in the file."""
         return np.array(range(self.num_episodes) if self.chosen is None else self.chosen, dtype=np.int64)
 
     @property
-    def num_episodes(self) -> int:
-        """Number of episodes."""
-        return len(self.all_episodes)
-
-    @property
-    def num_frames(self) -> int:
-        """Number of steps."""
-        return sum(len(episode) for episode in self.all_episodes)
+    def where(self) -> str:
+        """Where the data are, in words."""
+        return "in memory"
 
     @property
     def lengths(self) -> Int64[np.ndarray, " E"]:
@@ -115,10 +106,6 @@ class ArrayDataset:
     def episode(self, index: int) -> Episode:
         """Return one episode."""
         return self.all_episodes[index]
-
-    def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
-        """Return episodes, all of them if `indices` is None."""
-        return list(self.all_episodes) if indices is None else [self.all_episodes[int(i)] for i in indices]
 
     def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
         """Lay all episodes end to end with the named features, all if None; see `Dataset.frames`."""

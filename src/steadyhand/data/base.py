@@ -1,0 +1,116 @@
+"""What every data set offers, whether it lies in files or in memory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Int64
+
+from steadyhand.core.specs import ACTION, FeatureSpec, table_of_shapes
+from steadyhand.data.episode import Episode
+from steadyhand.data.frames import Frames
+from steadyhand.data.pictures import Size
+
+
+class Dataset(ABC):
+    """Episodes in order, with the specs of what was seen and done.
+
+    Attributes:
+        observation: Feature name -> spec.
+        action: Spec of the action.
+        control_dt: Time between steps [s].
+        unread: Names of what else the data hold, which nothing reads.
+    """
+
+    observation: dict[str, FeatureSpec]
+    action: FeatureSpec
+    control_dt: float
+    unread: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Int64[np.ndarray, " E"]:
+        """Number of steps of each episode."""
+
+    @property
+    @abstractmethod
+    def tasks(self) -> tuple[str, ...]:
+        """Text of each task, once each."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where the data are, in words."""
+
+    @abstractmethod
+    def episode(self, index: int) -> Episode:
+        """Return one episode; raises DataError if there is no such one."""
+
+    @abstractmethod
+    def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
+        """Lay all episodes end to end.
+
+        Args:
+            observation: Features to read; all of them if None.
+            picture_size: (height, width) that pictures are made, see `pictures.resized`; as they are if None.
+
+        Raises:
+            DataError: There are no such features, or no episodes.
+        """
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes, branches included."""
+        return len(self.lengths)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of steps."""
+        return int(self.lengths.sum())
+
+    def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
+        """Return episodes, all of them if `indices` is None."""
+        chosen = range(self.num_episodes) if indices is None else indices
+        return [self.episode(int(index)) for index in chosen]
+
+    def save(self, folder: str | Path) -> Path:
+        """Store it as a new data set in LeRobot's format, pictures without loss; return its folder.
+
+        Raises:
+            DataError: There is something already.
+        """
+        from steadyhand.data.store import EpisodeStore
+
+        path = Path(folder)
+        with EpisodeStore.create(
+            path, observation=self.observation, action=self.action, control_dt=self.control_dt
+        ) as store:
+            for episode in self:
+                store.append(episode)
+            store.compact()
+        return path
+
+    def __len__(self) -> int:
+        return self.num_episodes
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(index) for index in range(self.num_episodes))
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        numbers = range(self.num_episodes)
+        if isinstance(index, slice):
+            return self.episodes(numbers[index])
+        if not -self.num_episodes <= index < self.num_episodes:
+            raise IndexError(f"There is no episode {index}: there are {self.num_episodes}.")
+        return self.episode(numbers[index])
+
+    def __repr__(self) -> str:
+        steps = f"{self.num_episodes} episodes, {self.num_frames} steps of {self.control_dt:g} s"
+        title = f"<{type(self).__name__} {self.where}: {steps}>"
+        return table_of_shapes(title, {**self.observation, ACTION: self.action})
