@@ -123,7 +123,7 @@ class CameraCheck:
 
     def _altered(self) -> Iterator[Problem]:
         """Tell which videos of a recording of ours are not those that were written, whatever they show."""
-        if self._depth == "quick" or not isinstance(self._dataset, Dataset):
+        if self._depth == "quick" or not isinstance(self._dataset, StoredDataset):
             return
         try:
             altered = altered_videos(self._dataset.root)
