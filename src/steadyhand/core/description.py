@@ -199,8 +199,15 @@ class _Description:
         code = {} if is_library(thing) else {"code": code_digest(thing.__code__).hex()}
         if code:
             parts["around"] = around([thing])
-        said = {key: value for key, value in parts.items() if value}
-        return {"function": name, **code, **self._items(said, depth + _CALLED)}
+        said = {
+            f"{part}.{key}": self.of(value, depth + 1)
+            for part in ("closed_over", "around")
+            for key, value in parts.pop(part, {}).items()
+        }
+        whole = None if self._strangers or len(self._told) > 1 else depth + 1
+        said = self._without_memory(thing, said, whole)
+        plain = self._items({key: value for key, value in parts.items() if value}, depth + _CALLED)
+        return {"function": name, **code, **plain, **_nested(said)}
 
     def _class(self, kind: type, depth: int) -> Any:
         code = self._code(kind, depth + _CALLED)
@@ -260,21 +267,33 @@ class _Description:
             now[name] = self.of(value, depth + 1 + _FOREIGN if is_wrapped else depth)
         self._envs -= is_env
         self._strangers -= 1
-        if self._remembers:
-            whole = None if self._strangers else depth + 1 + _FOREIGN
-            now = without_memory(thing, now, depth=whole, has_run=self._has_run)
+        now = self._without_memory(thing, now, None if self._strangers else depth + 1 + _FOREIGN)
         return {"attributes": now, **self._code(kind, depth)}
+
+    def _without_memory(self, thing: Any, now: dict[str, Any], depth: int | None) -> dict[str, Any]:
+        if not self._remembers:
+            return now
+        return without_memory(thing, now, depth=depth, has_run=self._has_run)
 
     def _code(self, kind: type, depth: int) -> dict[str, Any]:
         """Return what the code of a class does and reads; nothing of one that is ours or a library's."""
         functions = methods(kind)
         values = self._items(class_values(kind), depth)
-        read = self._items(around(functions.values()), depth)
+        read = self._without_memory(kind, self._items(around(functions.values()), depth), None)
         return {
             **({"code": class_digest(functions)} if functions else {}),
             **({"class_values": values} if values else {}),
             **({"around": read} if read else {}),
         }
+
+
+def _nested(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return {"part": {"name": value}} of {"part.name": value}."""
+    parts: dict[str, dict[str, Any]] = {}
+    for path, value in said.items():
+        part, _, name = path.partition(".")
+        parts.setdefault(part, {})[name] = value
+    return parts
 
 
 def _short(data: dict[str, Any] | list[Any]) -> Any:

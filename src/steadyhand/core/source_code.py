@@ -4,6 +4,7 @@ import ast
 import inspect
 import sys
 import textwrap
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, ModuleType
@@ -16,6 +17,7 @@ _OURS = __name__.partition(".")[0]
 _RUNS = ("begin", "reset", "step", "observe", "render", "restore", "place", "close")
 """Methods by which an env or a controller runs; `act` is none: what it changes may be how it acts."""
 _CHANGES = {"add", "append", "appendleft", "clear", "discard", "extend", "fill", "insert"}
+_ADDS = {"add", "append", "appendleft", "extend"}
 _TAKES = {"pop", "popitem", "popleft", "remove", "setdefault", "update"}
 
 
@@ -55,12 +57,25 @@ def is_function(value: object) -> bool:
 def closed_over(function: Any) -> dict[str, Any]:
     """Return the variables around a function that it keeps."""
     held: dict[str, Any] = {}
+    logs = _logs(function) if function.__closure__ else set[str]()
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            held[name] = cell.cell_contents
+            value: Any = cell.cell_contents
         except ValueError:  # a variable that is not set yet
             continue
+        if not (name in logs and isinstance(value, list | set | deque)):
+            held[name] = value
     return held
+
+
+def _logs(function: Any) -> set[str]:
+    """Return the variables outside a function to which it adds, as in `calls.append(1)`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return set()
+    added = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in _ADDS]
+    return {node.value.id for node in added if isinstance(node.value, ast.Name)}
 
 
 def code_digest(code: CodeType) -> Digest:
@@ -77,12 +92,17 @@ def code_digest(code: CodeType) -> Digest:
 
 
 def around(functions: Iterable[Any]) -> dict[str, Any]:
-    """Return what functions read of their modules, and of other modules and classes of the same author."""
+    """Return what functions read of their modules, and of other modules and classes of the same author.
+
+    Lists and sets that they only add to are logs, and left out.
+    """
     found: dict[str, Any] = {}
     for function in functions:
-        inside, names = function.__globals__, _names(function.__code__)
+        inside, names, logs = function.__globals__, _names(function.__code__), _logs(function)
         for name in names & inside.keys():
             value = inside[name]
+            if name in logs and isinstance(value, list | set | deque):
+                continue
             if not isinstance(value, ModuleType):
                 found[name] = value
             elif not is_library(value):

@@ -185,6 +185,36 @@ def test_code_reads_classes_and_other_modules_of_its_author(monkeypatch: pytest.
     assert described(Model()) == before
 
 
+COUNTED = 0
+SEEN: list[float] = []
+
+
+def counting(seen: np.ndarray) -> np.ndarray:
+    global COUNTED
+    COUNTED += 1
+    SEEN.append(float(seen[0, 0]))
+    return np.zeros((len(seen), 1), np.float32)
+
+
+def test_what_a_function_counts_while_it_runs_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[int] = []
+
+    def closed(seen: np.ndarray) -> np.ndarray:
+        log.append(1)
+        return counting(seen)
+
+    env = Drift()
+    for law in (counting, closed):
+        expert = CallableExpert(law, action=NUMBERS)
+        before, count = described(expert), COUNTED
+        evaluate(env, expert, env.starts("test", 2), name="expert")
+        assert count < COUNTED == len(SEEN)
+        assert described(expert) == before
+        with monkeypatch.context() as patch:
+            patch.setitem(globals(), "COUNTED", -1)  # somebody sets it
+            assert described(expert) != before
+
+
 def test_a_function_counts_however_many_others_lie_between(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty functions of which each calls all that follow: 2 ** 29 ways from the first to the last."""
     called = [f"called_{number}" for number in range(30)]
