@@ -44,7 +44,8 @@ class Arguments:
     family: Literal["train", "validation", "test"] = "train"
     """Family of tracks and starts."""
     video: bool = False
-    """Store pictures as MP4 (small, lossy) instead of PNG."""
+    """Store pictures as MP4 (small, lossy) instead of PNG; an env that shows none is filmed from its first
+    start instead (films/start-1.mp4)."""
     seed: int = 0
     """Seed of starts and noise."""
     set: Overrides = ()
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
     from steadyhand.correction.noise import OrnsteinUhlenbeck
     from steadyhand.recipes.choices import env_from_text
     from steadyhand.recipes.experts import expert_from_text
-    from steadyhand.recipes.record import record
+    from steadyhand.recipes.record import FILM, record
     from steadyhand.recipes.runs import RecordRun
 
     env = env_from_text(chosen.env, observation=chosen.observation, success=chosen.success)
@@ -84,6 +85,8 @@ def main(arguments: list[str]) -> int:
         f"{chosen.out}: {terminal.counted(summary.num_episodes, 'episode')}, "
         f"{terminal.counted(summary.num_steps, 'step')}, {summary.num_labels} labels; {summary.outcome}"
     )
+    if (film := chosen.out / FILM).is_file():
+        terminal.say(f"film of the first drive: {film}")
     if summary.num_outside:
         terminal.say(f"note: {outside_in_words(summary, run.outside_labels)}")
     terminal.say(f"next: steadyhand train {chosen.out} --out runs/clone")

@@ -150,6 +150,14 @@ class BatchEnv(ABC):
         del row, width, height
         raise self._lacks("a picture (render)")
 
+    def filmed(self, num_rows: int) -> "BatchEnv":
+        """Return an env of the same starts of which `num_rows` rows can be drawn.
+
+        It is this one, unless drawing needs one that was made for it; whoever asked closes that one.
+        """
+        del num_rows
+        return self
+
     def position(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 2"]:
         """Return a 2-D position of each row for occupancy maps [m]."""
         del rows

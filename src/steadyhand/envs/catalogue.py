@@ -17,6 +17,10 @@ BUILT_IN: tuple[str, ...] = tuple(
 """Names of the envs that come along."""
 
 
+GYMNASIUM_SETTINGS = ("max_episode_steps", "control_dt", "success", "vectorization_mode")
+"""Settings of ours that are given beside the keyword arguments of a Gymnasium env."""
+
+
 def make(env_id: str, *, num_rows: int, **options: Any) -> BatchEnv:
     """Build a batched env by name.
 
@@ -25,8 +29,9 @@ def make(env_id: str, *, num_rows: int, **options: Any) -> BatchEnv:
             your own ("module:Class", or the name of an entry point), or any Gymnasium id ("CartPole-v1",
             "module:Name-v0").
         num_rows: Number of copies.
-        options: Fields of the env's settings. For a Gymnasium id `max_episode_steps`, and the keyword
-            arguments that `gymnasium.make` passes to the env.
+        options: Fields of the env's settings. For a Gymnasium id `max_episode_steps`, `control_dt`,
+            `success`, `vectorization_mode` ("async" runs the copies in processes), and the keyword arguments
+            that `gymnasium.make` passes to the env.
 
     Raises:
         ConfigError: There is no such env or option.
@@ -39,7 +44,7 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
     kind = _part(env_id)
     if kind is not None:
         return _configured(kind, env_id, options)
-    limit = options.pop("max_episode_steps", None)
+    settings = {name: options.pop(name) for name in GYMNASIUM_SETTINGS if name in options}
     known = _gymnasium_ids()
     if ":" not in env_id and env_id not in known:
         # A missing prefix, such as "Reacher-v5" for "mujoco/Reacher-v5", is as likely as a typing error.
@@ -50,7 +55,8 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
             available=[*dict.fromkeys([*BUILT_IN, *close]), f"and {len(known)} Gymnasium ids"],
             hint=f"did you mean {close[0]!r}?" if close else "install the package that registers it",
         )
-    return GymnasiumConfig(env_id=env_id, max_episode_steps=limit, kwargs=options)
+    data = {"env_id": env_id, "kwargs": options, **settings}
+    return from_data(data, GymnasiumConfig, source=f"the options of env {env_id!r}")
 
 
 def _part(env_id: str) -> type[EnvConfig] | None:

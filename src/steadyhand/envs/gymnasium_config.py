@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.success import SuccessRule, success_rule
@@ -11,7 +11,9 @@ from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.known_success import known_success
 
 if TYPE_CHECKING:
-    from steadyhand.envs.adapter import GymnasiumEnv
+    from steadyhand.envs.adapted import AdaptedEnv
+
+VectorizationMode = Literal["loop", "sync", "async", "vector_entry_point"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,9 @@ class GymnasiumConfig(EnvConfig):
             what its info says, if it says anything; or a rule, such as "last" or "return>=200".
         rename: Name of an observation -> its name here, such as {"observation.state": "observation.history"}:
             the word history says that numbers on two axes are no picture.
+        vectorization_mode: How the copies are run: "loop" steps those that are alive one after the other;
+            "sync", "async" (a process a row, for slow envs on many cores) and "vector_entry_point" ask
+            `gymnasium.make_vec`. The episodes of the first three are the same.
         kwargs: Keyword arguments of the env: JSON scalars only.
     """
 
@@ -34,6 +39,7 @@ class GymnasiumConfig(EnvConfig):
     control_dt: float | None = None
     success: str = "auto"
     rename: dict[str, str] = field(default_factory=dict[str, str])
+    vectorization_mode: VectorizationMode = "loop"
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -68,8 +74,12 @@ class GymnasiumConfig(EnvConfig):
             return known_success(self.env_id, self.kwargs)
         return success_rule(self.success)
 
-    def build(self, num_rows: int) -> "GymnasiumEnv":
+    def build(self, num_rows: int) -> "AdaptedEnv":
         """Return the env with `num_rows` copies."""
-        from steadyhand.envs.adapter import GymnasiumEnv
+        if self.vectorization_mode == "loop":
+            from steadyhand.envs.adapter import GymnasiumEnv
 
-        return GymnasiumEnv(self, num_rows=num_rows)
+            return GymnasiumEnv(self, num_rows=num_rows)
+        from steadyhand.envs.vector import made_vector
+
+        return made_vector(self, num_rows=num_rows)

@@ -20,7 +20,7 @@ from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import Family
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.voice import voice
-from steadyhand.recipes.record import demonstrate, recording
+from steadyhand.recipes.record import demonstrate, film_first, needs_film, recording
 from steadyhand.rollout.recorder import EpisodeRecorder
 
 EPISODES = 20
@@ -54,14 +54,16 @@ def record(
         family: Family of the starts.
         seed: Of starts and noise.
         out: Folder for the data set, in LeRobot's format; None keeps it in memory.
-        video: Store pictures in `out` as MP4 (small, lossy) instead of PNG.
+        video: Store pictures in `out` as MP4 (small, lossy) instead of PNG; an env that shows policies none
+            is filmed from the first start instead, as films/start-1.mp4.
         quiet: Do not say what was recorded.
 
     Raises:
         DataError: `out` holds a data set already.
-        CapabilityError: The env's actions cannot be disturbed.
+        CapabilityError: The env's actions cannot be disturbed, or it is to be filmed and cannot be.
     """
     built = as_env(env)
+    is_filmed = video and out is not None and needs_film(built)
     driver = expert
     if noise is not None:
         kind = OrnsteinUhlenbeck(sigma=float(noise)) if isinstance(noise, int | float) else noise
@@ -96,6 +98,8 @@ def record(
         if store is not None:
             drive(store)
             store.compact()
+            if is_filmed:
+                film_first(built, driver, Path(out), family=family, seed=seed)
     return open_dataset(Path(out))
 
 

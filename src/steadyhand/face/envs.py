@@ -4,7 +4,7 @@ from typing import Any
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.envs.base import BatchEnv
-from steadyhand.envs.catalogue import EnvConfig, env_config
+from steadyhand.envs.catalogue import env_config
 
 NUM_ROWS = 32
 """Copies of an env that nobody named a number for."""
@@ -16,21 +16,26 @@ Drivable = Env | str
 """What the face takes for an env: an env, or the name that `make` would be given."""
 
 
-def make(env: str | EnvConfig, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
+def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
     """Build an env: some copies of one task, stepped at once.
 
     Args:
         env: A built-in env ("car", "forks", "avoiding", "pendulum", "tabular", "linear"), any Gymnasium id
-            ("CartPole-v1", "module:Name-v0"), or the settings of an env.
+            ("CartPole-v1", "module:Name-v0"), the settings of an env, or a vector env of Gymnasium's
+            (`gymnasium.make_vec`, `AsyncVectorEnv`), which has its own number of copies.
         num_rows: Number of copies.
         options: Fields of the env's settings, such as `max_episode_steps=200`; for a Gymnasium id also the
-            keyword arguments that `gymnasium.make` passes on.
+            keyword arguments that `gymnasium.make` passes on, and `vectorization_mode`.
 
     Raises:
         ConfigError: There is no such env or option.
     """
     if isinstance(env, str):
         return env_config(env, **options).build(num_rows)
+    if not hasattr(env, "build"):
+        from steadyhand.envs.vector import around
+
+        return around(env, **options)
     if options:
         raise ConfigError(
             "Settings of an env say all of it.",

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -31,13 +30,11 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.provenance import versions
 from steadyhand.core.strict import replacing
 from steadyhand.core.success import SuccessRule
-from steadyhand.data.formats.video import write_mp4
 from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.recipes.films import FILM_SECONDS, shoot, why_no_films
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
-from steadyhand.rollout.film import Film
 from steadyhand.rollout.random_actions import RandomActions
-from steadyhand.rollout.session import run
 
 WORDING = {
     "car": Wording(
@@ -48,7 +45,6 @@ WORDING = {
     )
 }
 """How the tasks of some envs are spoken of, by id."""
-FILM_SECONDS = 15.0
 Tick = Callable[[int, int], None]
 
 
@@ -92,11 +88,12 @@ def contestant(taught: Taught, env: BatchEnv) -> Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A contestant's episodes, their summary, and its films as MP4."""
+    """A contestant's episodes, their summary, and its films as MP4; if there are none, why."""
 
     evaluation: Evaluation
     result: PolicyResult
     films: tuple[Video, ...]
+    no_films: str = ""
 
 
 def compete(
@@ -129,7 +126,8 @@ def compete(
         evaluations.append(evaluation)
         walls.append(time.perf_counter() - began)
     filmed: list[int] = []
-    if num_films and can_render(env):
+    hindered = why_no_films(env) if num_films else ""
+    if hindered is None:
         filmed = worth_filming(contestants, evaluations, num_films)
     experts = [e for c, e in zip(contestants, evaluations, strict=True) if c.kind == "expert"]
     reference = ways_of(experts[0]) if experts else None
@@ -138,6 +136,7 @@ def compete(
             evaluation=evaluation,
             result=_summary(contestant, evaluation, wall, seed, reference),
             films=filmed_drives(env, contestant, starts, filmed, seed) if filmed else (),
+            no_films=hindered or "",
         )
         for contestant, evaluation, wall in zip(contestants, evaluations, walls, strict=True)
     ]
@@ -177,29 +176,12 @@ def filmed_drives(
     seconds: float = FILM_SECONDS,
 ) -> tuple[Video, ...]:
     """Drive once more from the chosen starts, before the camera."""
-    num_steps = max(1, min(round(seconds / env.spec.control_dt), env.spec.max_episode_steps))
-    stride = max(1, round(0.1 / env.spec.control_dt))
-    film = Film(env, range(len(filmed)), max_steps=num_steps, stride=stride, width=480, height=360)
     chosen = [starts[index] for index in filmed]
-    run(env, contestant.controller, chosen, seed=seed, max_steps=num_steps, listeners=[film])
-    fps = max(1, round(1.0 / (stride * env.spec.control_dt)))
-    videos: list[Video] = []
-    with TemporaryDirectory() as folder:
-        for number, index in enumerate(filmed):
-            path = Path(folder) / f"{number}.mp4"
-            write_mp4(path, film.reel(number), fps=fps, codec="h264", crf=28, gop=50)
-            videos.append(Video(name=contestant.name, mp4=path.read_bytes(), group=f"start {index + 1}"))
-    return tuple(videos)
-
-
-def can_render(env: BatchEnv) -> bool:
-    """Whether the env draws pictures of its rows."""
-    try:
-        env.reset(env.starts("test", 1), np.array([0]))
-        env.render(0, width=64, height=48)
-    except CapabilityError:
-        return False
-    return True
+    films = shoot(env, contestant.controller, chosen, seed=seed, seconds=seconds)
+    return tuple(
+        Video(name=contestant.name, mp4=mp4, group=f"start {index + 1}")
+        for index, mp4 in zip(filmed, films, strict=True)
+    )
 
 
 def occupancy(env: BatchEnv, evaluations: Sequence[Evaluation], *, expert: str) -> OccupancyMaps | None:
@@ -250,7 +232,11 @@ def report_of(
         rounds=rounds,
         occupancy=maps,
         regime=regime,
-        caveats=(*caveats, *_untold(env, [outcome.evaluation for outcome in outcomes])),
+        caveats=(
+            *caveats,
+            *_untold(env, [outcome.evaluation for outcome in outcomes]),
+            *dict.fromkeys(f"No films: {one.no_films}" for one in outcomes if one.no_films),
+        ),
         versions=versions(),
         wall_s=wall_s,
         wording=WORDING.get(env.spec.env_id),

@@ -4,21 +4,25 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from steadyhand.core.errors import DataError
+from steadyhand.core.errors import CapabilityError, DataError
 from steadyhand.core.protocol import Controller, OutsideLabels
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
+from steadyhand.core.strict import replacing
 from steadyhand.correction.noise import NoisyExecution
 from steadyhand.data.dataset import locate
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import BatchEnv, Family
+from steadyhand.recipes.films import shoot, why_no_films
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.runs import RecordRun
 from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session
 
 MAX_ROWS = 64
+FILM = Path("films") / "start-1.mp4"
+"""Where the film of the first drive lies in the folder of a data set without pictures."""
 
 
 def record(
@@ -39,6 +43,7 @@ def record(
         DataError: There is another data set already, this recording is complete, or what is driven again
             differs from what is there.
         ConfigError: The folder holds another run.
+        CapabilityError: Pictures are asked for, and the env neither shows any nor can be filmed.
         KeyboardInterrupt: Recording was stopped; what was driven is kept, and the same run goes on.
     """
     env = run.env.build(min(run.num_episodes, MAX_ROWS))
@@ -47,6 +52,7 @@ def record(
         controller = NoisyExecution(
             controller, noise=run.noise, action=env.spec.action, clean_fraction=run.clean_fraction
         )
+    is_filmed = run.video and needs_film(env)
     begun = _begun(run, folder)  # writes; whatever does not fit together was refused before
     with _open(run, folder, env.spec, begun=begun) as store:
         recorder = demonstrate(
@@ -61,7 +67,34 @@ def record(
             on_step=on_step,
         )
         store.compact()
+    if is_filmed:
+        film_first(env, controller, folder, family=run.family, seed=run.seed)
     return recorder
+
+
+def needs_film(env: BatchEnv) -> bool:
+    """Whether pictures of a recording can only be a film beside it, since policies are shown none.
+
+    Raises:
+        CapabilityError: So it is, and the env cannot be filmed.
+    """
+    if any(feature.kind == "image" for feature in env.spec.observation.values()):
+        return False
+    hindered = why_no_films(env)
+    if hindered is not None:
+        raise CapabilityError(
+            f"{env.spec.env_id} shows no pictures that could be stored, and cannot be filmed.",
+            got=hindered or "an env that does not draw",
+            hint="leave --video out",
+        )
+    return True
+
+
+def film_first(env: BatchEnv, controller: Controller, folder: Path, *, family: Family, seed: int) -> None:
+    """Film the first drive of a recording, as `demonstrate` drove it, beside the data."""
+    (film,) = shoot(env, controller, env.starts(family, 1, seed=seed), seed=derive(seed, "record"))
+    with replacing(folder / FILM) as temporary:
+        temporary.write_bytes(film)
 
 
 def demonstrate(

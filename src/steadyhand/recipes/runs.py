@@ -71,7 +71,8 @@ class RecordRun:
         noise: If set, the executed action is disturbed while the label stays clean.
         clean_fraction: Share of episodes that are left undisturbed.
         family: Family of the starts.
-        video: Store pictures as MP4 instead of PNG.
+        video: Store pictures as MP4 instead of PNG; an env that shows policies none is filmed from the first
+            start instead, as films/start-1.mp4.
         outside_labels: What becomes of expert actions outside the env's bounds: "clipped" to them, or stored
             as "meant". What is executed is always clipped.
         seed: Of starts and noise.

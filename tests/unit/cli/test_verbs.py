@@ -98,6 +98,32 @@ def test_record_keeps_pictures_as_video(cli):
     assert cli("data", "check", "demos").status == 0
 
 
+def test_record_films_the_first_drive_of_an_env_without_cameras(cli):
+    said = cli("record", "forks", "--out", "drives", "--episodes", "1", "--video")
+    assert said.status == 0, said.err
+    assert "film of the first drive: drives/films/start-1.mp4" in said.out
+    assert Path("drives/films/start-1.mp4").read_bytes()[4:8] == b"ftyp"
+    assert cli("data", "check", "drives").status == 0
+    refused = cli("record", "linear", "--out", "none", "--episodes", "1", "--video")
+    assert refused.status == 2
+    assert "cannot be filmed" in refused.err
+    assert not Path("none").exists()
+
+
+def test_copies_in_processes_record_the_same_drives(cli):
+    push = {"W0": np.eye(2), "b0": np.zeros(2), "W_out": np.ones((2, 1)), "b_out": np.zeros(1)}
+    np.savez("push.npz", **push, obs_mean=np.zeros(2), obs_meansq=np.ones(2))
+    drives = []
+    for mode in ("loop", "async"):
+        words = ("--set", "env.max_episode_steps=5", "--set", f"env.vectorization_mode={mode}")
+        said = cli("record", "MountainCarContinuous-v0", "--out", mode, "--expert", "push.npz", *words)
+        assert said.status == 0, said.err
+        drives.append([one.observation["observation.state"] for one in open_dataset(Path(mode)).episodes()])
+    assert len(drives[0]) == 4
+    for one, two in zip(*drives, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_record_never_touches_a_data_set_that_is_there(cli, demos):
     before = open_dataset(Path(demos)).num_frames
     said = cli(*RECORD, "--out", demos)

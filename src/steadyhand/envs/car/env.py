@@ -63,9 +63,8 @@ class Car(ArrayEnv):
     )
 
     def __init__(self, config: CarConfig | None = None, *, num_rows: int) -> None:
-        self.config = config or CarConfig()
-        super().__init__(car_spec(self.config), num_rows=num_rows)
-        config = self.config
+        self.config = config = config or CarConfig()
+        super().__init__(car_spec(config), num_rows=num_rows)
         self._half_width = np.float32(0.5 * config.road_width)
         self._asked = config.min_progress * config.speed * config.control_dt * config.max_episode_steps
         self.atlas = Atlas(config)
