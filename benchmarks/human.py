@@ -28,7 +28,7 @@ from steadyhand.correction.weighting import LEFT_OUT, EilMarks, InterventionWeig
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.experts.config import PurePursuitExpert
-from steadyhand.recipes.bench import Row, difference, rate
+from steadyhand.recipes.comparison import Row, difference, rate
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy

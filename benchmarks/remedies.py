@@ -19,6 +19,7 @@ from pages import PAGES, experiment
 from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import derive
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution
 from steadyhand.envs.base import BatchEnv
@@ -29,7 +30,8 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.bench import Row, difference, outcome_of, rate
+from steadyhand.recipes.bench import outcome_of
+from steadyhand.recipes.comparison import Row, Terms, caption, difference, rate
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
@@ -444,6 +446,21 @@ def autonomy_of(results: Sequence[Mapping[str, Any]]) -> float:
     return float(np.maximum(0.0, 1.0 - lost.sum(1) * 6.0 / (lost.shape[1] * AUTONOMY_SECONDS)).mean())
 
 
+def terms_of(regime: Regime, one: Remedy) -> Terms:
+    """Return on which terms a remedy was tried: the best of its rounds, or its one fit."""
+    method = one.make(regime.budget)
+    rounds = method.rounds if isinstance(method, RoundsConfig) else 1
+    return Terms(
+        starts=NUM_STARTS,
+        labels=regime.budget.labels,
+        fits=rounds,
+        selection="best",
+        validation_starts=regime.budget.validation_starts if rounds > 1 else 0,
+        trials=1,
+        seeds=regime.seeds,
+    )
+
+
 def table(name: str) -> str:
     """Return the table of a regime, best success first."""
     rows = [
@@ -452,20 +469,20 @@ def table(name: str) -> str:
         "|---|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     done = {one.title: results for one in remedies_of(REGIMES[name]) if (results := results_of(name, one))}
-    made = {title: Row.of(title, results) for title, results in done.items()}
+    terms = {one.title: terms_of(REGIMES[name], one) for one in remedies_of(REGIMES[name])}
+    made = {title: Row.of(title, results, terms=terms[title]) for title, results in done.items()}
     helped = {title: autonomy_of(results) for title, results in done.items()}
-    fits = {one.title: getattr(one.make(REGIMES[name].budget), "rounds", 1) for one in REMEDIES}
     for row in sorted(made.values(), key=lambda row: (-row.told.mean(), -helped[row.title], row.title)):
         each = " ".join(f"{int(seed.sum())}" for seed in row.told)
         costs = [row.burden[key] for key in COSTS]
         rows.append(
-            f"| {row.title} | {fits[row.title]} | {rate(row.told)} | {each} | "
+            f"| {row.title} | {terms[row.title].fits} | {rate(row.told)} | {each} | "
             f"{difference(row, made.get('cloning'))} | "
             f"{100 * helped[row.title]:.1f} % | {row.labels:.0f} | "
             + " | ".join(f"{cost:.0f}" for cost in costs)
             + " |"
         )
-    return "\n".join(rows)
+    return "\n".join([*rows, "", caption([*made.values()])])
 
 
 TABLES = {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import (
@@ -20,21 +20,24 @@ from steadyhand.cli.correct import REMEDIES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from steadyhand.recipes.bench import BenchRun, Row
-    from steadyhand.recipes.remedies import Remedy
+    from steadyhand.recipes.bench import BenchRun, Trial
+    from steadyhand.recipes.cells import StoredCell
+    from steadyhand.recipes.comparison import Row
+    from steadyhand.recipes.experiment import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Teach with each remedy and seed on the same labels, and drive all of them from the same test starts.
+    """Teach with each remedy and seed on equal terms, and drive all of them from the same test starts.
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    Equal are labels, starts, seeds, the number of fits, the choice among them and the search for settings. An
+    interrupted run goes on where it stopped when the same command is given again.
     """
 
     env: EnvName
     """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as Walker2d-v5."""
     out: Path = Path("runs/bench")
-    """Folder of the run: one small file for each (remedy, seed)."""
+    """Folder of the run; cells.parquet in it has a row for each (remedy, seed)."""
     only: Annotated[tuple[str, ...], listed("REMEDY", default="all")] = ()
     """Which remedies; see `steadyhand correct --help`."""
     seeds: int = 3
@@ -64,6 +67,18 @@ class Arguments:
     """Windows in a batch."""
     starts: int = 64
     """Test starts."""
+    selection: Literal["best", "last", "mean"] = "best"
+    """Which fit is a remedy's policy: the best on validation starts, the last, or the mean of all."""
+    fits: int = 0
+    """Fits of the remedies without rounds; 0 gives them as many as there are rounds."""
+    search: int = 1
+    """Settings of each remedy that are tried on other seeds before; 1 takes them as they are."""
+    unequal: bool = False
+    """Compare also what would not be on equal terms; the table says where they differ."""
+    jobs: int = 1
+    """Processes of this machine that compute."""
+    ray: Annotated[str, optional("ADDRESS", default="none")] = ""
+    """Compute on a Ray cluster instead: its address, auto, or local."""
     set: Overrides = ()
     """Change any field of run.json, as path=value; for example budget.sigma=0.1."""
 
@@ -81,6 +96,7 @@ def main(arguments: list[str]) -> int:
         raise ConfigError("There is no such bench.", got=arguments[0], available=["remedies"])
     chosen = parse(Arguments, arguments[1:], verb="bench remedies")
     run = with_overrides(_run(chosen), chosen.set)
+    from steadyhand.cli.experiment import executor_of
     from steadyhand.recipes.bench import bench
     from steadyhand.recipes.learner import PolicyLearner
 
@@ -88,44 +104,66 @@ def main(arguments: list[str]) -> int:
     learner = PolicyLearner(built.spec, policy=run.policy, training=run.training)
     built.close()
 
-    def on_cell(one: "Remedy", seed: int, result: "Mapping[str, Any]") -> None:
-        if "refusal" in result:
-            outcome = f"not here: {result['refusal'].splitlines()[0]}"
-        elif result["success"] is None:
-            mean = sum(result["returns"]) / len(result["returns"])
-            outcome = f"returned {mean:.4g} on average, {result['labels']} labels"
-        else:
-            outcome = f"{sum(result['success'])} of {len(result['success'])}, {result['labels']} labels"
-        terminal.say(f"  {one.name:<16} seed {seed}: {outcome}")
+    def on_cell(cell: "Cell[Trial]", row: "StoredCell") -> None:
+        words = (
+            cell.name.replace("-trial-", " trial ").replace("-seed-", " seed ").replace("search-", "search ")
+        )
+        terminal.say(f"  {words:<32} {_in_words(row.result)}")
 
     terminal.heading(f"{len(run.remedies)} remedies, {run.seeds} seeds, {run.budget.labels} labels each")
     terminal.say(f"The policy {learner.in_brief}")
-    show(bench(run, chosen.out, on_cell=on_cell))
-    terminal.say(f"\ncells: {(chosen.out / 'cells').resolve()}")
+    with executor_of(jobs=chosen.jobs, ray=chosen.ray or None) as executor:
+        rows = bench(run, chosen.out, executor=executor, on_cell=on_cell)
+    show(rows)
+    terminal.say(f"\ncells: {(chosen.out / 'cells.parquet').resolve()}")
     return 0
 
 
 def show(rows: "list[Row]") -> None:
-    """Print the table."""
-    from steadyhand.recipes.bench import difference, mean_return, rate, return_difference, tells_success
+    """Print the table, and under it the terms on which it was made."""
+    from steadyhand.recipes import comparison
 
     clone = next((row for row in rows if row.title == "cloning" and not row.refusal), None)
-    is_told = tells_success(rows)
-    header = ["remedy", "success", *([] if is_told else ["return"]), "minus cloning", "labels", "env steps"]
+    is_told = comparison.tells_success(rows)
+    header = ["remedy", "success", *([] if is_told else ["return"]), "all fits", "minus cloning"]
     lines: list[list[str]] = []
     for row in rows:
         if row.refusal:
             continue
-        line = [row.title, "-" if row.success is None else rate(row.success)]
-        line += [difference(row, clone)] if is_told else [mean_return(row), return_difference(row, clone)]
-        lines.append([*line, f"{row.labels:.0f}", f"{row.burden['env_steps']:.0f}"])
+        line = [row.title, "-" if row.success is None else comparison.rate(row.success)]
+        line += [] if is_told else [comparison.mean_return(row)]
+        versus = comparison.difference if is_told else comparison.return_difference
+        line += [comparison.spread(row), versus(row, clone)]
+        lines.append([*line, *(f"{cost:.0f}" for cost in _costs(row))])
     terminal.say("")
-    terminal.table(header, lines, left=1)
+    terminal.table([*header, "labels", "env steps", "validation steps"], lines, left=1)
     if not is_told:
         terminal.say("Nothing tells success here: the return is compared.")
+    terminal.say(comparison.caption(rows))
+    for row in rows:
+        if row.settings:
+            terminal.say(f"{row.title}: {row.settings}")
     for row in rows:
         if row.refusal:
             terminal.say(f"{row.title} does not fit here: {row.refusal}")
+
+
+def _costs(row: "Row") -> tuple[float, float, float]:
+    return row.labels, row.burden["env_steps"], row.validation_steps
+
+
+def _in_words(result: "Mapping[str, Any]") -> str:
+    """Return what became of a cell."""
+    if "refusal" in result:
+        return f"not here: {result['refusal'].splitlines()[0]}"
+    labels = f"{result['labels']} labels"
+    if "returns" not in result["fits"][0]:
+        return f"tried on validation starts, {labels}"
+    if any(fit["success"] is None for fit in result["fits"]):
+        returns = [f"{sum(fit['returns']) / len(fit['returns']):.4g}" for fit in result["fits"]]
+        return f"fits returned {', '.join(returns)} on average, {labels}"
+    kept = ", ".join(str(sum(fit["success"])) for fit in result["fits"])
+    return f"{kept} of {len(result['fits'][0]['success'])}, {labels}"
 
 
 def _run(chosen: Arguments) -> "BenchRun":
@@ -134,6 +172,7 @@ def _run(chosen: Arguments) -> "BenchRun":
     from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import Budget
+    from steadyhand.recipes.search import Search
     from steadyhand.training.config import TrainConfig
 
     unknown = [name for name in chosen.only if name not in REMEDIES]
@@ -163,4 +202,8 @@ def _run(chosen: Arguments) -> "BenchRun":
         ),
         seeds=chosen.seeds,
         num_starts=chosen.starts,
+        selection=chosen.selection,
+        fits=chosen.fits,
+        search=Search(trials=chosen.search),
+        unequal=chosen.unequal,
     )

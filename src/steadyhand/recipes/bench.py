@@ -1,30 +1,52 @@
-"""Several remedies, several seeds, the same starts and labels: the run behind `steadyhand bench remedies`."""
+"""Several remedies on equal terms: the run behind `steadyhand bench remedies`.
+
+Every remedy gets the same labels, test starts and seeds, as many fits as there are rounds, the same choice
+among them on the same validation starts, and the same search for its own settings on other seeds. A cell is
+one (remedy, seed), with all its fits; `recipes.experiment` computes and keeps it.
+"""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
-from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
-from steadyhand.core.statistics import clustered_mean, clustered_rate
+from steadyhand.core.seeding import derive
+from steadyhand.correction.contract import RoundsConfig
+from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
 from steadyhand.experts.config import ExpertConfig
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.cells import StoredCell
+from steadyhand.recipes.comparison import (
+    Row,
+    Selection,
+    Terms,
+    best_fit,
+    ranked,
+    require_equal,
+)
+from steadyhand.recipes.experiment import Cell, Experiment, compute_cells
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
+from steadyhand.recipes.remedies import REMEDIES, Budget, remedy
 from steadyhand.recipes.runs import MethodConfig
+from steadyhand.recipes.search import Candidate, Search, candidates
 from steadyhand.recipes.teach import School, Taught
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
 
 MAX_ROWS = 64
+SEARCH_SEED = 1_000_000
+"""Seeds of results lie below it, those of searches from here on."""
+OnCell = Callable[[Cell["Trial"], StoredCell], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +62,10 @@ class BenchRun:
         budget: What each may spend.
         seeds: Number of seeds.
         num_starts: Test starts.
+        selection: Which of a remedy's fits is its policy; see `comparison.Terms`.
+        fits: Fits of the remedies without rounds; 0 gives them as many as there are rounds.
+        search: For the settings of each remedy.
+        unequal: Whether a comparison on unequal terms is wanted all the same, which the table then says.
     """
 
     env: EnvConfig
@@ -50,87 +76,92 @@ class BenchRun:
     budget: Budget = field(default_factory=Budget)
     seeds: int = 3
     num_starts: int = 64
+    selection: Selection = "best"
+    fits: int = 0
+    search: Search = field(default_factory=Search)
+    unequal: bool = False
 
     def __post_init__(self) -> None:
         for name in self.remedies:
             remedy(name)
-        if self.seeds < 1 or self.num_starts < 1:
-            raise ConfigError("A bench needs seeds and starts.", got=(self.seeds, self.num_starts))
+        if self.seeds < 1 or self.num_starts < 1 or self.fits < 0:
+            raise ConfigError("A bench needs seeds and starts.", got=(self.seeds, self.num_starts, self.fits))
+        if not self.unequal:
+            require_equal({remedy(name).title: self.terms(name) for name in self.remedies})
+
+    def method(self, name: str) -> MethodConfig:
+        """Return the settings that a remedy is given."""
+        return remedy(name).make(self.budget)
+
+    def num_fits(self, name: str) -> int:
+        """Return how many fits there are of a remedy."""
+        method = self.method(name)
+        if isinstance(method, RoundsConfig):
+            return method.rounds
+        return self.fits or (1 if self.selection == "last" else self.budget.rounds)
+
+    def terms(self, name: str) -> Terms:
+        """Return on which terms a remedy is tried."""
+        method = self.method(name)
+        decides = self.selection == "best"
+        return Terms(
+            starts=self.num_starts,
+            labels=method.num_labels,
+            fits=1 if self.selection == "last" else self.num_fits(name),
+            selection=self.selection,
+            validation_starts=self.budget.validation_starts if decides else 0,
+            trials=self.search.trials,
+            seeds=self.seeds,
+        )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Row:
-    """The finished seeds of one remedy.
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a cell depends on.
 
     Attributes:
-        title: Its name.
-        success: (seeds, starts); None where nothing tells it.
-        returns: (seeds, starts); None if they were not kept.
-        labels: Mean labels of a seed.
-        burden: Mean costs of a seed, by the names of `correction.burden.Burden`.
-        refusal: Why it cannot be used here; the rest is empty then.
+        env: The env.
+        expert: Who labels.
+        policy: The policy.
+        training: Training of each fit.
+        method: The remedy and its settings.
+        fits: Fits, if it has no rounds.
+        validation_starts: Starts on which every fit is tried to choose among them; 0 if nothing is chosen.
+        num_starts: Test starts; 0 for a search, which sees none of them.
+        seed: Of everything but the test starts.
     """
 
-    title: str
-    success: Float64[np.ndarray, "seeds starts"] | None
-    returns: Float64[np.ndarray, "seeds starts"] | None = None
-    labels: float = 0.0
-    burden: Mapping[str, float] = field(default_factory=dict[str, float])
-    refusal: str = ""
-
-    @property
-    def told(self) -> Float64[np.ndarray, "seeds starts"]:
-        """`success`, for tables that are about nothing else."""
-        assert self.success is not None, f"nothing told success in {self.title}"
-        return self.success
-
-    @classmethod
-    def of(cls, title: str, results: Sequence[Mapping[str, Any]]) -> "Row":
-        """Return the row of some seeds' results; see `outcome_of`."""
-        burdens = [result["burden"] for result in results]
-        kept = all("returns" in result for result in results)
-        success = [result["success"] for result in results]
-        return cls(
-            title=title,
-            success=None if None in success else np.array(success, dtype=np.float64),
-            returns=np.array([result["returns"] for result in results], dtype=np.float64) if kept else None,
-            labels=float(np.mean([result["labels"] for result in results])),
-            burden={key: float(np.mean([burden[key] for burden in burdens])) for key in burdens[0]},
-        )
+    env: EnvConfig
+    expert: ExpertConfig
+    policy: PolicyConfig
+    training: TrainConfig
+    method: MethodConfig
+    fits: int
+    validation_starts: int
+    num_starts: int
+    seed: int
 
 
-def teach_and_drive(
-    *,
-    env: EnvConfig,
-    expert: ExpertConfig,
-    policy: PolicyConfig,
-    training: TrainConfig,
-    method: MethodConfig,
-    num_starts: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Teach one remedy with one seed; return its success and cost on the test starts as JSON data."""
-    built = env.build(min(num_starts, MAX_ROWS))
-    learner = PolicyLearner(built.spec, policy=policy, training=training)
-    with tempfile.TemporaryDirectory() as folder:
-        school = School(
-            env=built,
-            expert=expert.build(built),
-            learner=learner,
-            updates=training.num_steps,
-            folder=Path(folder),
-            seed=seed,
-        )
-        taught = school.teach(method)
-        controller = taught.learner.controller(taught.folder, num_rows=built.num_rows)
-        starts = built.starts("test", num_starts, seed=0)
-        driven = evaluate(built, controller, starts, name=taught.name, seed=seed, positions=False)
-    built.close()
-    return {
-        "success": None if driven.success is None else driven.success.astype(int).tolist(),
-        "returns": [round(float(value), 4) for value in driven.returns],
-        **outcome_of(taught),
-    }
+def taught_fits(trial: Trial) -> dict[str, Any]:
+    """Teach one remedy with one seed; return what every fit does, and what it cost, as JSON data.
+
+    A remedy that does not fit the env or the policy class is not an error here: its result says why.
+    """
+    env = trial.env.build(min(max(trial.num_starts, trial.validation_starts), MAX_ROWS))
+    try:
+        with closing(env), tempfile.TemporaryDirectory() as folder:
+            school = School(
+                env=env,
+                expert=trial.expert.build(env),
+                learner=PolicyLearner(env.spec, policy=trial.policy, training=trial.training),
+                updates=trial.training.num_steps,
+                folder=Path(folder),
+                seed=trial.seed,
+            )
+            taught = school.teach(trial.method, fits=trial.fits)
+            return {"fits": [_driven(trial, env, taught, one) for one in taught.fits], **outcome_of(taught)}
+    except SteadyhandError as error:
+        return {"refusal": str(error)}
 
 
 def outcome_of(taught: Taught) -> dict[str, Any]:
@@ -138,123 +169,134 @@ def outcome_of(taught: Taught) -> dict[str, Any]:
     return {"labels": taught.labels, "burden": asdict(taught.burden), "note": taught.note}
 
 
-def bench(
-    run: BenchRun, folder: Path, *, on_cell: Callable[[Remedy, int, Mapping[str, Any]], None] | None = None
-) -> list[Row]:
-    """Compute every (remedy, seed) that `folder` does not hold yet, and return one row for each remedy.
+def _driven(trial: Trial, env: BatchEnv, taught: Taught, folder: Path) -> dict[str, Any]:
+    """Drive one fit from the validation starts, the same for all remedies, and from the test starts."""
+    controller = taught.learner.controller(folder, num_rows=env.num_rows)
+    found: dict[str, Any] = {}
+    if trial.validation_starts:
+        seed = derive(trial.seed, "validation")
+        starts = env.starts("validation", trial.validation_starts, seed=seed % 2**31)
+        tried = evaluate(env, controller, starts, name=taught.name, seed=seed, positions=False)
+        found["validation"] = {
+            "success": None if tried.success is None else float(tried.success.mean()),
+            "return": float(tried.returns.mean()),
+            "steps": int(tried.lengths.sum()),
+        }
+    if trial.num_starts:
+        tests = env.starts("test", trial.num_starts, seed=0)
+        driven = evaluate(env, controller, tests, name=taught.name, seed=trial.seed, positions=False)
+        found["success"] = None if driven.success is None else driven.success.astype(int).tolist()
+        found["returns"] = [round(float(value), 4) for value in driven.returns]
+    return found
 
-    A remedy that does not fit the env or the policy class is not an error here: its row says why.
+
+def bench(
+    run: BenchRun, folder: Path, *, executor: Executor | None = None, on_cell: OnCell | None = None
+) -> list[Row]:
+    """Compute every cell that `folder` does not hold yet, and return one row for each remedy, the best first.
+
+    Args:
+        run: What is compared.
+        folder: Where the cells are kept.
+        executor: Who computes; see `recipes.workers`.
+        on_cell: Called with each cell that was computed.
 
     Raises:
         ConfigError: `folder` holds another run.
+        SteadyhandError: Some cells failed; all others are kept.
     """
     with working_in(folder):
         start_run(run, folder, resume=True)
-        for seed in range(run.seeds):
-            for name in run.remedies:
-                path = _path(folder, name, seed)
-                if not path.is_file():
-                    write_json(path, _cell(run, remedy(name), seed))
-                    if on_cell is not None:
-                        on_cell(remedy(name), seed, read_json(path))
-        return rows_of(run, folder)
+        if run.search.trials > 1:
+            tried = [cell for name in run.remedies for cell in _search_cells(run, folder, name)]
+            compute_cells(tried, executor=executor, on_cell=on_cell)
+        cells = [_cell(run, folder, name, seed) for seed in range(run.seeds) for name in run.remedies]
+        compute_cells(cells, executor=executor, on_cell=on_cell)
+        return ranked([_row(run, folder, name) for name in run.remedies])
 
 
-def rows_of(run: BenchRun, folder: Path) -> list[Row]:
-    """Return the rows of the cells in `folder`, refused remedies last.
-
-    The best come first: by success, or by the return where success is not told in every row.
-    """
-    rows: list[Row] = []
-    for name in run.remedies:
-        paths = [_path(folder, name, seed) for seed in range(run.seeds)]
-        results = [read_json(path) for path in paths if path.is_file()]
-        refused = [result["refusal"] for result in results if "refusal" in result]
-        if refused:
-            rows.append(Row(title=remedy(name).title, success=None, refusal=refused[0]))
-        elif results:
-            rows.append(Row.of(remedy(name).title, results))
-    is_told = tells_success(rows)
-
-    def place(row: Row) -> tuple[bool, float]:
-        score = row.success if is_told else row.returns
-        return bool(row.refusal), 0.0 if score is None else -float(score.mean())
-
-    return sorted(rows, key=place)
+def _candidates(run: BenchRun, name: str) -> list[Candidate]:
+    return candidates(run.method(name), run.training, trials=run.search.trials, name=name)
 
 
-def tells_success(rows: Sequence[Row]) -> bool:
-    """Return whether success is told in every row that is not refused."""
-    return all(row.success is not None for row in rows if not row.refusal)
+def _trial(run: BenchRun, name: str, candidate: Candidate, seed: int, *, num_starts: int) -> Trial:
+    decides = run.selection == "best" or not num_starts
+    return Trial(
+        env=run.env,
+        expert=run.expert,
+        policy=run.policy,
+        training=candidate.training,
+        method=candidate.method,
+        fits=run.num_fits(name),
+        validation_starts=run.budget.validation_starts if decides else 0,
+        num_starts=num_starts,
+        seed=seed,
+    )
 
 
-def rate(success: Float64[np.ndarray, "seeds starts"]) -> str:
-    """Return a success rate with its interval for new seeds and starts; of one seed, for new starts alone."""
-    interval = clustered_rate(success).interval
-    assert interval is not None
-    return f"{100 * success.mean():.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
-
-
-def difference(row: Row, baseline: Row | None) -> str:
-    """Return the paired difference of success, in points: same seeds, same starts; empty if not told."""
-    if baseline is None or row is baseline or row.success is None or baseline.success is None:
-        return ""
-    return _paired(100 * row.success, 100 * baseline.success, "{:+.0f}", limit=100.0)
-
-
-def mean_return(row: Row) -> str:
-    """Return the mean return, with an interval for new seeds and starts if there are several seeds."""
-    if row.returns is None:
-        return ""
-    text = f"{row.returns.mean():.4g}"
-    estimate = clustered_mean(row.returns) if len(row.returns) > 1 else None
-    if estimate is None or estimate.interval is None:
-        return text
-    return f"{text} ({estimate.interval.low:.4g} to {estimate.interval.high:.4g})"
-
-
-def return_difference(row: Row, baseline: Row | None) -> str:
-    """Return the paired difference of the return: same seeds, same starts; empty if it was not kept."""
-    if baseline is None or row is baseline or row.returns is None or baseline.returns is None:
-        return ""
-    return _paired(row.returns, baseline.returns, "{:+.3g}")
-
-
-def _paired(
-    a: Float64[np.ndarray, "seeds starts"],
-    b: Float64[np.ndarray, "_ starts"],
-    form: str,
-    *,
-    limit: float = np.inf,
-) -> str:
-    """Return the mean of a - b over the seeds that both have, with its interval if there are several.
-
-    The interval ends at plus and minus `limit`, beyond which no difference lies.
-    """
-    seeds = min(len(a), len(b))
-    values = a[:seeds] - b[:seeds]
-    text = form.format(values.mean())
-    estimate = clustered_mean(values) if seeds > 1 and values.any() else None
-    if estimate is None or estimate.interval is None:
-        return text
-    low, high = max(-limit, estimate.interval.low), min(limit, estimate.interval.high)
-    return f"{text} ({form.format(low)} to {form.format(high)})"
-
-
-def _cell(run: BenchRun, one: Remedy, seed: int) -> dict[str, Any]:
-    try:
-        return teach_and_drive(
-            env=run.env,
-            expert=run.expert,
-            policy=run.policy,
-            training=run.training,
-            method=one.make(run.budget),
-            num_starts=run.num_starts,
-            seed=seed,
+def _search_cells(run: BenchRun, folder: Path, name: str) -> list[Cell[Trial]]:
+    """Return the cells of a search, candidate by candidate."""
+    return [
+        _experiment(folder).cell(
+            f"search {name} trial {number} seed {seed}",
+            settings=_trial(run, name, candidate, SEARCH_SEED + seed, num_starts=0),
+            compute=taught_fits,
         )
-    except SteadyhandError as error:
-        return {"refusal": str(error)}
+        for number, candidate in enumerate(_candidates(run, name))
+        for seed in range(run.search.seeds)
+    ]
 
 
-def _path(folder: Path, name: str, seed: int) -> Path:
-    return folder / "cells" / f"{name}-seed-{seed}.json"
+def _chosen(run: BenchRun, folder: Path, name: str) -> Candidate:
+    """Return the settings that did best in the search; the given ones where it was refused."""
+    found = _candidates(run, name)
+    if len(found) == 1:
+        return found[0]
+    results = [cell.result() or {} for cell in _search_cells(run, folder, name)]
+    if any("fits" not in result for result in results):
+        return found[0]
+    scores = [_score(result["fits"], run.selection) for result in results]
+    seeds = run.search.seeds
+    means = [_mean(scores[first : first + seeds]) for first in range(0, len(scores), seeds)]
+    return found[best_fit(means)]
+
+
+def _score(fits: Sequence[dict[str, Any]], selection: Selection) -> dict[str, Any]:
+    """Return success and return on validation starts of the policy that the rule makes of the fits."""
+    seen = [fit["validation"] for fit in fits]
+    if selection == "mean":
+        return _mean(seen)
+    return seen[-1] if selection == "last" else seen[best_fit(seen)]
+
+
+def _mean(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    told = all(one["success"] is not None for one in scores)
+    return {
+        "success": float(np.mean([one["success"] for one in scores])) if told else None,
+        "return": float(np.mean([one["return"] for one in scores])),
+    }
+
+
+def _cell(run: BenchRun, folder: Path, name: str, seed: int) -> Cell[Trial]:
+    candidate = _chosen(run, folder, name)
+    settings = _trial(run, name, candidate, seed, num_starts=run.num_starts)
+    return _experiment(folder).cell(f"{name} seed {seed}", settings=settings, compute=taught_fits)
+
+
+def _row(run: BenchRun, folder: Path, name: str) -> Row:
+    results = [_cell(run, folder, name, seed).result() or {} for seed in range(run.seeds)]
+    title = remedy(name).title
+    refused = [result["refusal"] for result in results if "refusal" in result]
+    if refused:
+        return Row(title=title, success=None, refusal=refused[0])
+    searched = 0.0
+    if run.search.trials > 1:
+        tried = [cell.result() or {} for cell in _search_cells(run, folder, name)]
+        searched += sum(fit["validation"]["steps"] for one in tried for fit in one["fits"])
+    row = Row.of_fits(title, results, terms=run.terms(name), searched=searched)
+    return replace(row, settings=_chosen(run, folder, name).changes)
+
+
+@cache
+def _experiment(folder: Path) -> Experiment:
+    return Experiment(name="cells", folder=folder)

@@ -68,6 +68,7 @@ class Taught:
         wall_s: Time of collecting and training [s].
         burden: What collecting cost.
         learner: Opens the policy: a remedy may have changed the head.
+        fits: Folder of every fit: the iterates of rounds, or fits of the same labels, the returned one first.
         rounds: Rounds of an interactive remedy, otherwise None.
         geometry: Where CCIL's labels lie, otherwise None.
         note: A remark for the table.
@@ -81,6 +82,7 @@ class Taught:
     wall_s: float
     learner: PolicyLearner
     burden: Burden = field(default_factory=Burden)
+    fits: tuple[Path, ...] = ()
     rounds: RoundsResult | None = None
     geometry: LabelGeometry | None = None
     note: str = ""
@@ -113,6 +115,7 @@ class School:
         key: str = "",
         name: str = "",
         initial: tuple[Episode, ...] = (),
+        fits: int = 1,
         on_round: Callable[[RoundRecord], None] | None = None,
     ) -> Taught:
         """Teach one policy; what is already in its folder is not done again.
@@ -122,6 +125,8 @@ class School:
             key: Name of its folder; made from the method if empty.
             name: Name for tables; likewise.
             initial: Demonstrations to start from; only for interactive remedies.
+            fits: How often the labels of an offline remedy are fitted, from other initial weights each time;
+                rounds are fits of their own. Nobody chooses among them here.
             on_round: Called after each round of an interactive remedy.
 
         Raises:
@@ -136,7 +141,7 @@ class School:
             if isinstance(method, RoundsConfig):
                 taught = self._in_rounds(method, key, name, initial, on_round)
             else:
-                taught = self._offline(method, key, name)
+                taught = self._offline(method, key, name, fits=fits)
             return replace(taught, wall_s=self._wall(key, began))
 
     def clone(self, *, num_labels: int, num_episodes: int, family: Family = "train") -> Taught:
@@ -228,12 +233,13 @@ class School:
             wall_s=0.0,
             learner=learner,
             burden=result.burden,
+            fits=result.folders,
             rounds=result,
             note=f"round {result.best} of {config.rounds}, taught on {result.trained_labels} of "
             f"{result.queries} labels, chosen on validation starts",
         )
 
-    def _offline(self, method: OfflineConfig | NoiseConfig, key: str, name: str) -> Taught:
+    def _offline(self, method: OfflineConfig | NoiseConfig, key: str, name: str, *, fits: int) -> Taught:
         here = self.folder / key
         question = {
             "method": method,
@@ -255,7 +261,10 @@ class School:
         if isinstance(remedy, CcilConfig):
             spec, seed = learner.policy_spec, derive(self.seed, "ccil", key)
             labels, geometry = corrective_labels(episodes, spec, remedy, seed=seed)
-        learner.fit([*episodes, *labels], folder=here, seed=derive(self.seed, "fit", key), warm_start=None)
+        fitted = [here, *(here / f"fit-{number}" for number in range(1, fits))]
+        for number, folder in enumerate(fitted):
+            seed = derive(self.seed, "fit", key, *([number] if number else []))
+            learner.fit([*episodes, *labels], folder=folder, seed=seed, warm_start=None)
         asked = sum(episode.num_labels for episode in episodes if episode.branch is None)
         return Taught(
             name=name,
@@ -266,6 +275,7 @@ class School:
             wall_s=0.0,
             learner=learner,
             burden=Burden.of(episodes),
+            fits=tuple(fitted),
             geometry=geometry,
         )
 

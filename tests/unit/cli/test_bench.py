@@ -1,8 +1,10 @@
 """The bench end to end on the car, small: cells are kept, a refusal is a row and not an error."""
 
-import json
+from dataclasses import replace
 
 import pytest
+
+from steadyhand.recipes.experiment import Experiment
 
 COMMAND = [
     *(
@@ -24,24 +26,26 @@ COMMAND = [
 
 def test_a_bench_runs_shows_its_rows_and_goes_on_where_it_stopped(cli, tmp_path) -> None:
     said = cli(*COMMAND, "--out", "bench").out
-    cells = sorted((tmp_path / "bench" / "cells").glob("*.json"))
+    store = Experiment(name="cells", folder=tmp_path / "bench").store
+    cells = dict(store.read())
     assert len(cells) == 8
-    for path in cells:
-        data = json.loads(path.read_text())
-        if "diff-dagger" in path.name:
-            assert "refusal" in data
-        else:
-            assert len(data["success"]) == 4
-            assert data["labels"] == 40
-            assert data["burden"]["labels"] == 40
+    for name, row in cells.items():
+        if name.startswith("diff-dagger"):
+            assert "refusal" in row.result
+            continue
+        assert [len(fit["success"]) for fit in row.result["fits"]] == [4, 4]
+        assert row.result["labels"] == row.result["burden"]["labels"] == 40
+        assert row.provenance.command.endswith("--out bench")
     assert "Diff-DAgger does not fit here" in said
     assert "noise injection" in said
-    cells[0].unlink()
-    before = {path: path.stat().st_mtime_ns for path in cells[1:]}
+    assert "Each: 4 test starts, 2 seeds, 40 labels, the best of 2 fits on 2 validation starts" in said
+    # One cell is forgotten; the others carry what nothing would compute again.
+    kept = {**cells, "noise-seed-0": replace(cells["noise-seed-0"], settings={})}
+    store.keep(kept.values())
     again = cli(*COMMAND, "--out", "bench").out
     assert again.count(" seed ") == 1
-    assert cells[0].is_file()
-    assert before == {path: path.stat().st_mtime_ns for path in cells[1:]}
+    assert store.read() == {**kept, "noise-seed-0": store.read()["noise-seed-0"]}
+    assert store.read()["noise-seed-0"].result == cells["noise-seed-0"].result
 
 
 @pytest.mark.parametrize(
@@ -49,6 +53,7 @@ def test_a_bench_runs_shows_its_rows_and_goes_on_where_it_stopped(cli, tmp_path)
     [
         (["bench", "towers"], "available: remedies"),
         (["bench", "remedies", "car", "--only", "prayer"], "no such remedy"),
+        ([*COMMAND, "--fits", "1"], "not be compared on equal terms"),
     ],
 )
 def test_wrong_names_are_refused(cli, words, text) -> None:

@@ -13,9 +13,9 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.correction.rounds import RoundRecord
 from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
-from steadyhand.recipes.bench import Row, difference, mean_return, return_difference, tells_success
 from steadyhand.recipes.choices import env_from_text
 from steadyhand.recipes.compare import Contestant, compete, report_of
+from steadyhand.recipes.comparison import Row, difference, mean_return, return_difference, tells_success
 
 
 class Push(Controller):
