@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from steadyhand.core.seeding import RowStreams, derive, generator
+from steadyhand.policies.noise import RowNoise
 
 seeds = st.integers(0, 2**62)
 sizes = st.integers(1, 7)
@@ -160,3 +162,12 @@ def test_a_seed_is_the_same_on_every_machine():
     digest = hashlib.sha256(b"7/fit/2").digest()
     assert derive(7, "fit", 2) == int.from_bytes(digest[:8], "little") // 2
     assert generator(7, "fit").integers(1000) == np.random.default_rng(derive(7, "fit")).integers(1000)
+
+
+def test_rows_never_draw_one_from_the_half_open_interval(monkeypatch):
+    highest = np.full((2, 3), 1.0 - 2.0**-53)  # below 1 in float64, and 1 in float32
+    monkeypatch.setattr(RowStreams, "uniform", lambda *_: highest)
+    drawn = RowNoise(RowStreams.from_seed(0, 2)).uniform(2, 3)
+    assert drawn.dtype == torch.float32
+    assert bool((drawn < 1.0).all())
+    assert float(drawn.min()) > 1.0 - 2.0**-23

@@ -333,3 +333,11 @@ def test_data_beside_something_else_are_compared_key_by_key():
     told = differences({"steps": 4, "sha256": "ab"}, {"episodes": 2}, "data")
     assert "data.steps: 4 there, None asked for" in told
     assert "data.episodes: None there, 2 asked for" in told
+
+
+def test_single_numbers_and_arrays_of_one_have_digests_of_their_own() -> None:
+    def of(values: np.ndarray) -> str:
+        return Digest().array("x", values).hex()
+
+    assert of(np.array(1.0)) == of(np.array(1.0))
+    assert len({of(np.array(1.0)), of(np.array(2.0)), of(np.array([1.0])), of(np.array([[1.0]]))}) == 4

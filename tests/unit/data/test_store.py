@@ -22,6 +22,7 @@ from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
+from steadyhand.data.records import MARK
 from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of, episode, record_steps
@@ -582,3 +583,21 @@ def test_episodes_of_two_clocks_are_no_frames() -> None:
             observation_spec=OBSERVATION,
             action_spec=ACTION_SPEC,
         )
+
+
+def test_a_step_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    one = episode(0, length=4)
+    store = new_store(tmp_path / "d")
+    store.begin(0)
+    record_steps(store, 0, one, range(3))
+    store.flush()
+    path = tmp_path / "d" / JOURNAL_PATH
+    spec = load_spec(tmp_path / "d")
+    assert spec is not None
+    journal = JournalReader(path, spec, live=True)
+    assert [piece.length for piece in journal.open[0]] == [3]
+    data = path.read_bytes()
+    last = data.rindex(MARK)
+    path.write_bytes(data + data[last:])
+    with pytest.raises(DataError, match="step 2 of episode 0 comes twice"):
+        JournalReader(path, spec, live=True)
