@@ -14,35 +14,28 @@ import pytest
 import steadyhand
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import Part, chosen, made, members, name_of, qualified, require_part, resolved
-from steadyhand.correction.gate import GateConfig
-from steadyhand.correction.mixture import BetaSchedule
-from steadyhand.correction.noise import ActionNoise
-from steadyhand.correction.weighting import WeightingConfig
-from steadyhand.envs.config import EnvConfig
-from steadyhand.experts.config import ExpertConfig
+from steadyhand.core.parts import (
+    Part,
+    chosen,
+    made,
+    members,
+    name_of,
+    qualified,
+    require_part,
+    resolved,
+    spoken_name,
+    summary,
+)
 from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.recurrent import Recurrent
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.rollout.executors.config import ExecutorConfig
+from steadyhand.recipes.parts import KINDS, kind_named, settings_of
 
-KINDS: list[type[Part]] = [
-    EncoderConfig,
-    HeadConfig,
-    DenoiserConfig,
-    ExecutorConfig,
-    EnvConfig,
-    ExpertConfig,
-    GateConfig,
-    WeightingConfig,
-    ActionNoise,
-    BetaSchedule,
-]
+ALL: list[type[Part]] = [kind_named(name) for name in KINDS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +92,7 @@ def written(name: str, **fields: Any) -> dict[str, Any]:
     return {**data, "encoder": {"type": name, **fields}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_the_table_of_ours_names_exactly_our_members(kind):
     for module in pkgutil.walk_packages(steadyhand.__path__, "steadyhand."):
         if not module.name.startswith(("steadyhand.cli", "steadyhand.testing", "steadyhand.__main__")):
@@ -110,6 +103,33 @@ def test_the_table_of_ours_names_exactly_our_members(kind):
     for name in kind.ours:
         assert name_of(resolved(kind, name)) == name
         assert is_dataclass(resolved(kind, name))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_part_says_what_it_is_and_what_each_setting_is(kind):
+    for part in (resolved(kind, name) for name in kind.ours):
+        assert summary(part)
+        assert not [one.name for one in settings_of(part) if not one.text]
+
+
+def test_a_kind_is_listed_under_its_own_name():
+    assert list(KINDS) == [kind.kind for kind in ALL]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spoken"),
+    [
+        ("expert", "PurePursuitExpert", "pure-pursuit"),
+        ("env", "CarConfig", "car"),
+        ("executor", "RealTime", "real-time"),
+        ("expert", "LqrExpert", "lqr"),
+    ],
+)
+def test_what_a_person_calls_a_part_finds_it(kind, name, spoken):
+    part = resolved(kind_named(kind), name)
+    assert spoken_name(kind_named(kind), part) == spoken
+    assert chosen(kind_named(kind), spoken) is part
+    assert spoken_name(EncoderConfig, Fourier) == f"{__name__}:Fourier"
 
 
 def test_parts_of_ours_have_short_names_on_disk_and_others_say_where_they_are_from():

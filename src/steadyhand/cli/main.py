@@ -14,6 +14,7 @@ from typing import NoReturn
 VERBS: dict[str, tuple[str, str]] = {
     "tour": ("tour", "clone a car, watch it drift, correct it; writes a report (two minutes)"),
     "envs": ("envs", "list the envs, or describe one"),
+    "parts": ("parts", "list what policies and remedies are made of, or describe one part"),
     "record": ("record", "let an expert drive and store the episodes"),
     "train": ("train", "train a policy on a data set"),
     "eval": ("evaluate", "run policies from the same starts and compare them"),

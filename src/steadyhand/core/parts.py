@@ -16,6 +16,7 @@ name: `resolved` finds classes and never looks for modules. What a person names 
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ def is_part(value: object, kind: type[P]) -> TypeGuard[type[P]]:
 def summary(member: type) -> str:
     """Return the first sentence of what a class says of itself."""
     text = inspect.cleandoc(member.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-    return text.partition(". ")[0].rstrip(".")
+    return re.split(r"(?<!al)\.(?:\s+(?=[A-Z])|$)", text)[0]
 
 
 def require_part(kind: type[Part], value: object) -> None:
@@ -173,6 +174,15 @@ def short_name(kind: type[Part], name: str) -> str:
     """Return a class name as a person may write it: "purepursuit" for PurePursuitExpert."""
     plain = name.lower().replace("-", "").replace("_", "")
     return plain.removesuffix("config").removesuffix(kind.kind)
+
+
+def spoken_name(kind: type[Part], member: type[Part]) -> str:
+    """Return what a person would call a part: "pure-pursuit", or "package.module:Class" if it is not ours."""
+    name = name_of(member)
+    if ":" in name:
+        return name
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower().split("-")
+    return "-".join(words[:-1] if words[-1] in (kind.kind, "config") else words)
 
 
 def made(kind: type[P], name: str) -> P:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steadyhand.core.errors import CapabilityError
-from steadyhand.core.parts import UnknownPart, made, short_name
+from steadyhand.core.parts import UnknownPart, load_all, made, spoken_name
 from steadyhand.core.protocol import Controller
 from steadyhand.core.strict import kind_of
 from steadyhand.envs.base import BatchEnv
@@ -13,12 +13,6 @@ from steadyhand.experts.config import ExpertConfig, PurePursuitExpert, WeightsEx
 from steadyhand.recipes.policies import open_policy
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.labelled import Labelled
-
-_NAMES = [
-    short_name(ExpertConfig, name)
-    for name in ExpertConfig.ours
-    if name not in ("WeightsExpert", "PolicyExpert")
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +67,10 @@ def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
     try:
         return made(ExpertConfig, text)
     except UnknownPart as error:
+        names = [spoken_name(ExpertConfig, one) for one in load_all(ExpertConfig)]
         what = f", {kind_of(path.stat().st_mode)} without a policy in it" if path.exists() else ""
         raise CapabilityError(
             "There is no such expert.",
             got=f"{text}{what}",
-            available=["auto", "scripted", *_NAMES, "FILE.npz", "FILE.safetensors", "a policy folder"],
+            available=["auto", "scripted", *names, "FILE.npz", "FILE.safetensors", "a policy folder"],
         ) from error

@@ -346,9 +346,9 @@ def title_of(method: MethodConfig) -> str:
         case DartConfig():
             return "DART"
         case GatedConfig(gate=HumanGate()):
-            return _BY_WEIGHTING[type(method.weighting)]
+            return _BY_WEIGHTING.get(type(method.weighting), type(method.weighting).__name__)
         case GatedConfig():
-            return _BY_GATE[type(method.gate)]
+            return _BY_GATE.get(type(method.gate), type(method.gate).__name__)
         case _:
             assert_never(method)
 

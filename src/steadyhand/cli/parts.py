@@ -1,0 +1,46 @@
+"""`steadyhand parts`: what policies, envs and remedies are made of, ours and yours."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from steadyhand.cli import terminal
+from steadyhand.cli.arguments import optional, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """List the kinds of parts, the parts of a kind, or the settings of one.
+
+    Parts of installed packages are listed, too, and with --plugin MODULE those of a module of your own.
+    """
+
+    kind: Annotated[tyro.conf.Positional[str], optional("KIND", default="list them")] = ""
+    """A kind of part, such as head."""
+    name: Annotated[tyro.conf.Positional[str], optional("NAME", default="list them")] = ""
+    """A part of that kind, such as Flow."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    wanted = parse(Arguments, arguments, verb="parts")
+    from steadyhand.core.parts import chosen, name_of, summary
+    from steadyhand.recipes.parts import KINDS, description, kind_named, parts_of, settings_of
+
+    if not wanted.kind:
+        rows = [[name, summary(kind_named(name))] for name in KINDS]
+        terminal.table(["kind", "what it is"], rows, left=2)
+        terminal.say("\n`steadyhand parts KIND` lists the parts of a kind.")
+        return 0
+    kind = kind_named(wanted.kind)
+    if not wanted.name:
+        terminal.table([kind.kind, "what it is", "whose"], [list(one) for one in parts_of(kind)], left=3)
+        terminal.say(f"\n`steadyhand parts {kind.kind} NAME` shows the settings of one.")
+        return 0
+    part = chosen(kind, wanted.name)
+    terminal.heading(name_of(part))
+    terminal.say(f"{description(part)}\n")
+    settings = [[one.name, one.type, one.default or "(none)", one.text] for one in settings_of(part)]
+    terminal.table(["setting", "type", "default", "what it is"], settings, left=4)
+    return 0

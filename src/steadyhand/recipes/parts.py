@@ -1,0 +1,112 @@
+"""Every kind of part, and what a part says of itself: read from its class, so that nothing is said twice."""
+
+import inspect
+import re
+from dataclasses import MISSING, Field, dataclass, fields
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import Part, load_all, name_of, spoken_name, summary
+
+KINDS: dict[str, str] = {
+    "encoder": "steadyhand.policies.encoders.config:EncoderConfig",
+    "head": "steadyhand.policies.heads.config:HeadConfig",
+    "net": "steadyhand.policies.nets.denoisers:DenoiserConfig",
+    "executor": "steadyhand.rollout.executors.config:ExecutorConfig",
+    "env": "steadyhand.envs.config:EnvConfig",
+    "expert": "steadyhand.experts.config:ExpertConfig",
+    "gate": "steadyhand.correction.gate:GateConfig",
+    "weighting": "steadyhand.correction.weighting:WeightingConfig",
+    "noise": "steadyhand.correction.noise:ActionNoise",
+    "schedule": "steadyhand.correction.mixture:BetaSchedule",
+}
+"""Name of a kind -> "module:Class" of its base class, which is imported when it is asked for."""
+
+SPOKEN = ("env", "executor", "expert")
+"""Kinds whose parts are called in small letters on the command line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A field of a part.
+
+    Attributes:
+        name: Its name.
+        type: Its type, as it is written.
+        default: Its default, as it is written; empty where it has none.
+        text: What it is.
+    """
+
+    name: str
+    type: str
+    default: str
+    text: str
+
+
+def kind_named(name: str) -> type[Part]:
+    """Return the base class of a kind.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    singular = name.removesuffix("s") if name not in KINDS else name
+    if singular not in KINDS:
+        raise ConfigError("There is no such kind of part.", got=name, available=KINDS)
+    module, _, base = KINDS[singular].partition(":")
+    return getattr(import_module(module), base)
+
+
+def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
+    """Return (name, what it is in a sentence, whose it is) of every part of a kind."""
+    return [
+        (spoken_name(kind, one) if kind.kind in SPOKEN else name_of(one), summary(one), _owner(one))
+        for one in load_all(kind)
+    ]
+
+
+def settings_of(part: type[Part]) -> list[Setting]:
+    """Return the fields of a part with type, default and text."""
+    hints, texts = get_type_hints(part), _texts(part)
+    members: tuple[Field[Any], ...] = fields(part)  # pyright: ignore[reportArgumentType]  parts are dataclasses
+    return [
+        Setting(
+            name=one.name,
+            type=_type_text(hints[one.name]),
+            default=_default(one),
+            text=texts.get(one.name, ""),
+        )
+        for one in members
+    ]
+
+
+def description(part: type[Part]) -> str:
+    """Return what a part says of itself, without its fields."""
+    return inspect.cleandoc(part.__doc__ or "").partition("\nAttributes:")[0].strip()
+
+
+def _owner(part: type[Part]) -> str:
+    package = part.__module__.partition(".")[0]
+    return "steadyhand" if package == __name__.partition(".")[0] else package
+
+
+def _default(field: "Field[Any]") -> str:
+    if field.default is not MISSING:
+        return repr(field.default)
+    return repr(field.default_factory()) if field.default_factory is not MISSING else ""
+
+
+def _type_text(kind: Any) -> str:
+    text = kind.__name__ if isinstance(kind, type) and not getattr(kind, "__args__", ()) else str(kind)
+    return re.sub(r"(?:\w+\.)+(?=\w)", "", text)
+
+
+def _texts(part: type) -> dict[str, str]:
+    """Return field -> text of the section "Attributes" of a class and of those that it derives from."""
+    found: dict[str, str] = {}
+    for one in reversed(part.__mro__):
+        section = inspect.cleandoc(one.__doc__ or "").partition("\nAttributes:\n")[2]
+        for entry in re.split(r"\n(?=    \w+: )", "\n" + section)[1:]:
+            name, _, text = entry.strip().partition(": ")
+            found[name] = " ".join(text.split())
+    return found
