@@ -18,7 +18,7 @@ import numpy as np
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
-from steadyhand.core.protocol import Controller, Decision, Observation
+from steadyhand.core.protocol import Controller, Decision, Observation, Switch
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.core.statistics import clustered_rate
 from steadyhand.correction.collect import collect
@@ -131,17 +131,13 @@ def taught(trial: Trial, frames: Frames, config: CarConfig) -> Controller:
     return RecedingHorizon(policy, num_rows=trial.rollouts)
 
 
-class Beside(Controller):
+class Beside(Switch):
     """Lets one controller drive and notes how far the other one's action is from it."""
 
     def __init__(self, driver: Controller, other: Controller) -> None:
+        super().__init__(driver=driver, other=other)
         self._pair = (driver, other)
         self.differences: list[np.ndarray] = []
-
-    def begin(self, rows: np.ndarray) -> None:
-        """Pass on."""
-        for one in self._pair:
-            one.begin(rows)
 
     def act(
         self, observation: Observation, privileged: Observation, rows: np.ndarray, generator: RowStreams
@@ -150,6 +146,9 @@ class Beside(Controller):
         one, two = (each.act(observation, privileged, rows, generator) for each in self._pair)
         self.differences.append(np.abs(one.action - two.action)[:, 0])
         return one
+
+    def _driver(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros_like(rows)
 
 
 def steering_error(

@@ -2,8 +2,10 @@
 
     python examples/03_your_controller.py [--smoke]
 
-A controller needs one method, `act`; `begin`, `state` and `restore` if it remembers something. It may wrap
-any other: put a policy inside, or put this one inside DAgger's mixture, and nothing else changes.
+A controller needs one method, `act`. One around another is a `Wrapper`: whatever it is told and asked it
+passes on, so that a policy with plans, or an expert with a memory, may be inside, and this one inside
+DAgger's mixture, and nothing else changes. What it remembers itself it adds in `begin`, `state` and
+`restore`; `check_wrapper` tells whether something was forgotten.
 """
 
 import sys
@@ -12,22 +14,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadyhand.core.protocol import Controller, Decision, Observation, merge_states, split_state
+from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs import make
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.rollout.evaluate import evaluate
+from steadyhand.testing import check_wrapper
 
 
-class Delayed(Controller):
+class Delayed(Wrapper):
     """Executes what `inner` decided `delay` steps ago, at first nothing; the label is what it means now."""
 
     def __init__(self, inner: Controller, *, delay: int, num_rows: int, action_dim: int) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._queue = np.zeros((num_rows, delay + 1, action_dim), dtype=np.float32)
 
     def begin(self, rows: np.ndarray) -> None:  # noqa: D102
-        self._inner.begin(rows)
+        super().begin(rows)
         self._queue[rows] = 0.0
 
     def act(  # noqa: D102
@@ -38,14 +41,15 @@ class Delayed(Controller):
         return replace(decision, action=self._queue[rows, 0])
 
     def state(self) -> dict[str, np.ndarray]:  # noqa: D102
-        return {"queue": self._queue.copy(), **merge_states(inner=self._inner)}
+        return {"queue": self._queue.copy(), **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: D102
         self._queue = state["queue"].copy()
-        split_state(state, inner=self._inner)
+        super().restore(state)
 
 
 def main(*, smoke: bool) -> None:
+    check_wrapper(lambda inner: Delayed(inner, delay=2, num_rows=2, action_dim=1))
     count, seconds = (4, 2) if smoke else (32, 20)
     env = make("car", num_rows=count, observation=("state",), max_episode_steps=20 * seconds)
     for lookahead in (0.6, 1.0):

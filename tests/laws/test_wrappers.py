@@ -1,5 +1,6 @@
 """Whatever wraps a controller passes on what a session, or another wrapper, tells it and asks it."""
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -10,9 +11,8 @@ import numpy as np
 import pytest
 
 import steadyhand
-from steadyhand.core.protocol import Actor, Controller, Decision, Wrapper
-from steadyhand.core.seeding import RowStreams
-from steadyhand.core.specs import STATE, FeatureSpec
+from steadyhand.core.protocol import Controller, Switch, Wrapper
+from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.classic import Blend, ByStep
 from steadyhand.correction.gate import Gate, Gated
 from steadyhand.correction.mixture import Mixture
@@ -23,40 +23,11 @@ from steadyhand.correction.views import ViewCamera
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.experts.delayed import Delayed
 from steadyhand.rollout.labelled import Labelled
+from steadyhand.testing import check_wrapper
 from steadyhand.testing.corrections import WatchedExpert
+from steadyhand.testing.wrappers import BOX, Spy
 
-BOX = FeatureSpec(shape=(1,), low=(-1.0,), high=(1.0,))
 CLASSES = FeatureSpec(shape=(1,), dtype="int64", kind="discrete", num_classes=3)
-ROWS = np.array([0, 1])
-
-
-class Spy(Controller):
-    """Counts the steps of each row, keeps what it was told, and has finished in row 1 only."""
-
-    def __init__(self, dtype: str = "float32") -> None:
-        self.heard: list[str] = []
-        self.count = np.zeros(2, dtype=np.int64)
-        self._dtype = dtype
-
-    def begin(self, rows):
-        self.heard.append("begin")
-
-    def replan(self, rows):
-        self.heard.append(f"replan {rows.tolist()}")
-
-    def finished(self, rows):
-        return rows == 1
-
-    def act(self, observation, privileged, rows, generator):
-        self.count[rows] += 1
-        action = np.zeros((len(rows), 1), dtype=self._dtype)
-        return Decision.by(Actor.EXPERT, action, label=action)
-
-    def state(self):
-        return {"count": self.count.copy()}
-
-    def restore(self, state):
-        self.count = state["count"].copy()
 
 
 class Takes(Gate):
@@ -94,19 +65,6 @@ WRAPPERS: dict[str, tuple[type[Controller], Callable[[Spy], Controller]]] = {
 }
 
 
-def around(name: str, spy: Spy) -> Controller:
-    return WRAPPERS[name][1](spy)
-
-
-def spy_for(name: str) -> Spy:
-    return Spy("int64" if name == "random" else "float32")
-
-
-def decide(controller: Controller, env_rows: np.ndarray = ROWS) -> None:
-    streams = RowStreams.from_seed(0, 2).take(env_rows)
-    controller.act({STATE: np.zeros((len(env_rows), 1), dtype=np.float32)}, {}, env_rows, streams)
-
-
 @pytest.fixture(autouse=True)
 def begun_car(monkeypatch):
     """Views are no matter here: their env stands still."""
@@ -120,50 +78,85 @@ class _Nothing:
 
 
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_it_passes_on_what_it_is_told(name):
-    spy = spy_for(name)
-    wrapper = around(name, spy)
-    wrapper.begin(ROWS)
-    assert spy.heard == ["begin"]
-    wrapper.replan(np.array([1]))
-    assert spy.heard == ["begin", "replan [1]"]
-
-
-@pytest.mark.parametrize("name", WRAPPERS)
-def test_it_ends_an_episode_where_who_drives_has_finished(name):
-    wrapper = around(name, spy_for(name))
-    wrapper.begin(ROWS)
-    decide(wrapper)
-    assert wrapper.finished(ROWS).tolist() == [False, True]
-    assert wrapper.finished(np.array([1])).tolist() == [True]
-
-
-@pytest.mark.parametrize("name", WRAPPERS)
-def test_its_memory_holds_that_of_what_it_wraps(name):
-    spy = spy_for(name)
-    wrapper = around(name, spy)
-    wrapper.begin(ROWS)
-    decide(wrapper)
-    state = wrapper.state()
-    decide(wrapper)
-    assert spy.count.tolist() != [1, 1] or name == "by step"
-    wrapper.restore(state)
-    assert spy.count.tolist() == [1, 1]
-
-
-@pytest.mark.parametrize("name", WRAPPERS)
-def test_it_must_see_what_the_wrapped_one_must_see(name):
-    spy = spy_for(name)
-    spy.remembers = True
-    assert around(name, spy).remembers
-    assert around(name, spy).sees_privileged
+def test_whoever_is_inside_hears_and_keeps_what_it_would_alone(name):
+    check_wrapper(WRAPPERS[name][1], action=CLASSES if name == "random" else BOX)
 
 
 @pytest.mark.parametrize("name", [name for name in WRAPPERS if issubclass(WRAPPERS[name][0], Wrapper)])
 def test_it_looks_at_no_more_than_the_wrapped_one(name):
-    spy = spy_for(name)
+    spy = Spy(CLASSES if name == "random" else BOX)
     spy.sees_privileged = False
-    assert not around(name, spy).sees_privileged
+    assert not WRAPPERS[name][1](spy).sees_privileged
+
+
+class Through(Wrapper):
+    """Does nothing of its own."""
+
+    def act(self, observation, privileged, rows, generator):
+        return self._inner.act(observation, privileged, rows, generator)
+
+
+class Late(Through):
+    """Executes what was decided one step ago, which it remembers."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.last = np.zeros((2, 1), dtype=np.float32)
+
+    def begin(self, rows):
+        super().begin(rows)
+        self.last[rows] = 0.0
+
+    def act(self, observation, privileged, rows, generator):
+        decision = super().act(observation, privileged, rows, generator)
+        action, self.last[rows] = self.last[rows], decision.action
+        return dataclasses.replace(decision, action=action)
+
+    def state(self):
+        return {"last": self.last.copy(), **super().state()}
+
+    def restore(self, state):
+        self.last = state["last"].copy()
+        super().restore(state)
+
+
+def breaks(base: type[Wrapper], **methods) -> type[Wrapper]:
+    return type("Broken", (base,), methods)
+
+
+class Sees(Through):
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.sees_privileged = False
+
+
+class Skips(Through):
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.remembers = False
+
+
+def test_a_wrapper_of_ones_own_holds():
+    check_wrapper(Through)
+    check_wrapper(Late)
+
+
+@pytest.mark.parametrize(
+    ("law", "broken"),
+    [
+        ("passes on begin", breaks(Through, begin=lambda self, rows: None)),
+        ("passes on replan", breaks(Through, replan=lambda self, rows: None)),
+        ("passes on replan", breaks(Through, replan=lambda self, rows: self._inner.begin(rows))),
+        ("passes on finished", breaks(Through, finished=lambda self, rows: np.zeros(len(rows), dtype=bool))),
+        ("passes on state", breaks(Through, restore=lambda self, state: None)),
+        ("its own memory", breaks(Late, restore=Through.restore)),
+        ("passes on remembers", Skips),
+        ("passes on sees_privileged", Sees),
+    ],
+)
+def test_a_wrapper_that_forgets_something_is_told_what(law, broken):
+    with pytest.raises(AssertionError, match=law):
+        check_wrapper(broken)
 
 
 def test_every_wrapper_is_held_to_these_laws():
@@ -171,7 +164,7 @@ def test_every_wrapper_is_held_to_these_laws():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     found = {kind for kind in _subclasses(Controller) if kind.__module__.startswith("steadyhand.")}
-    wrapping = {kind for kind in found if _takes_a_controller(kind)} - {Wrapper}
+    wrapping = {kind for kind in found if _takes_a_controller(kind)} - {Wrapper, Switch}
     assert wrapping == {kind for kind, _ in WRAPPERS.values()}
 
 

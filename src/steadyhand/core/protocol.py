@@ -5,7 +5,7 @@ are all controllers; most of them wrap another controller.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Literal
@@ -124,7 +124,62 @@ class Controller(ABC):
         """Continue from what `state` returned."""
 
 
-class Wrapper(Controller):
+class Switch(Controller):
+    """A controller around several others, of which one drives each row.
+
+    All are told what it is told, and its memory holds theirs. Nobody is left out if a subclass that has a
+    memory of its own calls `super()` in `begin`, `state` and `restore`.
+
+    Args:
+        controllers: The others by the names under which `state` holds their memory; None stands for nobody.
+    """
+
+    def __init__(self, **controllers: Controller | None) -> None:
+        self._controllers = {name: one for name, one in controllers.items() if one is not None}
+        self.sees_privileged = any(one.sees_privileged for one in self._controllers.values())
+        self.remembers = any(one.remembers for one in self._controllers.values())
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let all forget what they remember of `rows`."""
+        for one in self._controllers.values():
+            one.begin(rows)
+
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let all drop what they planned for `rows`."""
+        for one in self._controllers.values():
+            one.replan(rows)
+
+    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Return where the controller that drove the step just decided has finished."""
+        done = np.zeros(len(rows), dtype=bool)
+        drivers, which = list(self._controllers.values()), self._driver(rows)
+        for number in np.unique(which).tolist():
+            here = which == number
+            done[here] = drivers[number].finished(rows[here])
+        return done
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory of all, as "name/key"."""
+        return {
+            f"{name}/{key}": value
+            for name, one in self._controllers.items()
+            for key, value in one.state().items()
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        for name, one in self._controllers.items():
+            prefix = f"{name}/"
+            one.restore(
+                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            )
+
+    @abstractmethod
+    def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        """Return who drove the step just decided, as a position among the controllers."""
+
+
+class Wrapper(Switch):
     """A controller around one other: what it does not do in its own way, the other does.
 
     Args:
@@ -132,65 +187,15 @@ class Wrapper(Controller):
     """
 
     def __init__(self, inner: Controller) -> None:
+        super().__init__(inner=inner)
         self._inner = inner
-        self.sees_privileged, self.remembers = inner.sees_privileged, inner.remembers
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let the wrapped controller forget what it remembers of `rows`."""
-        self._inner.begin(rows)
-
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let the wrapped controller drop what it planned for `rows`."""
-        self._inner.replan(rows)
 
     def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
         """Return where the wrapped controller has finished."""
         return self._inner.finished(rows)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the wrapped controller's memory, under "inner"."""
-        return merge_states(inner=self._inner)
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        split_state(state, inner=self._inner)
-
-
-def merge_states(**parts: Controller | None) -> dict[str, np.ndarray]:
-    """Return the states of wrapped controllers under their names, for a wrapper's own `state`."""
-    return {
-        f"{name}/{key}": value
-        for name, part in parts.items()
-        if part is not None
-        for key, value in part.state().items()
-    }
-
-
-def driver_finished(
-    rows: Int64[np.ndarray, " B"], drivers: Sequence[Controller], which: Int64[np.ndarray, " B"]
-) -> Bool[np.ndarray, " B"]:
-    """Return where the controller that drove the step just decided has finished.
-
-    Args:
-        rows: (B,) env rows.
-        drivers: The controllers among which was chosen.
-        which: (B,) who drove, as a position in `drivers`; the others are not asked.
-    """
-    done = np.zeros(len(rows), dtype=bool)
-    for number in np.unique(which).tolist():
-        here = which == number
-        done[here] = drivers[number].finished(rows[here])
-    return done
-
-
-def split_state(state: Mapping[str, np.ndarray], **parts: Controller | None) -> None:
-    """Give each wrapped controller its part of what `merge_states` returned."""
-    for name, part in parts.items():
-        if part is not None:
-            prefix = f"{name}/"
-            part.restore(
-                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            )
+    def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        return np.zeros_like(rows)
 
 
 def grown(memory: np.ndarray, rows: Int64[np.ndarray, " B"], *, fill: float | int | bool) -> np.ndarray:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation, driver_finished, grown
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Switch, grown
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
@@ -27,7 +27,7 @@ from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
 
 
-class ByStep(Controller):
+class ByStep(Switch):
     """Plays its first controller at the first step of an episode, its second at the second, and so on.
 
     After the last one's step the last one goes on. A controller is asked at its own step only, so policies
@@ -40,15 +40,13 @@ class ByStep(Controller):
     def __init__(self, controllers: Sequence[Controller]) -> None:
         if not controllers:
             raise ConfigError("ByStep needs a controller for the first step.", got="none")
-        self._controllers = tuple(controllers)
+        super().__init__(**{str(number): one for number, one in enumerate(controllers)})
+        self._in_turn = tuple(controllers)
         self._time = np.zeros(0, dtype=np.int64)
-        self.sees_privileged = any(controller.sees_privileged for controller in controllers)
-        self.remembers = any(controller.remembers for controller in controllers)
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Begin with the first controller in `rows`."""
-        for controller in self._controllers:
-            controller.begin(rows)
+        super().begin(rows)
         self._time = grown(self._time, rows, fill=0)
         self._time[rows] = 0
 
@@ -61,7 +59,7 @@ class ByStep(Controller):
     ) -> Decision:
         """Ask for each row the controller of its step."""
         self._time = grown(self._time, rows, fill=0)
-        which = np.minimum(self._time[rows], len(self._controllers) - 1)
+        which = np.minimum(self._time[rows], len(self._in_turn) - 1)
         self._time[rows] += 1
         streams = generator.fork("step")
         parts: list[tuple[np.ndarray, Decision]] = []
@@ -69,36 +67,24 @@ class ByStep(Controller):
             here = np.flatnonzero(which == number)
             seen = {name: value[here] for name, value in observation.items()}
             known = {name: value[here] for name, value in privileged.items()}
-            answer = self._controllers[number].act(seen, known, rows[here], streams.take(here))
+            answer = self._in_turn[number].act(seen, known, rows[here], streams.take(here))
             parts.append((here, answer))
         return _joined(parts, len(rows))
 
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where the controller of the step just decided has finished."""
-        which = np.minimum(self._time[rows] - 1, len(self._controllers) - 1)
-        return driver_finished(rows, self._controllers, which)
-
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let all controllers drop what they planned for `rows`."""
-        for controller in self._controllers:
-            controller.replan(rows)
-
     def state(self) -> dict[str, np.ndarray]:
         """Return each row's step, and the memory of all controllers."""
-        inner = {
-            f"{number}/{key}": value
-            for number, controller in enumerate(self._controllers)
-            for key, value in controller.state().items()
-        }
-        return {"time": self._time.copy(), **inner}
+        return {"time": self._time.copy(), **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._time = state["time"].copy()
-        _restore(self._controllers, state)
+        super().restore(state)
+
+    def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        return np.minimum(self._time[rows] - 1, len(self._in_turn) - 1)
 
 
-class Blend(Controller):
+class Blend(Switch):
     """Draws at each step which of its controllers acts. All are asked, so that each keeps its own memory.
 
     Args:
@@ -114,16 +100,9 @@ class Blend(Controller):
         scaled = np.array(weights, dtype=np.float64)
         if not (scaled >= 0.0).all() or not scaled.sum() > 0.0:
             raise ConfigError("Weights must not be negative, nor all 0.", got=list(weights))
-        self._controllers = tuple(controllers)
+        super().__init__(**{str(number): one for number, one in enumerate(controllers)})
         self._which = np.zeros(0, dtype=np.int64)  # of the last step alone, so no part of `state`
         self.weights: Float64[np.ndarray, " K"] = scaled / scaled.sum()
-        self.sees_privileged = any(controller.sees_privileged for controller in controllers)
-        self.remembers = any(controller.remembers for controller in controllers)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget what all controllers know of `rows`."""
-        for controller in self._controllers:
-            controller.begin(rows)
 
     def act(
         self,
@@ -135,7 +114,7 @@ class Blend(Controller):
         """Ask all, draw one for each row."""
         answers = [
             controller.act(observation, privileged, rows, generator.fork(f"part {number}"))
-            for number, controller in enumerate(self._controllers)
+            for number, controller in self._controllers.items()
         ]
         edges = self.weights.cumsum()[:-1]
         which = np.searchsorted(edges, generator.fork("blend").uniform(), side="right")
@@ -154,26 +133,8 @@ class Blend(Controller):
             parts.append((here, chosen))
         return _joined(parts, len(rows))
 
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where the controller that was drawn has finished."""
-        return driver_finished(rows, self._controllers, self._which[rows])
-
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let all controllers drop what they planned for `rows`."""
-        for controller in self._controllers:
-            controller.replan(rows)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the memory of all controllers."""
-        return {
-            f"{number}/{key}": value
-            for number, controller in enumerate(self._controllers)
-            for key, value in controller.state().items()
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        _restore(self._controllers, state)
+    def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        return self._which[rows]
 
 
 def forward_training(
@@ -371,11 +332,3 @@ def _joined(parts: Sequence[tuple[np.ndarray, Decision]], count: int) -> Decisio
         valid[here], actor[here] = answer.label_valid, answer.actor
         intervention[here] = answer.intervention
     return Decision(action=action, label=label, label_valid=valid, actor=actor, intervention=intervention)
-
-
-def _restore(controllers: Sequence[Controller], state: Mapping[str, np.ndarray]) -> None:
-    for number, controller in enumerate(controllers):
-        prefix = f"{number}/"
-        controller.restore(
-            {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        )

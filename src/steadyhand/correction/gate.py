@@ -18,10 +18,8 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
-    driver_finished,
+    Switch,
     grown,
-    merge_states,
-    split_state,
 )
 from steadyhand.core.seeding import RowStreams
 
@@ -189,7 +187,7 @@ class GateConfig(Part, ABC):
         """
 
 
-class Gated(Controller):
+class Gated(Switch):
     """The policy drives unless the gate hands a row to the expert; the expert's action is then the label.
 
     A step is labelled where the expert drove, and where the gate asked it. When control goes back, the policy
@@ -206,16 +204,16 @@ class Gated(Controller):
     def __init__(
         self, policy: Controller, expert: Controller, gate: Gate, *, end_after_intervention: bool = False
     ) -> None:
+        super().__init__(policy=policy, expert=expert)
         self._policy, self._expert, self._gate = policy, expert, gate
-        self.remembers = policy.remembers or expert.remembers
+        self.sees_privileged = True  # A gate may look at everything.
         self._ends = end_after_intervention
         self._held = np.zeros(0, dtype=bool)
         self._finished = np.zeros(0, dtype=bool)  # of the last step alone, so no part of `state`
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget `rows`; the policy has control at first."""
-        self._policy.begin(rows)
-        self._expert.begin(rows)
+        super().begin(rows)
         self._gate.begin(rows)
         self._held = grown(self._held, rows, fill=False)
         self._held[rows] = False
@@ -257,13 +255,11 @@ class Gated(Controller):
 
     def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
         """Return where who drives has finished, or an intervention is over, if episodes end with it."""
-        done = driver_finished(rows, (self._policy, self._expert), self._held[rows].astype(np.int64))
+        done = super().finished(rows)
         return done | self._finished[rows] if self._ends else done
 
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let policy and expert drop what they planned for `rows`."""
-        self._policy.replan(rows)
-        self._expert.replan(rows)
+    def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        return self._held[rows].astype(np.int64)
 
     def _merge(self, answer: Decision, expert: Asking, drives: np.ndarray) -> Decision:
         if not expert.asked.any():
@@ -279,13 +275,12 @@ class Gated(Controller):
     def state(self) -> dict[str, np.ndarray]:
         """Return who holds control, and the memory of policy, expert and gate."""
         gate = {f"gate/{name}": value for name, value in self._gate.state().items()}
-        parts = merge_states(policy=self._policy, expert=self._expert)
-        return {"held": self._held.copy(), **gate, **parts}
+        return {"held": self._held.copy(), **gate, **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._held = state["held"].copy()
-        split_state(state, policy=self._policy, expert=self._expert)
+        super().restore(state)
         prefix = "gate/"
         self._gate.restore(
             {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

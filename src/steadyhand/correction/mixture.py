@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
@@ -14,10 +14,8 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
-    driver_finished,
+    Switch,
     grown,
-    merge_states,
-    split_state,
 )
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.gate import Asking
@@ -86,7 +84,7 @@ class Linear(BetaSchedule):
         return max(0.0, 1.0 - (round - 1) / self.rounds)
 
 
-class Mixture(Controller):
+class Mixture(Switch):
     """pi_i = beta_i pi* + (1 - beta_i) pi_hat_i; Ross, Gordon and Bagnell (2011), algorithm 3.1.
 
     Args:
@@ -111,10 +109,8 @@ class Mixture(Controller):
             raise ConfigError("beta is a probability.", got=beta, expected="0 to 1")
         if policy is None and beta < 1.0:
             raise ConfigError("Without a policy the expert must always drive.", got=beta, expected="beta = 1")
+        super().__init__(policy=policy, expert=expert)
         self._policy, self._expert = policy, expert
-        drivers = [expert] if policy is None else [policy, expert]
-        self.sees_privileged = any(one.sees_privileged for one in drivers)
-        self.remembers = any(one.remembers for one in drivers)
         self._beta, self._granularity = beta, granularity
         if query_every < 1:
             raise ConfigError("query_every counts steps.", got=query_every, expected=">= 1")
@@ -125,9 +121,7 @@ class Mixture(Controller):
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget who drives in `rows`."""
-        for controller in (self._policy, self._expert):
-            if controller is not None:
-                controller.begin(rows)
+        super().begin(rows)
         self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
         self._by_expert[rows] = _UNDRAWN
         self._held = grown(self._held, rows, fill=False)
@@ -172,17 +166,8 @@ class Mixture(Controller):
             intervention=np.zeros(len(rows), dtype=bool),
         )
 
-    def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where who drives has finished."""
-        if self._policy is None:
-            return self._expert.finished(rows)
-        return driver_finished(rows, (self._policy, self._expert), self._held[rows].astype(np.int64))
-
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let policy and expert drop what they planned for `rows`."""
-        for controller in (self._policy, self._expert):
-            if controller is not None:
-                controller.replan(rows)
+    def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        return np.zeros_like(rows) if self._policy is None else self._held[rows].astype(np.int64)
 
     def _due(self, rows: np.ndarray) -> np.ndarray:
         self._time = grown(self._time, rows, fill=0)
@@ -201,12 +186,11 @@ class Mixture(Controller):
 
     def state(self) -> dict[str, np.ndarray]:
         """Return who drives, and the memory of both controllers."""
-        parts = merge_states(policy=self._policy, expert=self._expert)
         memory = {"by_expert": self._by_expert, "held": self._held, "time": self._time}
-        return {**{name: value.copy() for name, value in memory.items()}, **parts}
+        return {**{name: value.copy() for name, value in memory.items()}, **super().state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         self._by_expert, self._time = state["by_expert"].copy(), state["time"].copy()
         self._held = state["held"].copy()
-        split_state(state, policy=self._policy, expert=self._expert)
+        super().restore(state)

@@ -1,4 +1,4 @@
-"""The conformance batteries: what encoders, heads, policies and remedies must hold to, for your own ones too.
+"""The conformance batteries: what encoders, heads, policies, remedies and wrappers must hold to, yours too.
 
     from steadyhand.testing import check_head
 
@@ -13,6 +13,7 @@ from steadyhand.testing.corrections import check_correction, check_refused
 from steadyhand.testing.places import Place, small
 from steadyhand.testing.toy import toy_frames
 from steadyhand.testing.toy_heads import TOY_HEADS
+from steadyhand.testing.wrappers import check_wrapper
 
 __all__ = [
     "TOY_HEADS",
@@ -22,6 +23,7 @@ __all__ = [
     "check_head",
     "check_policy",
     "check_refused",
+    "check_wrapper",
     "small",
     "toy_frames",
 ]
