@@ -69,6 +69,7 @@ class CameraCheck:
         self._names = [name for name, spec in dataset.observation.items() if spec.kind == "image"]
         self._seen = {name: _Seen() for name in self._names}
         self._apart = dict.fromkeys(combinations(self._names, 2), 0.0)
+        self._damaged: set[tuple[str, int]] = set()
         self._absent: dict[str, set[int]] = {name: set() for name in self._names}
 
     def problems(self) -> Iterator[Problem]:
@@ -77,7 +78,6 @@ class CameraCheck:
             return
         yield from self._missing()
         yield from self._overlaps()
-        yield from self._altered()
         total = self._dataset.num_episodes
         numbers = self._dataset.numbers.tolist()
         for place, number in enumerate(numbers):
@@ -91,6 +91,7 @@ class CameraCheck:
                     kind = "image"
                     if isinstance(self._dataset, StoredDataset) and name in self._dataset.layout.features:
                         kind = self._dataset.layout.features[name].dtype
+                    self._damaged.add((name, place))
                     yield from_error(f"{kind}-damaged", f"{name}, episode {number}", error)
             for one, other in self._apart:
                 if one in views and other in views:
@@ -98,6 +99,7 @@ class CameraCheck:
                     self._apart[one, other] = max(self._apart[one, other], apart)
             if self._tick is not None:
                 self._tick(place + 1, total)
+        yield from self._altered()
         for name in self._names:
             yield from self._doubts(name)
         yield from self._twins()
@@ -122,11 +124,16 @@ class CameraCheck:
                 )
 
     def _altered(self) -> Iterator[Problem]:
-        """Tell which videos of a recording of ours are not those that were written, whatever they show."""
-        if self._depth == "quick" or not isinstance(self._dataset, StoredDataset):
+        """Tell which videos of a recording of ours decode although they are not those that were written."""
+        dataset = self._dataset
+        if self._depth == "quick" or not isinstance(dataset, StoredDataset):
             return
+        refs = dataset.layout.episodes
+        told = {
+            dataset.stored.image_file(name, refs[place]) for name, place in self._damaged if place < len(refs)
+        }
         try:
-            altered = altered_videos(self._dataset.root)
+            altered = [name for name in altered_videos(dataset.root) if dataset.root / name not in told]
         except DataError as error:
             yield from_error("video-digests", "videos", error)
             return
