@@ -5,7 +5,7 @@ from typing import Any
 
 import reference
 
-GUIDES = ("data.md", "envs.md", "training.md", "recipes.md", "report.md")
+GUIDES = ("python.md", "data.md", "envs.md", "training.md", "recipes.md", "report.md")
 
 
 def of(docs: Path) -> list[Any]:

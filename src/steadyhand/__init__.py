@@ -33,8 +33,8 @@ def __getattr__(name: str) -> object:
     if name not in _OFFERED:
         raise AttributeError(f"steadyhand offers no {name!r}; it offers {', '.join(sorted(_OFFERED))}")
     package, inner = _OFFERED[name]
-    module = import_module(package)
-    value = getattr(module, inner) if hasattr(module, inner) else import_module(f"{package}.{inner}")
+    there = vars(import_module(package))
+    value = there[inner] if inner in there else import_module(f"{package}.{inner}")
     globals()[name] = value
     return value
 

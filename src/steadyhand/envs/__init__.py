@@ -1,6 +1,17 @@
 """Batched envs that step many copies at once, and the adapter for Gymnasium's. No torch here."""
 
+from typing import Any
+
+from steadyhand.core.parts import attribute, available
 from steadyhand.envs.catalogue import BUILT_IN, env_config, make
 from steadyhand.envs.config import EnvConfig
 
 __all__ = ["BUILT_IN", "EnvConfig", "env_config", "make"]
+
+
+def __getattr__(name: str) -> Any:
+    return attribute(EnvConfig, name, module=__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *available(EnvConfig)})

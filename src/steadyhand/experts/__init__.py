@@ -1,1 +1,17 @@
 """Controllers that know the task: scripted, trained, or any callable."""
+
+from typing import Any
+
+from steadyhand.core.parts import attribute, available
+
+
+def __getattr__(name: str) -> Any:
+    from steadyhand.experts.config import ExpertConfig
+
+    return attribute(ExpertConfig, name, module=__name__)
+
+
+def __dir__() -> list[str]:
+    from steadyhand.experts.config import ExpertConfig
+
+    return sorted({*globals(), *available(ExpertConfig)})

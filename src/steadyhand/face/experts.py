@@ -8,6 +8,7 @@ from torch import nn
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.experts.base import Expert
+from steadyhand.experts.config import ExpertConfig
 from steadyhand.experts.function import function_expert
 from steadyhand.experts.network import ModuleExpert
 from steadyhand.face.envs import Drivable, as_env
@@ -23,7 +24,8 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
     Args:
         who: One of
 
-            - a name: "auto" (the expert that comes along with the env), "pure-pursuit", "scripted";
+            - a name: "auto" (the expert that comes along with the env), "pure-pursuit", "scripted", or the
+              settings of one, such as `sh.experts.PurePursuitExpert(lookahead=0.8)`;
             - a function of the observation, of one or of a batch, which is found out by asking it;
             - a model of Stable-Baselines3, or a torch module, of a batch;
             - a file of weights (.npz, .safetensors), the folder of a policy or of the run around it;
@@ -47,6 +49,8 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
             return who
         case Controller():
             return who
+        case ExpertConfig():
+            return who.build(built)
         case str() | Path():
             settings: Any = getattr(built, "config", None)  # only envs with settings bring an expert
             return expert_from_text(str(who), settings).build(built)

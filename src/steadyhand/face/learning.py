@@ -14,7 +14,7 @@ from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig, resolved
 from steadyhand.recipes.choices import Wish, chosen_features, learner_of, with_numbers
 from steadyhand.recipes.methods import Size
-from steadyhand.training.config import Device, TrainConfig
+from steadyhand.training.config import Device, Keep, TrainConfig
 
 DEFAULT = TrainConfig(num_steps=3000, batch_size=64)
 """Training where nobody says how: that of `steadyhand correct`, so that a clone and a remedy train alike."""
@@ -42,6 +42,8 @@ class Learning(TypedDict, total=False):
         steps: Gradient steps; 3000 by default, or the recipe's; large data sets want more.
         batch_size: Windows in a batch; 64 by default, or the recipe's.
         learning_rate: After the warm-up; 0.001 by default, or the recipe's.
+        keep: Weights that the policy holds in the end: the "last" ones, which is the default, or those of the
+            "best" held-out loss.
         device: Where to compute: "cpu", which is the default, "cuda", "mps" or "auto".
         policy: Settings of the policy, instead of a recipe or parts.
         training: Settings of the training, which the numbers above change.
@@ -58,6 +60,7 @@ class Learning(TypedDict, total=False):
     steps: int | None
     batch_size: int | None
     learning_rate: float | None
+    keep: Keep | None
     device: Device | None
     policy: PolicyConfig | None
     training: TrainConfig | None
@@ -110,7 +113,8 @@ def settings_of(
     if given is None:
         beat = max(1, training.num_steps // 10)
         training = replace(training, checkpoint_every=beat, validation_every=beat)
-    return policy, replace(training, device=learning.get("device") or training.device)
+    where, kept = learning.get("device") or training.device, learning.get("keep") or training.keep
+    return policy, replace(training, device=where, keep=kept)
 
 
 def _policy(learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec) -> PolicyConfig:

@@ -48,7 +48,7 @@ def train(
         name: Name for tables; by default the recipe's, or "clone".
         quiet: Do not say what the policy sees and what to beware of.
         learning: What learns and how: encoder, head, recipe, size, observation, n_obs_steps, horizon,
-            n_action_steps, steps, batch_size, learning_rate, device, policy, training; see `Learning`.
+            n_action_steps, steps, batch_size, learning_rate, keep, device, policy, training; see `Learning`.
 
     Raises:
         ConfigError: Data and parts do not fit together, or `out` holds another run.

@@ -42,6 +42,13 @@ def test_importing_it_imports_nothing_else() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("part", ["experts.LqrExpert", "executors.Receding", "heads.Flow", "envs.CarConfig"])
+def test_a_part_is_found_in_its_namespace_first_thing(part: str) -> None:
+    space, _, name = part.partition(".")
+    code = f"import steadyhand as sh; sh.{part}(); assert '{name}' in dir(sh.{space})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_name_that_is_listed_is_there() -> None:
     wanted = (
         "make expert record load_dataset train correct evaluate compare load show "

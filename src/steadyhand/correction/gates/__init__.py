@@ -1,5 +1,8 @@
 """The gates that come with steadyhand."""
 
+from typing import Any
+
+from steadyhand.core.parts import attribute, available
 from steadyhand.correction.gate import GateConfig
 from steadyhand.correction.gates.config import (
     EnsembleGate,
@@ -21,3 +24,11 @@ __all__ = [
     "SafeGate",
     "ThriftyGate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return attribute(GateConfig, name, module=__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *available(GateConfig)})

@@ -1,1 +1,17 @@
 """Plain networks: no knowledge of policies, observations or losses."""
+
+from typing import Any
+
+from steadyhand.core.parts import attribute, available
+
+
+def __getattr__(name: str) -> Any:
+    from steadyhand.policies.nets.denoisers import DenoiserConfig
+
+    return attribute(DenoiserConfig, name, module=__name__)
+
+
+def __dir__() -> list[str]:
+    from steadyhand.policies.nets.denoisers import DenoiserConfig
+
+    return sorted({*globals(), *available(DenoiserConfig)})

@@ -5,6 +5,9 @@ A policy is without memory; an executor keeps it. Three ways of turning chunks i
 `RealTimeChunking` predicts while the old chunk still plays, and makes the new one agree with it.
 """
 
+from typing import Any
+
+from steadyhand.core.parts import attribute, available
 from steadyhand.rollout.executors.base import PolicyExecutor
 from steadyhand.rollout.executors.config import Ensemble, ExecutorConfig, RealTime, Receding
 from steadyhand.rollout.executors.ensemble import TemporalEnsemble
@@ -22,3 +25,11 @@ __all__ = [
     "TemporalEnsemble",
     "prefix_weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return attribute(ExecutorConfig, name, module=__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *available(ExecutorConfig)})
