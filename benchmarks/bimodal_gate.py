@@ -1,4 +1,4 @@
-"""Does a gate take a choice for ignorance? The table `bimodal gate` of docs/results/remedies.md.
+"""Does a gate take a choice for ignorance? The table `bimodal gate` of docs/results/gates.md.
 
     python benchmarks/bimodal_gate.py run [--only NAME]   compute the cells that are missing
     python benchmarks/bimodal_gate.py table               write the table into the page
@@ -248,4 +248,4 @@ TABLES = {"bimodal gate": table}
 
 if __name__ == "__main__":
     cells = [cell(count, seed) for count in DEMONSTRATIONS for seed in SEEDS]
-    main(cells, page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells, page=PAGES / "gates.md", tables=TABLES, describe=describe, doc=__doc__)

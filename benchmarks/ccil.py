@@ -1,7 +1,7 @@
-"""CCIL beside its rivals, on its pendulum and on a car with a lidar: tables of docs/results/remedies.md.
+"""CCIL beside its rivals, on its pendulum and on a car with a lidar: tables of docs/results/ccil.md.
 
     python benchmarks/ccil.py run [--only NAME]   compute the cells that are missing
-    python benchmarks/ccil.py table               write the tables into docs/results/remedies.md
+    python benchmarks/ccil.py table               write the tables into docs/results/ccil.md
 
 A cell is one (task, method, seed); see ccil_methods.py for the methods and pages.py for the cells. The
 constants are those of the released code where our pieces allow; what differs is said on the page.
@@ -347,4 +347,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "ccil.md", tables=TABLES, describe=describe, doc=__doc__)

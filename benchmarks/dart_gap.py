@@ -1,7 +1,7 @@
-"""A narrow road and an expert that reacts late: where DART cannot collect. For docs/results/remedies.md.
+"""A narrow road and an expert that reacts late: where DART cannot collect. For docs/results/dart.md.
 
     python benchmarks/dart_gap.py run [--only NAME]   compute the cells that are missing
-    python benchmarks/dart_gap.py table               write the tables into docs/results/remedies.md
+    python benchmarks/dart_gap.py table               write the tables into docs/results/dart.md
 
 A cell is one (method, seed); see pages.py.
 """
@@ -268,4 +268,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "dart.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -1,4 +1,4 @@
-"""The handwriting table of the DAgger paper (Ross, Gordon and Bagnell, 2011), in docs/results/remedies.md.
+"""The handwriting table of the DAgger paper (Ross, Gordon and Bagnell, 2011), in docs/results/handwriting.md.
 
     STEADYHAND_DATA=DIR python benchmarks/handwriting.py run [--only NAME]   compute what is missing
     python benchmarks/handwriting.py table                                   write the tables into the page
@@ -380,4 +380,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "handwriting.md", tables=TABLES, describe=describe, doc=__doc__)

@@ -1,4 +1,4 @@
-"""Gated methods with simulated humans of several delays and miss rates: for docs/results/remedies.md.
+"""Gated methods with simulated humans of several delays and miss rates: for docs/results/human.md.
 
     python benchmarks/human.py run [--only NAME] [--shard I/N]   compute the cells that are missing
     python benchmarks/human.py table                             write the tables into the page
@@ -350,4 +350,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "human.md", tables=TABLES, describe=describe, doc=__doc__)

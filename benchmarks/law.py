@@ -1,7 +1,7 @@
-"""How cost grows with the horizon: the tables of section "The law" in docs/results/remedies.md.
+"""How cost grows with the horizon: the tables of docs/results/law.md.
 
     python benchmarks/law.py run [--only NAME]   compute the cells that are missing
-    python benchmarks/law.py table               write the tables into docs/results/remedies.md
+    python benchmarks/law.py table               write the tables into docs/results/law.md
 
 A cell is one (MDP, method, what is held fixed) with all horizons, or one linear system with one remedy and
 seed (law_linear.py). See pages.py.
@@ -285,4 +285,4 @@ def cells() -> list[Cell[Any]]:
 
 
 if __name__ == "__main__":
-    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "law.md", tables=TABLES, describe=describe, doc=__doc__)

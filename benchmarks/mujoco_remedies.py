@@ -1,4 +1,4 @@
-"""Remedies on Walker2d, HalfCheetah and Ant under the protocol of DART: tables of docs/results/remedies.md.
+"""Remedies on Walker2d, HalfCheetah and Ant under the protocol of DART: tables of docs/results/mujoco.md.
 
     STEADYHAND_DATA=DIR python benchmarks/mujoco_remedies.py run [--only NAME]   compute what is missing
     python benchmarks/mujoco_remedies.py table                                   write the tables
@@ -378,4 +378,4 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(cells(), page=PAGES / "remedies.md", tables=TABLES, describe=describe, doc=__doc__)
+    main(cells(), page=PAGES / "mujoco.md", tables=TABLES, describe=describe, doc=__doc__)

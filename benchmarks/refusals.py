@@ -1,4 +1,4 @@
-"""Which remedies have no meaning for which policy classes: the table of docs/results/remedies.md.
+"""Which remedies have no meaning for which policy classes: the table of docs/results/pairs.md.
 
     python benchmarks/refusals.py   write the table into the page
 
@@ -10,7 +10,7 @@ from pages import PAGES
 from steadyhand.recipes.experiment import fill
 from steadyhand.testing.refusals import table
 
-PAGE = PAGES / "remedies.md"
+PAGE = PAGES / "pairs.md"
 TABLES = {"refusals": table}
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 A cell is one (regime, remedy, seed); see pages.py. Three regimes have low-dimensional inputs, one a camera.
 """
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -485,7 +486,24 @@ def table(name: str) -> str:
     return "\n".join([*rows, "", caption([*made.values()])])
 
 
+def summary() -> str:
+    """Return one line a remedy: the share of test starts that it keeps in each regime, best first."""
+    rows = [
+        "| remedy | " + " | ".join(regime.title for regime in REGIMES.values()) + " |",
+        "|---|" + "--:|" * len(REGIMES),
+    ]
+    kept: dict[str, list[float]] = {}
+    for one in REMEDIES:
+        found = [results_of(name, one) for name in REGIMES]
+        kept[one.title] = [Row.of(one.title, some).success.mean() if some else math.nan for some in found]
+    for title, shares in sorted(kept.items(), key=lambda pair: (-float(np.nanmean(pair[1])), pair[0])):
+        cells = ["" if math.isnan(share) else f"{100 * share:.0f} %" for share in shares]
+        rows.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 TABLES = {
+    "car summary": summary,
     "car regimes": regimes,
     **{f"car {name}": partial(table, name) for name in REGIMES},
     "car selection": selection,

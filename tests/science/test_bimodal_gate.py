@@ -1,6 +1,6 @@
 """Two right answers are no ignorance: an ensemble's variance takes them for it, the own loss does not.
 
-The experiment of benchmarks/bimodal_gate.py at toy size; docs/results/remedies.md has it over seeds.
+The experiment of benchmarks/bimodal_gate.py at toy size; docs/results/gates.md has it over seeds.
 """
 
 import importlib
