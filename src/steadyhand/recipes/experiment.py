@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -134,16 +134,18 @@ def compute_cells(
         ) from error
 
 
-def computed(name: str, settings: S, compute: Callable[[S], Mapping[str, Any]]) -> StoredCell:
-    """Compute one cell, in whatever process this is."""
-    began = time.perf_counter()
+def computed(
+    name: str, settings: S, compute: Callable[[S], Mapping[str, Any]], command: str | None = None
+) -> StoredCell:
+    """Compute one cell, in whatever process this is; `command` is that of the process that asked for it."""
+    made, began = Provenance.of_this_process(), time.perf_counter()
     result = compute(settings)
     return StoredCell(
         name=name,
         settings=to_data(settings),
         result=result,
         wall_s=round(time.perf_counter() - began, 1),
-        provenance=Provenance.of_this_process(),
+        provenance=made if command is None else replace(made, command=command),
     )
 
 
@@ -160,7 +162,8 @@ def _futures(
                 future.set_exception(error)
             yield cell, future
         return
-    asked = {executor.submit(computed, cell.name, cell.settings, cell.compute): cell for cell in cells}
+    here = Provenance.of_this_process().command
+    asked = {executor.submit(computed, cell.name, cell.settings, cell.compute, here): cell for cell in cells}
     try:
         for future in as_completed(asked):
             yield asked[future], future
