@@ -5,7 +5,7 @@ from typing import Any
 
 import reference
 
-IN_DEPTH = ("python.md", "data.md", "envs.md", "training.md", "recipes.md", "report.md")
+IN_DEPTH = ("python.md", "data.md", "envs.md", "training.md", "recipes.md", "experiments.md", "report.md")
 GUIDES = (
     "your-data",
     "your-env",
