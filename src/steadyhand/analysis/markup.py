@@ -5,7 +5,16 @@ from html import escape
 from typing import final
 
 _NO_CHILDREN = frozenset(
-    {"br", "meta", "source", "path", "rect", "line", "circle"}  # HTML's void elements and SVG's shapes
+    {
+        "br",
+        "input",
+        "meta",
+        "source",
+        "path",
+        "rect",
+        "line",
+        "circle",
+    }  # void in HTML, shapes in SVG
 )
 
 

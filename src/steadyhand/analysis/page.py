@@ -27,7 +27,7 @@ class Video:
         mp4: The file, H.264.
         caption: What happens in it.
         group: Videos of one group, such as "Start 17", stand side by side; give them one after the other.
-        poster: JPEG or PNG that is shown before it plays.
+        poster: JPEG or PNG that is shown before it plays; the last picture tells films of one start apart.
     """
 
     name: str
@@ -97,12 +97,31 @@ def _videos(report: Report, videos: Sequence[Video]) -> Markup:
             continue
         budget -= size
         heading = tag("h3", name) if name else Markup("")
-        button = tag("button", "Play all together", type="button", class_="play", hidden=True)
         shown = [_video(video, colour.get(video.name, "")) for video in row]
-        rows.append(tag("div", tag("div", heading, button, class_="row"), tag("div", shown, class_="videos")))
+        rows.append(tag("div", heading, tag("div", shown, class_="videos"), _player(name), class_="films"))
     if left_out:
         rows.append(tag("p", f"{left_out} videos are left out to keep this page small.", class_="note"))
     return tag("section", tag("h2", "Watch them from the same start"), rows)
+
+
+def _player(name: str) -> Markup:
+    """Return what plays all films of a row in step; the script of the page shows it."""
+    return tag(
+        "div",
+        tag("button", "Play", type="button"),
+        tag(
+            "input",
+            type="range",
+            min=0,
+            max=0,
+            value=0,
+            step=0.1,
+            aria_label=f"Time in the films {name}".strip(),
+        ),
+        tag("output", ""),
+        class_="player",
+        hidden=True,
+    )
 
 
 def _video(video: Video, colour: str) -> Markup:

@@ -58,8 +58,10 @@ class PolicyResult:
         error_curve: None if the env names no error.
         labels_used: Expert labels that were asked for it.
         trained_labels: Those of them that it was trained on; None for all.
-        updates: Gradient updates.
-        train_wall_s: Time of collecting and training [s].
+        updates: Gradient updates of the fit that made it.
+        all_updates: Those of all fits that were made for it, such as of every round.
+        fits: How many fits that were.
+        train_wall_s: Time of collecting and of all fits [s].
         rollout_wall_s: Time of these n episodes [s].
         note: A remark for the table.
         modes: Which ways of doing the task it took; None if the env does not know its ways.
@@ -79,6 +81,8 @@ class PolicyResult:
     labels_used: int | None = None
     trained_labels: int | None = None
     updates: int | None = None
+    all_updates: int | None = None
+    fits: int | None = None
     train_wall_s: float | None = None
     rollout_wall_s: float | None = None
     note: str = ""
@@ -318,6 +322,8 @@ def summarise(
     labels_used: int | None = None,
     trained_labels: int | None = None,
     updates: int | None = None,
+    all_updates: int | None = None,
+    fits: int | None = None,
     train_wall_s: float | None = None,
     rollout_wall_s: float | None = None,
     note: str = "",
@@ -338,8 +344,10 @@ def summarise(
         error: (n, T) |error| at each step, NaN after the end.
         labels_used: Expert labels that were asked for it.
         trained_labels: Those of them that it was trained on; None for all.
-        updates: Gradient updates.
-        train_wall_s: Time of collecting and training [s].
+        updates: Gradient updates of the fit that made it.
+        all_updates: Those of all fits that were made for it, such as of every round.
+        fits: How many fits that were.
+        train_wall_s: Time of collecting and of all fits [s].
         rollout_wall_s: Time of these n episodes [s].
         note: A remark for the table.
         modes: Which ways it took; see `analysis.multimodality.summarise_modes`.
@@ -374,6 +382,8 @@ def summarise(
         labels_used=labels_used,
         trained_labels=trained_labels,
         updates=updates,
+        all_updates=all_updates,
+        fits=fits,
         train_wall_s=train_wall_s,
         rollout_wall_s=rollout_wall_s,
         note=note,

@@ -22,6 +22,8 @@ from steadyhand.analysis.round_columns import round_columns
 from steadyhand.analysis.verdict import in_sentence
 
 _FEWEST_FOR_A_LINE = 2
+_MAPS = 3
+"""Maps beside each other; of further ones the reader chooses the last."""
 _ONLINE_LOSS = (
     "loss on the states the driving policy visited, before it was trained on them; "
     "regret is its mean so far minus that of the best policy in hindsight"
@@ -93,6 +95,11 @@ def all_numbers(report: Report) -> Markup:
         "Mean return with its BCa bootstrap interval over starts. "
         "A dash: fewer than half failed, nothing tells it, or it does not apply."
     )
+    if any((result.fits or 1) > 1 for result in report.results):
+        note += (
+            " Updates are those of all fits of a policy, such as of every round, and below them those of the "
+            "fit that made this one; training time is that of collecting and of all fits."
+        )
     if all(result.successes is None for result in report.results):
         headers = (*headers[:2], *headers[3:])
         rows = [[*row[:2], *row[3:]] for row in rows]
@@ -197,6 +204,8 @@ def occupancy(report: Report) -> Markup:
         )
         for index, one in enumerate(panel.maps)
     ]
+    if len(figures) > _MAPS:
+        figures = [*figures[: _MAPS - 1], _chosen_map(report, figures[_MAPS - 1 :])]
     top = f"{100 * maps.highest_share(panel):.2g}"
     scale = tag(
         "p",
@@ -336,10 +345,19 @@ def _result_row(result: PolicyResult, colour: str) -> list[Markup]:
         estimate(result.mean_return),
         optional(result.median_first_failure, write=seconds),
         optional(result.labels_used, write="{:,}".format),
-        optional(result.updates, write="{:,}".format),
+        _updates(result),
         optional(result.train_wall_s, write=wall),
         optional(result.rollout_wall_s, write=wall),
     ]
+
+
+def _updates(result: PolicyResult) -> Markup:
+    """Show the updates of all fits, and below them those of the policy at hand where they are fewer."""
+    total, own, fits = result.all_updates, result.updates, result.fits
+    if total is None or own is None or fits is None or fits < 2:
+        return optional(own if total is None else total, write="{:,}".format)
+    small = tag("small", exact(f"{own:,}", own), " of ", exact(f"{fits:,}", fits), " fits")
+    return group(exact(f"{total:,}", total), small)
 
 
 def _success(result: PolicyResult) -> Markup:
@@ -358,6 +376,24 @@ def _loss_figure(rounds: Rounds, colour: str) -> Markup:
     )
     caption = f"{_ONLINE_LOSS[0].upper()}{_ONLINE_LOSS[1:]}."
     return _figure("Online loss and regret", caption, charts.loss_chart(rounds, colour), legend)
+
+
+def _chosen_map(report: Report, figures: Sequence[Markup]) -> Markup:
+    """Return maps of which the script of the page shows one, that of the method in rounds to begin with."""
+    panel, rounds = report.occupancy, report.rounds
+    assert panel is not None
+    names = [one.name for one in panel.maps[-len(figures) :]]
+    first = names.index(rounds.name) if rounds is not None and rounds.name in names else 0
+    slider = tag(
+        "input",
+        type="range",
+        min=0,
+        max=len(names) - 1,
+        value=first,
+        aria_label="Whose map is shown",
+        hidden=True,
+    )
+    return tag("div", slider, figures, class_="chosen")
 
 
 def _distance(value: float, *, is_expert: bool) -> Markup:

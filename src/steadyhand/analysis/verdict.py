@@ -51,15 +51,13 @@ def verdict(
     if no_scale is not None:
         sentences.append(_no_scale(no_scale))
     if not policies:
-        sentences += [f"{expert.name} {_outcome(expert, wording, measure)}." for expert in experts]
+        sentences += [f"{_opening(expert)} {_outcome(expert, wording, measure)}." for expert in experts]
     if comparisons:
         sentences.append(evidence(_leader(comparisons, measure)))
     if not _is_told(results):
         sentences.append("Nothing tells success here, so the return is compared.")
     text = " ".join(sentence for sentence in sentences if sentence)
-    first = (policies or results)[0].name
-    is_word = first.replace(" ", "").isalpha() or first[:1].isupper()  # "cloning", but not "runs/a1"
-    return _capital(text) if is_word else f"The policy {text}"
+    return text if text[:1].isupper() or not policies else f"The policy {text}"
 
 
 def evidence(comparison: Comparison) -> str:
@@ -164,12 +162,13 @@ def _beside(policies: Sequence[PolicyResult], wording: Wording) -> str:
         f"{policy.name} {_outcome(policy, wording, 'success', brief=index > 0)}"
         for index, policy in enumerate(policies)
     ]
-    return f"{_listed(clauses)}."
+    return f"As for success, {_listed(clauses)}."
 
 
 def _expert_beside(expert: PolicyResult, wording: Wording, measure: Measure) -> str:
-    name, outcome = in_sentence(expert.name), _outcome(expert, wording, measure, brief=True)
-    return f"Even {name} {outcome}." if measure == "success" else f"{_capital(name)} {outcome}."
+    outcome = _outcome(expert, wording, measure, brief=True)
+    who = f"Even {in_sentence(expert.name)}" if measure == "success" else _opening(expert)
+    return f"{who} {outcome}."
 
 
 def _scale(normalised: Sequence[tuple[str, float]]) -> str:
@@ -233,8 +232,12 @@ def in_sentence(name: str) -> str:
     return "the expert" if name.lower() in ("expert", "the expert") else name
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _opening(expert: PolicyResult) -> str:
+    """Return how a sentence begins that is about the expert; names stay as they are."""
+    name = in_sentence(expert.name)
+    if name == "the expert":
+        return "The expert"
+    return name if name[:1].isupper() else f"The expert {name}"
 
 
 def _listed(parts: Sequence[str]) -> str:

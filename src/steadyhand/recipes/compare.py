@@ -35,6 +35,7 @@ from steadyhand.recipes.films import FILM_SECONDS, shoot, why_no_films
 from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.random_actions import RandomActions
+from steadyhand.training.metrics import updates_of_fits
 
 WORDING = {
     "car": Wording(
@@ -58,7 +59,9 @@ class Contestant:
         kind: "expert" or "policy".
         labels: Expert labels that were asked for it.
         trained_labels: Those of them that it was trained on.
-        updates: Gradient updates.
+        updates: Gradient updates of the fit that made it.
+        all_updates: Those of all fits that were made for it.
+        fits: How many fits that were.
         train_wall_s: Time of collecting and training [s].
         note: A remark for the table.
     """
@@ -69,18 +72,23 @@ class Contestant:
     labels: int | None = None
     trained_labels: int | None = None
     updates: int | None = None
+    all_updates: int | None = None
+    fits: int | None = None
     train_wall_s: float | None = None
     note: str = ""
 
 
 def contestant(taught: Taught, env: BatchEnv) -> Contestant:
-    """Return a taught policy as a contestant."""
+    """Return a taught policy as a contestant; its folders say how many updates were made for it."""
+    fits = updates_of_fits(taught.folder if taught.rounds is None else taught.folder.parent)
     return Contestant(
         name=taught.name,
         controller=taught.learner.controller(taught.folder, num_rows=env.num_rows),
         labels=taught.labels,
         trained_labels=taught.trained_labels,
-        updates=taught.updates,
+        updates=fits.get(taught.folder / "training", taught.updates),
+        all_updates=sum(fits.values()) if fits else None,
+        fits=len(fits) or None,
         train_wall_s=taught.wall_s,
         note=taught.note,
     )
@@ -135,7 +143,7 @@ def compete(
         Outcome(
             evaluation=evaluation,
             result=_summary(contestant, evaluation, wall, seed, reference),
-            films=filmed_drives(env, contestant, starts, filmed, seed) if filmed else (),
+            films=filmed_drives(env, contestant, starts, filmed, seed, known=evaluation) if filmed else (),
             no_films=hindered or "",
         )
         for contestant, evaluation, wall in zip(contestants, evaluations, walls, strict=True)
@@ -174,14 +182,31 @@ def filmed_drives(
     seed: int,
     *,
     seconds: float = FILM_SECONDS,
+    known: Evaluation | None = None,
 ) -> tuple[Video, ...]:
-    """Drive once more from the chosen starts, before the camera."""
+    """Drive once more from the chosen starts, before the camera; captions say how the known drives went."""
     chosen = [starts[index] for index in filmed]
-    films = shoot(env, contestant.controller, chosen, seed=seed, seconds=seconds)
+    clips = shoot(env, contestant.controller, chosen, seed=seed, seconds=seconds)
     return tuple(
-        Video(name=contestant.name, mp4=mp4, group=f"start {index + 1}")
-        for index, mp4 in zip(filmed, films, strict=True)
+        Video(
+            name=contestant.name,
+            mp4=clip.mp4,
+            group=f"start {index + 1}",
+            poster=clip.poster,
+            caption="" if known is None else _ending(known, index),
+        )
+        for index, clip in zip(filmed, clips, strict=True)
     )
+
+
+def _ending(known: Evaluation, index: int) -> str:
+    """Say how an episode goes within the time of a film."""
+    failed, took = known.first_failure[index], known.lengths[index] * known.control_dt
+    if failed <= FILM_SECONDS:
+        return f"{'ended' if known.success is None else 'failed'} after {failed:.1f}\u00a0s"
+    if known.success is not None and known.success[index] and took <= FILM_SECONDS:
+        return f"succeeded after {took:.1f}\u00a0s"
+    return f"still going after {min(took, FILM_SECONDS):.1f}\u00a0s"
 
 
 def occupancy(env: BatchEnv, evaluations: Sequence[Evaluation], *, expert: str) -> OccupancyMaps | None:
@@ -354,6 +379,8 @@ def _summary(
         labels_used=contestant.labels,
         trained_labels=contestant.trained_labels,
         updates=contestant.updates,
+        all_updates=contestant.all_updates,
+        fits=contestant.fits,
         train_wall_s=contestant.train_wall_s,
         rollout_wall_s=wall,
         note=contestant.note,

@@ -1,6 +1,7 @@
 """Films of drives: whether an env can be filmed, and what a controller does from some starts as MP4."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,12 +9,27 @@ import numpy as np
 
 from steadyhand.core.errors import CapabilityError, ConfigError, EnvError
 from steadyhand.core.protocol import Controller
+from steadyhand.data.formats.png import encode_png
 from steadyhand.data.formats.video import write_mp4
+from steadyhand.data.pictures import resized
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.film import Film
 from steadyhand.rollout.session import run
 
 FILM_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A film of one drive.
+
+    Attributes:
+        mp4: The file, H.264.
+        poster: Its last picture at half the size, as PNG: how they end tells films of one start apart.
+    """
+
+    mp4: bytes
+    poster: bytes
 
 
 def why_no_films(env: BatchEnv) -> str | None:
@@ -49,8 +65,8 @@ def shoot(
     *,
     seed: int,
     seconds: float = FILM_SECONDS,
-) -> list[bytes]:
-    """Drive once more from each start, before the camera, and return the films (H.264 in MP4).
+) -> list[Clip]:
+    """Drive once more from each start, before the camera, and return the films.
 
     Args:
         env: See `BatchEnv.filmed`.
@@ -69,10 +85,13 @@ def shoot(
     finally:
         if stage is not env:
             stage.close()
-    films: list[bytes] = []
+    films: list[Clip] = []
     with TemporaryDirectory() as folder:
         for number in range(len(starts)):
             path = Path(folder) / f"{number}.mp4"
-            write_mp4(path, film.reel(number), fps=fps, codec="h264", crf=28, gop=50)
-            films.append(path.read_bytes())
+            reel = film.reel(number)
+            write_mp4(path, reel, fps=fps, codec="h264", crf=28, gop=50)
+            height, width = reel[-1].shape[:2]
+            poster = encode_png(resized(reel[-1], (max(height // 2, 1), max(width // 2, 1))))
+            films.append(Clip(mp4=path.read_bytes(), poster=poster))
     return films

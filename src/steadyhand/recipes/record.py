@@ -94,7 +94,7 @@ def film_first(env: BatchEnv, controller: Controller, folder: Path, *, family: F
     """Film the first drive of a recording, as `demonstrate` drove it, beside the data."""
     (film,) = shoot(env, controller, env.starts(family, 1, seed=seed), seed=derive(seed, "record"))
     with replacing(folder / FILM) as temporary:
-        temporary.write_bytes(film)
+        temporary.write_bytes(film.mp4)
 
 
 def demonstrate(

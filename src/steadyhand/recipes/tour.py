@@ -57,7 +57,7 @@ CAVEATS = (
     "Four remedies of twenty are shown; docs/results/remedies.md drives all of them in four regimes and says "
     "where each of them hurts.",
     "One seed is one draw: five seeds stand in docs/results/first-loop.md.",
-    "DAgger's rounds each train a fresh network; the updates in the table are those of the returned one.",
+    "DAgger's rounds each train a fresh network: more updates in all than a clone gets, as the table says.",
 )
 
 

@@ -8,6 +8,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.strict import naming, parse_json, read_text
 
 Line = dict[str, float | int]
+NAME = "metrics.jsonl"
 Progress = Callable[[int, int, str], None]
 """Takes how much is done, of how much, and a few words."""
 
@@ -39,6 +40,19 @@ class Metrics:
         if self._path is not None:
             with naming(self._path), self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+def updates_of_fits(folder: Path) -> dict[Path, int]:
+    """Return the gradient updates of every fit of a policy that was kept in `folder` or below it.
+
+    Returns:
+        Folder of metrics.jsonl -> updates; nothing for fits that kept none, such as of the nets of a gate.
+
+    Raises:
+        ConfigError: A file holds no lines of a training.
+    """
+    lines = {path.parent: _complete(path) for path in sorted(folder.rglob(NAME))}
+    return {place: int(found[-1]["step"]) for place, found in lines.items() if found}
 
 
 def _complete(path: Path) -> list[Line]:

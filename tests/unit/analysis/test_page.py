@@ -23,7 +23,7 @@ from steadyhand.analysis.report import json_text, make_report, read_report, writ
 from steadyhand.analysis.results import Fact, summarise
 from steadyhand.core.errors import ConfigError, DataError
 
-VOID = {"meta", "br", "source", "path", "rect", "line", "circle"}
+VOID = {"meta", "br", "input", "source", "path", "rect", "line", "circle"}
 
 
 class Reader(HTMLParser):
@@ -186,6 +186,50 @@ def test_videos_are_inside_and_described(page, videos):
         assert film["aria-label"].startswith("Video: ")
     sources = [attributes["src"] for name, attributes in tags if name == "source"]
     assert [base64.b64decode(src.split(",")[1]) for src in sources] == [video.mp4 for video in videos]
+
+
+def attributes_of(page, name):
+    return [attributes for kind, attributes in Reader(page).tags if kind == name]
+
+
+def test_films_of_one_start_have_one_player_that_only_a_script_shows(page, report, videos):
+    players = [a for a in attributes_of(page, "div") if a.get("class") == "player"]
+    assert [("hidden" in player) for player in players] == [True]
+    sliders = [a for a in attributes_of(page, "input") if "Time in the films" in a["aria-label"]]
+    assert [slider["aria-label"] for slider in sliders] == ["Time in the films Start 17"]
+    apart = [dataclasses.replace(video, group=video.name) for video in videos]
+    assert sum(a.get("class") == "player" for a in attributes_of(render(report, apart), "div")) == 3
+
+
+def test_of_many_maps_three_stand_side_by_side_and_a_slider_chooses_the_last(page, report):
+    maps = re.search(r'<div class="maps">(.*?)</div></div>', page, flags=re.DOTALL).group(1)
+    before, after = maps.split('<div class="chosen">')
+    named = [re.findall(r"<strong>(.*?)</strong>", part) for part in (before, after)]
+    assert named == [["Expert", "Cloning"], ["DAgger, round 3", "DAgger, round 4", "Side cameras"]]
+    slider = next(a for a in attributes_of(page, "input") if a["aria-label"] == "Whose map is shown")
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "2", "0")
+    assert "hidden" in slider
+    assert "figure hidden" not in maps  # without the script all of them are seen
+    first = dataclasses.replace(report.occupancy, maps=report.occupancy.maps[:3])
+    assert 'class="chosen"' not in render(dataclasses.replace(report, occupancy=first))
+
+
+def test_the_slider_begins_at_the_method_in_rounds(report):
+    maps = [*report.occupancy.maps, dataclasses.replace(report.occupancy.maps[3], name="DAgger")]
+    text = render(
+        dataclasses.replace(report, occupancy=dataclasses.replace(report.occupancy, maps=tuple(maps)))
+    )
+    slider = next(a for a in attributes_of(text, "input") if a["aria-label"] == "Whose map is shown")
+    assert (slider["max"], slider["value"]) == ("3", "3")
+
+
+def test_updates_of_all_fits_stand_above_those_of_the_policy_at_hand(report):
+    rounds = dataclasses.replace(report.results[2], updates=3000, all_updates=15_000, fits=5)
+    results = (*report.results[:2], rounds, report.results[3])
+    text = re.sub(r"<[^>]*>", "", render(dataclasses.replace(report, results=results)))
+    assert "15,0003,000 of 5 fits" in text
+    assert "Updates are those of all fits of a policy" in text
+    assert "Updates are those" not in render(report)  # nobody was fitted twice
 
 
 def test_videos_beyond_the_limit_are_left_out_and_said(report, videos, monkeypatch):

@@ -1,5 +1,7 @@
 """The verdict is a sentence made from the numbers, and says when they are too few."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -187,14 +189,14 @@ def test_an_imperfect_expert_is_named_and_a_perfect_one_is_not():
 
 
 def test_the_expert_alone_and_one_policy_alone():
-    assert verdict(outcome("Expert", 64)) == "Expert kept 64 of 64 cars on the road."
+    assert verdict(outcome("Expert", 64)) == "The expert kept 64 of 64 cars on the road."
     assert verdict(outcome("Cloning", 1), wording=Wording()) == "Cloning succeeded from 1 of 64 starts."
 
 
 @pytest.mark.parametrize(
     ("name", "beginning"),
     [
-        ("cloning", "Cloning kept"),
+        ("cloning", "The policy cloning kept"),
         ("HG-DAgger", "HG-DAgger kept"),
         ("runs/a1", "The policy runs/a1 kept"),
         ("clone-2", "The policy clone-2 kept"),
@@ -202,6 +204,20 @@ def test_the_expert_alone_and_one_policy_alone():
 )
 def test_a_verdict_begins_as_a_sentence_does(name, beginning):
     assert verdict(outcome(name, 1)).startswith(f"{beginning} 1 of 64 cars on the road.")
+
+
+def test_names_stay_as_they_are_wherever_they_stand():
+    differing = verdict(
+        outcome("runs/a1", 12, 16, returns=around(169.0)), outcome("b-2", 16, 16, returns=around(701.0))
+    )
+    assert "As for success, runs/a1 kept 12 of 16 cars on the road and b-2 kept 16 of 16." in differing
+    expert = outcome("Expert", 64)
+    for name, beginning in (("runs/e", "The expert runs/e"), ("expert", "The expert"), ("PID", "PID")):
+        named = dataclasses.replace(expert, name=name)
+        assert verdict(named) == f"{beginning} kept 64 of 64 cars on the road."
+        beside = verdict(named, outcome("a", None, returns=np.zeros(64)))
+        assert f"{beginning} returned 1." in beside
+        assert "Runs" not in beside
 
 
 def test_an_outcome_without_numbers_is_refused():

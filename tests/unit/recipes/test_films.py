@@ -1,6 +1,7 @@
 """Films of envs that draw only if they are made for it: made once more, and only to be filmed."""
 
 import io
+from dataclasses import replace
 
 import av
 import gymnasium
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from steadyhand.core.errors import CapabilityError, EnvError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.envs import make
-from steadyhand.recipes.compare import Contestant, compete, report_of
+from steadyhand.recipes.compare import Contestant, compete, filmed_drives, report_of
 from steadyhand.recipes.films import shoot, why_no_films
 from steadyhand.recipes.record import FILM, film_first, needs_film
 
@@ -57,8 +58,8 @@ class Brighter(Controller):
         return Decision.by(Actor.POLICY, np.ones((len(rows), 1), np.float32))
 
 
-def brightness(mp4):
-    with av.open(io.BytesIO(mp4)) as film:
+def brightness(data):
+    with av.open(io.BytesIO(data)) as film:
         return [frame.to_ndarray(format="rgb24").mean() / 255 for frame in film.decode(video=0)]
 
 
@@ -71,7 +72,8 @@ def test_a_film_shows_the_drive_from_its_start():
     assert len(films) == 2
     for film, first in zip(films, begin[1:], strict=True):
         expected = np.clip(first + 0.05 * np.arange(1, 11), 0, 1)
-        np.testing.assert_allclose(brightness(film), expected, atol=0.02)
+        np.testing.assert_allclose(brightness(film.mp4), expected, atol=0.02)
+        np.testing.assert_allclose(brightness(film.poster), expected[-1:], atol=0.02)
 
 
 def test_an_env_is_made_to_draw_only_for_films():
@@ -85,6 +87,19 @@ def test_an_env_is_made_to_draw_only_for_films():
     assert [len(one.films) for one in none] == [0]
     assert len(outcome.films) == 1
     assert outcome.evaluation.returns.tolist() == none[0].evaluation.returns.tolist()
+    (film,) = outcome.films
+    assert film.caption == "still going after 1.0\u00a0s"
+    known = replace(
+        outcome.evaluation,
+        first_failure=np.array([0.4, np.inf]),
+        success=np.array([False, True]),
+        terminated=np.array([True, True]),
+    )
+    starts = env.starts("test", 2)
+    films = filmed_drives(env, contestants[0], starts, [0, 1], 0, known=known)
+    assert [film.caption for film in films] == ["failed after 0.4\u00a0s", "succeeded after 1.0\u00a0s"]
+    (untold,) = filmed_drives(env, contestants[0], starts, [0], 0, known=replace(known, success=None))
+    assert untold.caption == "ended after 0.4\u00a0s"
 
 
 def test_what_drawing_lacks_is_said_and_spoils_no_comparison():
