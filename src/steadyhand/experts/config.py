@@ -33,6 +33,7 @@ class ExpertConfig(Part, ABC):
         "DynamicProgrammingExpert",
         "LqrExpert",
         "WeightsExpert",
+        "ModelExpert",
     ) | located("steadyhand.recipes.experts", "PolicyExpert")
 
     @abstractmethod
@@ -204,6 +205,31 @@ class WeightsExpert(ExpertConfig):
         }
         expert.action(made_up, made_up)  # asked without `act`, it counts as no query
         return expert
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelExpert(ExpertConfig):
+    """A model of Stable-Baselines3 in a file, which loading unpickles; see `experts.stable_baselines`.
+
+    Attributes:
+        path: The .zip file that `model.save` wrote.
+        feature: Which feature the model reads; empty takes the only one that the env shows, or all by name.
+    """
+
+    path: Path
+    feature: str = ""
+
+    def build(self, env: BatchEnv) -> Controller:
+        """Load the model and ask it, so that what does not fit fails before a run.
+
+        Raises:
+            CapabilityError: Stable-Baselines3 is not installed.
+            ArtifactError: The file is missing, or no such model.
+            SpecError: The model does not fit the env.
+        """
+        from steadyhand.experts.stable_baselines import load_model, model_expert
+
+        return model_expert(load_model(self.path), env, feature=self.feature)
 
 
 def settings_of(env: BatchEnv, kind: type[S], expert: str) -> S:

@@ -11,6 +11,7 @@ from steadyhand.experts.base import Expert
 from steadyhand.experts.config import ExpertConfig
 from steadyhand.experts.function import function_expert
 from steadyhand.experts.network import ModuleExpert
+from steadyhand.experts.stable_baselines import model_expert
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.policy import Policy
 from steadyhand.policies.policy import Policy as Network
@@ -29,6 +30,8 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
             - a function of the observation, of one or of a batch, which is found out by asking it;
             - a model of Stable-Baselines3, or a torch module, of a batch;
             - a file of weights (.npz, .safetensors), the folder of a policy or of the run around it;
+            - a file that a model of Stable-Baselines3 was saved to (.zip), which needs the extra `rl` and is
+              unpickled: take only files that you trust;
             - a policy, or any other controller, whose action becomes the label.
         env: The env that it is to act in.
         feature: Which feature a function or a module reads, such as "state"; by default the only one that
@@ -57,7 +60,7 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
         case nn.Module():
             return ModuleExpert(who, action=built.spec.action, **({"feature": feature} if feature else {}))
         case _ if callable(getattr(who, "predict", None)):
-            return function_expert(lambda seen: who.predict(seen, deterministic=True)[0], built)
+            return model_expert(who, built, feature=feature)
         case _ if callable(who):
             return function_expert(who, built, feature=feature, batched=batched)
         case _:

@@ -9,10 +9,12 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.strict import kind_of
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
-from steadyhand.experts.config import ExpertConfig, PurePursuitExpert, WeightsExpert
+from steadyhand.experts.config import ExpertConfig, ModelExpert, PurePursuitExpert, WeightsExpert
 from steadyhand.recipes.policies import open_policy
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.rollout.labelled import Labelled
+
+_FILES = ("FILE.npz", "FILE.safetensors", "FILE.zip", "a policy folder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,14 @@ def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
             raise CapabilityError(
                 "No such expert comes along with this env.",
                 got=f"--expert {text} for {'an env without settings' if env is None else type(env).__name__}",
-                available=["FILE.npz", "FILE.safetensors", "a policy folder"],
+                available=_FILES,
                 hint="name one with --expert",
             )
         return expert
     if path.suffix in (".npz", ".safetensors"):
         return WeightsExpert(path=path)
+    if path.suffix == ".zip":
+        return ModelExpert(path=path)
     if (path / "policy.json").is_file():
         return PolicyExpert(path=path)
     if (path / "policy" / "policy.json").is_file():
@@ -72,5 +76,5 @@ def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
         raise CapabilityError(
             "There is no such expert.",
             got=f"{text}{what}",
-            available=["auto", "scripted", *names, "FILE.npz", "FILE.safetensors", "a policy folder"],
+            available=["auto", "scripted", *names, *_FILES],
         ) from error
