@@ -15,9 +15,10 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from steadyhand.core.provenance import Provenance
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
@@ -44,8 +45,10 @@ def where() -> str:
     info = Path("/proc/cpuinfo")
     models = [row for row in info.read_text().splitlines() if "model name" in row] if info.is_file() else []
     cpu = models[0].split(":", 1)[1].strip() if models else platform.processor() or platform.machine()
-    python = f"Python {platform.python_version()}"
-    return f"{cpu}, one thread, {python}, torch {version('torch')}, {datetime.now(UTC):%Y-%m-%d}"
+    made = Provenance.of_this_process()
+    commit = made.commit[:10] or "unknown"
+    code = f"Python {made.python}, torch {made.torch}, NumPy {made.numpy}, commit {commit}"
+    return f"{cpu}, one thread, {code}, {datetime.now(UTC):%Y-%m-%d}"
 
 
 def read() -> list[Line]:

@@ -19,6 +19,7 @@ def _scripts(monkeypatch):
         "pages",
         "first_loop",
         "multimodal",
+        "multimodal_cells",
         "recipes",
         "modular",
         "law",
