@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,23 @@ class Policy:
         rate = f"every {spec.control_dt:g} s"
         parts = f"{type(config.encoder).__name__} -> {type(config.head).__name__}"
         return f"<Policy {self.name}: {sees} -> {parts} -> action {list(spec.action.shape)} {rate}>"
+
+    def _repr_html_(self) -> str:
+        config, spec = self.config, self.spec
+        steps = f"{config.n_obs_steps} observed, {config.horizon} predicted, {config.n_action_steps} executed"
+        number = sum(parameter.numel() for parameter in self.network.parameters())
+        rows = {
+            **{name: one.describe() for name, one in spec.observation.items()},
+            "action": f"{spec.action.describe()}, every {spec.control_dt:g} s",
+            "encoder": type(config.encoder).__name__,
+            "head": f"{type(config.head).__name__}; {number:,} parameters in all",
+            "steps": f"{steps}; {self.executor}",
+            "folder": str(self.folder or "none"),
+        }
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items()
+        )
+        return f"<table><caption>Policy {escape(self.name)}</caption>{cells}</table>"
 
     def _built(self, executor: ExecutorConfig, num_rows: int) -> PolicyExecutor:
         return executor.build(

@@ -1,7 +1,9 @@
 """The listing of the design runs as it is written, at small sizes; and the door is light."""
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,22 @@ def test_what_is_recorded_in_a_folder_is_there_at_once_the_next_time(tmp_path: P
     assert (tmp_path / "demos" / "meta" / "info.json").stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="another question"):
         sh.record(env, expert, episodes=3, out=tmp_path / "demos", quiet=True)
+
+
+@pytest.mark.parametrize("teach", [sh.train, sh.correct])
+def test_help_shows_every_keyword_of_the_learner(teach: Callable[..., object]) -> None:
+    shown = inspect.signature(teach).parameters
+    assert {"encoder", "head", "recipe", "steps", "horizon", "out", "seed"} <= {*shown}
+    assert all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in shown.values())
+
+
+def test_what_learns_is_said_once() -> None:
+    env = sh.make("forks", num_rows=1)
+    demos = sh.record(env, sh.expert("auto", env), episodes=2, quiet=True)
+    with pytest.raises(ConfigError, match="Two things say"):
+        sh.train(demos, recipe="bc_mlp", head="Regression")
+    with pytest.raises(ConfigError, match="no such keyword") as caught:
+        sh.train(demos, heads="Regression")
+    assert "did you mean 'head'" in str(caught.value)
+    with pytest.raises(ConfigError, match="Flow"):
+        sh.train(demos, head="Flo")

@@ -167,3 +167,11 @@ def test_what_has_no_folder_lives_in_a_temporary_one_as_long_as_it_does() -> Non
     assert (folder / "policy" / "policy.json").is_file()
     del policy
     assert not folder.exists()
+
+
+def test_a_policy_shows_itself_in_a_line_and_in_a_notebook(both: sh.Policy) -> None:
+    assert repr(both).count("\n") == 0
+    shown = both._repr_html_()
+    assert "<caption>Policy clone</caption>" in shown
+    assert "image [8, 10, 3]" in shown
+    assert "->" not in shown  # escaped
