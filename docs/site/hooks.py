@@ -15,6 +15,7 @@ from mkdocs.structure.pages import Page
 sys.path.insert(0, str(Path(__file__).parent))
 
 import navigation
+import parts
 import reference
 
 LINK = re.compile(r"\]\((?:\.\./)+(src|examples|README\.md)(/[^)#\s]*)?(#[^)\s]*)?\)")
@@ -28,13 +29,17 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the source."""
-    for path, text in reference.pages(Path(config.docs_dir).parent).items():
+    docs = Path(config.docs_dir)
+    for path, text in (reference.pages(docs.parent) | parts.pages(docs)).items():
         files.append(File.generated(config, path, content=text))
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Lead links to files outside docs to their pages on the site."""
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_others: Any) -> str:
+    """Lead links to files outside docs to their pages on the site, and from a method to its settings."""
+    folder, _, name = page.file.src_uri.rpartition("/")
+    if folder == "methods":
+        markdown += parts.beside(Path(config.docs_dir), name)
     return LINK.sub(lambda match: f"]{target(match, page)}", markdown)
 
 

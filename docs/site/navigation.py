@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import parts
 import reference
 
 IN_DEPTH = ("python.md", "data.md", "envs.md", "training.md", "recipes.md", "experiments.md", "report.md")
@@ -28,8 +29,15 @@ def of(docs: Path) -> list[Any]:
         {"Guides": [*guides, *IN_DEPTH, {"Examples": examples(docs.parent)}]},
         {"Methods": listed(docs, "methods")},
         {"Results": listed(docs, "results")},
-        {"Reference": packages},
-        {"Project": ["architecture.md", "dependencies.md", *listed(docs, "decisions")]},
+        {"Reference": ["parts/index.md", *of_parts(), {"Modules": packages}]},
+        {"Project": ["status.md", "architecture.md", "dependencies.md", *listed(docs, "decisions")]},
+    ]
+
+
+def of_parts() -> list[Any]:
+    """The pages of parts, kind by kind."""
+    return [
+        {kind.capitalize(): [parts.path(kind, part) for part in some]} for kind, some in parts.parts().items()
     ]
 
 

@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "eval": ("evaluate", "run policies from the same starts and compare them"),
     "correct": ("correct", "teach with a remedy for compounding error: dagger, noise, 18 others"),
     "bench": ("bench", "compare remedies over seeds, at equal labels: remedies"),
+    "cite": ("cite", "print the BibTeX of the methods that a run used"),
     "data": ("data", "look at a data set: info | check | repair | compact | modes"),
 }
 
