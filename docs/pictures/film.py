@@ -53,7 +53,9 @@ def main() -> None:
         for column, shot in enumerate(frames(policy, one, start)):
             strip.paste(shot, (SIZE[0] * column, SIZE[1] * line))
             words = f"{name}, {TIMES[column]:g} s"
-            ImageDraw.Draw(strip).text((SIZE[0] * column + 8, SIZE[1] * line + SIZE[1] - 18), words, fill="white")
+            ImageDraw.Draw(strip).text(
+                (SIZE[0] * column + 8, SIZE[1] * line + SIZE[1] - 18), words, fill="white"
+            )
     strip.save(HERE / "film.jpg", quality=82, optimize=True)
 
 
