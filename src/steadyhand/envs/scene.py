@@ -1,4 +1,4 @@
-"""Pictures of a plane from above, x to the right and y up: what the point envs draw with."""
+"""Pictures of a plane from above, x to the right and y up: the canvas that the envs draw on, in metres."""
 
 from dataclasses import dataclass
 
@@ -56,8 +56,8 @@ class Plan:
         return metres / self.scale
 
 
-def mottled(plan: Plan, base: np.ndarray, *, depth: float, patch: int = 24) -> Picture:
-    """Return a ground of one colour with soft patches, the same in every picture of this size."""
+def mottled(plan: Plan, base: np.ndarray, *, depth: float, patch: int) -> "Canvas":
+    """Return a canvas of one colour with soft patches, the same in every picture of this size."""
     random = generator(0, "scene", plan.width, plan.height)
     shade = np.zeros((plan.height, plan.width), dtype=np.float32)
     for size, share in ((patch, 0.6), (max(2, patch // 4), 0.3)):
@@ -65,7 +65,8 @@ def mottled(plan: Plan, base: np.ndarray, *, depth: float, patch: int = 24) -> P
         coarse = random.standard_normal((rows, columns), dtype=np.float32)
         shade += np.float32(share) * _stretched(coarse, plan.height, plan.width, size)
     shade += 0.1 * random.standard_normal(shade.shape, dtype=np.float32)
-    return base + np.float32(depth) * shade[..., None] * np.array((0.8, 1.0, 0.6), dtype=np.float32)
+    patches = np.float32(depth) * shade[..., None] * np.array((0.8, 1.0, 0.6), dtype=np.float32)
+    return Canvas(plan, base + patches)
 
 
 def _stretched(coarse: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
@@ -80,51 +81,95 @@ def _stretched(coarse: np.ndarray, height: int, width: int, size: int) -> np.nda
     return coarse
 
 
-def disc(picture: Picture, plan: Plan, x: float, y: float, radius: float, *, paint: np.ndarray) -> None:
-    """Draw a filled circle; x, y and radius in metres."""
-    spot = plan.pixel(x, y)
-    capsule(picture, spot, spot, width=2.0 * plan.length(radius), colour=paint)
+class Canvas:
+    """A picture that is painted on in metres; what is thinner than some pixels is as thick as these.
 
+    Args:
+        plan: Where the plane lies in the picture.
+        picture: What is painted on, in place.
+    """
 
-def shadow(picture: Picture, plan: Plan, x: float, y: float, radius: float, *, alpha: float) -> None:
-    """Draw the soft shadow of something round that stands at x, y."""
-    size = 2.0 * plan.length(radius)
-    rounded_box(
-        picture,
-        plan.pixel(x + 0.25 * radius, y - 0.25 * radius),
-        angle=0.0,
-        size=(size, size),
-        radius=0.5 * size,
-        colour=SHADOW,
-        alpha=alpha,
-        softness=0.25 * size,
-    )
+    def __init__(self, plan: Plan, picture: Picture) -> None:
+        self.plan = plan
+        self.picture = picture
 
+    @classmethod
+    def of(cls, plan: Plan, paint: np.ndarray) -> "Canvas":
+        """Return a canvas of one colour."""
+        picture = np.empty((plan.height, plan.width, 3), dtype=np.float32)
+        picture[:] = paint
+        return cls(plan, picture)
 
-def ring(
-    picture: Picture, spot: np.ndarray, *, radius: float, width: float, paint: np.ndarray, alpha: float = 1.0
-) -> None:
-    """Draw a circle round a pixel; radius and width in pixels."""
-    angle = np.linspace(0.0, 2.0 * np.pi, 49)
-    points = spot + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    if alpha == 1.0:
-        polyline(picture, points, width=width, colour=paint)
-        return
-    layer = picture.copy()
-    polyline(layer, points, width=width, colour=paint)
-    picture += np.float32(alpha) * (layer - picture)
+    def kept(self) -> "Canvas":
+        """Return this canvas, which can only be copied from now on: all that does not move."""
+        self.picture.setflags(write=False)
+        return self
 
+    def copy(self) -> "Canvas":
+        """Return a canvas with the same on it."""
+        return Canvas(self.plan, self.picture.copy())
 
-def cross(picture: Picture, spot: np.ndarray, *, radius: float, width: float) -> None:
-    """Mark where something was touched."""
-    for sign in (1.0, -1.0):
-        arm = radius * np.array((0.7, 0.7 * sign))
-        capsule(picture, spot - arm, spot + arm, width=2.0 * width, colour=PAPER)
-    for sign in (1.0, -1.0):
-        arm = radius * np.array((0.7, 0.7 * sign))
-        capsule(picture, spot - arm, spot + arm, width=width, colour=TOUCH)
+    def image(self) -> UInt8[np.ndarray, "h w 3"]:
+        """Return the picture as people and videos take it."""
+        return finished(self.picture)
+
+    def line(
+        self,
+        points: Float[np.ndarray, "P 2"],
+        *,
+        width: float,
+        paint: np.ndarray,
+        at_least: float = 2.0,
+        alpha: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Draw a line; the opacity runs from the first to the second alpha."""
+        thick = max(at_least, self.plan.length(width))
+        polyline(self.picture, self.plan.pixels(points), width=thick, colour=paint, alpha=alpha)
+
+    def disc(self, x: float, y: float, radius: float, *, paint: np.ndarray) -> None:
+        """Draw a filled circle."""
+        spot = self.plan.pixel(x, y)
+        capsule(self.picture, spot, spot, width=2.0 * self.plan.length(radius), colour=paint)
+
+    def ring(
+        self, x: float, y: float, radius: float, *, width: float, paint: np.ndarray, at_least: float = 1.0
+    ) -> None:
+        """Draw a circle."""
+        angle = np.linspace(0.0, 2.0 * np.pi, 49)
+        circle = self.plan.length(radius) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        thick = max(at_least, self.plan.length(width))
+        polyline(self.picture, self.plan.pixel(x, y) + circle, width=thick, colour=paint)
+
+    def square(self, x: float, y: float, edge: float, *, corner: float, paint: np.ndarray) -> None:
+        """Draw a square with round corners, whose radius is a share of the edge."""
+        size = self.plan.length(edge)
+        spot = self.plan.pixel(x, y)
+        rounded_box(self.picture, spot, angle=0.0, size=(size, size), radius=corner * size, colour=paint)
+
+    def shadow(self, x: float, y: float, radius: float, *, alpha: float) -> None:
+        """Draw the soft shadow of something round that stands at x, y."""
+        size = 2.0 * self.plan.length(radius)
+        rounded_box(
+            self.picture,
+            self.plan.pixel(x + 0.25 * radius, y - 0.25 * radius),
+            angle=0.0,
+            size=(size, size),
+            radius=0.5 * size,
+            colour=SHADOW,
+            alpha=alpha,
+            softness=0.25 * size,
+        )
+
+    def cross(self, x: float, y: float, radius: float, *, width: float) -> None:
+        """Mark where something was touched."""
+        spot, reach = self.plan.pixel(x, y), self.plan.length(radius)
+        thick = max(2.0, self.plan.length(width))
+        for times, paint in ((2.0, PAPER), (1.0, TOUCH)):
+            for sign in (1.0, -1.0):
+                arm = reach * np.array((0.7, 0.7 * sign))
+                capsule(self.picture, spot - arm, spot + arm, width=times * thick, colour=paint)
 
 
 def finished(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the picture as people and videos take it."""
+    """Return a picture as people and videos take it."""
     return np.clip(picture + 0.5, 0.0, 255.0).astype(np.uint8)

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from steadyhand.envs.avoiding.layout import CENTRES, GOAL_Y, RADII, START
-from steadyhand.envs.paint import Picture, polyline
-from steadyhand.envs.scene import PAPER, Plan, colour, cross, disc, finished, ring, shadow
+from steadyhand.envs.paint import Picture
+from steadyhand.envs.scene import PAPER, Canvas, Plan, colour
 
 TABLE = colour(222, 205, 178)
 GRAIN = colour(206, 186, 156)
@@ -25,25 +25,23 @@ def plan_of(width: int, height: int) -> Plan:
 
 
 @lru_cache(maxsize=8)
-def _table(width: int, height: int) -> Picture:
-    """Return all that does not move. Not to be painted on."""
-    plan = plan_of(width, height)
-    picture = np.empty((height, width, 3), dtype=np.float32)
-    picture[:] = TABLE
+def _table(width: int, height: int) -> Canvas:
+    """Return all that does not move."""
+    canvas = Canvas.of(plan_of(width, height), TABLE)
+    picture, plan = canvas.picture, canvas.plan
     _grain(picture, plan)
     line = float(plan.pixel(0.0, GOAL_Y)[1])
     lines = np.arange(height, dtype=np.float32)[:, None, None]
     picture += 0.75 * np.clip(line - lines + 0.5, 0.0, 1.0) * (FINISH - picture)
     edge = np.clip(0.5 - (np.abs(lines - line) - 0.5 * max(1.5, plan.length(0.004))), 0.0, 1.0)
     picture += edge * (PAPER - picture)
-    ring(picture, plan.pixel(*START), radius=plan.length(0.016), width=plan.length(0.004), paint=PAPER)
+    canvas.ring(*START, 0.016, width=0.004, paint=PAPER, at_least=0.0)
     for (x, y), radius in zip(CENTRES.tolist(), RADII.tolist(), strict=True):
-        shadow(picture, plan, x + 0.004, y - 0.004, 1.15 * radius, alpha=0.4)
-        disc(picture, plan, x, y, radius, paint=SIDES)
-        disc(picture, plan, x, y, 0.86 * radius, paint=TOPS)
-        disc(picture, plan, x - 0.25 * radius, y + 0.25 * radius, 0.4 * radius, paint=GLEAM)
-    picture.setflags(write=False)
-    return picture
+        canvas.shadow(x + 0.004, y - 0.004, 1.15 * radius, alpha=0.4)
+        canvas.disc(x, y, radius, paint=SIDES)
+        canvas.disc(x, y, 0.86 * radius, paint=TOPS)
+        canvas.disc(x - 0.25 * radius, y + 0.25 * radius, 0.4 * radius, paint=GLEAM)
+    return canvas.kept()
 
 
 def _grain(picture: Picture, plan: Plan) -> None:
@@ -73,22 +71,14 @@ def render_avoiding(
         width: In pixels.
         height: In pixels.
     """
-    plan = plan_of(width, height)
-    picture = _table(width, height).copy()
+    canvas = _table(width, height).copy()
     if len(path) > 1:
-        points = plan.pixels(path)
-        polyline(picture, points, width=max(2.0, plan.length(0.006)), colour=PATH)
+        canvas.line(path, width=0.006, paint=PATH)
     x, y = (float(value) for value in path[-1])
-    ring(
-        picture,
-        plan.pixel(float(desired[0]), float(desired[1])),
-        radius=plan.length(0.011),
-        width=max(1.2, plan.length(0.0025)),
-        paint=FINGER,
-    )
-    shadow(picture, plan, x + 0.003, y - 0.003, 0.011, alpha=0.35)
-    disc(picture, plan, x, y, 0.0085, paint=PAPER)
-    disc(picture, plan, x, y, 0.0065, paint=FINGER)
+    canvas.ring(float(desired[0]), float(desired[1]), 0.011, width=0.0025, paint=FINGER, at_least=1.2)
+    canvas.shadow(x + 0.003, y - 0.003, 0.011, alpha=0.35)
+    canvas.disc(x, y, 0.0085, paint=PAPER)
+    canvas.disc(x, y, 0.0065, paint=FINGER)
     if touched:
-        cross(picture, plan.pixel(x, y), radius=plan.length(0.025), width=max(2.0, plan.length(0.007)))
-    return finished(picture)
+        canvas.cross(x, y, 0.025, width=0.007)
+    return canvas.image()

@@ -10,15 +10,16 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.surface import Raster, picture_raster
 from steadyhand.envs.car.track import load_track
 from steadyhand.envs.paint import capsule, paste, polyline, rounded_box
+from steadyhand.envs.scene import colour, finished
 
-TRAIL = np.array((92, 200, 250), dtype=np.float32)
-BODY = np.array((222, 52, 58), dtype=np.float32)
-STRIPE = np.array((250, 246, 238), dtype=np.float32)
-GLASS = np.array((38, 44, 56), dtype=np.float32)
-TYRE = np.array((26, 26, 30), dtype=np.float32)
-SHADOW = np.array((12, 18, 12), dtype=np.float32)
-FRAME = np.array((245, 244, 240), dtype=np.float32)
-PANEL = np.array((30, 36, 34), dtype=np.float32)
+TRAIL = colour(92, 200, 250)
+BODY = colour(222, 52, 58)
+STRIPE = colour(250, 246, 238)
+GLASS = colour(38, 44, 56)
+TYRE = colour(26, 26, 30)
+SHADOW = colour(12, 18, 12)
+FRAME = colour(245, 244, 240)
+PANEL = colour(30, 36, 34)
 
 CAR_WIDTH = 0.2
 OVERHANG = 0.06
@@ -150,8 +151,8 @@ def _map(number: int, size: int) -> tuple[Float32[np.ndarray, "h w 3"], View]:
         height=int(shape[1]),
     )
     picture = np.broadcast_to(PANEL, (view.height, view.width, 3)).astype(np.float32)
-    polyline(picture, view.pixels(points), width=6.0, colour=np.array((96, 102, 104), dtype=np.float32))
-    polyline(picture, view.pixels(points), width=1.5, colour=np.array((220, 222, 216), dtype=np.float32))
+    polyline(picture, view.pixels(points), width=6.0, colour=colour(96, 102, 104))
+    polyline(picture, view.pixels(points), width=1.5, colour=colour(220, 222, 216))
     return picture, view
 
 
@@ -195,7 +196,7 @@ def render_car(
     draw_car(picture, view, pose=pose, steering=steering, wheelbase=config.params.wheelbase)
     _inset_camera(picture, seen)
     _inset_map(picture, track, pose)
-    return np.clip(picture + 0.5, 0.0, 255.0).astype(np.uint8)
+    return finished(picture)
 
 
 def _inset_camera(picture: np.ndarray, seen: np.ndarray) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from steadyhand.envs.forks.config import ForksConfig
-from steadyhand.envs.paint import Picture, capsule, polyline
-from steadyhand.envs.scene import PAPER, Plan, colour, cross, disc, finished, mottled, ring, shadow
+from steadyhand.envs.paint import Picture, capsule
+from steadyhand.envs.scene import PAPER, Canvas, Plan, colour, mottled
 
 GRASS = colour(126, 168, 96)
 LEAVES = (colour(44, 92, 52), colour(56, 112, 60), colour(74, 134, 70), colour(98, 158, 84))
@@ -26,16 +26,14 @@ def plan_of(config: ForksConfig, width: int, height: int) -> Plan:
 
 
 @lru_cache(maxsize=8)
-def _ground(config: ForksConfig, width: int, height: int) -> Picture:
-    """Return all that does not move. Not to be painted on."""
+def _ground(config: ForksConfig, width: int, height: int) -> Canvas:
+    """Return all that does not move."""
     plan = plan_of(config, width, height)
-    picture = mottled(plan, GRASS, depth=7.0, patch=max(8, round(plan.length(0.18))))
-    _finish(picture, plan, config.goal_x)
-    start = plan.pixel(0.0, 0.0)
-    ring(picture, start, radius=plan.length(0.055), width=max(1.5, plan.length(0.012)), paint=PAPER)
-    _tree(picture, plan, config.disc_x, config.radius)
-    picture.setflags(write=False)
-    return picture
+    canvas = mottled(plan, GRASS, depth=7.0, patch=max(8, round(plan.length(0.18))))
+    _finish(canvas.picture, plan, config.goal_x)
+    canvas.ring(0.0, 0.0, 0.055, width=0.012, paint=PAPER, at_least=1.5)
+    _tree(canvas, config.disc_x, config.radius)
+    return canvas.kept()
 
 
 def _finish(picture: Picture, plan: Plan, x: float) -> None:
@@ -52,10 +50,10 @@ def _finish(picture: Picture, plan: Plan, x: float) -> None:
     picture[inside & ~dark] = CHECK[1]
 
 
-def _tree(picture: Picture, plan: Plan, x: float, radius: float) -> None:
+def _tree(canvas: Canvas, x: float, radius: float) -> None:
     """A round crown; its outline is the disc that must not be touched."""
-    shadow(picture, plan, x, 0.0, 1.08 * radius, alpha=0.45)
-    disc(picture, plan, x, 0.0, radius, paint=LEAVES[0])
+    canvas.shadow(x, 0.0, 1.08 * radius, alpha=0.45)
+    canvas.disc(x, 0.0, radius, paint=LEAVES[0])
     random = np.random.default_rng(7)
     # Tufts in lighter greens, smaller towards the light, always inside the crown.
     for shade, count, size, lean in ((1, 26, 0.26, 0.05), (2, 22, 0.2, 0.16), (3, 14, 0.13, 0.3)):
@@ -64,13 +62,12 @@ def _tree(picture: Picture, plan: Plan, x: float, radius: float) -> None:
         for turn, far in zip(angle.tolist(), away.tolist(), strict=True):
             east = x - 0.6 * lean * radius + far * np.cos(turn)
             north = 0.6 * lean * radius + far * np.sin(turn)
-            disc(picture, plan, float(east), float(north), size * radius, paint=LEAVES[shade])
+            canvas.disc(float(east), float(north), size * radius, paint=LEAVES[shade])
 
 
-def _drone(picture: Picture, plan: Plan, x: float, y: float, heading: float) -> None:
-    size = plan.length(0.05)
-    spot = plan.pixel(x, y)
-    shadow(picture, plan, x + 0.01, y - 0.02, 0.075, alpha=0.35)
+def _drone(canvas: Canvas, x: float, y: float, heading: float) -> None:
+    picture, size, spot = canvas.picture, canvas.plan.length(0.05), canvas.plan.pixel(x, y)
+    canvas.shadow(x + 0.01, y - 0.02, 0.075, alpha=0.35)
     for turn in (0.25, 0.75, 1.25, 1.75):
         angle = heading + turn * np.pi
         tip = spot + 1.15 * size * np.array((np.cos(angle), -np.sin(angle)))
@@ -94,15 +91,13 @@ def render_forks(
         width: In pixels.
         height: In pixels.
     """
-    plan = plan_of(config, width, height)
-    picture = _ground(config, width, height).copy()
+    canvas = _ground(config, width, height).copy()
     if len(path) > 1:
-        points = plan.pixels(path)
-        polyline(picture, points, width=max(2.0, plan.length(0.022)), colour=PATH)
+        canvas.line(path, width=0.022, paint=PATH)
     x, y = (float(value) for value in path[-1])
     move = path[-1] - path[-2] if len(path) > 1 else np.array((1.0, 0.0))
     heading = float(np.arctan2(move[1], move[0])) if np.any(move) else 0.0
-    _drone(picture, plan, x, y, heading)
+    _drone(canvas, x, y, heading)
     if touched:
-        cross(picture, plan.pixel(x, y), radius=plan.length(0.09), width=max(2.0, plan.length(0.025)))
-    return finished(picture)
+        canvas.cross(x, y, 0.09, width=0.025)
+    return canvas.image()

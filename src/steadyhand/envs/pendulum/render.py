@@ -5,9 +5,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from steadyhand.envs.paint import Picture, capsule, polyline, rounded_box
+from steadyhand.envs.paint import capsule
 from steadyhand.envs.pendulum.config import FLIP_ANGLES, PendulumConfig
-from steadyhand.envs.scene import PAPER, Plan, colour, disc, finished, mottled, ring, shadow
+from steadyhand.envs.scene import PAPER, Canvas, Plan, colour, mottled
 
 WALL = colour(58, 66, 82)
 RING = colour(86, 96, 114)
@@ -34,21 +34,18 @@ def place(theta: Float[np.ndarray, "..."], radius: float) -> Float[np.ndarray, "
 
 
 @lru_cache(maxsize=8)
-def _wall(config: PendulumConfig, width: int, height: int) -> Picture:
-    """Return all that does not move. Not to be painted on."""
-    plan = plan_of(config, width, height)
-    picture = mottled(plan, WALL, depth=3.0, patch=max(8, round(plan.length(0.4 * config.length))))
-    hinge = plan.pixel(0.0, 0.0)
-    ring(picture, hinge, radius=plan.length(config.length), width=max(1.0, plan.length(0.008)), paint=RING)
+def _wall(config: PendulumConfig, width: int, height: int) -> Canvas:
+    """Return all that does not move."""
+    plan, length = plan_of(config, width, height), config.length
+    canvas = mottled(plan, WALL, depth=3.0, patch=max(8, round(plan.length(0.4 * length))))
+    canvas.ring(0.0, 0.0, length, width=0.008, paint=RING)
     around = np.pi + np.linspace(-config.upright, config.upright, 25)
-    goal = plan.pixels(place(around, config.length))
-    polyline(picture, goal, width=max(2.0, plan.length(0.03 * config.length)), colour=GOAL)
+    canvas.line(place(around, length), width=0.03 * length, paint=GOAL)
     if config.discontinuous:
         for angle in FLIP_ANGLES:
-            ends = plan.pixels(np.stack([place(np.array(angle), r * config.length) for r in (0.9, 1.1)]))
-            capsule(picture, ends[0], ends[1], width=max(2.0, plan.length(0.025)), colour=FLIP)
-    picture.setflags(write=False)
-    return picture
+            ends = np.stack([place(np.array(angle), share * length) for share in (0.9, 1.1)])
+            canvas.line(ends, width=0.025, paint=FLIP)
+    return canvas.kept()
 
 
 def render_pendulum(
@@ -63,32 +60,28 @@ def render_pendulum(
         width: In pixels.
         height: In pixels.
     """
-    plan = plan_of(config, width, height)
-    picture = _wall(config, width, height).copy()
-    length, hinge = config.length, plan.pixel(0.0, 0.0)
+    canvas, length = _wall(config, width, height).copy(), config.length
     if len(angles) > 1:
-        trail = plan.pixels(place(angles.astype(np.float64), length))
-        polyline(picture, trail, width=max(2.0, plan.length(0.02 * length)), colour=TRAIL, alpha=(0.0, 0.9))
+        trail = place(angles.astype(np.float64), length)
+        canvas.line(trail, width=0.02 * length, paint=TRAIL, alpha=(0.0, 0.9))
     x, y = place(np.array(float(angles[-1])), length).tolist()
-    tip = plan.pixel(x, y)
-    shadow(picture, plan, x, y, 1.2 * BOB_RADIUS * length, alpha=0.35)
-    capsule(picture, hinge, tip, width=max(2.0, plan.length(0.045 * length)), colour=ROD)
-    disc(picture, plan, x, y, BOB_RADIUS * length, paint=BOB)
-    disc(picture, plan, x - 0.03 * length, y + 0.03 * length, 0.035 * length, paint=PAPER)
-    _torque(picture, plan, config, torque)
-    size = plan.length(0.13 * length)
-    rounded_box(picture, hinge, angle=0.0, size=(size, size), radius=0.3 * size, colour=RING)
-    disc(picture, plan, 0.0, 0.0, 0.03 * length, paint=PAPER)
-    return finished(picture)
+    canvas.shadow(x, y, 1.2 * BOB_RADIUS * length, alpha=0.35)
+    canvas.line(np.array(((0.0, 0.0), (x, y))), width=0.045 * length, paint=ROD)
+    canvas.disc(x, y, BOB_RADIUS * length, paint=BOB)
+    canvas.disc(x - 0.03 * length, y + 0.03 * length, 0.035 * length, paint=PAPER)
+    _torque(canvas, config, torque)
+    canvas.square(0.0, 0.0, 0.13 * length, corner=0.3, paint=RING)
+    canvas.disc(0.0, 0.0, 0.03 * length, paint=PAPER)
+    return canvas.image()
 
 
-def _torque(picture: Picture, plan: Plan, config: PendulumConfig, torque: float) -> None:
+def _torque(canvas: Canvas, config: PendulumConfig, torque: float) -> None:
     """Draw an arc round the hinge, from the top, as long as the torque is strong."""
     share = torque / config.max_torque
     if abs(share) < 0.02:
         return
     angles = np.pi + np.linspace(0.0, 0.75 * np.pi * share, 25)
-    points = plan.pixels(place(angles, 0.2 * config.length))
-    width = max(2.0, plan.length(0.03 * config.length))
-    polyline(picture, points, width=width, colour=LEFT_TORQUE)
-    capsule(picture, points[-1], points[-1], width=2.2 * width, colour=LEFT_TORQUE)
+    points, width = place(angles, 0.2 * config.length), 0.03 * config.length
+    canvas.line(points, width=width, paint=LEFT_TORQUE)
+    end = canvas.plan.pixels(points)[-1]
+    capsule(canvas.picture, end, end, width=2.2 * max(2.0, canvas.plan.length(width)), colour=LEFT_TORQUE)

@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from steadyhand.envs.paint import polyline, rounded_box
-from steadyhand.envs.scene import PAPER, Plan, colour, disc, finished, ring
+from steadyhand.envs.scene import PAPER, Canvas, Plan, colour
 from steadyhand.envs.tabular.mdp import FiniteMDP
 
 FLOOR = colour(226, 222, 210)
@@ -29,30 +28,19 @@ def render_tabular(
     across = np.array(mdp.drift) * mdp.horizon
     places = np.concatenate([mdp.place, mdp.place + across])
     low, high = places.min(axis=0) - 0.8, places.max(axis=0) + 0.8
-    plan = Plan(
-        low=(float(low[0]), float(low[1])), high=(float(high[0]), float(high[1])), width=width, height=height
-    )
-    picture = np.empty((height, width, 3), dtype=np.float32)
-    picture[:] = PAPER
+    corners = {"low": (float(low[0]), float(low[1])), "high": (float(high[0]), float(high[1]))}
+    canvas = Canvas.of(Plan(**corners, width=width, height=height), PAPER)
     copies = range(mdp.horizon + 1) if any(mdp.drift) else range(1)
-    size = 0.92 * plan.length(1.0)
     for state in range(mdp.num_states):
         for copy in copies:
             x, y = (float(value) for value in mdp.place[state] + copy * np.array(mdp.drift))
-            rounded_box(
-                picture,
-                plan.pixel(x, y),
-                angle=0.0,
-                size=(size, size),
-                radius=0.12 * size,
-                colour=_paint(mdp, state),
-            )
+            canvas.square(x, y, 0.92, corner=0.12, paint=_paint(mdp, state))
     if len(path) > 1:
-        polyline(picture, plan.pixels(path), width=max(2.0, 0.1 * size), colour=PATH)
+        canvas.line(path, width=0.092, paint=PATH)
     x, y = (float(value) for value in path[-1])
-    disc(picture, plan, x, y, 0.28, paint=AGENT)
-    ring(picture, plan.pixel(x, y), radius=plan.length(0.28), width=max(1.0, 0.04 * size), paint=WALL)
-    return finished(picture)
+    canvas.disc(x, y, 0.28, paint=AGENT)
+    canvas.ring(x, y, 0.28, width=0.0368, paint=WALL)
+    return canvas.image()
 
 
 def _paint(mdp: FiniteMDP, state: int) -> np.ndarray:
