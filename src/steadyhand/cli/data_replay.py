@@ -49,10 +49,9 @@ def replay_in_env(
     """Replay the recorded actions in the env that was named; `opened` opens the data at its rate."""
     from steadyhand.analysis.replay import World, replay
     from steadyhand.envs.catalogue import env_config
-    from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
     world = with_overrides(World(env=env_config(chosen.env)), chosen.set)
-    env = world.env.build(1 if isinstance(world.env, GymnasiumConfig) else 64)
+    env = world.env.build(world.env.cheap_rows)
     try:
         return replay(opened(chosen, like=env.spec), env)
     finally:

@@ -17,7 +17,7 @@ BUILT_IN: tuple[str, ...] = tuple(
 """Names of the envs that come along."""
 
 
-GYMNASIUM_SETTINGS = ("max_episode_steps", "control_dt", "success", "vectorization_mode")
+GYMNASIUM_SETTINGS = ("max_episode_steps", "control_dt", "success", "rename", "vectorization_mode")
 """Settings of ours that are given beside the keyword arguments of a Gymnasium env."""
 
 

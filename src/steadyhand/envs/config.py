@@ -1,9 +1,10 @@
 """What an env's settings are: the base class of all of them, ours and yours."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ class EnvConfig(Part, ABC):
 
     Attributes:
         expert: Name of the expert that comes along, as `core.parts.chosen` finds it; empty if none does.
+        chooses: Whether its settings say what it shows; see `showing`.
+        cheap_rows: Copies for a trial of which nobody says how many.
     """
 
     kind: ClassVar[str] = "env"
@@ -30,7 +33,33 @@ class EnvConfig(Part, ABC):
         | located(f"{_HERE}.gymnasium_config", "GymnasiumConfig")
     )
     expert: ClassVar[str] = ""
+    chooses: ClassVar[bool] = False
+    cheap_rows: ClassVar[int] = 64
 
     @abstractmethod
     def build(self, num_rows: int) -> "BatchEnv":
         """Return the env with `num_rows` copies."""
+
+    def showing(self, names: Sequence[str]) -> "EnvConfig":
+        """Return the settings of the same env that shows only what is named, senses or features.
+
+        Raises:
+            ConfigError: It has no such sense, or no choice.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no choice of what it shows.",
+            got=f"--observation {' '.join(names)}",
+            hint="leave --observation out",
+        )
+
+    def judged_by(self, success: str) -> "EnvConfig":
+        """Return the settings of the same env with this rule of success; see `core.success`.
+
+        Raises:
+            ConfigError: There is no such rule, or the env tells success itself.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} tells success itself.",
+            got=f"--success {success}",
+            hint="leave --success out",
+        )

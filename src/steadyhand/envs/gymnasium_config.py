@@ -2,8 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.success import SuccessRule, success_rule
@@ -34,6 +34,8 @@ class GymnasiumConfig(EnvConfig):
         kwargs: Keyword arguments of the env: JSON scalars only.
     """
 
+    cheap_rows: ClassVar[int] = 1
+
     env_id: str
     max_episode_steps: int | None = None
     control_dt: float | None = None
@@ -63,6 +65,10 @@ class GymnasiumConfig(EnvConfig):
                     "An observation cannot have this name.", got=new, expected="observation.NAME"
                 )
         self.success_rule()
+
+    def judged_by(self, success: str) -> "GymnasiumConfig":
+        """Return the settings of the same env with this rule of success; see `core.success`."""
+        return replace(self, success=success)
 
     def success_rule(self) -> SuccessRule:
         """Return the rule that `success` stands for.

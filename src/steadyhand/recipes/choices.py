@@ -2,16 +2,12 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import made
 from steadyhand.core.specs import FeatureSpec, full_names
-from steadyhand.envs.car.config import CarConfig, Sense
-from steadyhand.envs.car.spec import car_spec
 from steadyhand.envs.catalogue import env_config
 from steadyhand.envs.config import EnvConfig
-from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.spec import PolicyConfig, described, resolved
@@ -31,29 +27,10 @@ def env_from_text(text: str, *, observation: Sequence[str] = (), success: str = 
     Raises:
         ConfigError: There is no such env, sense or rule, or the env has no choice.
     """
-    if not observation:
-        config = env_config(text)
-        if success == "auto":
-            return config
-        if not isinstance(config, GymnasiumConfig):
-            raise _own_success(text, success)
-        return replace(config, success=success)
-    if text != "car":
-        raise ConfigError(
-            "Only the car has a choice of what it shows.",
-            got=f"--observation {' '.join(observation)} for {text}",
-            hint="leave --observation out",
-        )
-    if success != "auto":
-        raise _own_success("car", success)
-    sense_of: dict[str, Sense] = {}
-    for sense in get_args(Sense):
-        for name in (sense, *car_spec(CarConfig(observation=(sense,))).observation):
-            sense_of[name] = sense
-    for name in observation:
-        if name not in sense_of:
-            raise ConfigError("The car has no such sense.", got=name, available=get_args(Sense))
-    return CarConfig(observation=tuple(dict.fromkeys(sense_of[name] for name in observation)))
+    config = env_config(text)
+    if observation:
+        config = config.showing(observation)
+    return config if success == "auto" else config.judged_by(success)
 
 
 def env_that_shows(
@@ -61,23 +38,17 @@ def env_that_shows(
 ) -> tuple[EnvConfig, tuple[str, ...]]:
     """Read an env, and the features that policies are to see of it.
 
-    The car shows the senses that are named, and policies see what they can read of them. Every other env
-    shows all that it has, and policies see of it what is named. `success` is as in `env_from_text`.
+    An env with a choice, such as the car, shows what is named, and policies see what they can read of it.
+    Every other env shows all that it has, and policies see of it what is named. `success` is as in
+    `env_from_text`.
 
     Raises:
         ConfigError: There is no such env or sense.
     """
-    if text == "car":
-        return env_from_text(text, observation=observation, success=success), ()
-    return env_from_text(text, success=success), tuple(observation)
-
-
-def _own_success(env: str, success: str) -> ConfigError:
-    return ConfigError(
-        "The envs that come along tell success themselves.",
-        got=f"--success {success} for {env}",
-        hint="leave --success out",
-    )
+    config = env_from_text(text, success=success)
+    if config.chooses and observation:
+        return config.showing(observation), ()
+    return config, () if config.chooses else tuple(observation)
 
 
 def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:

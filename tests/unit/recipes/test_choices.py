@@ -47,7 +47,7 @@ def test_an_env_is_named_with_its_senses_or_the_features_they_fill():
     assert env_from_text("car", observation=("observation.images.camera",)).observation == ("camera",)
     assert env_from_text("forks") == ForksConfig()
     assert env_from_text("avoiding") == AvoidingConfig()
-    with pytest.raises(ConfigError, match="Only the car has a choice"):
+    with pytest.raises(ConfigError, match="no choice of what it shows"):
         env_from_text("forks", observation=("state",))
     assert env_from_text("CartPole-v1") == GymnasiumConfig(env_id="CartPole-v1")
 

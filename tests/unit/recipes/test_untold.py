@@ -129,5 +129,5 @@ def test_the_rule_of_the_command_line_reaches_the_env():
     assert isinstance(config, GymnasiumConfig)
     assert config.success_rule().threshold == -200.0
     for observation in ((), ("state",)):
-        with pytest.raises(ConfigError, match="tell success themselves"):
+        with pytest.raises(ConfigError, match="tells success itself"):
             env_from_text("car", observation=observation, success="survived")

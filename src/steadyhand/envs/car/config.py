@@ -1,7 +1,8 @@
 """Everything that can be chosen about the car: body, camera, lidar, road and task. SI units throughout."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from steadyhand.core.errors import ConfigError
@@ -156,6 +157,8 @@ class CarConfig(EnvConfig):
     """
 
     expert: ClassVar[str] = "PurePursuitExpert"
+    chooses: ClassVar[bool] = True
+
     observation: tuple[Sense, ...] = ("retina",)
     action: Literal["steering", "steering_speed"] = "steering"
     speed: float = 2.5
@@ -205,6 +208,23 @@ class CarConfig(EnvConfig):
         self._require("range_finder.max_range", self.range_finder.max_range, 0.1, 10.0, "m")
         self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
         self._require("lidar.iterations", self.lidar.iterations, 2, 1000, "iterations")
+
+    def showing(self, names: Sequence[str]) -> "CarConfig":
+        """Return the settings of the same car with these senses, or those that fill these features.
+
+        Raises:
+            ConfigError: There is no such sense.
+        """
+        from steadyhand.envs.car.spec import car_spec
+
+        sense_of: dict[str, Sense] = {}
+        for sense in get_args(Sense):
+            for name in (sense, *car_spec(CarConfig(observation=(sense,))).observation):
+                sense_of[name] = sense
+        for name in names:
+            if name not in sense_of:
+                raise ConfigError("The car has no such sense.", got=name, available=get_args(Sense))
+        return replace(self, observation=tuple(dict.fromkeys(sense_of[name] for name in names)))
 
     def build(self, num_rows: int) -> "Car":
         """Return the env with `num_rows` copies."""
