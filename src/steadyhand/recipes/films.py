@@ -1,5 +1,6 @@
 """Films of drives: whether an env can be filmed, and what a controller does from some starts as MP4."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,11 @@ def why_no_films(env: BatchEnv) -> str | None:
     """
     stage = env
     try:
-        stage = env.filmed(1)
-        stage.reset(stage.starts("test", 1), np.array([0]))
-        stage.render(0, width=64, height=48)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A simulator that finds no screen says so at length.
+            stage = env.filmed(1)
+            stage.reset(stage.starts("test", 1), np.array([0]))
+            stage.render(0, width=64, height=48)
     except CapabilityError:
         return ""
     except ConfigError as error:
@@ -51,7 +54,8 @@ def why_no_films(env: BatchEnv) -> str | None:
         if stage is env:
             raise
         # Nobody asked for an env that draws: what drawing lacks, such as a package, spoils no comparison.
-        return str(error.__cause__ or error)
+        reason = str(error.__cause__ or error)
+        return f"{reason} (where there is no screen, MUJOCO_GL=egl may help)" if "GL" in reason else reason
     finally:
         if stage is not env:
             stage.close()
