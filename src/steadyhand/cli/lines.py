@@ -2,7 +2,7 @@
 
 import textwrap
 
-_COPIED = ("policy: ", "report: ", "cells: ", "next: ", "steadyhand ")
+_COPIED = ("policy: ", "report: ", "cells: ", "command: ", "next: ", "steadyhand ")
 """Lines that begin so hold a path or a command and stay whole."""
 
 

@@ -22,7 +22,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "compare remedies over seeds, at equal labels: remedies"),
     "cite": ("cite", "print the BibTeX of the methods that a run used"),
     "data": ("data", "look at a data set: info | check | repair | compact | modes"),
+    "runs": ("runs", "list the runs below a folder and what came of them"),
+    "show": ("runs:show", "show the results of a run, or open its report"),
 }
+"""Verb -> its module, with its function where that is not `main`; and what it does."""
 
 EXAMPLES = """
 first steps:
@@ -177,8 +180,9 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
         from steadyhand.core.errors import ConfigError
 
         raise ConfigError("There is no such verb.", got=verb, available=VERBS)
-    module = importlib.import_module(f"steadyhand.cli.{VERBS[verb][0]}")
-    return module.main(arguments)
+    name, _, function = VERBS[verb][0].partition(":")
+    module = importlib.import_module(f"steadyhand.cli.{name}")
+    return getattr(module, function or "main")(arguments)
 
 
 if __name__ == "__main__":

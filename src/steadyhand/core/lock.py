@@ -71,6 +71,19 @@ class FileLock:
         os.close(self._handle)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock just now; the file is not made."""
+    if not path.exists():
+        return False
+    try:
+        FileLock(path).release()
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # in a read-only folder nobody works
+    return False
+
+
 @contextmanager
 def working_in(folder: Path) -> Generator[None]:
     """Hold `folder`, which is made if it is not there, so that no other process or thread works in it.

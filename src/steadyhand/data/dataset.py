@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.lock import is_held
 from steadyhand.core.strict import kind_of
 from steadyhand.data.collection import StoredDataset
 from steadyhand.data.formats.arrays import ArrayDataset, open_npz
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
-from steadyhand.data.lock import LOCK_PATH, is_locked
+from steadyhand.data.lock import LOCK_PATH
 from steadyhand.data.selection import Episodes, chosen_episodes
 from steadyhand.data.spec import load_spec
 from steadyhand.data.staging import finish
@@ -57,7 +58,7 @@ def open_dataset(
         finish(root)
     layout, pending = locate(root), None
     if spec is not None and (root / JOURNAL_PATH).exists():
-        live = is_locked(root / LOCK_PATH)
+        live = is_held(root / LOCK_PATH)
         pending = JournalReader(root / JOURNAL_PATH, spec, live=live, first=len(layout.episodes))
     if rename and spec is not None:
         raise DataError(

@@ -29,16 +29,3 @@ class WriterLock:
     def release(self) -> None:
         """Let the next writer in."""
         self._lock.release()
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a writer holds the lock just now."""
-    if not path.exists():
-        return False
-    try:
-        WriterLock(path).release()
-    except DataError:
-        return True
-    except OSError:
-        return False  # a read-only folder has no writer
-    return False

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from steadyhand.core.codec import write_json
 from steadyhand.core.errors import DataError
+from steadyhand.core.lock import is_held
 from steadyhand.core.strict import replacing
 from steadyhand.data.formats.files import inside, read_json_file
-from steadyhand.data.lock import LOCK_PATH, WriterLock, is_locked
+from steadyhand.data.lock import LOCK_PATH, WriterLock
 
 STAGE_PATH = "meta/steadyhand/stage"
 _COMMIT = "COMMIT.json"
@@ -92,7 +93,7 @@ def finish(root: Path) -> None:
     """
     if not is_committed(root):
         return
-    if is_locked(root / LOCK_PATH):
+    if is_held(root / LOCK_PATH):
         raise DataError(
             "The store is being compacted just now.", got=root / STAGE_PATH, hint="try again in a second"
         )

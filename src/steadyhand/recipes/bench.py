@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from steadyhand.core.codec import write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
@@ -212,7 +213,20 @@ def bench(
             compute_cells(tried, executor=executor, on_cell=on_cell)
         cells = [_cell(run, folder, name, seed) for seed in range(run.seeds) for name in run.remedies]
         compute_cells(cells, executor=executor, on_cell=on_cell)
-        return ranked([_row(run, folder, name) for name in run.remedies])
+        rows = ranked([_row(run, folder, name) for name in run.remedies])
+        write_json(folder / "result.json", {"rows": [_in_short(row) for row in rows]})
+        return rows
+
+
+def _in_short(row: Row) -> dict[str, Any]:
+    """Return a row's means as JSON data, as result.json holds them; the cells hold the rest."""
+    return {
+        "title": row.title,
+        "success": None if row.success is None else float(row.success.mean()),
+        "return": None if row.returns is None else float(row.returns.mean()),
+        "labels": row.labels,
+        "refusal": row.refusal,
+    }
 
 
 def _candidates(run: BenchRun, name: str) -> list[Candidate]:

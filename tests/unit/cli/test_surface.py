@@ -44,6 +44,8 @@ FLAGS = {
     "correct ccil": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct hg-dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--reaction-delay", "--miss-rate"},
+    "runs": {"--help"},
+    "show": {"--help", "--open"},
     "data info": {"--help", "--control-dt", "--rename", "--episodes"},
     "data check": {"--help", "--env", "--set", "--depth", "--control-dt", "--rename", "--episodes"},
     "data repair": {
@@ -146,6 +148,8 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["correct", "dagger", "car", "--episodes", "2"], "give --episodes-per-round"),
         (["correct", "noise", "car", "--rounds", "2"], "leave --rounds out; `steadyhand correct noise"),
         (["correct", "crsail", "car", "--miss-rate", "0.1"], "leave --miss-rate out"),
+        (["runs"], "steadyhand runs FOLDER"),
+        (["show", "nowhere"], "no such folder"),
         (["data", "look"], "available: info, check, repair, compact"),
         (["data", "info", "nowhere"], "no such folder"),
         (["data", "check", "nowhere"], "no such folder"),
