@@ -154,7 +154,7 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["data", "info", "nowhere"], "no such folder"),
         (["data", "check", "nowhere"], "no such folder"),
         (["data", "compact", "nowhere"], "no such folder"),
-        (["envs", "nope:Nope-v0"], "Nope-v0"),
+        (["envs", "nope:Nope-v0"], "A module of that name is not to be found"),
     ],
 )  # fmt: skip
 def test_wrong_input_leaves_with_2_says_what_to_do_and_writes_nothing(cli, tmp_path, words, expected):
