@@ -18,7 +18,7 @@ from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
 from steadyhand.core.statistics import bootstrap_mean, clustered_mean, clustered_rate
-from steadyhand.correction.ccil import CcilConfig, KeepAll, Quantile
+from steadyhand.correction.ccil_config import CcilConfig, KeepAll, Quantile
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.policies.dynamics import DynamicsConfig, Spectral

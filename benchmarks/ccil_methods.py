@@ -17,7 +17,8 @@ from steadyhand.core.codec import from_data
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import ENVIRONMENT_STATE
-from steadyhand.correction.ccil import CcilConfig, corrective_labels
+from steadyhand.correction.ccil import corrective_labels
+from steadyhand.correction.ccil_config import CcilConfig
 from steadyhand.correction.collect import collect
 from steadyhand.correction.dagger import DaggerConfig, dagger
 from steadyhand.correction.dart import DartConfig, dart

@@ -17,6 +17,7 @@ from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
 from steadyhand.core.statistics import clustered_rate
+from steadyhand.correction.remedy import TrainedPolicy
 from steadyhand.envs.base import BatchEnv
 from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.image import SmallConv
@@ -24,7 +25,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.teach import School, Taught
+from steadyhand.recipes.teach import Trainer
 from steadyhand.recipes.tour import Method, TourRun, lessons_of, with_labels
 from steadyhand.rollout.evaluate import evaluate
 
@@ -78,7 +79,7 @@ def compute(settings: Settings) -> dict[str, Any]:
     expert = PurePursuitExpert().build(env)
     learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
     with tempfile.TemporaryDirectory() as folder:
-        school = School(
+        trainer = Trainer(
             env=env,
             expert=expert,
             learner=learner,
@@ -86,12 +87,12 @@ def compute(settings: Settings) -> dict[str, Any]:
             folder=Path(folder),
             seed=run.seed,
         )
-        taught = lessons_of(run, school, settings.method)
+        taught = lessons_of(run, trainer, settings.method)
         outcome = drive(env, learner, taught, run)
     return {"labels": taught.labels, "note": taught.note, **outcome}
 
 
-def drive(env: BatchEnv, learner: PolicyLearner, taught: Taught, run: TourRun) -> dict[str, Any]:
+def drive(env: BatchEnv, learner: PolicyLearner, taught: TrainedPolicy, run: TourRun) -> dict[str, Any]:
     """Evaluate on the test starts, the same for every cell."""
     starts = env.starts("test", run.num_starts, seed=0)
     controller = learner.controller(taught.folder, num_rows=env.num_rows)

@@ -32,7 +32,7 @@ from steadyhand.recipes.comparison import Row, difference, rate
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
-from steadyhand.recipes.teach import School
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.evaluate import evaluate
 
 EXPERIMENT = experiment("human")
@@ -138,7 +138,7 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
     judging = plain.judging()
     starts = env.starts("test", run.num_starts, seed=0)
     with tempfile.TemporaryDirectory() as folder:
-        school = School(
+        trainer = Trainer(
             env=env,
             expert=expert,
             learner=plain,
@@ -146,7 +146,7 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
             folder=Path(folder),
             seed=run.seed,
         )
-        taught = school.teach(run.method)
+        taught = trainer.teach(run.method)
         assert taught.rounds is not None
         episodes = [
             episode for one in taught.rounds.folders for episode in plain.read(one / "episodes") or []

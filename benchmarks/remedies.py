@@ -19,10 +19,13 @@ from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import derive
+from steadyhand.correction.budget import Budget
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.gates import LossGate
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution
+from steadyhand.correction.offline import Cloning
+from steadyhand.correction.remedy import Remedy
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig, Lidar
 from steadyhand.experts.config import PurePursuitExpert
@@ -35,9 +38,8 @@ from steadyhand.recipes.bench import outcome_of
 from steadyhand.recipes.comparison import Row, Terms, caption, difference, rate
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.remedies import REMEDIES, Budget, Remedy, remedy
-from steadyhand.recipes.runs import MethodConfig, OfflineConfig
-from steadyhand.recipes.teach import School
+from steadyhand.recipes.remedies import remedies, remedy
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.autonomy import autonomy
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
@@ -119,26 +121,26 @@ class Settings:
     env: CarConfig
     policy: PolicyConfig
     training: TrainConfig
-    method: MethodConfig
+    method: Remedy
     num_starts: int = NUM_STARTS
     autonomy_seconds: float = AUTONOMY_SECONDS
     seed: int = 0
 
 
-def remedies_of(regime: Regime) -> list[Remedy]:
+def remedies_of(regime: Regime) -> list[type[Remedy]]:
     """Return the remedies of a regime."""
-    return [remedy(name) for name in regime.remedies] if regime.remedies else list(REMEDIES)
+    return [remedy(name) for name in regime.remedies] if regime.remedies else remedies()
 
 
-def settings_of(regime: Regime, one: Remedy, seed: int) -> Settings:
+def settings_of(regime: Regime, one: type[Remedy], seed: int) -> Settings:
     """Return what a cell is made of; a gate that reads a likelihood gets a learner that has one."""
-    method, policy = one.make(regime.budget), regime.policy
+    method, policy = one.from_budget(regime.budget), regime.policy
     if isinstance(getattr(method, "gate", None), LossGate):
         policy = replace(policy, head=Gaussian())
     return Settings(env=regime.env, policy=policy, training=regime.training, method=method, seed=seed)
 
 
-def cell(name: str, one: Remedy, seed: int) -> Cell[Any]:
+def cell(name: str, one: type[Remedy], seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
     settings = settings_of(REGIMES[name], one, seed)
     return EXPERIMENT.cell(
@@ -154,7 +156,7 @@ def compute(settings: Settings) -> dict[str, Any]:
     expert = PurePursuitExpert().build(env)
     learner = PolicyLearner(env.spec, policy=settings.policy, training=settings.training)
     with tempfile.TemporaryDirectory() as folder:
-        school = School(
+        trainer = Trainer(
             env=env,
             expert=expert,
             learner=learner,
@@ -162,7 +164,7 @@ def compute(settings: Settings) -> dict[str, Any]:
             folder=Path(folder),
             seed=settings.seed,
         )
-        taught = school.teach(settings.method)
+        taught = trainer.teach(settings.method)
         starts = env.starts("test", settings.num_starts, seed=0)
         controller = taught.learner.controller(taught.folder, num_rows=env.num_rows)
         evaluation = evaluate(env, controller, starts, name=taught.name, seed=settings.seed, positions=False)
@@ -191,7 +193,7 @@ class Probe:
     env: CarConfig
     policy: PolicyConfig
     training: TrainConfig
-    demonstrations: OfflineConfig
+    demonstrations: Cloning
     num_labels: int = 20_000
     sigma: float = 0.5
     seed: int = 0
@@ -200,8 +202,8 @@ class Probe:
 def probe_cell(name: str) -> Cell[Any]:
     """Return the cell with the numbers that define a regime."""
     regime = REGIMES[name]
-    demonstrations = remedy("cloning").make(regime.budget)
-    assert isinstance(demonstrations, OfflineConfig)
+    demonstrations = remedy("cloning").from_budget(regime.budget)
+    assert isinstance(demonstrations, Cloning)
     settings = Probe(
         env=regime.env,
         policy=regime.policy,
@@ -235,7 +237,7 @@ def probe(settings: Probe) -> dict[str, Any]:
         learner.fit(kept, folder=best, seed=settings.seed, warm_start=None)
         label = np.concatenate([episode.expert_action for episode in rest])
         answer = np.concatenate(learner.answers(best, rest))
-        school = School(
+        trainer = Trainer(
             env=env,
             expert=expert,
             learner=learner,
@@ -243,7 +245,7 @@ def probe(settings: Probe) -> dict[str, Any]:
             folder=Path(folder),
             seed=settings.seed,
         )
-        clone = school.teach(settings.demonstrations)
+        clone = trainer.teach(settings.demonstrations)
         demonstrated = learner.read(clone.folder / "episodes")
         assert demonstrated is not None
         controller = learner.controller(clone.folder, num_rows=env.num_rows)
@@ -314,7 +316,7 @@ class Selection:
     env: CarConfig
     policy: PolicyConfig
     training: TrainConfig
-    method: MethodConfig
+    method: Remedy
     fits: int
     validation_starts: int
     num_starts: int = NUM_STARTS
@@ -331,7 +333,7 @@ def selection_cell(name: str, seed: int) -> Cell[Any]:
         env=regime.env,
         policy=regime.policy,
         training=regime.training,
-        method=remedy(name).make(regime.budget),
+        method=remedy(name).from_budget(regime.budget),
         fits=regime.budget.rounds,
         validation_starts=regime.budget.validation_starts,
         seed=seed,
@@ -357,7 +359,7 @@ def select(settings: Selection) -> dict[str, Any]:
     scores: list[tuple[float, float]] = []
     tested: list[list[int]] = []
     with tempfile.TemporaryDirectory() as folder:
-        school = School(
+        trainer = Trainer(
             env=env,
             expert=expert,
             learner=learner,
@@ -365,7 +367,7 @@ def select(settings: Selection) -> dict[str, Any]:
             folder=Path(folder),
             seed=settings.seed,
         )
-        taught = school.teach(settings.method)
+        taught = trainer.teach(settings.method)
         episodes = learner.read(taught.folder / "episodes")
         assert episodes is not None
         for number in range(settings.fits):
@@ -435,7 +437,7 @@ def regimes() -> str:
     return "\n".join(rows)
 
 
-def results_of(name: str, one: Remedy) -> list[dict[str, Any]]:
+def results_of(name: str, one: type[Remedy]) -> list[dict[str, Any]]:
     """Return the results of the seeds that are there."""
     found = [cell(name, one, seed).result() for seed in range(REGIMES[name].seeds)]
     return [result for result in found if result is not None]
@@ -447,9 +449,9 @@ def autonomy_of(results: Sequence[Mapping[str, Any]]) -> float:
     return float(np.maximum(0.0, 1.0 - lost.sum(1) * 6.0 / (lost.shape[1] * AUTONOMY_SECONDS)).mean())
 
 
-def terms_of(regime: Regime, one: Remedy) -> Terms:
+def terms_of(regime: Regime, one: type[Remedy]) -> Terms:
     """Return on which terms a remedy was tried: the best of its rounds, or its one fit."""
-    method = one.make(regime.budget)
+    method = one.from_budget(regime.budget)
     rounds = method.rounds if isinstance(method, RoundsConfig) else 1
     return Terms(
         starts=NUM_STARTS,
@@ -493,7 +495,7 @@ def summary() -> str:
         "|---|" + "--:|" * len(REGIMES),
     ]
     kept: dict[str, list[float]] = {}
-    for one in REMEDIES:
+    for one in remedies():
         found = [results_of(name, one) for name in REGIMES]
         kept[one.title] = [Row.of(one.title, some).success.mean() if some else math.nan for some in found]
     for title, shares in sorted(kept.items(), key=lambda pair: (-float(np.nanmean(pair[1])), pair[0])):

@@ -11,6 +11,7 @@ from steadyhand.core.errors import SteadyhandError
 from steadyhand.core.protocol import Actor
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.gates import LossGate
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.noise import NoisyExecution
 from steadyhand.correction.weighting import EilMarks, Unweighted
@@ -18,7 +19,7 @@ from steadyhand.data.episode import Episode
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.recipes.remedies import remedy
-from steadyhand.recipes.teach import School
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.testing import check_correction, check_refused, small
 from steadyhand.testing.corrections import WatchedLearner
@@ -107,7 +108,7 @@ def test_it_catches_an_expert_in_place_of_the_policy(monkeypatch, tmp_path) -> N
 def test_it_catches_a_refusal_that_comes_too_late_or_never(monkeypatch, tmp_path) -> None:
     with pytest.raises(AssertionError, match="not refused"):
         check_refused(small(remedy("cloning")), HEAD, folder=tmp_path / "never")
-    monkeypatch.setattr(School, "check", lambda self, method, **rest: None)
+    monkeypatch.setattr(LossGate, "check", lambda self, env, learner: None)
     with pytest.raises(AssertionError, match="refused too late"):
         check_refused(small(remedy("diff-dagger")), Regression(), folder=tmp_path / "late")
 
@@ -116,6 +117,6 @@ def test_it_catches_a_refusal_without_a_hint(monkeypatch, tmp_path) -> None:
     def curt(self, method, **rest):
         raise SteadyhandError("No.", got="that", expected="something else")
 
-    monkeypatch.setattr(School, "check", curt)
+    monkeypatch.setattr(Trainer, "check", curt)
     with pytest.raises(AssertionError, match="has no 'do this:'"):
         check_refused(small(remedy("diff-dagger")), Regression(), folder=tmp_path)

@@ -5,21 +5,21 @@ import torch
 
 from steadyhand.core.parts import resolved
 from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.remedy import TrainedPolicy
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.recipes.remedies import REMEDIES, remedy
-from steadyhand.recipes.teach import Taught
+from steadyhand.recipes.remedies import remedies, remedy
 from steadyhand.testing import TOY_HEADS, check_correction, check_refused, small
 from steadyhand.testing.places import place_of
 from steadyhand.testing.refusals import MOST, REFUSALS, share_refused
 
-PAIRS = [(one.name, head) for one in REMEDIES for head in TOY_HEADS]
+PAIRS = [(one.name, head) for one in remedies() for head in TOY_HEADS]
 TWICE = (
     {("dagger", head) for head in TOY_HEADS}
-    | {(one.name, "Gaussian") for one in REMEDIES}
+    | {(one.name, "Gaussian") for one in remedies()}
     | {("dart", "Categorical"), ("ccil", "Categorical")}
 )
 """Pairs that are taught twice: every policy class, every remedy, and what is different for classes."""
@@ -60,7 +60,7 @@ def test_a_short_round(which, head, tmp_path) -> None:
         assert not same_parameters(taught, clone), "noise on the inputs did nothing"
 
 
-def same_parameters(one: Taught, other: Taught) -> bool:
+def same_parameters(one: TrainedPolicy, other: TrainedPolicy) -> bool:
     """Whether two policies are one: taught on the same data, from the same parameters, in the same order."""
     first, second = (tensors_of(taught.learner.policy(taught.folder)) for taught in (one, other))
     return all(torch.equal(value, second[key]) for key, value in first.items())

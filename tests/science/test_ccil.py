@@ -10,7 +10,8 @@ import pytest
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.specs import ENVIRONMENT_STATE, STATE
-from steadyhand.correction.ccil import CcilConfig, KeepAll, corrective_labels, label_errors
+from steadyhand.correction.ccil import corrective_labels, label_errors
+from steadyhand.correction.ccil_config import CcilConfig, KeepAll
 from steadyhand.correction.collect import collect
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import parameters

@@ -15,7 +15,6 @@ from steadyhand.cli.arguments import (
     parse,
     with_overrides,
 )
-from steadyhand.cli.correct import REMEDIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,17 +166,16 @@ def _in_words(result: "Mapping[str, Any]") -> str:
 
 
 def _run(chosen: Arguments) -> "BenchRun":
-    from steadyhand.core.errors import ConfigError
+    from steadyhand.correction.budget import Budget
     from steadyhand.recipes.bench import BenchRun
     from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
     from steadyhand.recipes.experts import expert_from_text
-    from steadyhand.recipes.remedies import Budget
+    from steadyhand.recipes.remedies import remedies, remedy
     from steadyhand.recipes.search import Search
     from steadyhand.training.config import TrainConfig
 
-    unknown = [name for name in chosen.only if name not in REMEDIES]
-    if unknown:
-        raise ConfigError("There is no such remedy.", got=unknown[0], available=REMEDIES)
+    for name in chosen.only:
+        remedy(name)
     env, shown = env_that_shows(chosen.env, chosen.observation, success=chosen.success)
     one = env.build(1)
     spec = one.spec
@@ -193,7 +191,7 @@ def _run(chosen: Arguments) -> "BenchRun":
         expert=expert_from_text(chosen.expert, env),
         policy=policy,
         training=training,
-        remedies=chosen.only or tuple(REMEDIES),
+        remedies=chosen.only or tuple(one.name for one in remedies()),
         budget=Budget(
             labels=chosen.labels,
             rounds=chosen.rounds,

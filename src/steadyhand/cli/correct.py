@@ -1,220 +1,90 @@
-"""`steadyhand correct METHOD`: teach a policy with a remedy for compounding error."""
+"""`steadyhand correct REMEDY`: teach a policy with a remedy for compounding error."""
 
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse, with_overrides
-from steadyhand.cli.correct_arguments import (
-    Chosen,
-    DaggerArguments,
-    HumanArguments,
-    NoiseArguments,
-    OfflineArguments,
-    RoundsArguments,
+from steadyhand.cli.arguments import (
+    SEEN,
+    EnvName,
+    Overrides,
+    SuccessText,
+    is_terminal,
+    listed,
+    optional,
+    parse,
+    with_overrides,
 )
 
 if TYPE_CHECKING:
+    from steadyhand.correction.remedy import Remedy
     from steadyhand.correction.rounds import RoundRecord
-    from steadyhand.recipes.runs import CorrectRun, MethodConfig
+    from steadyhand.recipes.runs import CorrectRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """How the command line shows a method.
+class Arguments:
+    """Arguments of all remedies; those of one stand in `arguments_of`."""
 
-    Attributes:
-        title: Its name in prose.
-        summary: One line of the list, as `recipes.remedies` has it.
-        about: The line of its own help, if `summary` leans on the line above it.
-        arguments: What it reads.
-        page: Its page in docs/methods.
-        example: Options that work on the car, with a `--set` of its own.
-    """
-
-    title: str
-    summary: str
-    about: str = ""
-    arguments: type[Chosen]
-    page: str
-    example: str
-
-
-METHODS = {
-    "cloning": Method(
-        title="Cloning",
-        summary="no remedy: clone the expert's own driving",
-        arguments=OfflineArguments,
-        page="behaviour-cloning",
-        example="--set training.learning_rate=3e-4",
-    ),
-    "noise-bc": Method(
-        title="NoiseBC",
-        summary="disturb the inputs of the policy while it is trained",
-        arguments=OfflineArguments,
-        page="noise-bc",
-        example="--observation state --set method.remedy.sigma=0.3",
-    ),
-    "noise": Method(
-        title="Noise injection",
-        summary="disturb what the expert executes, keep its intended action as the label",
-        arguments=NoiseArguments,
-        page="noise-injection",
-        example="--set method.noise.theta=0.3",
-    ),
-    "dart": Method(
-        title="DART",
-        summary="the same with noise that is shaped like the learner's own errors",
-        about="disturb what the expert executes by noise that is shaped like the learner's own errors",
-        arguments=RoundsArguments,
-        page="dart",
-        example="--set method.shape=isotropic",
-    ),
-    "side-cameras": Method(
-        title="Side cameras",
-        summary="views from the left and the right that return to the road in two seconds",
-        arguments=OfflineArguments,
-        page="views",
-        example="--set method.remedy.num_random=0",
-    ),
-    "alvinn-views": Method(
-        title="ALVINN's views",
-        summary="14 shifted and turned views of each frame, relabelled by pure pursuit",
-        arguments=OfflineArguments,
-        page="views",
-        example="--set method.remedy.num_views=7",
-    ),
-    "ccil": Method(
-        title="CCIL",
-        summary="corrective labels from learnt, locally Lipschitz dynamics",
-        arguments=OfflineArguments,
-        page="ccil",
-        example="--observation state --set method.remedy.rejection.share=0.5",
-    ),
-    "ccil-implicit": Method(
-        title="CCIL, implicit",
-        summary="the same, with labels found by solving the model backwards",
-        about="corrective labels from learnt dynamics as CCIL's, found by solving the model backwards",
-        arguments=OfflineArguments,
-        page="ccil",
-        example="--observation state --set method.remedy.rejection.type=KeepAll",
-    ),
-    "dagger": Method(
-        title="DAgger",
-        summary="let the policy drive, let the expert label every state that it visits",
-        arguments=DaggerArguments,
-        page="dagger",
-        example="--set method.beta.type=Exponential",
-    ),
-    "dagger-beta": Method(
-        title="DAgger, beta = .5^(i-1)",
-        summary="the same while the expert still drives half, a quarter, ... of the steps",
-        about="the expert labels every state, and still drives half, a quarter, ... of the steps",
-        arguments=RoundsArguments,
-        page="dagger",
-        example="--set method.beta.p=0.7",
-    ),
-    "hg-dagger": Method(
-        title="HG-DAgger",
-        summary="a simulated human takes over when it becomes dangerous",
-        arguments=HumanArguments,
-        page="simulated-human",
-        example="--set method.gate.human.risk.type=RoadEdge",
-    ),
-    "iwr": Method(
-        title="IWR",
-        summary="HG-DAgger whose interventions are half of what is trained on",
-        arguments=HumanArguments,
-        page="weighting",
-        example="--set method.weighting.share=0.3",
-    ),
-    "sirius": Method(
-        title="Sirius",
-        summary="the same, and what the robot did before a takeover is left out",
-        about="IWR that leaves out what the robot did before a takeover",
-        arguments=HumanArguments,
-        page="weighting",
-        example="--set method.weighting.windows.before=0.5",
-    ),
-    "eil": Method(
-        title="EIL",
-        summary="learn also from when the human did not take over, and from what made him",
-        arguments=HumanArguments,
-        page="eil",
-        example="--set method.weighting.reaction=ignored",
-    ),
-    "safe-dagger": Method(
-        title="SafeDAgger",
-        summary="a classifier predicts where the policy is off, and the expert drives there",
-        arguments=RoundsArguments,
-        page="gates",
-        example="--set method.gate.share=0.1",
-    ),
-    "ensemble-dagger": Method(
-        title="EnsembleDAgger",
-        summary="the expert drives where policy and expert differ, or an ensemble does",
-        arguments=RoundsArguments,
-        page="gates",
-        example="--set method.gate.members=3",
-    ),
-    "lazy-dagger": Method(
-        title="LazyDAgger",
-        summary="SafeDAgger that hands back only when the policy agrees with the expert again",
-        arguments=RoundsArguments,
-        page="gates",
-        example="--set method.gate.back=0.3",
-    ),
-    "thrifty-dagger": Method(
-        title="ThriftyDAgger",
-        summary="the expert drives where it is new or risky, within a budget",
-        arguments=RoundsArguments,
-        page="gates",
-        example="--set method.gate.share=0.05",
-    ),
-    "diff-dagger": Method(
-        title="Diff-DAgger",
-        summary="the expert drives where a generative policy finds its own answer unlikely",
-        arguments=RoundsArguments,
-        page="gates",
-        example="--head Gaussian --set method.gate.level=0.95",
-    ),
-    "crsail": Method(
-        title="CRSAIL",
-        summary="the expert drives far from everything that was demonstrated",
-        arguments=RoundsArguments,
-        page="gates",
-        example="--set method.gate.num_neighbours=3",
-    ),
-}
-"""As `recipes.remedies` has them; here too, because that imports torch and help must not."""
-REMEDIES = {name: method.summary for name, method in METHODS.items()}
-COUNTERPARTS = {
-    "--labels": "--labels-per-round, the labels of each round",
-    "--labels-per-round": "--labels, the labels of all rounds together",
-    "--episodes": "--episodes-per-round",
-    "--episodes-per-round": "--episodes",
-}
-"""What one method calls so, another calls so."""
+    env: EnvName
+    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as Walker2d-v5."""
+    out: Path = Path("runs/correct")
+    """Folder of the run; the policy is written to its `policy` folder."""
+    expert: str = "auto"
+    """Who labels: `pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a file of weights, or the
+    folder of a policy; auto takes the one that comes along with the env."""
+    success: SuccessText = "auto"
+    observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
+    """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
+    recipe: Annotated[str, optional("NAME", default="none")] = ""
+    """A published method, such as flow_unet or act, instead of encoder and head; see docs/recipes.md."""
+    size: Literal["small", "paper"] = "small"
+    """Of the recipe: for a laptop, or with the paper's constants."""
+    encoder: str = "auto"
+    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
+    head: str = "auto"
+    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
+    steps: Annotated[int | None, optional("INT", default="3000, or the recipe's")] = None
+    """Gradient steps of each fit."""
+    batch_size: Annotated[int | None, optional("INT", default="64, or the recipe's")] = None
+    """Windows in a batch."""
+    starts: int = 64
+    """Test starts of the final comparison."""
+    videos: int = 1
+    """Test starts to film."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    """Where policies are trained and drive; auto takes CUDA, else MPS, else the CPU."""
+    threads: int = 1
+    """Threads of torch; small networks are fastest with one."""
+    no_clone: bool = False
+    """Leave out the baseline: cloning as many labels from as many drives as the method plans."""
+    seed: int = 0
+    """Seed of everything random."""
+    set: Overrides = ()
+    """Change any field of run.json, as path=value; an example is above."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the verb."""
-    from steadyhand.core.errors import ConfigError
+    from steadyhand.recipes.remedies import remedies, remedy
 
     if not arguments or arguments[0] in ("-h", "--help"):
-        terminal.say("usage: steadyhand correct METHOD ENV [options]\n")
-        for name, summary in REMEDIES.items():
-            terminal.say(f"  {name:<16} {summary}")
-        terminal.say("\n`steadyhand correct METHOD --help` explains a method.")
+        terminal.say("usage: steadyhand correct REMEDY ENV [options]\n")
+        for one in remedies():
+            terminal.say(f"  {one.name:<16} {one.summary}")
+        terminal.say("\n`steadyhand correct REMEDY --help` explains a remedy.")
         return 0
-    method = arguments[0]
-    if method not in REMEDIES:
-        raise ConfigError("There is no such method.", got=method, available=REMEDIES)
-    _refuse_strangers(method, arguments[1:])
+    one = remedy(arguments[0])
+    _refuse_strangers(one, arguments[1:])
     chosen = parse(
-        METHODS[method].arguments, arguments[1:], verb=f"correct {method}", description=_described(method)
+        arguments_of(one), arguments[1:], verb=f"correct {arguments[0]}", description=_described(one)
     )
-    run = with_overrides(_run(method, chosen), chosen.set)
+    run = with_overrides(_run(one, chosen), chosen.set)
     from steadyhand.recipes.correct import correct
 
     with terminal.progress("", enabled=is_terminal()) as bar:
@@ -240,87 +110,98 @@ def _say_round(record: "RoundRecord") -> None:
     )
 
 
-def _described(name: str) -> str:
-    method = METHODS[name]
-    return (
-        f"{method.title}: {method.about or method.summary}.\n\n"
-        "An interrupted run goes on where it stopped when the same command is given again.\n\n"
-        f"example: steadyhand correct {name} car {method.example}\n\n"
-        f"page: docs/methods/{method.page}.md"
-    )
+def _described(one: "type[Remedy]") -> str:
+    from steadyhand.core.parts import summary
+
+    lines = [
+        f"{one.title or one.__name__}: {summary(one)}.",
+        "An interrupted run goes on where it stopped when the same command is given again.",
+    ]
+    if one.example:
+        lines.append(f"example: steadyhand correct {one.name} car {one.example}")
+    if one.page:
+        lines.append(f"page: docs/methods/{one.page}.md")
+    return "\n\n".join(lines)
 
 
-def _flags(arguments: type[Chosen]) -> set[str]:
-    return {"--" + field.name.replace("_", "-") for field in fields(arguments)}
+def arguments_of(one: "type[Remedy]") -> type[Arguments]:
+    """Return what a remedy reads: its share of the budget and its shortcuts, as the settings say it."""
+    from steadyhand.correction.budget import Budget
+
+    own = [_argument(name, Budget(), name) for name in one.spends]
+    own += [
+        _argument(name.replace("-", "_"), one.from_budget(Budget()), path)
+        for name, path in one.shortcuts.items()
+    ]
+    return make_dataclass("Arguments", own, bases=(Arguments,), frozen=True, kw_only=True)
 
 
-def _refuse_strangers(name: str, words: list[str]) -> None:
-    """Say what a flag of other methods is called here, where tyro would only say that it does not know it.
+def _argument(name: str, settings: Any, path: str) -> tuple[str, Any, Any]:
+    """Return the field of an option that stands for a setting."""
+    from steadyhand.recipes.parts import settings_of
+
+    *parents, last = path.split(".")
+    owner = reduce(getattr, parents, settings)
+    kind = get_type_hints(type(owner))[last]
+    text = next(one.text for one in settings_of(type(owner)) if one.name == last)
+    return name, Annotated[kind, tyro.conf.arg(help=text)], field(default=getattr(owner, last))
+
+
+def _refuse_strangers(one: "type[Remedy]", words: list[str]) -> None:
+    """Say that an option is another remedy's, where tyro would only say that it does not know it.
 
     Raises:
-        ConfigError: There is such a flag.
+        ConfigError: There is such an option.
     """
     from steadyhand.core.errors import ConfigError
+    from steadyhand.recipes.remedies import remedies
 
-    own = _flags(METHODS[name].arguments)
+    own = _own_flags(one)
+    others = {flag: other for other in reversed(remedies()) for flag in _own_flags(other) if flag not in own}
     for word in words:
         flag = word.partition("=")[0].replace("_", "-")
-        if flag in own:
-            continue
-        if any(flag in _flags(method.arguments) for method in METHODS.values()):
-            counterpart = COUNTERPARTS.get(flag, "")
+        if flag in others:
             raise ConfigError(
-                f"{name} has no such option; other methods have it.",
+                f"{one.name} has no such option; {others[flag].name} has it.",
                 got=flag,
-                hint=f"give {counterpart}"
-                if counterpart.partition(",")[0] in own
-                else f"leave {flag} out; `steadyhand correct {name} --help` lists what {name} takes",
+                hint=f"leave {flag} out; `steadyhand correct {one.name} --help` lists what {one.name} takes",
             )
 
 
-def _method(name: str, chosen: Chosen) -> "MethodConfig":
-    from steadyhand.correction.dagger import DaggerConfig
-    from steadyhand.correction.human import SimulatedHuman
-    from steadyhand.correction.noise import OrnsteinUhlenbeck
-    from steadyhand.recipes.remedies import Budget, remedy
-    from steadyhand.recipes.runs import NoiseConfig
-
-    match chosen:
-        case DaggerArguments():
-            return DaggerConfig(
-                rounds=chosen.rounds,
-                labels_per_round=chosen.labels_per_round,
-                episodes_per_round=chosen.episodes_per_round,
-                query_every=chosen.query_every,
-                training=chosen.training,
-            )
-        case NoiseArguments():
-            return NoiseConfig(
-                num_labels=chosen.labels,
-                num_episodes=chosen.episodes,
-                noise=OrnsteinUhlenbeck(sigma=chosen.sigma),
-                clean_fraction=chosen.clean_fraction,
-            )
-        case OfflineArguments() | RoundsArguments():
-            human = SimulatedHuman()
-            if isinstance(chosen, HumanArguments):
-                human = replace(human, reaction_delay=chosen.reaction_delay, miss_rate=chosen.miss_rate)
-            budget = Budget(labels=chosen.labels, rounds=chosen.rounds, episodes=chosen.episodes, human=human)
-            return remedy(name).make(budget)
+def _own_flags(one: "type[Remedy]") -> set[str]:
+    return {f"--{name}" for name in (*one.spends, *one.shortcuts)}
 
 
-def _run(name: str, chosen: Chosen) -> "CorrectRun":
+def _method(one: "type[Remedy]", chosen: Arguments) -> "Remedy":
+    """Return the remedy's settings for what was chosen."""
+    from steadyhand.correction.budget import Budget
+
+    method = one.from_budget(Budget(**{name: getattr(chosen, name) for name in one.spends}))
+    values = {path: getattr(chosen, name.replace("-", "_")) for name, path in one.shortcuts.items()}
+    return _changed(method, values)
+
+
+def _changed(settings: Any, values: Mapping[str, object]) -> Any:
+    """Return settings with the values of some paths, all at once: each alone might not fit the others."""
+    here = {path: value for path, value in values.items() if "." not in path}
+    for inner in {path.partition(".")[0] for path in values.keys() - here.keys()}:
+        below = {
+            path.removeprefix(f"{inner}."): values[path] for path in values if path.startswith(f"{inner}.")
+        }
+        here[inner] = _changed(getattr(settings, inner), below)
+    return replace(settings, **here)
+
+
+def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
     from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
     from steadyhand.recipes.experts import expert_from_text
-    from steadyhand.recipes.remedies import remedy
     from steadyhand.recipes.runs import CorrectRun
     from steadyhand.training.config import TrainConfig
 
     env, shown = env_that_shows(chosen.env, chosen.observation, success=chosen.success)
-    one = env.build(1)
-    spec = one.spec
-    one.close()
-    method = _method(name, chosen)
+    built = env.build(1)
+    spec = built.spec
+    built.close()
     wish = Wish(
         observation=shown,
         recipe=chosen.recipe,
@@ -346,8 +227,7 @@ def _run(name: str, chosen: Chosen) -> "CorrectRun":
             device=chosen.device,
             num_threads=chosen.threads,
         ),
-        method=method,
-        name=remedy(name).title,
+        method=_method(one, chosen),
         evaluation_starts=chosen.starts,
         clone=not chosen.no_clone,
         num_videos=chosen.videos,

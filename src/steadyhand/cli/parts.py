@@ -25,7 +25,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     wanted = parse(Arguments, arguments, verb="parts")
-    from steadyhand.core.parts import chosen, name_of, summary
+    from steadyhand.core.parts import chosen, load_all, name_of, summary
     from steadyhand.recipes.parts import KINDS, description, kind_named, parts_of, settings_of
 
     if not wanted.kind:
@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> int:
         terminal.table([kind.kind, "what it is", "whose"], [list(one) for one in parts_of(kind)], left=3)
         terminal.say(f"\n`steadyhand parts {kind.kind} NAME` shows the settings of one.")
         return 0
+    load_all(kind)
     part = chosen(kind, wanted.name)
     terminal.heading(name_of(part))
     terminal.say(f"{description(part)}\n")

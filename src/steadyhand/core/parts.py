@@ -18,6 +18,7 @@ import importlib
 import inspect
 import re
 import sys
+from abc import ABC
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -63,17 +64,20 @@ def is_open(kind: object) -> bool:
 
 
 def is_part(value: object, kind: type[P]) -> TypeGuard[type[P]]:
-    """Whether `value` is a class of settings of that kind."""
+    """Whether `value` is a class of settings of that kind, and no base of others: those derive from ABC."""
     return (
         isinstance(value, type)
         and issubclass(value, kind)
         and is_dataclass(value)
         and not inspect.isabstract(value)
+        and ABC not in value.__bases__
     )
 
 
 def summary(member: type) -> str:
-    """Return the first sentence of what a class says of itself."""
+    """Return what a part is: its `summary` if it has one, or the first sentence of its docstring."""
+    if said := getattr(member, "summary", ""):
+        return said
     text = inspect.cleandoc(member.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     return re.split(r"(?<!al)\.(?:\s+(?=[A-Z])|$)", text)[0]
 
@@ -150,7 +154,7 @@ def chosen(kind: type[P], name: str) -> type[P]:
         ConfigError: There is none, it is of another kind, or the module cannot be imported.
     """
     short = {short_name(kind, one): one for one in kind.ours}
-    named = [member for member in members(kind) if member.__name__ == name]
+    named = [member for member in members(kind) if name in (member.__name__, getattr(member, "name", ""))]
     found = (
         _ours(kind, short.get(short_name(kind, name), name))
         or _only(named, kind, name)
@@ -177,8 +181,13 @@ def short_name(kind: type[Part], name: str) -> str:
 
 
 def spoken_name(kind: type[Part], member: type[Part]) -> str:
-    """Return what a person would call a part: "pure-pursuit", or "package.module:Class" if it is not ours."""
+    """Return what a person would call a part: its `name`, or "pure-pursuit" of PurePursuitExpert.
+
+    What is not ours and has no name is called "package.module:Class".
+    """
     name = name_of(member)
+    if given := getattr(member, "name", ""):
+        return given
     if ":" in name:
         return name
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower().split("-")

@@ -10,136 +10,37 @@ model's error would be all of its spread, and after normalisation a flag that sa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from steadyhand.core.errors import CapabilityError, ConfigError, DataError
+from steadyhand.core.errors import CapabilityError, DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import derive, generator
+from steadyhand.correction.ccil_config import (
+    CorrectiveLabels,
+    KeepAll,
+    Quantile,
+    Radius,
+    Rejection,
+)
 from steadyhand.correction.expert_steps import ExpertSteps, Points, state_features
 from steadyhand.correction.label_geometry import LabelGeometry, measure, with_model
 from steadyhand.correction.label_search import Learnt, find
 from steadyhand.correction.true_dynamics import Oracle, TrueDynamics
 from steadyhand.data.episode import Branch, Episode, Provenance
-from steadyhand.policies.dynamics import Dynamics, DynamicsConfig, Transitions, TransitionSource
+from steadyhand.policies.dynamics import Dynamics, Transitions, TransitionSource
 from steadyhand.policies.residual_map import ResidualMap
 from steadyhand.policies.spec import PolicySpec
-from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
-
-Label = Literal["explicit", "implicit", "disturbed"]
-Units = Literal["normalised", "raw"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantile:
-    """Keep the labels whose score is at most a quantile of all scores.
-
-    Attributes:
-        share: The quantile, and so the share of the found labels that is kept.
-        score: The distance d from the expert's state, or L(s, a) d with L the local slope there: what
-            bounds the error of a BackTrack label, up to the model's error there. For "disturbed" labels d
-            includes the disturbance, but L still is the slope in the state alone: a ranking, no bound.
-    """
-
-    share: float = 0.8
-    score: Literal["lipschitz_distance", "distance"] = "lipschitz_distance"
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.share <= 1.0:
-            raise ConfigError(
-                "share is the share of labels to keep.", got=self.share, expected="0 < share <= 1"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Radius:
-    """Keep the labels nearer to the expert's state than `distance` (the rule of the first release)."""
-
-    distance: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeepAll:
-    """Keep every label that was found."""
-
-
-Rejection = Quantile | Radius | KeepAll
-
-
-def _training() -> TrainConfig:
-    return TrainConfig(
-        num_steps=2000,
-        batch_size=512,
-        learning_rate=1e-3,
-        weight_decay=1e-5,
-        schedule="constant",
-        warmup_steps=0,
-        log_every=1000,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CcilConfig:
-    """Settings of the method; published ones for each task stand in docs/methods/ccil.md.
-
-    Attributes:
-        features: Observation features that make the state; empty takes all vectors. It must be Markov.
-        dynamics: The model's net, and the limit on its slope.
-        training: How the model is trained. Its seed is combined with that of the call.
-        holdout: Share of transitions left out of the model's training, for the error that is reported. At
-            least one is left out if this is positive and there are two.
-        label: "explicit" BackTrack: s = s*_t - f(s*_t, a*_t). "implicit" BackTrack: s + f(s, a*_t) = s*_t.
-            "disturbed" (DisturbedAction): a = a*_t + N(0, delta^2), s = s*_{t+1} - f(s*_{t+1}, a), as in the
-            released code; the paper writes the equation s + f(s, a) = s*_{t+1} instead.
-        labels_per_step: Draws for each step; more than 1 only for "disturbed".
-        delta: Standard deviation of the disturbance.
-        rejection: Which labels are kept.
-        units: Of `delta`, distances and slopes: "normalised" by standard deviations, or "raw" as in the
-            released code.
-        tolerance: Largest error of a root, in standard deviations of the state; 1e-4 in the released code.
-        max_iterations: Newton steps.
-        weight: Training weight of a label. 1 / labels_per_step lets the labels of a step weigh as much as the
-            step itself ("balanced" in the released code).
-    """
-
-    features: tuple[str, ...] = ()
-    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
-    training: TrainConfig = field(default_factory=_training)
-    holdout: float = 0.1
-    label: Label = "explicit"
-    labels_per_step: int = 1
-    delta: float = 1e-4
-    rejection: Rejection = field(default_factory=Quantile)
-    units: Units = "normalised"
-    tolerance: float = 1e-6
-    max_iterations: int = 50
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.labels_per_step < 1 or (self.label != "disturbed" and self.labels_per_step > 1):
-            raise ConfigError(
-                "BackTrack gives one label a step: more of them would be copies.",
-                got=f"label = {self.label!r}, labels_per_step = {self.labels_per_step}",
-                hint="use weight to make labels count more, or label='disturbed'",
-            )
-        if not 0.0 <= self.holdout < 1.0:
-            raise ConfigError("holdout is a share.", got=self.holdout, expected="0 <= holdout < 1")
-        if not (
-            self.delta >= 0.0 and self.tolerance > 0.0 and self.max_iterations >= 1 and self.weight > 0.0
-        ):
-            raise ConfigError(
-                "delta >= 0, tolerance > 0, max_iterations >= 1 and weight > 0 are needed.", got=self
-            )
 
 
 def corrective_labels(
     episodes: Sequence[Episode],
     spec: PolicySpec,
-    config: CcilConfig,
+    config: CorrectiveLabels,
     *,
     seed: int,
     oracle: Oracle | None = None,
@@ -197,7 +98,7 @@ def corrective_labels(
     return _episodes(steps, points, states, kept, config), geometry
 
 
-def require_meaning(spec: PolicySpec, config: CcilConfig) -> None:
+def require_meaning(spec: PolicySpec, config: CorrectiveLabels) -> None:
     """Raise CapabilityError where corrective labels have no meaning, before anything is collected."""
     state_features(spec, config.features)
     if config.label == "disturbed" and spec.action.num_classes is not None:
@@ -209,7 +110,7 @@ def require_meaning(spec: PolicySpec, config: CcilConfig) -> None:
         )
 
 
-def require_all_seen(spec: PolicySpec, config: CcilConfig) -> None:
+def require_all_seen(spec: PolicySpec, config: CorrectiveLabels) -> None:
     """Raise CapabilityError if policies see what corrective labels do not hold: they could not be trained."""
     held = state_features(spec, config.features)
     missing = [name for name in spec.observation if name not in held]
@@ -223,7 +124,7 @@ def require_all_seen(spec: PolicySpec, config: CcilConfig) -> None:
         )
 
 
-def learnt_dynamics(transitions: Transitions, config: CcilConfig, *, seed: int) -> ResidualMap:
+def learnt_dynamics(transitions: Transitions, config: CorrectiveLabels, *, seed: int) -> ResidualMap:
     """Return a model of the dynamics, trained on `transitions`."""
     model = Dynamics.build(
         config.dynamics,
@@ -252,7 +153,7 @@ def label_errors(
         episodes: What it was given.
         spec: Likewise.
         truth: The true system.
-        features: As in `CcilConfig`.
+        features: As in `CorrectiveLabels`.
 
     Returns:
         (K,) distances in standard deviations of the state.
@@ -266,7 +167,7 @@ def label_errors(
     return np.linalg.norm((reached - target) / steps.scale, axis=1)
 
 
-def _points(steps: ExpertSteps, config: CcilConfig, seed: int) -> Points:
+def _points(steps: ExpertSteps, config: CorrectiveLabels, seed: int) -> Points:
     if config.label != "disturbed":
         return steps.back_track()
     unit = steps.action_scale if config.units == "normalised" else np.ones_like(steps.action_scale)
@@ -284,7 +185,7 @@ def _halves(transitions: Transitions, share: float, seed: int) -> tuple[Transiti
 
 
 def bound_distance(
-    steps: ExpertSteps, points: Points, states: np.ndarray, config: CcilConfig
+    steps: ExpertSteps, points: Points, states: np.ndarray, config: CorrectiveLabels
 ) -> Float64[np.ndarray, " N"]:
     """Return ||s - s*|| + ||a - a*||: what multiplies the slopes in the bound of a label's error."""
     raw = config.units == "raw"
@@ -319,7 +220,7 @@ def _within(
 
 
 def _episodes(
-    steps: ExpertSteps, points: Points, states: np.ndarray, kept: np.ndarray, config: CcilConfig
+    steps: ExpertSteps, points: Points, states: np.ndarray, kept: np.ndarray, config: CorrectiveLabels
 ) -> list[Episode]:
     """Return the kept labels as one-step episodes that go on in their parents."""
     chosen = np.flatnonzero(kept)

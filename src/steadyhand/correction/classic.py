@@ -21,7 +21,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision, Observation, S
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
-from steadyhand.correction.contract import Learner
+from steadyhand.correction.learner import Learner
 from steadyhand.correction.mixture import Mixture
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family

@@ -1,64 +1,27 @@
-"""The contract of interactive remedies: what they need of a learner, and what they say of a round."""
+"""The contract of interactive remedies: what they say of a round, and what they may look at before it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.collect import collect
+from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import Marks
+from steadyhand.correction.remedy import Remedy, Task, TrainedPolicy
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
 
-
-@runtime_checkable
-class Learner(Protocol):
-    """What a remedy needs of a policy class: it never sees networks, losses or optimisers."""
-
-    def fit(
-        self,
-        episodes: Sequence[Episode],
-        *,
-        folder: Path,
-        seed: int,
-        warm_start: Path | None,
-        marks: Sequence[Marks] | None = None,
-    ) -> None:
-        """Train on the labels of `episodes` and leave the iterate in `folder`; resumes if half done.
-
-        `marks`, one for each episode, replace the weights of the steps; remedies that need none give none.
-        """
-        ...
-
-    def controller(self, folder: Path, *, num_rows: int) -> Controller:
-        """Return the iterate in `folder` as a controller."""
-        ...
-
-    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        """Return the iterate's mode at every recorded observation, (T, A) for each episode."""
-        ...
-
-    def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
-        """Return the mean training loss of the iterate in `folder` on the labels of `episodes`."""
-        ...
-
-    def write(self, episodes: Sequence[Episode], folder: Path) -> None:
-        """Store `episodes` in `folder`, all or nothing."""
-        ...
-
-    def read(self, folder: Path) -> list[Episode] | None:
-        """Return the episodes in `folder`, or None if they were not stored completely."""
-        ...
+if TYPE_CHECKING:
+    from steadyhand.correction.budget import Budget
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundsConfig(ABC):
+class RoundsConfig(Remedy, ABC):
     """Settings that all interactive remedies share; what differs is who drives and what is kept.
 
     Attributes:
@@ -91,6 +54,16 @@ class RoundsConfig(ABC):
                 got=f"{self.labels_per_round} labels, {self.episodes_per_round} episodes",
             )
 
+    @classmethod
+    def from_budget(cls, budget: "Budget") -> "RoundsConfig":
+        """Return its settings with the labels shared evenly by the rounds."""
+        return cls(
+            rounds=budget.rounds,
+            labels_per_round=budget.labels // budget.rounds,
+            episodes_per_round=budget.episodes,
+            validation_starts=budget.validation_starts,
+        )
+
     @property
     def num_labels(self) -> int:
         """Labels asked in all rounds, at most."""
@@ -116,11 +89,14 @@ class RoundsConfig(ABC):
         """Whether `driver` looks at the last iterate even where only the expert drives."""
         return False
 
-    def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
-        """Refuse what could only fail later, before anything is collected, trained or written.
+    def check(
+        self, env: BatchEnv, expert: Controller, learner: Learner, *, initial: Sequence[Episode] = ()
+    ) -> None:
+        """Refuse a first round without anybody to drive it, or one that leaves nothing to train on.
 
         Args:
             env: Env for collection.
+            expert: Who will label.
             learner: Who will learn.
             initial: Demonstrations that stand for the first round.
 
@@ -128,7 +104,7 @@ class RoundsConfig(ABC):
             ConfigError: There is nothing to fit a first policy to, nothing to hold out, or nothing left.
             CapabilityError: Env or learner cannot do what the remedy asks of them.
         """
-        del env, learner
+        del env, expert, learner
         share = self.expert_share(2 if initial else 1)
         if share < 1.0 and not initial:
             raise ConfigError(
@@ -169,6 +145,34 @@ class RoundsConfig(ABC):
         """Return what the steps are worth in training; None for their own weights."""
         del episodes
         return None
+
+    def teach(self, task: Task) -> TrainedPolicy:
+        """Teach in rounds, and return the iterate that was best on validation starts."""
+        from steadyhand.correction.rounds import teach_in_rounds
+
+        learner, told = self.adapted(task.learner), task.on_round
+        result = teach_in_rounds(
+            task.env,
+            task.expert,
+            learner,
+            config=self,
+            folder=task.folder,
+            seed=task.seed,
+            initial=task.initial,
+            on_round=None if told is None else lambda record, _: told(record),
+        )
+        return TrainedPolicy(
+            name=self.in_tables,
+            folder=result.best_folder,
+            labels=result.queries,
+            trained_labels=result.trained_labels,
+            learner=learner,
+            burden=result.burden,
+            fits=result.folders,
+            rounds=result,
+            note=f"round {result.best} of {self.rounds}, taught on {result.trained_labels} of "
+            f"{result.queries} labels, chosen on validation starts",
+        )
 
 
 @dataclass(kw_only=True)

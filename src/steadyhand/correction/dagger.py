@@ -4,14 +4,18 @@ for i = 1..N: roll out pi_i = beta_i pi* + (1 - beta_i) pi_hat_i; label every vi
 aggregate; pi_hat_{i+1} = fit(all data). The rounds themselves are those of `correction.rounds`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.correction.contract import Learner, RoundsConfig, Stage
-from steadyhand.correction.mixture import BetaSchedule, FirstRoundOnly, Granularity, Mixture
+from steadyhand.correction.budget import Budget
+from steadyhand.correction.contract import RoundsConfig, Stage
+from steadyhand.correction.learner import Learner
+from steadyhand.correction.mixture import BetaSchedule, Exponential, FirstRoundOnly, Granularity, Mixture
 from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
@@ -19,8 +23,8 @@ from steadyhand.rollout.evaluate import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class DaggerConfig(RoundsConfig):
-    """Settings of the method; see `RoundsConfig` for the others.
+class MixedRounds(RoundsConfig, ABC):
+    """Settings of DAgger in all its schedules; see `RoundsConfig` for the others.
 
     Attributes:
         beta: Share of expert control by round.
@@ -28,6 +32,9 @@ class DaggerConfig(RoundsConfig):
         query_every: While the policy drives, ask the expert at every so many steps: the same labels then come
             from drives that are as many times longer, closer to where the policy really goes.
     """
+
+    page: ClassVar[str] = "dagger"
+    shortcuts: ClassVar[Mapping[str, str]] = {"query-every": "query_every", "training": "training"}
 
     beta: BetaSchedule = field(default_factory=FirstRoundOnly)
     mixture: Granularity = "step"
@@ -37,6 +44,11 @@ class DaggerConfig(RoundsConfig):
         super().__post_init__()
         if self.query_every < 1:
             raise ConfigError("query_every counts steps.", got=self.query_every, expected=">= 1")
+
+    @classmethod
+    def from_budget(cls, budget: Budget) -> RoundsConfig:
+        """Return its settings with the labels shared evenly by the rounds, and spread over their drives."""
+        return replace(super().from_budget(budget), query_every=budget.query_every)
 
     def expert_share(self, round: int) -> float:
         """Return beta_i."""
@@ -56,6 +68,30 @@ class DaggerConfig(RoundsConfig):
         """Return the length of an episode: `query_every` times as long while the policy drives."""
         stretch = 1 if stage.policy is None else self.query_every
         return stretch * self.steps_per_episode, None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaggerConfig(MixedRounds):
+    """DAgger (Ross, Gordon and Bagnell, 2011): the policy drives from the second round on."""
+
+    name: ClassVar[str] = "dagger"
+    title: ClassVar[str] = "DAgger"
+    summary: ClassVar[str] = "let the policy drive, let the expert label every state that it visits"
+    example: ClassVar[str] = "--set method.beta.type=Exponential"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaggerBeta(MixedRounds):
+    """DAgger whose expert still drives half, a quarter, ... of the steps."""
+
+    name: ClassVar[str] = "dagger-beta"
+    title: ClassVar[str] = "DAgger, beta = .5^(i-1)"
+    summary: ClassVar[str] = (
+        "the expert labels every state, and still drives half, a quarter, ... of the steps"
+    )
+    example: ClassVar[str] = "--set method.beta.p=0.7"
+
+    beta: BetaSchedule = field(default_factory=lambda: Exponential(p=0.5))
 
 
 def dagger(

@@ -13,6 +13,7 @@ steps; the released code does not. Both are here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.correction.contract import Learner, RoundsConfig, Stage
+from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.dart_noise import (
     Estimate,
     HeldOut,
@@ -36,6 +37,7 @@ from steadyhand.correction.dart_noise import (
     second_moment,
     shaped,
 )
+from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import Marks, plain
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
 from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
@@ -67,6 +69,14 @@ class DartConfig(RoundsConfig):
         watch: Drives of the disturbed expert, whole ones from validation starts, before each round, only to
             record how many succeed. They count as nobody's labels.
     """
+
+    name: ClassVar[str] = "dart"
+    title: ClassVar[str] = "DART"
+    summary: ClassVar[str] = (
+        "disturb what the expert executes by noise that is shaped like the learner's own errors"
+    )
+    page: ClassVar[str] = "dart"
+    example: ClassVar[str] = "--set method.shape=isotropic"
 
     alpha: float | None = None
     horizon: int | None = None
@@ -121,9 +131,11 @@ class DartConfig(RoundsConfig):
         ]
         return [Marks(weight=weight.astype(np.float32)) for weight in kept]
 
-    def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
+    def check(
+        self, env: BatchEnv, expert: Controller, learner: Learner, *, initial: Sequence[Episode] = ()
+    ) -> None:
         """Refuse, too, a first round that leaves no pair to estimate the learner's error on."""
-        super().check(env, learner, initial=initial)
+        super().check(env, expert, learner, initial=initial)
         lengths = [len(e) for e in initial] or [self.steps_per_episode] * self.episodes_per_round
         needed = self.rounds > 1 or bool(initial)
         if needed and not any(self.held_out.steps(i, length).any() for i, length in enumerate(lengths)):

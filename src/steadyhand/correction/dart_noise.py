@@ -12,7 +12,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import generator
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.correction.contract import Learner
+from steadyhand.correction.learner import Learner
 from steadyhand.data.episode import Episode
 
 Shape = Literal["full", "diagonal", "isotropic"]

@@ -24,7 +24,8 @@ from steadyhand.core.protocol import (
 from steadyhand.core.seeding import RowStreams
 
 if TYPE_CHECKING:
-    from steadyhand.correction.contract import Learner, Stage
+    from steadyhand.correction.contract import Stage
+    from steadyhand.correction.learner import Learner
     from steadyhand.envs.base import BatchEnv
 
 

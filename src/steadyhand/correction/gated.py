@@ -1,13 +1,16 @@
 """The gated family of DAgger as rounds: a gate decides who drives, marks say what is kept."""
 
+from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.correction.contract import Learner, RoundsConfig, Stage
+from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.gate import Gated
 from steadyhand.correction.gates import GateConfig, HumanGate
+from steadyhand.correction.learner import Learner, NetLearner, net_learner
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import Mixture
 from steadyhand.correction.weighting import Unweighted, WeightingConfig
@@ -16,8 +19,10 @@ from steadyhand.envs.base import BatchEnv
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedConfig(RoundsConfig):
+class GatedConfig(RoundsConfig, ABC):
     """The first round holds demonstrations; then the policy drives until the gate hands over.
+
+    A gate or a weighting of your own makes a remedy of your own: derive it, with these as its defaults.
 
     Attributes:
         gate: Who decides, and when.
@@ -30,6 +35,8 @@ class GatedConfig(RoundsConfig):
             2509.07953: recover, correct, end). The robot never drives on from a state that it would not have
             reached by itself; the next start comes sooner, and a round needs more of them.
     """
+
+    page: ClassVar[str] = "gates"
 
     gate: GateConfig = field(default_factory=HumanGate)
     weighting: WeightingConfig = field(default_factory=Unweighted)
@@ -49,9 +56,28 @@ class GatedConfig(RoundsConfig):
         """Demonstrations that the gate's thresholds are set on."""
         return self.gate.demonstrations_kept_out()
 
-    def check(self, env: BatchEnv, learner: Learner, *, initial: Sequence[Episode] = ()) -> None:
-        """Refuse, too, a gate that cannot work with this env or learner."""
-        super().check(env, learner, initial=initial)
+    @property
+    def in_tables(self) -> str:
+        """Its name in tables, with a gate or a weighting that is not its own."""
+        own = type(self)()
+        others = [
+            type(mine).__name__
+            for mine, usual in ((self.gate, own.gate), (self.weighting, own.weighting))
+            if type(mine) is not type(usual)
+        ]
+        return " with ".join([super().in_tables, *others])
+
+    def adapted(self, learner: NetLearner) -> NetLearner:
+        """Return a learner whose head judges, where the weighting says what is good and what is bad."""
+        return learner.judging() if self.weighting.judges else learner
+
+    def check(
+        self, env: BatchEnv, expert: Controller, learner: Learner, *, initial: Sequence[Episode] = ()
+    ) -> None:
+        """Refuse, too, a gate that cannot work with this env or learner, or a head that cannot judge."""
+        super().check(env, expert, learner, initial=initial)
+        if self.weighting.judges:
+            self.adapted(net_learner(learner))
         self.gate.check(env, learner)
 
     def expert_share(self, round: int) -> float:

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, grown
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.correction.contract import Learner, Stage
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, GateConfig, Moment
+from steadyhand.correction.learner import Learner
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 

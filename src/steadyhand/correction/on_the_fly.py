@@ -16,7 +16,7 @@ from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams, derive, generator
 from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.correction.pattern_buffer import Eviction, PatternBuffer
-from steadyhand.correction.view_config import AlvinnViews, ViewConfig
+from steadyhand.correction.view_config import AlvinnViews, SideCameras, ViewConfig
 from steadyhand.correction.views import Views, take_views
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
@@ -51,7 +51,7 @@ class OnTheFlyConfig:
     seconds: float = 300.0
     cycle_seconds: float = 2.0
     capacity: int = 200
-    views: ViewConfig = field(default_factory=AlvinnViews)
+    views: AlvinnViews | SideCameras = field(default_factory=AlvinnViews)
     eviction: Eviction = "balanced"
     candidates: int = 10
     epochs_per_cycle: int = 1
@@ -70,11 +70,11 @@ class OnTheFlyConfig:
         ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected="> 0")
-        if self.capacity <= self.views.num_views:
+        if self.capacity <= self.views.per_step:
             raise ConfigError(
                 "The buffer is smaller than one real pattern and its views.",
                 got=self.capacity,
-                expected=f"> {self.views.num_views}",
+                expected=f"> {self.views.per_step}",
             )
 
 

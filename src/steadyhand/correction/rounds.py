@@ -16,7 +16,8 @@ from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
-from steadyhand.correction.contract import Learner, RoundsConfig, Stage
+from steadyhand.correction.contract import RoundsConfig, Stage
+from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import plain
 from steadyhand.data.digests import episodes_digest
 from steadyhand.data.episode import Episode
@@ -121,7 +122,7 @@ def teach_in_rounds(
             `initial` has branches and the gate holds demonstrations back; or `folder` holds the rounds of
             another question, or somebody else is working there.
     """
-    config.check(env, learner, initial=initial)
+    config.check(env, expert, learner, initial=initial)
     question = {
         "method": config,
         "env": env,

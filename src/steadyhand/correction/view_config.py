@@ -1,14 +1,21 @@
 """Which displaced views are taken, and how their labels are made."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64, Shaped
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.seeding import RowStreams
-from steadyhand.envs.base import ReturnRule
+from steadyhand.core.protocol import Controller
+from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.correction.learner import Learner
+from steadyhand.correction.offline import OfflineRemedy
+from steadyhand.correction.remedy import Task
+from steadyhand.data.episode import Episode
+from steadyhand.envs.base import BatchEnv, ReturnRule
 
 _CUT = 3.0
 """Normal displacements are drawn again as 3 deviations where they lie farther out."""
@@ -17,7 +24,73 @@ Offsets = Mapping[str, Float32[np.ndarray, "B V"]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlvinnViews:
+class ViewConfig(OfflineRemedy, ABC):
+    """Settings of displaced views of demonstrations.
+
+    Attributes:
+        lookahead: Distance in which the label leads back [m].
+        weight: Training weight of each view.
+    """
+
+    page: ClassVar[str] = "views"
+    rule: ClassVar[ReturnRule]
+
+    lookahead: float
+    weight: float = 1.0
+
+    @property
+    @abstractmethod
+    def per_step(self) -> int:
+        """Views of each real one."""
+
+    @abstractmethod
+    def offsets(self, streams: RowStreams) -> Offsets:
+        """Return the displacements of the views of B steps."""
+
+    def label(
+        self,
+        env: BatchEnv,
+        rows: Int64[np.ndarray, " B"],
+        action: Shaped[np.ndarray, "B A"],
+        offset: Mapping[str, np.ndarray],
+    ) -> Shaped[np.ndarray, "B A"]:
+        """Return what to do at displaced poses, of which `action` is done at the real ones.
+
+        Raises:
+            CapabilityError: The env does not know the way back.
+        """
+        return env.displaced_action(
+            rows, action, view_offset=offset, lookahead=self.lookahead, rule=self.rule
+        )
+
+    def check(
+        self, env: BatchEnv, expert: Controller, learner: Learner, *, initial: Sequence[Episode] = ()
+    ) -> None:
+        """Refuse, too, an env that cannot displace its sensors or does not know the way back."""
+        from steadyhand.correction.views import ViewCamera
+
+        super().check(env, expert, learner, initial=initial)
+        ViewCamera(env, expert, self)
+
+    def collect(self, task: Task) -> list[Episode]:
+        """Return demonstrations and, behind them, their displaced views."""
+        from steadyhand.correction.views import collect_with_views
+
+        return collect_with_views(
+            task.env,
+            task.expert,
+            self.starts(task),
+            config=self,
+            source="demonstration",
+            seed=derive(task.seed, "collect", task.key),
+            num_labels=self.num_labels,
+            num_rows=self.num_episodes,
+            max_steps=self.steps_per_episode,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlvinnViews(ViewConfig):
     """Views that are shifted and rotated uniformly, labelled by pure pursuit.
 
     Attributes:
@@ -25,22 +98,28 @@ class AlvinnViews:
         shift: Farthest displacement to either side [m]. ALVINN's 0.6 m on a road car, scaled to a 1/5 road.
         rotation: Largest turn to either side [rad]; about 6 degrees.
         lookahead: Distance at which displaced and real arc meet [m]; that of the controller that will drive.
-        weight: Training weight of each view.
     """
+
+    name: ClassVar[str] = "alvinn-views"
+    title: ClassVar[str] = "ALVINN's views"
+    summary: ClassVar[str] = "14 shifted and turned views of each frame, relabelled by pure pursuit"
+    example: ClassVar[str] = "--set method.num_views=7"
+    seeds: ClassVar[str] = "alvinnviews"
+    rule: ClassVar[ReturnRule] = "pursuit"
 
     num_views: int = 14
     shift: float = 0.12
     rotation: float = 0.105
     lookahead: float = 0.6
-    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check(num_views=self.num_views, shift=self.shift, rotation=self.rotation, weight=self.weight)
 
     @property
-    def rule(self) -> ReturnRule:
-        """How a displaced view leads back."""
-        return "pursuit"
+    def per_step(self) -> int:
+        """Views of each real one."""
+        return self.num_views
 
     def offsets(self, streams: RowStreams) -> Offsets:
         """Draw the displacements."""
@@ -49,7 +128,7 @@ class AlvinnViews:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideCameras:
+class SideCameras(ViewConfig):
     """A camera to the left and one to the right, and views from poses drawn at random.
 
     Attributes:
@@ -64,8 +143,14 @@ class SideCameras:
         gain: None takes the label from geometry. A number is the constant correction that is common with the
             Udacity simulator: the first entry of the action is changed by `gain` towards the middle, 0.2 to
             0.25 there; random views in proportion to their shift. It is a gain to be tuned by driving.
-        weight: Training weight of each view.
     """
+
+    name: ClassVar[str] = "side-cameras"
+    title: ClassVar[str] = "side cameras"
+    summary: ClassVar[str] = "views from the left and the right that return to the road in two seconds"
+    example: ClassVar[str] = "--set method.num_random=0"
+    seeds: ClassVar[str] = "sidecameras"
+    rule: ClassVar[ReturnRule] = "return"
 
     offset: float = 0.12
     num_random: int = 2
@@ -74,9 +159,9 @@ class SideCameras:
     factor: float = 2.0
     lookahead: float = 1.6
     gain: float | None = None
-    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check(
             offset=self.offset,
             human_lateral_std=self.human_lateral_std,
@@ -88,14 +173,9 @@ class SideCameras:
             raise ConfigError("Side cameras need an offset, and views are counted.", got=self)
 
     @property
-    def num_views(self) -> int:
-        """For each real one."""
+    def per_step(self) -> int:
+        """Views of each real one."""
         return 2 + self.num_random
-
-    @property
-    def rule(self) -> ReturnRule:
-        """How a displaced view leads back."""
-        return "return"
 
     def offsets(self, streams: RowStreams) -> Offsets:
         """Return the side cameras' displacements and draw the others."""
@@ -107,8 +187,20 @@ class SideCameras:
             "heading": _single(np.concatenate([ahead, self.human_heading_std * normal[:, 1]], axis=1)),
         }
 
-
-ViewConfig = AlvinnViews | SideCameras
+    def label(
+        self,
+        env: BatchEnv,
+        rows: Int64[np.ndarray, " B"],
+        action: Shaped[np.ndarray, "B A"],
+        offset: Mapping[str, np.ndarray],
+    ) -> Shaped[np.ndarray, "B A"]:
+        """Return the way back, or the constant correction."""
+        if self.gain is None:
+            return super().label(env, rows, action, offset)
+        label = action.copy()
+        label[:, 0] -= np.float32(self.gain / self.offset) * offset["lateral"]
+        spec = env.spec.action
+        return label if spec.low is None else np.clip(label, spec.low, spec.high).astype(label.dtype)
 
 
 def _single(values: np.ndarray) -> Float32[np.ndarray, "B V"]:

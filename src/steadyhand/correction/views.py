@@ -8,7 +8,6 @@ sensors (`observe(view_offset=...)`) and knows the way back (`displaced_action`)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
@@ -17,7 +16,7 @@ from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
-from steadyhand.correction.view_config import AlvinnViews, SideCameras, ViewConfig
+from steadyhand.correction.view_config import ViewConfig
 from steadyhand.data.episode import Branch, Episode, Provenance
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.recorder import EpisodeRecorder
@@ -54,7 +53,7 @@ class ViewCamera(Wrapper):
             )
         nothing = {name: np.zeros(0, dtype=np.float32) for name in ("lateral", "heading")}
         try:
-            _label(env, config, np.zeros(0, np.int64), np.zeros((0, *spec.shape), spec.dtype), nothing)
+            config.label(env, np.zeros(0, np.int64), np.zeros((0, *spec.shape), spec.dtype), nothing)
         except CapabilityError as error:
             raise _no_views(env, error) from error
 
@@ -95,7 +94,7 @@ class ViewCamera(Wrapper):
                 branch = Branch(parent=position, step=int(step))
                 found += [
                     _branch(views, view, parent=parent, branch=branch, weight=self._config.weight)
-                    for view in range(self._config.num_views)
+                    for view in range(self._config.per_step)
                 ]
         return found
 
@@ -140,13 +139,13 @@ def take_views(
     offsets = config.offsets(streams)
     seen: list[Mapping[str, np.ndarray]] = []
     labels: list[np.ndarray] = []
-    for view in range(config.num_views):
+    for view in range(config.per_step):
         offset = {name: np.ascontiguousarray(value[:, view]) for name, value in offsets.items()}
         try:
             seen.append(env.observe(rows, view_offset=offset))
         except CapabilityError as error:
             raise _no_views(env, error) from error
-        labels.append(_label(env, config, rows, action, offset))
+        labels.append(config.label(env, rows, action, offset))
     stacked = {name: np.stack([one[name] for one in seen], axis=1) for name in seen[0]}
     return Views(observation=stacked, label=np.stack(labels, axis=1))
 
@@ -251,27 +250,6 @@ def _no_views(env: BatchEnv, error: CapabilityError) -> CapabilityError:
         expected="an env that tells what is seen from a displaced pose, and the action that leads back",
         hint="use an env that can displace its sensors, such as 'car', or a remedy without views",
     )
-
-
-def _label(
-    env: BatchEnv,
-    config: ViewConfig,
-    rows: np.ndarray,
-    action: np.ndarray,
-    offset: Mapping[str, np.ndarray],
-) -> np.ndarray:
-    match config:
-        case SideCameras(gain=float(gain)):
-            label = action.copy()
-            label[:, 0] -= np.float32(gain / config.offset) * offset["lateral"]
-            spec = env.spec.action
-            return label if spec.low is None else np.clip(label, spec.low, spec.high).astype(label.dtype)
-        case AlvinnViews() | SideCameras():
-            return env.displaced_action(
-                rows, action, view_offset=offset, lookahead=config.lookahead, rule=config.rule
-            )
-        case _:
-            assert_never(config)
 
 
 def _branch(views: Views, view: int, *, parent: Episode, branch: Branch, weight: float) -> Episode:

@@ -24,12 +24,17 @@ LEFT_OUT = -1
 
 
 class WeightingConfig(Part, ABC):
-    """Settings of what the steps of corrected drives are worth in training."""
+    """Settings of what the steps of corrected drives are worth in training.
+
+    Attributes:
+        judges: Whether its marks call steps good or bad, which takes a head that judges.
+    """
 
     kind: ClassVar[str] = "weighting"
     ours: ClassVar[Mapping[str, str]] = located(
         __name__, "Unweighted", "InterventionWeighting", "Sirius", "SourceMixture", "EilMarks"
     )
+    judges: ClassVar[bool] = False
 
     @abstractmethod
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
@@ -157,6 +162,8 @@ class EilMarks(WeightingConfig):
         bad: Weight of l2.
         explicit: lambda, weight of lC.
     """
+
+    judges: ClassVar[bool] = True
 
     windows: Windows = field(default_factory=Windows)
     reaction: Literal["explicit", "ignored"] = "explicit"

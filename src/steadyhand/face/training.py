@@ -7,6 +7,8 @@ from typing import Unpack
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.correction.budget import Budget
+from steadyhand.correction.remedy import Remedy
 from steadyhand.correction.rounds import RoundRecord
 from steadyhand.data.base import Dataset
 from steadyhand.data.collection import StoredDataset
@@ -18,9 +20,9 @@ from steadyhand.face.learning import Learning, settings_of, spelled_out
 from steadyhand.face.policy import Policy
 from steadyhand.face.voice import voice
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.remedies import Budget, remedy
-from steadyhand.recipes.runs import MethodConfig, TrainRun
-from steadyhand.recipes.teach import School, title_of
+from steadyhand.recipes.remedies import remedy
+from steadyhand.recipes.runs import TrainRun
+from steadyhand.recipes.teach import Trainer
 from steadyhand.recipes.train import train as train_run
 
 IN_MEMORY = Path("in-memory")
@@ -77,7 +79,7 @@ def train(
 
 @spelled_out
 def correct(
-    how: str | MethodConfig,
+    how: str | Remedy,
     env: Drivable,
     expert: Controller,
     *,
@@ -110,14 +112,13 @@ def correct(
     built, folder, say = as_env(env), Folder(out), voice(quiet=quiet)
     policy, training = settings_of(learning, built.spec.observation, built.spec.action)
     if isinstance(how, str):
-        named = remedy(how)
-        method, title, key = named.make(Budget(labels=1000 if labels is None else labels)), named.title, how
+        method = remedy(how).from_budget(Budget(labels=1000 if labels is None else labels))
     elif labels is not None:
         raise ConfigError("The settings of a remedy say how many labels there are.", got=f"labels={labels}")
     else:
-        method, title, key = how, title_of(how), ""
+        method = how
     learner = PolicyLearner(built.spec, policy=policy, training=training)
-    school = School(
+    trainer = Trainer(
         env=built,
         expert=expert,
         learner=learner,
@@ -126,10 +127,9 @@ def correct(
         seed=seed,
     )
     say(f"The policy {learner.in_brief}")
-    taught = school.teach(
+    taught = trainer.teach(
         method,
-        key=key,
-        name=name or title,
+        name=name,
         initial=_episodes(initial),
         on_round=lambda record: say(_round_line(record)),
     )

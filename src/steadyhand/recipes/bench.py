@@ -20,7 +20,9 @@ from steadyhand.core.codec import write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
+from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig
+from steadyhand.correction.remedy import Remedy, TrainedPolicy
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
 from steadyhand.experts.config import ExpertConfig
@@ -37,10 +39,9 @@ from steadyhand.recipes.comparison import (
 from steadyhand.recipes.experiment import Cell, Experiment, compute_cells
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.remedies import REMEDIES, Budget, remedy
-from steadyhand.recipes.runs import MethodConfig
+from steadyhand.recipes.remedies import remedies, remedy
 from steadyhand.recipes.search import Candidate, Search, candidates
-from steadyhand.recipes.teach import School, Taught
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
 
@@ -73,7 +74,7 @@ class BenchRun:
     expert: ExpertConfig
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
-    remedies: tuple[str, ...] = tuple(one.name for one in REMEDIES)
+    remedies: tuple[str, ...] = field(default_factory=lambda: tuple(one.name for one in remedies()))
     budget: Budget = field(default_factory=Budget)
     seeds: int = 3
     num_starts: int = 64
@@ -90,9 +91,9 @@ class BenchRun:
         if not self.unequal:
             require_equal({remedy(name).title: self.terms(name) for name in self.remedies})
 
-    def method(self, name: str) -> MethodConfig:
+    def method(self, name: str) -> Remedy:
         """Return the settings that a remedy is given."""
-        return remedy(name).make(self.budget)
+        return remedy(name).from_budget(self.budget)
 
     def num_fits(self, name: str) -> int:
         """Return how many fits there are of a remedy."""
@@ -136,7 +137,7 @@ class Trial:
     expert: ExpertConfig
     policy: PolicyConfig
     training: TrainConfig
-    method: MethodConfig
+    method: Remedy
     fits: int
     validation_starts: int
     num_starts: int
@@ -151,7 +152,7 @@ def taught_fits(trial: Trial) -> dict[str, Any]:
     env = trial.env.build(min(max(trial.num_starts, trial.validation_starts), MAX_ROWS))
     try:
         with closing(env), tempfile.TemporaryDirectory() as folder:
-            school = School(
+            trainer = Trainer(
                 env=env,
                 expert=trial.expert.build(env),
                 learner=PolicyLearner(env.spec, policy=trial.policy, training=trial.training),
@@ -159,18 +160,18 @@ def taught_fits(trial: Trial) -> dict[str, Any]:
                 folder=Path(folder),
                 seed=trial.seed,
             )
-            taught = school.teach(trial.method, fits=trial.fits)
+            taught = trainer.teach(trial.method, fits=trial.fits)
             return {"fits": [_driven(trial, env, taught, one) for one in taught.fits], **outcome_of(taught)}
     except SteadyhandError as error:
         return {"refusal": str(error)}
 
 
-def outcome_of(taught: Taught) -> dict[str, Any]:
+def outcome_of(taught: TrainedPolicy) -> dict[str, Any]:
     """Return what a remedy cost as JSON data."""
     return {"labels": taught.labels, "burden": asdict(taught.burden), "note": taught.note}
 
 
-def _driven(trial: Trial, env: BatchEnv, taught: Taught, folder: Path) -> dict[str, Any]:
+def _driven(trial: Trial, env: BatchEnv, taught: TrainedPolicy, folder: Path) -> dict[str, Any]:
     """Drive one fit from the validation starts, the same for all remedies, and from the test starts."""
     controller = taught.learner.controller(folder, num_rows=env.num_rows)
     found: dict[str, Any] = {}

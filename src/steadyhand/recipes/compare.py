@@ -30,9 +30,9 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.provenance import versions
 from steadyhand.core.strict import replacing
 from steadyhand.core.success import SuccessRule
+from steadyhand.correction.remedy import TrainedPolicy
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.recipes.films import FILM_SECONDS, shoot, why_no_films
-from steadyhand.recipes.teach import Taught
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.random_actions import RandomActions
 from steadyhand.training.metrics import updates_of_fits
@@ -78,7 +78,7 @@ class Contestant:
     note: str = ""
 
 
-def contestant(taught: Taught, env: BatchEnv) -> Contestant:
+def contestant(taught: TrainedPolicy, env: BatchEnv) -> Contestant:
     """Return a taught policy as a contestant; its folders say how many updates were made for it."""
     fits = updates_of_fits(taught.folder if taught.rounds is None else taught.folder.parent)
     return Contestant(
@@ -324,7 +324,7 @@ def _random_returns(env: BatchEnv, outcomes: Sequence[Outcome], seed: int) -> li
     return tried.returns.tolist()
 
 
-def rounds_of(taught: Taught) -> Rounds | None:
+def rounds_of(taught: TrainedPolicy) -> Rounds | None:
     """Return the rounds of DAgger for the report; None for other methods."""
     if taught.rounds is None:
         return None

@@ -8,6 +8,8 @@ from pathlib import Path
 from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
+from steadyhand.correction.offline import Cloning
+from steadyhand.correction.remedy import Remedy, TrainedPolicy
 from steadyhand.correction.rounds import RoundRecord
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
@@ -22,8 +24,8 @@ from steadyhand.recipes.compare import (
 )
 from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.runs import CorrectRun, MethodConfig, OfflineConfig
-from steadyhand.recipes.teach import School, Taught, title_of
+from steadyhand.recipes.runs import CorrectRun
+from steadyhand.recipes.teach import Trainer
 from steadyhand.training.metrics import Progress
 
 MAX_ROWS = 64
@@ -50,34 +52,34 @@ def correct(
     env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
     expert = run.expert.build(env)
     learner = PolicyLearner(env.spec, policy=run.policy, training=run.training, on_fit=on_fit)
-    school = School(
+    trainer = Trainer(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
-    school.check(run.method)
+    trainer.check(run.method)
     with working_in(folder):
         start_run(run, folder, resume=True)
         on_stage(f"The policy {learner.in_brief}")
-        return _correct(run, school, on_stage=on_stage, on_step=on_step, on_round=on_round)
+        return _correct(run, trainer, on_stage=on_stage, on_step=on_step, on_round=on_round)
 
 
 def _correct(
     run: CorrectRun,
-    school: School,
+    trainer: Trainer,
     *,
     on_stage: Callable[[str], None],
     on_step: Callable[[str], Tick] | None,
     on_round: Callable[[RoundRecord], None] | None,
 ) -> tuple[Report, Path]:
     began = time.perf_counter()
-    env, folder = school.env, school.folder
-    taught = _teach(run, school, on_stage, on_round)
+    env, folder = trainer.env, trainer.folder
+    taught = _teach(run, trainer, on_stage, on_round)
     corrected = taught[-1]
     if caveat := shortfall(corrected, run.method.num_labels):
         on_stage(caveat)
     shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
-    field_of = [Contestant(name="expert", controller=school.expert, kind="expert")]
+    field_of = [Contestant(name="expert", controller=trainer.expert, kind="expert")]
     field_of += [contestant(one, env) for one in taught]
     outcomes = compete(
         env, field_of, starts, seed=derive(run.seed, "test"), num_films=run.num_videos, on_step=on_step
@@ -91,7 +93,7 @@ def _correct(
             Fact(name="Starts", value=f"the same {run.evaluation_starts} test starts for everyone"),
             Fact(name="Budget", value=f"at most {run.method.num_labels} expert labels for each method"),
             *((Fact(name="Baseline", value=_baseline(run.method)),) if len(taught) > 1 else ()),
-            Fact(name="Learner", value=describe(school.learner.policy_config)),
+            Fact(name="Learner", value=describe(trainer.learner.policy_config)),
             computed_on(run),
         ),
         seed=run.seed,
@@ -103,7 +105,7 @@ def _correct(
     return report, publish(report, outcomes, folder)
 
 
-def shortfall(taught: Taught, budget: int) -> str:
+def shortfall(taught: TrainedPolicy, budget: int) -> str:
     """Return why a method used fewer labels than it had, in words; empty if it used them all."""
     rounds = taught.rounds
     if taught.labels >= budget or rounds is None:
@@ -122,7 +124,7 @@ def shortfall(taught: Taught, budget: int) -> str:
     return text
 
 
-def _baseline(method: MethodConfig) -> str:
+def _baseline(method: Remedy) -> str:
     """Return which demonstrations are cloned: beside a method that plans other drives they are others."""
     return (
         f"{method.num_labels} labels of the expert's own driving in {method.num_episodes} drives, as many as "
@@ -137,17 +139,16 @@ def describe(policy: PolicyConfig) -> str:
 
 def _teach(
     run: CorrectRun,
-    school: School,
+    trainer: Trainer,
     on_stage: Callable[[str], None],
     on_round: Callable[[RoundRecord], None] | None,
-) -> list[Taught]:
+) -> list[TrainedPolicy]:
     """Return the clone, if one is wanted, and then the corrected policy."""
-    method, taught = run.method, list[Taught]()
-    if run.clone and not (isinstance(method, OfflineConfig) and method.remedy is None):
+    method, taught = run.method, list[TrainedPolicy]()
+    if run.clone and not isinstance(method, Cloning):
         on_stage(f"Cloning: {_baseline(method)}")
-        taught.append(
-            school.clone(num_labels=method.num_labels, num_episodes=method.num_episodes, family=method.family)
-        )
-    name = run.name or title_of(method)
+        same = Cloning(num_labels=method.num_labels, num_episodes=method.num_episodes, family=method.family)
+        taught.append(trainer.teach(same))
+    name = run.name or method.in_tables
     on_stage(f"{name}: {method.num_labels} labels")
-    return [*taught, school.teach(method, name=name, on_round=on_round)]
+    return [*taught, trainer.teach(method, name=name, on_round=on_round)]

@@ -16,6 +16,7 @@ KINDS: dict[str, str] = {
     "executor": "steadyhand.rollout.executors.config:ExecutorConfig",
     "env": "steadyhand.envs.config:EnvConfig",
     "expert": "steadyhand.experts.config:ExpertConfig",
+    "remedy": "steadyhand.correction.remedy:Remedy",
     "gate": "steadyhand.correction.gate:GateConfig",
     "weighting": "steadyhand.correction.weighting:WeightingConfig",
     "noise": "steadyhand.correction.noise:ActionNoise",
@@ -23,7 +24,7 @@ KINDS: dict[str, str] = {
 }
 """Name of a kind -> "module:Class" of its base class, which is imported when it is asked for."""
 
-SPOKEN = ("env", "executor", "expert")
+SPOKEN = ("env", "executor", "expert", "remedy")
 """Kinds whose parts are called in small letters on the command line."""
 
 
@@ -65,7 +66,7 @@ def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
     ]
 
 
-def settings_of(part: type[Part]) -> list[Setting]:
+def settings_of(part: type) -> list[Setting]:
     """Return the fields of a part with type, default and text."""
     hints, texts = get_type_hints(part), _texts(part)
     members: tuple[Field[Any], ...] = fields(part)  # pyright: ignore[reportArgumentType]  parts are dataclasses

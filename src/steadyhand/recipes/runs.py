@@ -5,12 +5,9 @@ from pathlib import Path
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import OutsideLabels
-from steadyhand.correction.ccil import CcilConfig
 from steadyhand.correction.dagger import DaggerConfig
-from steadyhand.correction.dart import DartConfig
-from steadyhand.correction.gated import GatedConfig
-from steadyhand.correction.noise import ActionNoise, OrnsteinUhlenbeck
-from steadyhand.correction.view_config import ViewConfig
+from steadyhand.correction.noise import ActionNoise
+from steadyhand.correction.remedy import Remedy
 from steadyhand.envs.base import Family
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.config import EnvConfig
@@ -101,71 +98,6 @@ class RecordRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseConfig:
-    """Clean-label noise injection.
-
-    Attributes:
-        num_labels: Labels to collect.
-        num_episodes: Starts over which they are spread evenly.
-        noise: Disturbance of the executed action.
-        clean_fraction: Share of episodes that are left undisturbed.
-        family: Family of the starts.
-    """
-
-    num_labels: int = 1000
-    num_episodes: int = 4
-    noise: ActionNoise = field(default_factory=OrnsteinUhlenbeck)
-    clean_fraction: float = 0.5
-    family: Family = "train"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_episodes <= self.num_labels:
-            raise ConfigError(
-                "Noise injection needs an episode, and a label for each.",
-                got=f"{self.num_episodes} episodes, {self.num_labels} labels",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputNoise:
-    """NoiseBC: the policy's vector inputs are disturbed while it is trained (`PolicyConfig.input_noise`).
-
-    Attributes:
-        sigma: Standard deviation, in units of the normalised features.
-    """
-
-    sigma: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfflineConfig:
-    """Plain demonstrations, and what is made of them afterwards.
-
-    Attributes:
-        num_labels: Labels to collect.
-        num_episodes: Starts over which they are spread evenly.
-        remedy: Disturbed inputs, displaced views or corrective labels; None is plain cloning.
-        family: Family of the starts.
-    """
-
-    num_labels: int = 1000
-    num_episodes: int = 20
-    remedy: InputNoise | CcilConfig | ViewConfig | None = None
-    family: Family = "train"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_episodes <= self.num_labels:
-            raise ConfigError(
-                "Demonstrations need an episode, and a label for each.",
-                got=f"{self.num_episodes} episodes, {self.num_labels} labels",
-            )
-
-
-MethodConfig = OfflineConfig | NoiseConfig | DartConfig | DaggerConfig | GatedConfig
-"""Every way to teach: offline ones, disturbed demonstrations, and rounds."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class CorrectRun:
     """Teach a policy from scratch with a remedy for compounding error, against cloning at the same labels.
 
@@ -175,7 +107,7 @@ class CorrectRun:
         policy: The policy.
         training: Training of each iterate.
         method: What is done against compounding error.
-        name: Its name in the report; made from the method if empty.
+        name: Its name in the report; the method's own if empty.
         evaluation_starts: Test starts of the final comparison.
         clone: Also train a clone on as many labels, for the comparison.
         num_videos: Test starts to film.
@@ -186,7 +118,7 @@ class CorrectRun:
     expert: ExpertConfig = field(default_factory=PurePursuitExpert)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
-    method: MethodConfig = field(default_factory=DaggerConfig)
+    method: Remedy = field(default_factory=DaggerConfig)
     name: str = ""
     evaluation_starts: int = 64
     clone: bool = True

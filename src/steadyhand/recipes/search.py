@@ -14,7 +14,7 @@ import numpy as np
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import generator
 from steadyhand.correction.human import SimulatedHuman
-from steadyhand.recipes.runs import MethodConfig
+from steadyhand.correction.remedy import Remedy
 from steadyhand.training.config import TrainConfig
 
 _FACTOR = 4.0
@@ -48,12 +48,12 @@ class Candidate:
         changes: What differs from the given one, in words; empty for that one.
     """
 
-    method: MethodConfig
+    method: Remedy
     training: TrainConfig
     changes: str = ""
 
 
-def candidates(method: MethodConfig, training: TrainConfig, *, trials: int, name: str) -> list[Candidate]:
+def candidates(method: Remedy, training: TrainConfig, *, trials: int, name: str) -> list[Candidate]:
     """Return as many settings of a method; always the same for the same arguments.
 
     The human who teaches, and whatever counts labels, rounds and episodes, is part of the question and stays.

@@ -20,8 +20,10 @@ from steadyhand.core.lock import working_in
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.dagger import DaggerConfig
-from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.human import HumanGate
+from steadyhand.correction.offline import Cloning, NoiseInjection
+from steadyhand.correction.remedy import Remedy, TrainedPolicy
 from steadyhand.correction.rounds import RoundRecord
 from steadyhand.correction.view_config import SideCameras
 from steadyhand.envs.base import BatchEnv
@@ -43,8 +45,7 @@ from steadyhand.recipes.compare import (
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.fork import ForkScene, fork_scene
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.runs import MethodConfig, NoiseConfig, OfflineConfig
-from steadyhand.recipes.teach import School, Taught
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
 
@@ -215,7 +216,7 @@ def teach_beside(folder: str, method: Method) -> None:
     threading.Thread(target=until_alone, daemon=True).start()
     run = load(Path(folder) / "run.json", TourRun)
     env = run.env.build(run.num_starts)
-    lessons_of(run, _school(run, env, PurePursuitExpert().build(env), Path(folder)), method)
+    lessons_of(run, _trainer(run, env, PurePursuitExpert().build(env), Path(folder)), method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,11 +224,11 @@ class Lessons:
     """The learner and what each method made of it, cloning first."""
 
     learner: PolicyLearner
-    methods: tuple[Taught, ...]
+    methods: tuple[TrainedPolicy, ...]
 
 
-def _school(run: TourRun, env: BatchEnv, expert: Controller, folder: Path) -> School:
-    return School(
+def _trainer(run: TourRun, env: BatchEnv, expert: Controller, folder: Path) -> Trainer:
+    return Trainer(
         env=env,
         expert=expert,
         learner=PolicyLearner(env.spec, policy=run.policy, training=run.training),
@@ -256,7 +257,7 @@ def teach(
         watch: Who is told.
         finished: Called before each method; it waits where somebody else is teaching that one.
     """
-    school = _school(run, env, expert, folder)
+    trainer = _trainer(run, env, expert, folder)
     labels, rounds = run.num_labels, run.dagger.rounds
     stages: dict[Method, str] = {
         "cloning": f"Cloning: {labels} labels of the expert's own driving",
@@ -265,44 +266,44 @@ def teach(
         "DAgger": f"DAgger: {rounds} rounds of {run.dagger.labels_per_round} labels",
         "HG-DAgger": f"HG-DAgger: a simulated human takes over, in {rounds - 1} rounds after the first",
     }
-    methods: list[Taught] = []
+    methods: list[TrainedPolicy] = []
     for method, stage in stages.items():
         watch.stage(stage)
         finished(method)
-        methods.append(lessons_of(run, school, method, on_round=watch.round if method == "DAgger" else None))
-    return Lessons(learner=school.learner, methods=tuple(methods))
+        methods.append(lessons_of(run, trainer, method, on_round=watch.round if method == "DAgger" else None))
+    return Lessons(learner=trainer.learner, methods=tuple(methods))
 
 
 def lessons_of(
     run: TourRun,
-    school: School,
+    trainer: Trainer,
     method: Method,
     *,
     on_round: Callable[[RoundRecord], None] | None = None,
-) -> Taught:
+) -> TrainedPolicy:
     """Train one method on the budget of the run."""
-    return school.teach(
+    return trainer.teach(
         _method(run, method), name=method, key=method.split(maxsplit=1)[0].lower(), on_round=on_round
     )
 
 
-def _method(run: TourRun, method: Method) -> MethodConfig:
-    demonstrations = OfflineConfig(num_labels=run.num_labels, num_episodes=run.dagger.num_episodes)
+def _method(run: TourRun, method: Method) -> Remedy:
+    labels, drives = run.num_labels, run.dagger.num_episodes
     match method:
         case "cloning":
-            return demonstrations
+            return Cloning(num_labels=labels, num_episodes=drives)
         case "side cameras":
-            return replace(demonstrations, remedy=run.views)
+            return replace(run.views, num_labels=labels, num_episodes=drives)
         case "noise injection":
-            return NoiseConfig(
-                num_labels=run.num_labels,
+            return NoiseInjection(
+                num_labels=labels,
                 num_episodes=run.noise_episodes,
                 clean_fraction=run.clean_fraction,
             )
         case "DAgger":
             return run.dagger
         case "HG-DAgger":
-            return GatedConfig(
+            return HgDagger(
                 rounds=run.dagger.rounds,
                 labels_per_round=run.dagger.labels_per_round,
                 episodes_per_round=run.dagger.episodes_per_round,

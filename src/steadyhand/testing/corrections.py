@@ -20,9 +20,11 @@ from steadyhand.core.errors import SteadyhandError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.ccil import CcilConfig
+from steadyhand.correction.ccil_config import CorrectiveLabels
 from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.learner import NetLearner
 from steadyhand.correction.marks import Marks
+from steadyhand.correction.remedy import Remedy, TrainedPolicy
 from steadyhand.correction.weighting import EilMarks, InterventionWeighting, Sirius
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
@@ -37,8 +39,7 @@ from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner, marked
-from steadyhand.recipes.runs import MethodConfig, OfflineConfig
-from steadyhand.recipes.teach import School, Taught
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.session import Session, StepEvent
 from steadyhand.testing.places import Place, place_of
 from steadyhand.training.config import TrainConfig
@@ -147,14 +148,14 @@ def seen_at(observation: Mapping[str, np.ndarray], place: int) -> bytes:
 
 
 def check_correction(
-    method: MethodConfig,
+    method: Remedy,
     head: HeadConfig,
     *,
     folder: Path,
     is_discrete: bool = False,
     place: Place | None = None,
     twice: bool = True,
-) -> Taught:
+) -> TrainedPolicy:
     """Check one short round of a remedy with a policy class, and return what came of it.
 
     The label budget is kept; what is trained on is what the expert answered, or marked as something else; the
@@ -190,7 +191,7 @@ def check_correction(
 
 
 def check_refused(
-    method: MethodConfig,
+    method: Remedy,
     head: HeadConfig,
     *,
     folder: Path,
@@ -238,15 +239,15 @@ def _reads_raw(head: HeadConfig) -> bool:
 
 
 def _teach(
-    place: Place, expert: Controller, learner: WatchedLearner, method: MethodConfig, folder: Path
-) -> Taught:
-    school = School(
+    place: Place, expert: Controller, learner: WatchedLearner, method: Remedy, folder: Path
+) -> TrainedPolicy:
+    trainer = Trainer(
         env=place.env, expert=expert, learner=learner, updates=TRAINING.num_steps, folder=folder, seed=7
     )
-    return school.teach(method, key=_KEY)
+    return trainer.teach(method, key=_KEY)
 
 
-def _recorded(learner: PolicyLearner, taught: Taught, folder: Path) -> tuple[list[Episode], bool]:
+def _recorded(learner: PolicyLearner, taught: TrainedPolicy, folder: Path) -> tuple[list[Episode], bool]:
     """Return all stored episodes, and whether the policy may have driven alone besides."""
     folders = [folder] if taught.rounds is None else list(taught.rounds.folders)
     found: list[Episode] = []
@@ -257,7 +258,7 @@ def _recorded(learner: PolicyLearner, taught: Taught, folder: Path) -> tuple[lis
     return found, taught.rounds is not None
 
 
-def _budget_is_kept(method: MethodConfig, taught: Taught, episodes: Sequence[Episode]) -> None:
+def _budget_is_kept(method: Remedy, taught: TrainedPolicy, episodes: Sequence[Episode]) -> None:
     real = [episode for episode in episodes if episode.branch is None]
     counted = sum(int(episode.expert_action_valid.sum()) for episode in real)
     assert taught.labels == counted, f"budget: {taught.labels} labels were paid, {counted} are stored"
@@ -267,7 +268,7 @@ def _budget_is_kept(method: MethodConfig, taught: Taught, episodes: Sequence[Epi
     assert counted == method.num_labels, f"budget: {counted} labels, not {method.num_labels}"
 
 
-def _burden_adds_up(taught: Taught, episodes: Sequence[Episode], *, trials: bool) -> None:
+def _burden_adds_up(taught: TrainedPolicy, episodes: Sequence[Episode], *, trials: bool) -> None:
     """Count everything again, step by step; drives of the policy alone cost env steps and nothing else."""
     counted = dict.fromkeys(("labels", "human_steps", "switches", "interventions", "env_steps"), 0)
     for episode in episodes:
@@ -294,9 +295,7 @@ def _burden_adds_up(taught: Taught, episodes: Sequence[Episode], *, trials: bool
         assert parts == burden, "burden: the rounds do not add up"
 
 
-def _targets_are_intended(
-    learner: PolicyLearner, fit: Fit, expert: WatchedExpert, method: MethodConfig
-) -> None:
+def _targets_are_intended(learner: NetLearner, fit: Fit, expert: WatchedExpert, method: Remedy) -> None:
     """Check what the loss is given at each step that it may be trained on, through the windows themselves."""
     frames, kind = marked(learner.frames(fit.episodes), fit.episodes, fit.marks)
     source = WindowSource(frames, learner.policy_config.window, kind=kind)
@@ -321,21 +320,19 @@ def _targets_are_intended(
 
 
 def _branch_is_intended(
-    episodes: Sequence[Episode], branch: Episode, target: np.ndarray, method: MethodConfig
+    episodes: Sequence[Episode], branch: Episode, target: np.ndarray, method: Remedy
 ) -> None:
     """Check a synthetic step: CCIL repeats the expert's action of the next step, views bend it."""
     assert branch.branch is not None
     assert np.isfinite(target).all(), "targets: a synthetic label is not finite"
     parent, step = episodes[branch.branch.parent], branch.branch.step
-    if isinstance(method, OfflineConfig) and isinstance(method.remedy, CcilConfig):
+    if isinstance(method, CorrectiveLabels):
         assert np.array_equal(target, parent.expert_action[step + 1]), "targets: not the expert's action"
         step += 1
     assert parent.expert_action_valid[step], "targets: a synthetic label comes from no label"
 
 
-def _unlabelled_is_marked(
-    episode: Episode, step: int, target: np.ndarray, kind: int, method: MethodConfig
-) -> None:
+def _unlabelled_is_marked(episode: Episode, step: int, target: np.ndarray, kind: int, method: Remedy) -> None:
     """Check a step that nobody showed: judged, or the robot's own by the remedy's express wish."""
     assert isinstance(method, GatedConfig), "targets: a step without a label has weight"
     assert np.array_equal(target, episode.action[step]), "targets: neither a label nor what was done"
@@ -347,7 +344,7 @@ def _unlabelled_is_marked(
         )
 
 
-def _drives(place: Place, taught: Taught) -> None:
+def _drives(place: Place, taught: TrainedPolicy) -> None:
     """Let the returned policy drive."""
     spec, env = place.env.spec, place.env
     seen: list[StepEvent] = []
@@ -367,7 +364,7 @@ def _drives(place: Place, taught: Taught) -> None:
             assert spec.action.is_class(action).all(), "drives: no such class"
 
 
-def _is_the_same(one: Taught, two: Taught) -> None:
+def _is_the_same(one: TrainedPolicy, two: TrainedPolicy) -> None:
     assert (one.labels, one.burden) == (two.labels, two.burden), "same seed, same bits: another burden"
     first, second = (tensors_of(taught.learner.policy(taught.folder)) for taught in (one, two))
     assert first.keys() == second.keys(), "same seed, same bits: other tensors"

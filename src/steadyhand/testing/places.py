@@ -1,10 +1,10 @@
 """Where remedies are tried out at toy size: an env, an expert, and settings that take a blink."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from steadyhand.core.protocol import Controller
-from steadyhand.correction.ccil import CcilConfig
+from steadyhand.correction.budget import Budget
+from steadyhand.correction.ccil_config import CorrectiveLabels
 from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.gates import (
     EnsembleGate,
@@ -16,6 +16,8 @@ from steadyhand.correction.gates import (
     ThriftyGate,
 )
 from steadyhand.correction.human import Discrepancy, SimulatedHuman
+from steadyhand.correction.offline import NoiseBC
+from steadyhand.correction.remedy import Remedy
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig
@@ -26,8 +28,6 @@ from steadyhand.policies.dynamics import DynamicsConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.scores import RiskConfig
-from steadyhand.recipes.remedies import Budget, Remedy
-from steadyhand.recipes.runs import InputNoise, MethodConfig, OfflineConfig
 from steadyhand.testing.line import Homing, Line
 from steadyhand.training.config import TrainConfig
 
@@ -61,7 +61,7 @@ class Place:
     expert: Controller
 
 
-def place_of(method: MethodConfig, head: HeadConfig, *, is_discrete: bool) -> Place:
+def place_of(method: Remedy, head: HeadConfig, *, is_discrete: bool) -> Place:
     """Return the cheapest env that fits: the car for numbers; for classes an MDP, or the line.
 
     The table of frequencies lives in a finite MDP. Other heads that choose among classes do so there too,
@@ -76,21 +76,25 @@ def place_of(method: MethodConfig, head: HeadConfig, *, is_discrete: bool) -> Pl
             max_episode_steps=_STEPS,
         )
         return Place(env=config.build(_ROWS), expert=PurePursuit(config))
-    remedy = method.remedy if isinstance(method, OfflineConfig) else None
-    if isinstance(remedy, InputNoise | CcilConfig) and not isinstance(head, Tabular):
+    if isinstance(method, NoiseBC | CorrectiveLabels) and not isinstance(head, Tabular):
         return Place(env=Line(_ROWS, max_episode_steps=_STEPS), expert=Homing())
     env = TabularConfig(horizon=_STEPS).build(_ROWS)
     return Place(env=env, expert=DynamicProgramming(env.mdp))
 
 
-def small(remedy: Remedy, *, budget: Budget = BUDGET) -> MethodConfig:
+def small(remedy: type[Remedy], *, budget: Budget = BUDGET) -> Remedy:
     """Return a remedy's settings with everything that is trained on the way cut to a few steps."""
-    method = remedy.make(budget)
-    if isinstance(method, GatedConfig):
-        return replace(method, gate=_small_gate(method.gate), stretch=2.0, patience=4.0)
-    if isinstance(method, OfflineConfig):
-        return replace(method, remedy=_small_remedy(method.remedy))
-    return method
+    match remedy.from_budget(budget):
+        case GatedConfig() as method:
+            return replace(method, gate=_small_gate(method.gate), stretch=2.0, patience=4.0)
+        case CorrectiveLabels() as method:
+            return replace(method, dynamics=DynamicsConfig(hidden=(8,)), training=_BRIEF)
+        case AlvinnViews() as method:
+            return replace(method, num_views=2)
+        case SideCameras() as method:
+            return replace(method, num_random=1)
+        case method:
+            return method
 
 
 def _small_gate(gate: GateConfig) -> GateConfig:
@@ -108,15 +112,3 @@ def _small_gate(gate: GateConfig) -> GateConfig:
             return replace(gate, level=0.5)
         case _:
             return gate
-
-
-def _small_remedy(remedy: Any) -> Any:
-    match remedy:
-        case CcilConfig():
-            return replace(remedy, dynamics=DynamicsConfig(hidden=(8,)), training=_BRIEF)
-        case AlvinnViews():
-            return replace(remedy, num_views=2)
-        case SideCameras():
-            return replace(remedy, num_random=1)
-        case _:
-            return remedy

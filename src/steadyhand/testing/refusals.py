@@ -6,7 +6,7 @@ conformance test teaches each of them, and each of these refuses before a label 
 
 from collections.abc import Iterator, Mapping
 
-from steadyhand.recipes.remedies import REMEDIES
+from steadyhand.recipes.remedies import remedies
 from steadyhand.testing.toy_heads import TOY_HEADS
 
 MOST = 0.15
@@ -67,14 +67,14 @@ REFUSALS: Mapping[tuple[str, str], str] = {
 
 def share_refused() -> float:
     """Return the share of all pairs that are refused."""
-    return len(REFUSALS) / (len(REMEDIES) * len(TOY_HEADS))
+    return len(REFUSALS) / (len(remedies()) * len(TOY_HEADS))
 
 
 def table() -> str:
     """Return the refusals as lines of Markdown, one for each reason."""
-    pairs = len(REMEDIES) * len(TOY_HEADS)
+    pairs = len(remedies()) * len(TOY_HEADS)
     lines = [
-        f"{len(REMEDIES)} remedies x {len(TOY_HEADS)} policy classes = {pairs} pairs, of which "
+        f"{len(remedies())} remedies x {len(TOY_HEADS)} policy classes = {pairs} pairs, of which "
         f"{len(REFUSALS)} are refused ({100 * share_refused():.1f} %; at most {100 * MOST:.0f} % may be).",
         "",
         "| remedy | policy class | why |",
@@ -84,9 +84,9 @@ def table() -> str:
 
 
 def _grouped() -> Iterator[tuple[str, str, str]]:
-    titles = {remedy.name: remedy.title for remedy in REMEDIES}
+    titles = {one.name: one.title for one in remedies()}
     for reason in dict.fromkeys(REFUSALS.values()):
         found = [pair for pair, why in REFUSALS.items() if why == reason]
-        remedies = dict.fromkeys(titles[remedy] for remedy, _ in found)
+        rows = dict.fromkeys(titles[remedy] for remedy, _ in found)
         heads = dict.fromkeys(head for _, head in found)
-        yield "; ".join(remedies), "; ".join(heads), reason
+        yield "; ".join(rows), "; ".join(heads), reason

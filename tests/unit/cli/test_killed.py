@@ -12,7 +12,7 @@ SMALL = ("--set", "env.num_tracks=1", "--set", "env.num_held_out_tracks=1")
 RECORD = ("record", "car", "--observation", "state", "--episodes", "2", *SMALL, "--out", "demos")
 TRAIN = ("train", "demos", "--steps", "60", "--batch-size", "16", "--out", "run")
 CORRECT = (
-    "correct", "dagger", "car", "--observation", "state", "--rounds", "2", "--labels-per-round", "24",
+    "correct", "dagger", "car", "--observation", "state", "--rounds", "2", "--labels", "48",
     "--steps", "30", "--batch-size", "16", "--starts", "2", "--videos", "0", "--no-clone", "--out", "run",
     *SMALL, "--set", "env.max_episode_steps=20", "--set", "method.validation_starts=2",
     "--set", "training.checkpoint_every=5",

@@ -37,9 +37,7 @@ FLAGS = {
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"}
     | {"--device", "--threads"},
-    "correct dagger": CORRECT | {
-        "--rounds", "--labels-per-round", "--episodes-per-round", "--query-every", "--training",
-    },
+    "correct dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--query-every", "--training"},
     "correct noise": CORRECT | {"--labels", "--episodes", "--sigma", "--clean-fraction"},
     "correct ccil": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
@@ -142,10 +140,8 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
         (["correct", "dagger", "car", "--starts", "0"], "at least one start"),
         (["correct", "noise", "car", "--labels", "2"], "a label for each"),
         (["correct", "noise", "car", "--head", "Categorical"], "Regression or Gaussian"),
-        (["correct", "hg-dagger", "car", "--labels-per-round", "60"], "give --labels, the labels of all"),
-        (["correct", "iwr", "car", "--episodes_per_round=2"], "give --episodes"),
-        (["correct", "dagger", "car", "--labels=60"], "give --labels-per-round"),
-        (["correct", "dagger", "car", "--episodes", "2"], "give --episodes-per-round"),
+        (["correct", "iwr", "car", "--query_every=2"], "dagger has it"),
+        (["correct", "dagger", "car", "--labels=61"], "multiple of the rounds"),
         (["correct", "noise", "car", "--rounds", "2"], "leave --rounds out; `steadyhand correct noise"),
         (["correct", "crsail", "car", "--miss-rate", "0.1"], "leave --miss-rate out"),
         (["runs"], "steadyhand runs FOLDER"),

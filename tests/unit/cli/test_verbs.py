@@ -295,7 +295,7 @@ def test_one_s_own_arrays_become_a_policy_that_drives_an_env_and_teaches(cli):
     assert cli("record", "CartPole-v1", "--expert", "own", "--episodes", 2, "--out", "shown").status == 0
     assert open_dataset(Path("shown")).action.kind == "discrete"
     limit = ("--set", "env.max_episode_steps=20", "--set", "method.validation_starts=2")
-    words = ("--rounds", 2, "--labels-per-round", 20, "--steps", 12, "--starts", 2, *limit)
+    words = ("--rounds", 2, "--labels", 40, "--steps", 12, "--starts", 2, *limit)
     said = cli("correct", "dagger", "CartPole-v1", "--expert", "own", *words, "--out", "taught")
     assert said.status == 0
     check_report(Path("taught"), said.out, names=["expert", "cloning", "DAgger"], starts=2)
@@ -306,7 +306,7 @@ def test_one_s_own_arrays_become_a_policy_that_drives_an_env_and_teaches(cli):
 
 
 def test_correct_dagger_leaves_every_iterate_and_a_report(cli):
-    words = ("--rounds", 2, "--labels-per-round", 12, "--episodes-per-round", 2)
+    words = ("--rounds", 2, "--labels", 24, "--episodes", 2)
     more = ("--set", "method.validation_starts=2", "--set", "method.beta.type=Exponential")
     said = cli("correct", "dagger", "car", "--observation", "lidar", *words, *CORRECT, *more, "--out", "run")
     assert said.status == 0

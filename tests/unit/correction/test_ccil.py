@@ -9,17 +9,8 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
-from steadyhand.correction.ccil import (
-    CcilConfig,
-    KeepAll,
-    Label,
-    Quantile,
-    Radius,
-    _kept,
-    bound_distance,
-    corrective_labels,
-    label_errors,
-)
+from steadyhand.correction.ccil import _kept, bound_distance, corrective_labels, label_errors
+from steadyhand.correction.ccil_config import CcilConfig, KeepAll, Label, Quantile, Radius
 from steadyhand.correction.expert_steps import ExpertSteps, Points
 from steadyhand.correction.label_geometry import linear_r2, neighbours
 from steadyhand.correction.label_search import Learnt, find

@@ -26,10 +26,10 @@ from steadyhand.correction.dart_noise import (
     shaped,
 )
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
+from steadyhand.correction.offline import NoiseInjection
 from steadyhand.data.episode import Episode, demonstration
 from steadyhand.envs.base import BatchEnv, Start, StepResult
 from steadyhand.experts.base import Expert
-from steadyhand.recipes.runs import NoiseConfig
 
 BOUND = 0.5
 COLUMNS = ("action", "expert_action", "expert_action_valid", "actor", "intervention", "weight", "reward")
@@ -438,8 +438,8 @@ def test_noise_of_no_covariance_is_refused():
 
 
 def test_settings_survive_json():
-    noise = NoiseConfig(noise=CorrelatedNoise(covariance=COVARIANCE, theta=0.5))
-    assert from_data(to_data(noise), NoiseConfig) == noise
+    noise = NoiseInjection(noise=CorrelatedNoise(covariance=COVARIANCE, theta=0.5))
+    assert from_data(to_data(noise), NoiseInjection) == noise
     config = replace(CONFIG, alpha=3.0, held_out=Thinned())
     assert from_data(to_data(config), DartConfig) == config
 

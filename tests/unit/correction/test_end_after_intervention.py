@@ -13,7 +13,7 @@ from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gated
-from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.human import Discrepancy, HumanGate, SimulatedHuman
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution, RandomExecution
 from steadyhand.correction.rounds import teach_in_rounds
@@ -62,7 +62,7 @@ def stage(env):
 
 def drives(*, ends, num_rows=5):
     env = PointEnv(num_rows)
-    driver = GatedConfig(gate=HUMAN, end_after_intervention=ends).driver(stage(env))
+    driver = HgDagger(gate=HUMAN, end_after_intervention=ends).driver(stage(env))
     return collect(env, driver, env.starts("train", 5), source="correction", seed=1)
 
 
@@ -133,7 +133,7 @@ def test_a_round_spends_its_labels_over_more_starts(tmp_path):
     policy = PolicyConfig(encoder=StateMLP(hidden=(4,)))
     learner = PolicyLearner(env.spec, policy=policy, training=TrainConfig(num_steps=1, batch_size=8))
     nervous = replace(HUMAN.human, risk=Discrepancy(threshold=0.1, sigma=0.0, smoothing=0.0))
-    config = GatedConfig(
+    config = HgDagger(
         gate=HumanGate(human=nervous),
         rounds=2,
         labels_per_round=40,
@@ -158,9 +158,9 @@ def test_a_round_spends_its_labels_over_more_starts(tmp_path):
 
 
 def test_it_is_off_unless_asked_for_and_can_be_stored():
-    assert not GatedConfig().end_after_intervention
-    config = GatedConfig(gate=HUMAN, end_after_intervention=True)
-    assert from_data(to_data(config), GatedConfig) == config
-    older = to_data(GatedConfig(gate=HUMAN))
+    assert not HgDagger().end_after_intervention
+    config = HgDagger(gate=HUMAN, end_after_intervention=True)
+    assert from_data(to_data(config), HgDagger) == config
+    older = to_data(HgDagger(gate=HUMAN))
     del older["end_after_intervention"]
-    assert from_data(older, GatedConfig) == GatedConfig(gate=HUMAN)
+    assert from_data(older, HgDagger) == HgDagger(gate=HUMAN)

@@ -15,7 +15,7 @@ from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gated
-from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.gates import (
     EnsembleGate,
     LazyGate,
@@ -184,7 +184,7 @@ def test_members_differ_in_data_and_in_initial_parameters(tmp_path):
 @pytest.mark.parametrize("config", GATES, ids=NAMES)
 def test_every_gate_runs_through_its_rounds_and_counts_its_labels(config, tmp_path):
     env = PointEnv(2, max_episode_steps=12, drift=0.1)
-    config = GatedConfig(
+    config = HgDagger(
         gate=config, rounds=2, labels_per_round=24, episodes_per_round=2, validation_starts=2, patience=4.0
     )
     result = teach_in_rounds(

@@ -17,7 +17,7 @@ from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Asking, Gated, Moment
-from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.human import (
     Discrepancy,
     HumanGate,
@@ -325,6 +325,6 @@ def test_settings_are_checked_and_can_be_stored():
         RoadEdge(threshold=0.0)
     with pytest.raises(ConfigError, match="time"):
         Discrepancy(smoothing=-1.0)
-    config = GatedConfig(gate=HumanGate(human=SimulatedHuman(risk=RoadEdge(), miss_rate=0.1)))
-    assert from_data(to_data(config), GatedConfig) == config
+    config = HgDagger(gate=HumanGate(human=SimulatedHuman(risk=RoadEdge(), miss_rate=0.1)))
+    assert from_data(to_data(config), HgDagger) == config
     assert config.num_held_out == 0

@@ -8,7 +8,7 @@ import pytest
 from drives import drive
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.correction.gated import GatedConfig
+from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.marks import plain
 from steadyhand.correction.segments import Windows
 from steadyhand.correction.weighting import (
@@ -147,5 +147,5 @@ def test_shares_are_checked():
 
 @pytest.mark.parametrize("scheme", [InterventionWeighting(), Sirius(), SourceMixture(), EilMarks()])
 def test_schemes_are_settings_that_can_be_stored(scheme):
-    config = GatedConfig(weighting=scheme)
-    assert from_data(to_data(config), GatedConfig) == config
+    config = HgDagger(weighting=scheme)
+    assert from_data(to_data(config), HgDagger) == config

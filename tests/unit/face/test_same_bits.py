@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 import steadyhand as sh
+from steadyhand.correction.budget import Budget
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.digests import episodes_digest
 from steadyhand.envs.car.config import CarConfig
@@ -19,7 +20,7 @@ from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct
 from steadyhand.recipes.evaluate import evaluate_policies
 from steadyhand.recipes.record import record
-from steadyhand.recipes.remedies import Budget, remedy
+from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun, TrainRun
 from steadyhand.recipes.train import train
 from steadyhand.training.config import TrainConfig
@@ -79,7 +80,7 @@ def test_dagger(tmp_path: Path) -> None:
     run = CorrectRun(
         env=CAR,
         training=TRAINING,
-        method=remedy("dagger").make(budget),
+        method=remedy("dagger").from_budget(budget),
         evaluation_starts=4,
         clone=False,
         num_videos=0,

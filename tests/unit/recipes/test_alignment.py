@@ -14,6 +14,7 @@ from steadyhand.core.codec import from_data
 from steadyhand.core.protocol import Actor
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.noise import OrnsteinUhlenbeck
+from steadyhand.correction.offline import Cloning, NoiseInjection
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import Start
@@ -22,8 +23,8 @@ from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.record import record
-from steadyhand.recipes.runs import NoiseConfig, RecordRun
-from steadyhand.recipes.teach import School
+from steadyhand.recipes.runs import RecordRun
+from steadyhand.recipes.teach import Trainer
 from steadyhand.training.config import TrainConfig
 
 CAR = CarConfig(observation=("state",), num_tracks=2, num_held_out_tracks=1, max_episode_steps=15)
@@ -84,10 +85,10 @@ def test_labels_stay_with_their_states_when_rows_are_refilled(tmp_path):
     check(episodes)
 
 
-def school(folder: Path) -> School:
+def school(folder: Path) -> Trainer:
     env = CAR.build(4)
     training = TrainConfig(num_steps=20, batch_size=16, warmup_steps=2)
-    return School(
+    return Trainer(
         env=env,
         expert=PurePursuit(CAR),
         learner=PolicyLearner(env.spec, policy=PolicyConfig(), training=training),
@@ -103,7 +104,7 @@ def test_dagger_labels_are_the_expert_s_answers_to_the_policy_s_states(tmp_path,
         rounds=2, labels_per_round=24, episodes_per_round=2, validation_starts=2, query_every=query_every
     )
     lessons = school(tmp_path)
-    taught = lessons.dagger(config)
+    taught = lessons.teach(config)
     assert taught.labels == 48
     assert lessons.expert.num_queries == 48, "every query is stored as a label, and none is asked twice"
     for number in (1, 2):
@@ -119,9 +120,9 @@ def test_dagger_labels_are_the_expert_s_answers_to_the_policy_s_states(tmp_path,
 
 def test_all_methods_start_from_the_same_places_with_the_same_budget(tmp_path):
     lessons = school(tmp_path)
-    lessons.clone(num_labels=24, num_episodes=2)
-    lessons.noise(NoiseConfig(num_labels=24, num_episodes=2, clean_fraction=0.0))
-    lessons.dagger(DaggerConfig(rounds=1, labels_per_round=24, episodes_per_round=2, validation_starts=2))
+    lessons.teach(Cloning(num_labels=24, num_episodes=2))
+    lessons.teach(NoiseInjection(num_labels=24, num_episodes=2, clean_fraction=0.0))
+    lessons.teach(DaggerConfig(rounds=1, labels_per_round=24, episodes_per_round=2, validation_starts=2))
     stored = [
         open_dataset(tmp_path / name).episodes()
         for name in ("cloning/episodes", "noise/episodes", "dagger/round-01/episodes")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.human import HumanGate
@@ -16,7 +17,7 @@ from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.bench import SEARCH_SEED, BenchRun, bench
 from steadyhand.recipes.comparison import Row, Terms, caption, reduced, require_equal, spread, unequal
 from steadyhand.recipes.experiment import Experiment
-from steadyhand.recipes.remedies import REMEDIES, Budget
+from steadyhand.recipes.remedies import remedies
 from steadyhand.recipes.search import Search, candidates
 from steadyhand.training.config import TrainConfig
 
@@ -117,7 +118,7 @@ def test_equal_terms_are_said_in_words():
 
 
 def test_all_remedies_of_a_bench_are_on_equal_terms():
-    run = run_of(remedies=tuple(one.name for one in REMEDIES))
+    run = run_of(remedies=tuple(one.name for one in remedies()))
     assert len({run.terms(name) for name in run.remedies}) == 1
     for selection in ("last", "mean"):
         other = replace(run, selection=selection)
@@ -165,9 +166,9 @@ def test_fits_of_the_same_labels_differ_and_the_first_is_that_of_one_fit(tmp_pat
     assert two["fits"][0]["returns"] != two["fits"][1]["returns"]
 
 
-@pytest.mark.parametrize("one", REMEDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", remedies(), ids=lambda one: one.name)
 def test_every_remedy_is_searched_alike_and_keeps_what_is_part_of_the_question(one):
-    method, training = one.make(Budget(labels=40, rounds=2, episodes=2)), TrainConfig()
+    method, training = one.from_budget(Budget(labels=40, rounds=2, episodes=2)), TrainConfig()
     found = candidates(method, training, trials=6, name=one.name)
     assert len(found) == 6
     assert found[0].method == method

@@ -1,25 +1,28 @@
-"""Every remedy by name: the table of the command line is the library's, and each spends the same budget."""
+"""Every remedy by name: there is one table, and each spends the same budget."""
 
 import pytest
 
-from steadyhand.cli import correct
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.recipes.remedies import REMEDIES, Budget, remedy
+from steadyhand.correction.budget import Budget
+from steadyhand.recipes.remedies import remedies, remedy
 from steadyhand.recipes.runs import CorrectRun
 
 
-def test_the_command_line_names_the_remedies_of_the_library_in_the_same_words() -> None:
-    assert {one.name: one.summary for one in REMEDIES} == correct.REMEDIES
-    assert list(correct.REMEDIES) == [one.name for one in REMEDIES]
-    assert len({one.title for one in REMEDIES}) == len(REMEDIES)
+def test_names_titles_and_summaries_tell_twenty_remedies_apart() -> None:
+    ours = [one for one in remedies() if one.__module__.startswith("steadyhand.")]
+    assert len(ours) == 20
+    for tells in ("name", "title", "summary"):
+        assert len({getattr(one, tells) for one in ours}) == 20
+    assert all(remedy(one.name) is one for one in ours)
 
 
-@pytest.mark.parametrize("one", REMEDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", remedies(), ids=lambda one: one.name)
 def test_each_asks_for_the_budget_and_survives_run_json(one) -> None:
-    method = one.make(Budget(labels=600, rounds=3, episodes=2))
+    method = one.from_budget(Budget(labels=600, rounds=3, episodes=2))
     assert method.num_labels == 600
-    run = CorrectRun(method=method, name=one.title)
+    assert method.in_tables == one.title
+    run = CorrectRun(method=method)
     assert from_data(to_data(run), CorrectRun, source="a test") == run
 
 

@@ -11,6 +11,7 @@ from steadyhand.core import question
 from steadyhand.core.errors import ConfigError
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
+from steadyhand.correction.offline import Cloning, NoiseInjection
 from steadyhand.data.episode import Episode, demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.envs.base import StepResult
@@ -20,8 +21,7 @@ from steadyhand.experts.config import LqrExpert
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner, fitted
-from steadyhand.recipes.runs import NoiseConfig, OfflineConfig
-from steadyhand.recipes.teach import School
+from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
 
@@ -117,7 +117,7 @@ def test_half_a_fit_is_not_continued_on_other_data(tmp_path: Path) -> None:
         fitted(frames, PolicyConfig(input_noise=0.1), TRAINING, weights_seed=0, folder=tmp_path)
 
 
-def school(folder: Path, **changes: object) -> School:
+def school(folder: Path, **changes: object) -> Trainer:
     env = ENV.build(2)
     parts = {
         "env": env,
@@ -127,7 +127,7 @@ def school(folder: Path, **changes: object) -> School:
         "folder": folder,
         "seed": 0,
     }
-    return School(**{**parts, **changes})
+    return Trainer(**{**parts, **changes})
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def school(folder: Path, **changes: object) -> School:
     [
         ROUNDS,
         DartConfig(rounds=2, labels_per_round=12, episodes_per_round=4, validation_starts=2),
-        OfflineConfig(num_labels=20, num_episodes=2),
-        NoiseConfig(num_labels=20, num_episodes=2),
+        Cloning(num_labels=20, num_episodes=2),
+        NoiseInjection(num_labels=20, num_episodes=2),
     ],
     ids=["dagger", "dart", "cloning", "noise"],
 )
 def test_a_method_is_found_again_and_another_in_its_folder_is_refused(
-    method: OfflineConfig | NoiseConfig | DaggerConfig | DartConfig, tmp_path: Path
+    method: Cloning | NoiseInjection | DaggerConfig | DartConfig, tmp_path: Path
 ) -> None:
     first = school(tmp_path).teach(method, key="here")
     kept = weights(first.folder)
@@ -173,10 +173,10 @@ class Windy(LinearSystem):
 
 
 @pytest.mark.parametrize(
-    "method", [ROUNDS, OfflineConfig(num_labels=20, num_episodes=2)], ids=["dagger", "cloning"]
+    "method", [ROUNDS, Cloning(num_labels=20, num_episodes=2)], ids=["dagger", "cloning"]
 )
 def test_another_env_of_a_user_s_own_is_another_question(
-    method: OfflineConfig | DaggerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: Cloning | DaggerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = Windy()
     first = school(tmp_path, env=env).teach(method, key="here")

@@ -5,40 +5,42 @@ from pathlib import Path
 
 import pytest
 
-from steadyhand.core.errors import CapabilityError, SteadyhandError
+from steadyhand.core.errors import CapabilityError, ConfigError, SteadyhandError
 from steadyhand.core.success import SuccessRule
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.ccil import CcilConfig
+from steadyhand.correction.ccil_config import CcilConfig
+from steadyhand.correction.collect import collect
 from steadyhand.correction.dart import DartConfig
-from steadyhand.correction.gated import GatedConfig
-from steadyhand.correction.gates import HumanGate, SafeGate, ThriftyGate
+from steadyhand.correction.gated_remedies import Eil, HgDagger, SafeDagger, ThriftyDagger
+from steadyhand.correction.gates import HumanGate
 from steadyhand.correction.human import RoadEdge, SimulatedHuman
+from steadyhand.correction.offline import Cloning, NoiseBC
+from steadyhand.correction.remedy import TrainedPolicy
 from steadyhand.correction.rounds import RoundRecord, RoundsResult
 from steadyhand.correction.view_config import SideCameras
-from steadyhand.correction.weighting import EilMarks, SourceMixture
+from steadyhand.correction.weighting import SourceMixture
 from steadyhand.envs.car import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.experts.config import ForksExpert, PurePursuitExpert
+from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct, shortfall
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.remedies import REMEDIES, Budget
-from steadyhand.recipes.runs import CorrectRun, InputNoise, OfflineConfig
-from steadyhand.recipes.teach import Taught, key_of, title_of
+from steadyhand.recipes.runs import CorrectRun
 from steadyhand.training.config import TrainConfig
 
 FORKS = {"env": ForksConfig(), "expert": ForksExpert()}
 STATES = {"env": CarConfig(observation=("state",)), "expert": PurePursuitExpert()}
 PICTURES = {"env": CarConfig(), "expert": PurePursuitExpert(), "policy": PolicyConfig(encoder=FlatImage())}
 UNFIT = {
-    "views of an env without cameras": (FORKS, OfflineConfig(remedy=SideCameras())),
-    "corrective labels for pictures": (PICTURES, OfflineConfig(remedy=CcilConfig())),
+    "views of an env without cameras": (FORKS, SideCameras()),
+    "corrective labels for pictures": (PICTURES, CcilConfig()),
     "corrective labels for a policy that sees pictures as well": (
         {"env": CarConfig(observation=("state", "camera")), "expert": PurePursuitExpert()},
-        OfflineConfig(remedy=CcilConfig(features=("observation.state",))),
+        CcilConfig(features=("observation.state",)),
     ),
     "DART without a pair to estimate its noise on": (
         STATES,
@@ -46,11 +48,11 @@ UNFIT = {
     ),
     "a gate that holds all demonstrations back": (
         STATES,
-        GatedConfig(gate=SafeGate(), rounds=2, labels_per_round=10, episodes_per_round=1),
+        SafeDagger(rounds=2, labels_per_round=10, episodes_per_round=1),
     ),
     "a human who watches a road where there is none": (
         FORKS,
-        GatedConfig(gate=HumanGate(human=SimulatedHuman(risk=RoadEdge(road_width=1.0)))),
+        HgDagger(gate=HumanGate(human=SimulatedHuman(risk=RoadEdge(road_width=1.0)))),
     ),
     "frozen statistics of no weights": (
         {
@@ -58,16 +60,16 @@ UNFIT = {
             "expert": PurePursuitExpert(),
             "policy": PolicyConfig(encoder=ResNet18(norm="frozen_batch")),
         },
-        OfflineConfig(),
+        Cloning(),
     ),
-    "input noise on pictures": (PICTURES, OfflineConfig(remedy=InputNoise())),
+    "input noise on pictures": (PICTURES, NoiseBC()),
     "input noise twice": (
         {**STATES, "policy": PolicyConfig(input_noise=0.1)},
-        OfflineConfig(remedy=InputNoise()),
+        NoiseBC(),
     ),
     "EIL of a closed form": (
         {**STATES, "policy": PolicyConfig(head=Linear())},
-        GatedConfig(weighting=EilMarks()),
+        Eil(),
     ),
 }
 
@@ -84,7 +86,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained_or_written(
     assert not (tmp_path / "run").exists()
 
 
-def taught(labels: int, *, best: int, interventions: int) -> Taught:
+def taught(labels: int, *, best: int, interventions: int) -> TrainedPolicy:
     def record(number: int, burden: Burden) -> RoundRecord:
         return RoundRecord(
             round=number,
@@ -114,7 +116,7 @@ def taught(labels: int, *, best: int, interventions: int) -> Taught:
     )
     env = CarConfig(observation=("state",)).build(1)
     learner = PolicyLearner(env.spec, policy=PolicyConfig(), training=TrainConfig())
-    return Taught(
+    return TrainedPolicy(
         name="HG-DAgger",
         folder=Path("1"),
         labels=labels,
@@ -126,14 +128,20 @@ def taught(labels: int, *, best: int, interventions: int) -> Taught:
     )
 
 
-def test_gated_methods_have_the_names_and_folders_that_the_field_gives_them() -> None:
-    gated = [one for one in REMEDIES if isinstance(one.make(Budget()), GatedConfig)]
-    assert len(gated) == 10
-    for one in gated:
-        assert title_of(one.make(Budget())) == one.title
-        assert key_of(one.make(Budget())).replace("-", "") == one.name.replace("-", "")
-    mixture = GatedConfig(weighting=SourceMixture())
-    assert key_of(mixture) == "source-mixture"
+def test_a_gate_or_a_weighting_that_is_not_the_remedy_s_own_shows_in_its_name() -> None:
+    assert HgDagger().in_tables == "HG-DAgger"
+    assert HgDagger(weighting=SourceMixture()).in_tables == "HG-DAgger with SourceMixture"
+    assert SafeDagger(gate=HumanGate()).in_tables == "SafeDAgger with HumanGate"
+
+
+def test_demonstrations_that_an_offline_remedy_would_leave_aside_are_refused() -> None:
+    env = CarConfig(observation=("state",)).build(1)
+    learner = PolicyLearner(env.spec, policy=PolicyConfig(), training=TrainConfig())
+    expert = PurePursuit(env.config)
+    demos = collect(env, expert, env.starts("train", 1), source="demonstration", seed=0, max_steps=3)
+    with pytest.raises(ConfigError, match="CCIL collects its own demonstrations"):
+        CcilConfig().check(env, expert, learner, initial=demos)
+    DartConfig().check(env, expert, learner, initial=demos * 8)
 
 
 def test_a_method_that_asked_for_less_than_it_had_says_why() -> None:
@@ -149,8 +157,9 @@ def test_a_method_that_asked_for_less_than_it_had_says_why() -> None:
 def test_risk_of_an_env_that_tells_no_success_is_refused_before_a_drive() -> None:
     env = CarConfig(observation=("state",)).build(1)
     learner = PolicyLearner(env.spec, policy=PolicyConfig(), training=TrainConfig())
-    method = GatedConfig(gate=ThriftyGate(), rounds=2, labels_per_round=10, episodes_per_round=2)
-    method.check(env, learner)
+    method = ThriftyDagger(rounds=2, labels_per_round=10, episodes_per_round=2)
+    expert = PurePursuit(env.config)
+    method.check(env, expert, learner)
     env.spec = replace(env.spec, success=SuccessRule(kind="unknown"))
     with pytest.raises(CapabilityError, match="nothing tells success"):
-        method.check(env, learner)
+        method.check(env, expert, learner)

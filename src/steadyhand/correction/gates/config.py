@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.correction.contract import Learner, Stage
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, GateConfig
 from steadyhand.correction.gates.calibration import conformal_threshold, joint_thresholds, threshold_at
 from steadyhand.correction.gates.rules import Above, Disagreeing, Hysteresis, Patient
-from steadyhand.correction.gates.workshop import Workshop, net_learner
+from steadyhand.correction.gates.workshop import Workshop
+from steadyhand.correction.learner import Learner, net_learner
 from steadyhand.envs.base import BatchEnv
 from steadyhand.policies.scores import (
     Doubt,
@@ -26,6 +27,7 @@ from steadyhand.policies.scores import (
     Risk,
     RiskConfig,
     Score,
+    require_telling,
 )
 from steadyhand.training.config import TrainConfig
 
@@ -263,6 +265,11 @@ class LossGate(PolicyGate):
     def demonstrations_kept_out(self) -> int:
         """Return how many demonstrations the threshold is set on."""
         return self.held_out if self.calibration == "held_out" else 0
+
+    def check(self, env: BatchEnv, learner: Learner) -> None:
+        """Refuse, too, a head whose loss of its own answer says nothing of the state."""
+        super().check(env, learner)
+        require_telling(net_learner(learner).policy_config.head)
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -12,7 +10,7 @@ from jaxtyping import Float64
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.seeding import derive, generator
 from steadyhand.core.specs import discrete_spec
-from steadyhand.correction.contract import Learner, Stage
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.gates.calibration import (
     Watch,
     answers,
@@ -20,9 +18,9 @@ from steadyhand.correction.gates.calibration import (
     threshold_at,
     windows_of,
 )
+from steadyhand.correction.learner import net_learner
 from steadyhand.correction.marks import Marks, plain
 from steadyhand.data.episode import Episode
-from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.scores import ActionScale, Score, Seen
@@ -30,35 +28,6 @@ from steadyhand.policies.scores.predicted import SAFE, UNSAFE, classifier_of, cl
 from steadyhand.policies.scores.risk import Critics, RiskConfig, Transitions, fit_critics, pairs
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
-
-
-@runtime_checkable
-class NetLearner(Learner, Protocol):
-    """A learner whose iterates are policies: what scores look into."""
-
-    def policy(self, folder: Path) -> Policy:
-        """Return the policy in `folder`."""
-        ...
-
-    def frames(self, episodes: Sequence[Episode]) -> Frames:
-        """Lay the episodes end to end, with the features that the policy sees."""
-        ...
-
-
-def net_learner(learner: Learner) -> NetLearner:
-    """Return a learner whose policies can be looked into.
-
-    Raises:
-        CapabilityError: This one shows none.
-    """
-    if not isinstance(learner, NetLearner):
-        raise CapabilityError(
-            "A gate by scores looks into the policy, which this learner does not show.",
-            got=type(learner).__name__,
-            expected="a learner with policy(folder) and frames(episodes), such as PolicyLearner",
-            hint="use HumanGate",
-        )
-    return learner
 
 
 class Workshop:

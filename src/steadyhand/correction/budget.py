@@ -1,0 +1,48 @@
+"""What every remedy may spend in a comparison."""
+
+from dataclasses import dataclass, field
+
+from steadyhand.core.errors import ConfigError
+from steadyhand.correction.human import SimulatedHuman
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every remedy may spend.
+
+    Attributes:
+        labels: Expert labels in all, held-out ones included; a multiple of the rounds.
+        rounds: Rounds of the interactive remedies, which share the labels evenly.
+        episodes: Drives in each round; offline remedies get `rounds` times as many, of the same length.
+        long_episodes: Drives of noise injection: a disturbance takes time to displace a robot.
+        query_every: DAgger asks at every so many steps; see `DaggerConfig`.
+        sigma: Disturbance of executed actions, in units of the action.
+        input_sigma: Disturbance of inputs (NoiseBC), in units of the normalised features.
+        human: The simulated human of the remedies that have one.
+        validation_starts: Starts by which a round is chosen.
+    """
+
+    labels: int = 1000
+    rounds: int = 5
+    episodes: int = 4
+    long_episodes: int = 4
+    query_every: int = 1
+    sigma: float = 0.3
+    input_sigma: float = 0.1
+    human: SimulatedHuman = field(default_factory=SimulatedHuman)
+    validation_starts: int = 32
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.labels, self.episodes, self.long_episodes) < 1:
+            raise ConfigError(
+                "Rounds, labels and episodes must be positive.",
+                got=f"{self.labels} labels, {self.rounds} rounds, {self.episodes} episodes in each",
+                expected="1 or more of each",
+            )
+        if self.labels % self.rounds:
+            below = self.labels - self.labels % self.rounds
+            raise ConfigError(
+                "The labels must be a multiple of the rounds, or the remedies would not get as many.",
+                got=f"{self.labels} labels, {self.rounds} rounds",
+                hint=f"ask for {below} or {below + self.rounds} labels" if below else "ask for fewer rounds",
+            )
