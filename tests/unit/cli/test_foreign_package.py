@@ -60,7 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory):
 def runs(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record, train and correct with nothing but foreign parts, each named on the command line."""
     folder = tmp_path_factory.mktemp("runs")
-    correct = ("--labels-per-round", "40", "--rounds", "2", "--episodes-per-round", "4", "--starts", "4")
+    correct = ("--labels", "80", "--rounds", "2", "--episodes", "4", "--starts", "4")
     commands = [
         ("record", "reach", "--expert", "straight", "--labels", "120", "--out", "demos"),
         ("train", "demos", "--out", "clone", "--horizon", "2", "--n-obs-steps", "2", *BRIEF),

@@ -11,22 +11,13 @@ from steadyhand.core.parts import load_all
 from steadyhand.recipes.methods import RECIPES
 from steadyhand.recipes.papers import cited, papers, parts_of_run
 from steadyhand.recipes.parts import KINDS, kind_named
-from steadyhand.recipes.remedies import REMEDIES
+from steadyhand.recipes.remedies import remedies
 
 NAMES_A_PAPER = re.compile(
     r"\b[A-Z]\w+(?: et al\.| and [A-Z]\w+)?, ?\(?(?:19|20)\d\d|et al\. \((?:19|20)\d\d\)"
 )
 OURS = {"cloning"}
 """Remedies that are nobody's in particular."""
-RUN_PARTS = {
-    "DaggerConfig",
-    "DartConfig",
-    "CcilConfig",
-    "AlvinnViews",
-    "SideCameras",
-    "InputNoise",
-    "NoiseConfig",
-}
 
 
 def parts():
@@ -53,12 +44,12 @@ def test_every_part_that_names_a_paper_has_an_entry():
 
 
 def test_every_remedy_and_recipe_has_an_entry():
-    assert {remedy.name for remedy in REMEDIES} - OURS - described() == set()
+    assert {remedy.name for remedy in remedies()} - OURS - described() == set()
     assert set(RECIPES) - described() == set()
 
 
 def test_entries_describe_nothing_that_does_not_exist():
-    names = {*parts(), *RECIPES, *(remedy.name for remedy in REMEDIES), *RUN_PARTS}
+    names = {*parts(), *RECIPES, *(remedy.name for remedy in remedies())}
     assert described() - names == set()
 
 
