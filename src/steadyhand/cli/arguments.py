@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,15 +11,15 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from steadyhand.cli.refusals import in_our_words
-from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import imported
 from steadyhand.core.strict import parse_json
 
 T = TypeVar("T")
+FieldPath = tuple[str, ...]
 
 Overrides = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATH=VALUE")]
-"""Fields of run.json to change; may be given several times."""
+"""Fields of run.json to change, as path=value or as JSON; may be given several times."""
 
 EnvName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
 """An env, as the argument that needs no flag."""
@@ -165,31 +166,73 @@ def _refuse_empty_paths(chosen: object, arguments: Sequence[str]) -> None:
 
 
 def with_overrides(run: T, overrides: Sequence[str]) -> T:
-    """Return `run` with fields replaced by "path.to.field=value" texts; values are JSON, or plain text.
+    """Return `run` with fields replaced, each by "path.to.field=value" or by a JSON object.
 
-    Setting the "type" of a part gives it that type's defaults; what follows may change them.
+    These say the same: `training.num_steps=500`, `training={"num_steps": 500}` and
+    `{"training": {"num_steps": 500}}`. An object for a part sets the fields that it names and leaves the
+    others; one for a table of names, such as env.rename, is the whole table. A value is JSON, or plain text.
+
+    Setting the "type" of a part gives it that type's defaults; what follows, or stands beside it in an
+    object, changes them.
 
     Raises:
         ConfigError: No such field, or a value of the wrong type.
     """
     if not overrides:
         return run
-    data = to_data(run)
+    from steadyhand.core.codec import from_data, to_data
+
+    data, tables = to_data(run), _tables(run)
     for text in overrides:
-        path, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigError(
-                "--set needs path=value.", got=text, expected="such as training.learning_rate=3e-4"
-            )
-        _put(data, path.split("."), _value(value))
+        for path, value in _leaves(*_assignment(text), tables):
+            _put(data, path, value, tables)
     return from_data(data, type(run), source="--set " + " ".join(overrides))
 
 
-def _put(data: Any, path: list[str], value: Any) -> None:
+def _assignment(text: str) -> tuple[FieldPath, Any]:
+    """Return the path of a field and its value; of a JSON object alone the path is that of the run."""
+    if text.lstrip().startswith("{"):
+        return (), parse_json(text, source=f"--set {text}")
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(
+            "--set needs path=value, or a JSON object.",
+            got=text,
+            expected="such as training.learning_rate=3e-4",
+        )
+    return tuple(name.split(".")), _value(value)
+
+
+def _tables(value: object, path: FieldPath = ()) -> frozenset[FieldPath]:
+    """Return the paths of the fields that are tables of names, which an object sets as a whole."""
+    if isinstance(value, Mapping):
+        return frozenset({path})
+    if not is_dataclass(value):
+        return frozenset()
+    return frozenset[FieldPath]().union(
+        *(_tables(getattr(value, one.name), (*path, one.name)) for one in fields(value))
+    )
+
+
+def _leaves(path: FieldPath, value: Any, tables: frozenset[FieldPath]) -> Iterator[tuple[FieldPath, Any]]:
+    """Return the assignments that an object stands for, that of a part's type before its other fields."""
+    if not isinstance(value, dict) or path in tables:
+        yield path, value
+        return
+    part: dict[str, Any] = value
+    for key in sorted(part, key="type".__ne__):
+        yield from _leaves((*path, key), part[key], tables)
+
+
+def _put(data: Any, path: FieldPath, value: Any, tables: frozenset[FieldPath]) -> None:
+    """Set one field; whether it is one is told when all are set: its part may have another type then."""
+    table = next((path[:depth] for depth in range(1, len(path)) if path[:depth] in tables), None)
+    if table is not None:  # names in it have dots: env.rename.observation.state
+        path = (*table, ".".join(path[len(table) :]))
     *parents, last = path
     for depth, key in enumerate(parents):
-        if key not in data:
-            raise _no_field(path[: depth + 1], data)
+        if data.get(key) is None:
+            data[key] = {}
         data = data[key]
         if not isinstance(data, dict):
             raise ConfigError(
@@ -197,19 +240,11 @@ def _put(data: Any, path: list[str], value: Any) -> None:
                 got=".".join(path),
                 expected=f"{'.'.join(path[: depth + 1])}=VALUE",
             )
-    if last == "type" and "type" in data:
+    if last == "type":
         data.clear()
         if isinstance(value, str) and ":" in value:
             imported(value.partition(":")[0])  # a person named it, other than a file
-    elif last not in data and "type" not in data:
-        raise _no_field(path, data)
     data[last] = value
-
-
-def _no_field(path: list[str], data: dict[str, Any]) -> ConfigError:
-    *parents, last = path
-    where = f"{'.'.join(parents)} has" if parents else "The run has"
-    return ConfigError(f"{where} no such field to --set.", got=last, available=data)
 
 
 def _value(text: str) -> Any:
