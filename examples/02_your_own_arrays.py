@@ -11,10 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.runs import TrainRun
-from steadyhand.recipes.train import train
-from steadyhand.training.config import TrainConfig
+import steadyhand as sh
 
 
 def follow(rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,28 +29,22 @@ def follow(rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarra
 def main(out: Path, *, smoke: bool) -> None:
     rng = np.random.default_rng(0)
     episodes = [follow(rng, 50 if smoke else 200) for _ in range(10 if smoke else 50)]
-    out.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        out / "arrays.npz",
-        observation=np.concatenate([seen for seen, _ in episodes]),
-        action=np.concatenate([done for _, done in episodes]),
-        episode_ends=np.cumsum([len(done) for _, done in episodes]),
-    )
+    arrays = {
+        "observation": np.concatenate([seen for seen, _ in episodes]),
+        "action": np.concatenate([done for _, done in episodes]),
+        "episode_ends": np.cumsum([len(done) for _, done in episodes]),
+    }
+    data = sh.load_dataset(arrays, control_dt=0.05)  # or the path of an .npz file of such arrays
+    print(data)
     steps = 50 if smoke else 3000
-    run = TrainRun(
-        data=out / "arrays.npz",
-        control_dt=0.05,
-        policy=PolicyConfig(n_obs_steps=2, horizon=8, n_action_steps=4),
-        training=TrainConfig(num_steps=steps, batch_size=64, warmup_steps=steps // 10),
-    )
-    outcome = train(run, out / "run", resume=True, say=print)
-    for error in outcome.errors:
+    policy = sh.train(data, n_obs_steps=2, horizon=8, n_action_steps=4, steps=steps, out=out)
+    for error in policy.origin.errors:
         print(f"{error.name:<20} mean absolute error {error.mean:.4f} rad, {error.relative:.2f} of one std")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/arrays"), help="folder of arrays and run")
+    parser.add_argument("--out", type=Path, default=Path("runs/arrays"), help="folder of the run")
     parser.add_argument("--smoke", action="store_true", help="the smallest sizes")
     arguments = parser.parse_args()
     main(arguments.out, smoke=arguments.smoke)

@@ -13,7 +13,7 @@ from steadyhand.correction.noise import ActionNoise, NoisyExecution, OrnsteinUhl
 from steadyhand.data.base import Dataset
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Episode
-from steadyhand.data.formats.arrays import ArrayDataset, open_npz
+from steadyhand.data.formats.arrays import ArrayDataset, from_arrays, open_npz
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.selection import Episodes
 from steadyhand.data.store import EpisodeStore
@@ -104,7 +104,7 @@ def record(
 
 
 def load_dataset(
-    data: Dataset | str | Path | Sequence[Episode],
+    data: Dataset | str | Path | Sequence[Episode] | Mapping[str, np.ndarray],
     *,
     observation: Sequence[str] | None = None,
     episodes: Episodes | None = None,
@@ -115,19 +115,22 @@ def load_dataset(
     """Open a data set.
 
     Args:
-        data: A folder in LeRobot's format (v3.0 or v2.1), a recording of ours, a .npz file of flat arrays, or
-            episodes; a data set is returned as it is.
+        data: A folder in LeRobot's format (v3.0 or v2.1), a recording of ours, a .npz file of flat arrays,
+            such arrays by name ("observation", "action", "episode_ends"), or episodes; a data set is
+            returned as it is.
         observation: Features to read, of a folder; all of them if None.
         episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
         rename: Name of a feature in the files -> its name here.
         classes: Lowest and highest number of a discrete action, where the data do not say them.
-        control_dt: Time between steps [s] of a .npz file, which does not know it.
+        control_dt: Time between steps [s] of arrays, which do not know it.
 
     Raises:
         DataError: There is no such data set, or it is malformed.
     """
     if isinstance(data, Dataset):
         return data
+    if isinstance(data, Mapping):
+        return from_arrays(data, control_dt=control_dt, rename=rename, classes=classes, episodes=episodes)
     if not isinstance(data, str | Path):
         return from_episodes(data)
     path = Path(data)

@@ -1,6 +1,6 @@
 """A policy as a robot sees it: an observation in, an action out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Shaped
 
 from steadyhand.core.errors import SpecError
+from steadyhand.core.parts import Part
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.envs.base import BatchEnv
@@ -20,6 +21,8 @@ from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.policy import Policy as Network
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.policies import check_fits, policy_folder
+from steadyhand.recipes.teach import Taught
+from steadyhand.recipes.train import TrainOutcome
 from steadyhand.rollout.executors import ExecutorConfig, PolicyExecutor, Receding
 
 
@@ -55,12 +58,15 @@ class Policy:
         deterministic: Ask for modes (True) or samples (False); None does what its class does.
         num_threads: Threads of torch while it predicts.
         folder: Where it lies, if it does.
+        origin: What made it, if this process did.
 
     Attributes:
         network: The network, a torch module.
         name: Name for tables.
         executor: What makes one action a step of its chunks.
         deterministic: As it was given.
+        origin: What `train` or `correct` left behind beside it: losses, errors on held-out episodes, rounds,
+            what the labels cost; None of a policy that was loaded.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Policy:
         deterministic: bool | None = None,
         num_threads: int = 1,
         folder: Folder | None = None,
+        origin: TrainOutcome | Taught | None = None,
     ) -> None:
         self.network = network.eval()
         self.name = name
@@ -79,6 +86,7 @@ class Policy:
         self.deterministic = deterministic
         self._num_threads = num_threads
         self._folder = folder
+        self.origin = origin
         self._seed = 0
         self._drive: _Drive | None = None
 
@@ -214,6 +222,7 @@ def load(
     executor: ExecutorConfig | None = None,
     deterministic: bool | None = None,
     device: torch.device | str = "cpu",
+    parts: Iterable[type[Part]] = (),
 ) -> Policy:
     """Load a policy.
 
@@ -222,6 +231,8 @@ def load(
         executor: What makes one action a step of its chunks; each policy's own receding horizon if None.
         deterministic: Ask for modes (True) or samples (False); None does what its class does.
         device: Where its tensors are put.
+        parts: Classes of encoders and heads of your own that it may be made of; those of modules that are
+            imported, and of installed packages, need not be named.
 
     Raises:
         ArtifactError: There is no policy, or a damaged one.
@@ -229,7 +240,7 @@ def load(
     folder = policy_folder(Path(path))
     home = folder.parent if folder.name == "policy" else folder
     return Policy(
-        load_policy(folder, device=device),
+        load_policy(folder, device=device, parts=parts),
         name=home.name,
         executor=executor,
         deterministic=deterministic,

@@ -1,9 +1,11 @@
 """Teaching: clone demonstrations, or correct a policy by a remedy for compounding error."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
+
+import numpy as np
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
@@ -31,7 +33,7 @@ IN_MEMORY = Path("in-memory")
 
 @spelled_out
 def train(
-    data: Dataset | str | Path | Sequence[Episode],
+    data: Dataset | str | Path | Sequence[Episode] | Mapping[str, np.ndarray],
     *,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -43,7 +45,7 @@ def train(
     """Clone demonstrations.
 
     Args:
-        data: A data set, its folder or .npz file, or episodes.
+        data: A data set, its folder or .npz file, or what else `load_dataset` takes.
         validation_fraction: Share of episodes held out.
         seed: Of the split, the initial weights and the order of the data.
         out: Folder of the run; the same run in it is continued, or returned if it is done.
@@ -74,6 +76,7 @@ def train(
         name=name or learning.get("recipe") or "clone",
         num_threads=training.num_threads,
         folder=folder,
+        origin=outcome,
     )
 
 
@@ -139,6 +142,7 @@ def correct(
         name=taught.name,
         num_threads=training.num_threads,
         folder=folder,
+        origin=taught,
     )
 
 

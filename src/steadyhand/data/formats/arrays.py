@@ -144,12 +144,44 @@ def open_npz(
         DataError: Missing or damaged file, missing arrays, or arrays that do not fit one another.
     """
     path = Path(path)
-    arrays = _named(_load(path), rename or {})
-    observation = {
-        (STATE if name == "observation" else name): value
-        for name, value in arrays.items()
-        if is_observation(name)
-    }
+    return from_arrays(
+        _load(path),
+        name=path,
+        control_dt=control_dt,
+        task=task,
+        rename=rename,
+        classes=classes,
+        episodes=episodes,
+    )
+
+
+def from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    control_dt: float,
+    name: Path = Path("arrays"),
+    task: str = "",
+    rename: Mapping[str, str] | None = None,
+    classes: tuple[int, int] | None = None,
+    episodes: Episodes | None = None,
+) -> ArrayDataset:
+    """Read flat arrays that are named as in an npz file.
+
+    Args:
+        arrays: Name -> array.
+        control_dt: Time between steps [s].
+        name: What errors call them.
+        task: Text of the task.
+        rename: As of `open_npz`, likewise `classes` and `episodes`.
+        classes: See there.
+        episodes: See there.
+
+    Raises:
+        DataError: Missing arrays, or arrays that do not fit one another.
+    """
+    arrays = _named(dict(arrays), rename or {})
+    seen = {key: value for key, value in arrays.items() if is_observation(key)}
+    observation = {(STATE if key == "observation" else key): value for key, value in seen.items()}
     there = {
         "observation (or observation.<name>)": bool(observation),
         ACTION: ACTION in arrays,
@@ -159,9 +191,9 @@ def open_npz(
     }
     if not all(there.values()):
         raise DataError(
-            f"{path} lacks arrays.",
+            f"{name} lacks arrays.",
             got=sorted(arrays),
-            expected="also " + ", ".join(name for name, is_there in there.items() if not is_there),
+            expected="also " + ", ".join(key for key, is_there in there.items() if not is_there),
             hint="if they have other names, say so: --rename NAME=action, or rename={'NAME': 'action'}",
         )
     action = arrays[ACTION]
@@ -173,15 +205,15 @@ def open_npz(
             told_ends(arrays, len(action)),
             control_dt=control_dt,
             task=task,
-            source=path.stem,
+            source=name.stem,
             episodes=episodes,
             classes=classes or declared_classes(arrays.get("classes")),
-            **{name: arrays[name] for name in _OPTIONAL if name in arrays},
+            **{key: arrays[key] for key in _OPTIONAL if key in arrays},
         )
     except DataError as error:
-        raise error.completed(path, hint="store the array anew, or leave it out of the file") from error
-    used = {ACTION, "classes", *_OPTIONAL, next(name for name in _ENDS if name in arrays)}
-    unread = [name for name in arrays if name not in used and not is_observation(name)]
+        raise error.completed(name, hint="store the array anew, or leave it out of the file") from error
+    used = {ACTION, "classes", *_OPTIONAL, next(key for key in _ENDS if key in arrays)}
+    unread = [key for key in arrays if key not in used and not is_observation(key)]
     return replace(dataset, unread=tuple(unread))
 
 
