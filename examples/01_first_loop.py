@@ -8,7 +8,6 @@ import argparse
 from pathlib import Path
 
 import steadyhand as sh
-from steadyhand.correction.dagger import DaggerConfig
 
 
 def main(out: Path, *, smoke: bool) -> None:
@@ -21,7 +20,7 @@ def main(out: Path, *, smoke: bool) -> None:
     clone = sh.train(demos, encoder=network, steps=steps, out=out / "clone", name="cloning")
 
     # While the policy drives, DAgger asks at every tenth step only: as many labels from longer drives.
-    asks = DaggerConfig(
+    asks = sh.remedies.DaggerConfig(
         rounds=rounds, labels_per_round=labels, query_every=10, validation_starts=max(2, count // 2)
     )
     dagger = sh.correct(asks, env, expert, encoder=network, steps=steps, out=out / "dagger")

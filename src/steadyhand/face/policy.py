@@ -14,6 +14,7 @@ from steadyhand.core.errors import SpecError
 from steadyhand.core.parts import Part
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.correction.remedy import TrainedPolicy
 from steadyhand.envs.base import BatchEnv
 from steadyhand.face.folders import Folder
 from steadyhand.face.observation import read_observation
@@ -21,7 +22,6 @@ from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.policy import Policy as Network
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.policies import check_fits, policy_folder
-from steadyhand.recipes.teach import Taught
 from steadyhand.recipes.train import TrainOutcome
 from steadyhand.rollout.executors import ExecutorConfig, PolicyExecutor, Receding
 
@@ -78,7 +78,7 @@ class Policy:
         deterministic: bool | None = None,
         num_threads: int = 1,
         folder: Folder | None = None,
-        origin: TrainOutcome | Taught | None = None,
+        origin: TrainOutcome | TrainedPolicy | None = None,
     ) -> None:
         self.network = network.eval()
         self.name = name

@@ -8,7 +8,6 @@ import pytest
 import steadyhand as sh
 from point_env import PointEnv
 from steadyhand.core.errors import ConfigError
-from steadyhand.correction.dagger import DaggerConfig
 
 SMALL = {"steps": 4, "batch_size": 8, "quiet": True}
 
@@ -52,7 +51,7 @@ def test_settings_of_a_remedy_and_demonstrations_to_begin_with(
     env: sh.Env, expert: sh.Controller, tmp_path: Path
 ) -> None:
     demos = sh.record(env, expert, labels=12, episodes=3, quiet=True)
-    asks = DaggerConfig(rounds=2, labels_per_round=10, episodes_per_round=2, validation_starts=2)
+    asks = sh.remedies.DaggerConfig(rounds=2, labels_per_round=10, episodes_per_round=2, validation_starts=2)
     policy = sh.correct(asks, env, expert, initial=demos, out=tmp_path, **SMALL)
     assert policy.origin is not None
     assert policy.origin.labels == 12 + 20
