@@ -97,7 +97,7 @@ def correct(
     """Teach a policy by a remedy for compounding error.
 
     Args:
-        how: Name of the remedy, such as "dagger", or its settings, such as `sh.remedies.DaggerConfig(rounds=10)`.
+        how: A remedy by name, such as "dagger", or by its settings, such as `sh.remedies.DaggerConfig()`.
         env: Where demonstrations and corrections are collected.
         expert: Who labels and takes over; see `steadyhand.expert`.
         labels: Labels of all rounds together; 1000 by default, those of the settings where they are given.
