@@ -1,7 +1,7 @@
 """A training run on one page: losses, held-out errors beside trivial answers, what to beware of."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from steadyhand.analysis.results import Fact
 from steadyhand.analysis.sections import section, table
 from steadyhand.core.strict import replacing
 
+Line = Mapping[str, float | int]
 _MOST_POINTS = 400
 """Points of a curve that are drawn; more are thinned evenly."""
 _COLOURS = ("s1", "s2")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossCurve:
-    """A loss against gradient steps."""
+class Curve:
+    """A figure against gradient steps."""
 
     name: str
     steps: tuple[int, ...]
@@ -51,6 +52,7 @@ class TrainingReport:
         verdict: One sentence: what came out.
         notes: What to beware of; empty if nothing.
         curves: At most two losses, such as on training and on held-out episodes.
+        learning_rate: That of every step; None where nothing was trained by gradients.
         best_step: Gradient steps at the lowest held-out loss; None if there is none.
         comparison: Held-out errors; None without held-out episodes.
         facts: What the policy sees and is made of, data, device, versions.
@@ -60,7 +62,8 @@ class TrainingReport:
     title: str
     verdict: str
     notes: tuple[str, ...]
-    curves: tuple[LossCurve, ...]
+    curves: tuple[Curve, ...]
+    learning_rate: Curve | None
     best_step: int | None
     comparison: HeldOutTable | None
     facts: tuple[Fact, ...]
@@ -87,7 +90,11 @@ def render_training(report: TrainingReport) -> str:
     if report.notes:
         notes = tag("ul", [tag("li", note) for note in report.notes], class_="caveats")
         parts.append(section("What to beware of", notes))
-    parts.append(section("Training", tag("div", _curves(report), class_="pair")))
+    best = f"; the dot is the lowest held-out loss, step {report.best_step}" if report.best_step else ""
+    figures = [_curves("Loss", report.curves, caption=best, dot=report.best_step)]
+    if report.learning_rate is not None:
+        figures.append(_curves("Learning rate", [report.learning_rate], caption="", with_zero=True))
+    parts.append(section("Training", tag("div", figures, class_="pair")))
     if (compared := report.comparison) is not None:
         parts.append(
             section("On held-out episodes", table(compared.caption, compared.headers, compared.rows))
@@ -98,14 +105,28 @@ def render_training(report: TrainingReport) -> str:
     return shell(report.title, group(parts))
 
 
-def _curves(report: TrainingReport) -> Markup:
-    values = [value for curve in report.curves for value in curve.values]
-    is_log = min(values) > 0.0
-    scaled = [math.log10(value) if is_log else value for value in values]
-    low, high = min(scaled), max(scaled)
-    if high - low < 1e-6:
-        low, high = low - 0.5, high + 0.5
-    end = float(max(step for curve in report.curves for step in curve.steps))
+def _curves(
+    title: str, curves: Sequence[Curve], *, caption: str, dot: int | None = None, with_zero: bool = False
+) -> Markup:
+    """Draw curves against gradient steps, on a logarithmic axis where all values are above 0.
+
+    Args:
+        title: What they show.
+        curves: One or two.
+        caption: Follows what is said of the axes.
+        dot: Gradient steps at which the last curve gets a dot.
+        with_zero: Keep the axis linear, and begin it at 0.
+    """
+    values = [value for curve in curves for value in curve.values]
+    is_log = min(values) > 0.0 and not with_zero
+
+    def scaled(value: float) -> float:
+        return math.log10(value) if is_log else value
+
+    low, high = (0.0 if with_zero else scaled(min(values))), scaled(max(values))
+    if high - low < 1e-12:
+        low, high = (low, 1.0) if with_zero else (low - 0.5, high + 0.5)
+    end = float(max(step for curve in curves for step in curve.steps))
     axes = Axes(x=(0.0, end), y=(low, high if is_log else max(high, ceiling(high))))
     frame = axes.frame(
         x_ticks=ticks(0.0, end),
@@ -113,40 +134,38 @@ def _curves(report: TrainingReport) -> Markup:
         y_text=lambda y: f"{10**y:.2g}" if is_log else f"{y:g}",
     )
     shapes: list[Markup] = []
-    for curve, colour in zip(report.curves, _COLOURS, strict=False):
+    for curve, colour in zip(curves, _COLOURS, strict=False):
         stride = -(-len(curve.steps) // _MOST_POINTS)
         xs = [float(step) for step in curve.steps[::stride]]
-        ys = [math.log10(value) if is_log else value for value in curve.values[::stride]]
+        ys = [scaled(value) for value in curve.values[::stride]]
         drawn = [axes.line(xs, ys)] if len(xs) > 1 else [axes.dot(xs[0], ys[0])]
-        if report.best_step in curve.steps and curve is report.curves[-1]:
-            best = curve.values[curve.steps.index(report.best_step)]
-            drawn.append(axes.dot(float(report.best_step), math.log10(best) if is_log else best))
+        if dot in curve.steps and curve is curves[-1]:
+            drawn.append(axes.dot(float(dot), scaled(curve.values[curve.steps.index(dot)])))
         shapes.append(tag("g", drawn, class_=colour))
-    said = "; ".join(f"{curve.name} ends at {curve.values[-1]:.4g}" for curve in report.curves)
-    chart = drawing(frame, *shapes, height=axes.bottom + 26, label=f"Loss against gradient steps: {said}.")
-    legend = tag(
-        "ul",
-        [
-            tag("li", tag("i", class_=colour), curve.name)
-            for curve, colour in zip(report.curves, _COLOURS, strict=False)
-        ],
-        class_="legend",
-    )
-    caption = "against gradient steps" + (", on a logarithmic axis" if is_log else "")
-    best = (
-        "" if report.best_step is None else f"; the dot is the lowest held-out loss, step {report.best_step}"
-    )
-    heading = tag("figcaption", tag("strong", "Loss"), " ", tag("span", caption + best, class_="quiet"))
+    said = "; ".join(f"{curve.name} ends at {curve.values[-1]:.4g}" for curve in curves)
+    label = f"{title} against gradient steps: {said}."
+    chart = drawing(frame, *shapes, height=axes.bottom + 26, label=label)
+    named = zip(curves, _COLOURS, strict=False)
+    legend = tag("ul", [tag("li", tag("i", class_=c), curve.name) for curve, c in named], class_="legend")
+    caption = f"Against gradient steps{', on a logarithmic axis' if is_log else ''}{caption}."
+    heading = tag("figcaption", tag("strong", title), " ", tag("span", caption, class_="quiet"))
     return tag("figure", heading, chart, legend)
 
 
-def losses(history: Sequence[dict[str, float | int]]) -> tuple[LossCurve, ...]:
+def losses(history: Sequence[Line]) -> tuple[Curve, ...]:
     """Return the losses in the lines of metrics.jsonl, those on held-out episodes last if there are any."""
     named = (("training", "loss"), ("held-out episodes", "validation_loss"))
-    curves: list[LossCurve] = []
-    for name, key in named:
-        lines = [line for line in history if key in line]
-        if lines:
-            steps = tuple(int(line["step"]) for line in lines)
-            curves.append(LossCurve(name=name, steps=steps, values=tuple(float(line[key]) for line in lines)))
-    return tuple(curves)
+    return tuple(curve for name, key in named if (curve := _curve(name, history, key)) is not None)
+
+
+def learning_rate(history: Sequence[Line]) -> Curve | None:
+    """Return the learning rate; None where it steered nothing, as for a policy in closed form."""
+    return _curve("learning rate", history, "learning_rate") if len(history) > 1 else None
+
+
+def _curve(name: str, history: Sequence[Line], key: str) -> Curve | None:
+    lines = [line for line in history if key in line]
+    if not lines:
+        return None
+    steps = tuple(int(line["step"]) for line in lines)
+    return Curve(name=name, steps=steps, values=tuple(float(line[key]) for line in lines))

@@ -14,6 +14,7 @@ from steadyhand.cli.refusals import in_our_words
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import imported
 from steadyhand.core.strict import parse_json
+from steadyhand.recipes.logs import LogName
 
 T = TypeVar("T")
 FieldPath = tuple[str, ...]
@@ -26,6 +27,14 @@ EnvName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
 
 SEEN = "all that encoder or recipe can read; of the car: retina"
 """What a policy sees where nothing is named."""
+
+Log = Annotated[
+    LogName,
+    tyro.conf.arg(
+        help="Report metrics to this tool as well, by its own package; metrics.jsonl is written in any case."
+    ),
+]
+"""Where metrics go beside metrics.jsonl."""
 
 SuccessText = Annotated[
     str,

@@ -12,6 +12,7 @@ from steadyhand.cli import terminal
 from steadyhand.cli.arguments import (
     SEEN,
     EnvName,
+    Log,
     Overrides,
     SuccessText,
     is_terminal,
@@ -67,6 +68,7 @@ class Arguments:
     """Seed of everything random."""
     set: Overrides = ()
     """Change any field of run.json, as path=value; an example is above."""
+    log: Log = "none"
 
 
 def main(arguments: list[str]) -> int:
@@ -86,8 +88,12 @@ def main(arguments: list[str]) -> int:
     )
     run = with_overrides(_run(one, chosen), chosen.set)
     from steadyhand.recipes.correct import correct
+    from steadyhand.recipes.logs import logging_to
 
-    with terminal.progress("", enabled=is_terminal()) as bar:
+    with (
+        terminal.progress("", enabled=is_terminal()) as bar,
+        logging_to(chosen.log, chosen.out, run) as on_metrics,
+    ):
         report, page = correct(
             run,
             chosen.out,
@@ -95,6 +101,7 @@ def main(arguments: list[str]) -> int:
             on_step=lambda name: bar(f"driving {name}"),
             on_fit=lambda name: bar(f"training {name}"),
             on_round=_say_round,
+            on_metrics=on_metrics,
         )
     terminal.results(report)
     terminal.say(f"\n{report.verdict}\n\npolicy: {chosen.out / 'policy'}\nreport: {page.resolve()}")

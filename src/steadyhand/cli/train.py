@@ -12,6 +12,7 @@ from steadyhand.cli.arguments import (
     ASSUMED_DT,
     ChosenEpisodes,
     ControlDt,
+    Log,
     Overrides,
     Rename,
     assumed_rate,
@@ -102,6 +103,7 @@ class Arguments:
     """Take everything from this file instead; then change it with --set."""
     set: Overrides = ()
     """Change any field of run.json, as path=value; for example policy.head.error=l1."""
+    log: Log = "none"
     cache: Annotated[Path | None, optional("DIR", default="in the data, or the user's cache")] = None
     """Where decoded pictures are kept, at the size that the encoder reads."""
     resume: bool = False
@@ -112,6 +114,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="train")
+    from steadyhand.recipes.logs import logging_to
     from steadyhand.recipes.train import train
 
     run = with_overrides(_run(chosen), chosen.set)
@@ -119,13 +122,17 @@ def main(arguments: list[str]) -> int:
     if said and chosen.config is None and run.control_dt == ASSUMED_DT:
         terminal.say(f"note: {said}")
     try:
-        with terminal.progress("training", enabled=is_terminal()) as bar:
+        with (
+            terminal.progress("training", enabled=is_terminal()) as bar,
+            logging_to(chosen.log, chosen.out, run) as on_metrics,
+        ):
             outcome = train(
                 run,
                 chosen.out,
                 resume=chosen.resume,
                 cache=chosen.cache,
                 on_progress=bar(str(chosen.out)),
+                on_metrics=on_metrics,
                 say=terminal.say,
             )
     except (KeyboardInterrupt, SystemExit):
@@ -165,7 +172,7 @@ def _run(chosen: Arguments) -> "TrainRun":
     from steadyhand.recipes.runs import TrainRun
 
     if chosen.config is not None:
-        both = ("data", "out", "config", "set", "cache", "resume")
+        both = ("data", "out", "config", "set", "log", "cache", "resume")
         flags = [one for one in fields(chosen) if one.name not in both]
         doubled = [one.name for one in flags if getattr(chosen, one.name) != one.default]
         if doubled:

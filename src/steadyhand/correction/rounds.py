@@ -6,7 +6,7 @@ best, and its training loss says nothing about it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from steadyhand.core.codec import load, save
@@ -57,6 +57,14 @@ class RoundRecord:
     validation_return: float
     starts_failed: int
     burden: Burden = field(default_factory=Burden)
+
+    @property
+    def figures(self) -> dict[str, float | int]:
+        """Every number of the round that there is, for whoever draws curves."""
+        figures = asdict(self)
+        figures |= {f"burden_{name}": value for name, value in figures.pop("burden").items()}
+        del figures["round"]
+        return {name: value for name, value in figures.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

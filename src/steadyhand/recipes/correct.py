@@ -26,7 +26,7 @@ from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.runs import CorrectRun
 from steadyhand.recipes.teach import Trainer
-from steadyhand.training.metrics import Progress
+from steadyhand.training.metrics import MetricsListener, Progress
 
 MAX_ROWS = 64
 
@@ -39,6 +39,7 @@ def correct(
     on_step: Callable[[str], Tick] | None = None,
     on_fit: Callable[[str], Progress] | None = None,
     on_round: Callable[[RoundRecord], None] | None = None,
+    on_metrics: MetricsListener | None = None,
 ) -> tuple[Report, Path]:
     """Teach, compare on test starts, and write the report; an interrupted run in `folder` is continued.
 
@@ -51,15 +52,24 @@ def correct(
     """
     env = run.env.build(min(run.evaluation_starts, MAX_ROWS))
     expert = run.expert.build(env)
-    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training, on_fit=on_fit)
+    learner = PolicyLearner(
+        env.spec, policy=run.policy, training=run.training, on_fit=on_fit, on_metrics=on_metrics
+    )
     trainer = Trainer(
         env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
     )
     trainer.check(run.method)
+
+    def told(record: RoundRecord) -> None:
+        if on_round is not None:
+            on_round(record)
+        if on_metrics is not None:
+            on_metrics(folder / "rounds", record.round, record.figures)
+
     with working_in(folder):
         start_run(run, folder, resume=True)
         on_stage(f"The policy {learner.in_brief}")
-        return _correct(run, trainer, on_stage=on_stage, on_step=on_step, on_round=on_round)
+        return _correct(run, trainer, on_stage=on_stage, on_step=on_step, on_round=told)
 
 
 def _correct(

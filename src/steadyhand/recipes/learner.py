@@ -35,7 +35,7 @@ from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.checkpoint import FREE_TO_CHANGE
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import FitResult, fit
-from steadyhand.training.metrics import Progress
+from steadyhand.training.metrics import MetricsListener, Progress
 
 EVALUATION_BATCH = 1024
 
@@ -96,6 +96,7 @@ class PolicyLearner:
         policy: Configuration of the policy.
         training: Configuration of the training loop; its seed is replaced by the one that `fit` is given.
         on_fit: Given the name of a fit, returns what is called with its progress.
+        on_metrics: Called at each line of metrics of a fit; see `training.loop.fit`.
 
     Attributes:
         in_brief: What its policies see, leave out and are made of, in one line.
@@ -108,6 +109,7 @@ class PolicyLearner:
         policy: PolicyConfig,
         training: TrainConfig,
         on_fit: Callable[[str], Progress] | None = None,
+        on_metrics: MetricsListener | None = None,
     ) -> None:
         self._device = chosen_device(training.device)
         policy = resolved(policy, spec.observation)
@@ -125,6 +127,7 @@ class PolicyLearner:
         self._policy = policy
         self._training = training
         self._on_fit = on_fit
+        self._on_metrics = on_metrics
 
     def question(self) -> dict[str, object]:
         """Return what its fits depend on beside data and seed, as far as it changes numbers."""
@@ -147,7 +150,13 @@ class PolicyLearner:
 
     def with_policy(self, policy: PolicyConfig) -> "PolicyLearner":
         """Return a learner that differs in the policy alone."""
-        return PolicyLearner(self._env_spec, policy=policy, training=self._training, on_fit=self._on_fit)
+        return PolicyLearner(
+            self._env_spec,
+            policy=policy,
+            training=self._training,
+            on_fit=self._on_fit,
+            on_metrics=self._on_metrics,
+        )
 
     def with_input_noise(self, sigma: float) -> "PolicyLearner":
         """Return a learner whose policies see disturbed inputs while they are trained (NoiseBC).
@@ -250,6 +259,7 @@ class PolicyLearner:
             folder=folder / "training",
             resume=True,
             on_progress=None if self._on_fit is None else self._on_fit(f"{folder.parent.name}/{folder.name}"),
+            on_metrics=self._on_metrics,
         )
         save_policy(policy, folder / "policy")
 

@@ -40,7 +40,7 @@ from steadyhand.recipes.train_report import (
 )
 from steadyhand.training.kept import BEST
 from steadyhand.training.loop import FitResult, fit
-from steadyhand.training.metrics import Progress
+from steadyhand.training.metrics import MetricsListener, Progress
 
 TRAINING = "training"
 """Folder of metrics.jsonl, the checkpoints and the best weights, in the run folder."""
@@ -107,6 +107,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
     on_progress: Progress | None = None,
+    on_metrics: MetricsListener | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> TrainOutcome:
     """Train, and leave run.json, result.json, checkpoints and the policy in `folder`.
@@ -118,6 +119,7 @@ def train(
         resume: Continue an interrupted run of the same settings, or a finished one with more steps.
         cache: Where decoded pictures are kept; see `open_dataset`.
         on_progress: Called now and then with (steps done, of how many, loss and rate).
+        on_metrics: Called as often with (folder of metrics.jsonl, steps done, its line).
         say: Takes lines before training begins, such as what the policy sees.
 
     Raises:
@@ -131,7 +133,14 @@ def train(
             held.enter_context(working_in(folder))
             held.enter_context(_unless_refused(folder / "run.json"))
         return _train(
-            run, folder, dataset=dataset, resume=resume, cache=cache, on_progress=on_progress, say=say
+            run,
+            folder,
+            dataset=dataset,
+            resume=resume,
+            cache=cache,
+            on_progress=on_progress,
+            on_metrics=on_metrics,
+            say=say,
         )
 
 
@@ -156,6 +165,7 @@ def _train(
     resume: bool,
     cache: Path | None,
     on_progress: Progress | None,
+    on_metrics: MetricsListener | None,
     say: Callable[[str], None],
 ) -> TrainOutcome:
     if (longer := _longer(run, folder)) is not None:
@@ -200,6 +210,7 @@ def _train(
             folder=folder / TRAINING,
             resume=resume,
             on_progress=on_progress,
+            on_metrics=on_metrics,
         )
         save_policy(policy, folder / "policy", extra={"step": result.kept_step})
         errors, accuracies = list[OfflineError](), list[OfflineAccuracy]()

@@ -8,7 +8,13 @@ import numpy as np
 
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError
 from steadyhand.analysis.results import Fact
-from steadyhand.analysis.training_page import HeldOutTable, TrainingReport, losses, write_training_report
+from steadyhand.analysis.training_page import (
+    HeldOutTable,
+    TrainingReport,
+    learning_rate,
+    losses,
+    write_training_report,
+)
 from steadyhand.core.listing import listed
 from steadyhand.core.provenance import versions
 from steadyhand.data.checks.content import set_by_few
@@ -179,6 +185,7 @@ def write_page(
         verdict=f"After {fit.steps} gradient steps the loss is {fit.train_loss:.4g}{held_out}.",
         notes=tuple(note.removeprefix("note: ").removeprefix("warning: ") for note in notes),
         curves=losses(fit.history),
+        learning_rate=learning_rate(fit.history),
         best_step=fit.best_step,
         comparison=table,
         facts=facts,

@@ -23,7 +23,7 @@ from steadyhand.training.checkpoint import Checkpoints
 from steadyhand.training.compiling import CompiledNets
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.kept import BestWeights
-from steadyhand.training.metrics import Line, Metrics, Progress
+from steadyhand.training.metrics import NAME, Line, Metrics, MetricsListener, Progress
 from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
 from steadyhand.training.prepare import prepare
 from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of, source_digest
@@ -80,6 +80,7 @@ def fit(
     evaluate: Evaluate | None = None,
     resume: bool = False,
     on_progress: Progress | None = None,
+    on_metrics: MetricsListener | None = None,
 ) -> FitResult:
     """Train in place; afterwards the module holds the averaged weights, if `config.ema` asks for them.
 
@@ -97,6 +98,7 @@ def fit(
         evaluate: Called at each validation with the module in evaluation mode; its figures are logged.
         resume: Continue from the last checkpoint in `folder`, if there is one.
         on_progress: Called at each line of the history with (steps done, of how many, loss and rate).
+        on_metrics: Called at each line of the history with (`folder`, steps done, the line).
 
     Raises:
         DivergedError: The loss became NaN or infinite; it names the step and the last good checkpoint.
@@ -115,11 +117,11 @@ def fit(
         if not (resume and folder is not None and Checkpoints.last(folder)):
             prepare(trainable, train, config)
         loop = _Loop(trainable, train, config, folder=folder, validation=validation, evaluate=evaluate)
-        lines = loop.run(resume=resume, on_progress=on_progress)
+        lines = loop.run(resume=resume, on_progress=on_progress, on_metrics=on_metrics)
     if not lines:
         raise ConfigError(
             "The training is at its end, and its history is gone.",
-            got=f"no line in {None if folder is None else folder / 'metrics.jsonl'}",
+            got=f"no line in {None if folder is None else folder / NAME}",
             hint="restore metrics.jsonl from a copy, or train in another folder",
         )
     last, best = lines[-1], loop.best
@@ -170,14 +172,16 @@ class _Loop(Generic[BatchT]):
         self._norm = torch.zeros(())
         self._saved: Path | None = None
 
-    def run(self, *, resume: bool, on_progress: Progress | None) -> list[Line]:
+    def run(
+        self, *, resume: bool, on_progress: Progress | None, on_metrics: MetricsListener | None
+    ) -> list[Line]:
         """Train to the end and return the lines of the history."""
         config, start = self._config, 0
         if self._checkpoints is not None:
             checkpoints = self._checkpoints
             start, self._known_losses = checkpoints.restore() if resume else checkpoints.clear()
-        path = None if self._folder is None else self._folder / "metrics.jsonl"
-        metrics = Metrics(path, resume_at=start)
+        path = None if self._folder is None else self._folder / NAME
+        metrics = Metrics(path, resume_at=start, listener=on_metrics)
         self.best.recall(metrics.lines)
         self._saved_at = clock = time.perf_counter()
         since = start

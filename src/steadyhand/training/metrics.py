@@ -11,6 +11,8 @@ Line = dict[str, float | int]
 NAME = "metrics.jsonl"
 Progress = Callable[[int, int, str], None]
 """Takes how much is done, of how much, and a few words."""
+MetricsListener = Callable[[Path, int, Mapping[str, float | int]], None]
+"""Takes the folder that figures are of (a training, or rounds), the gradient step or round, and those."""
 
 
 class Metrics:
@@ -19,14 +21,16 @@ class Metrics:
     Args:
         path: JSON lines; None keeps them in memory only.
         resume_at: Keep lines up to this step, drop later ones (of a run that died after its last checkpoint).
+        listener: Told of each further line.
 
     Raises:
         ConfigError: A run is continued, and its lines are gone or are none.
     """
 
-    def __init__(self, path: Path | None, *, resume_at: int) -> None:
+    def __init__(self, path: Path | None, *, resume_at: int, listener: MetricsListener | None = None) -> None:
         self.lines: list[Line] = []
         self._path = path
+        self._listener = listener
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +44,9 @@ class Metrics:
         if self._path is not None:
             with naming(self._path), self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
+        if self._listener is not None:
+            figures = {name: value for name, value in line.items() if name != "step"}
+            self._listener(Path() if self._path is None else self._path.parent, int(line["step"]), figures)
 
 
 def updates_of_fits(folder: Path) -> dict[Path, int]:
