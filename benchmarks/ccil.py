@@ -21,7 +21,7 @@ from steadyhand.core.statistics import bootstrap_mean, clustered_mean, clustered
 from steadyhand.correction.ccil_config import CcilConfig, KeepAll, Quantile
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.pendulum.config import PendulumConfig
-from steadyhand.policies.dynamics import DynamicsConfig, Spectral
+from steadyhand.policies.dynamics_config import DynamicsConfig, Spectral
 from steadyhand.recipes.experiment import Cell
 from steadyhand.training.config import TrainConfig
 

@@ -13,7 +13,7 @@ from steadyhand.correction.offline import OfflineRemedy
 from steadyhand.correction.remedy import Task
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
-from steadyhand.policies.dynamics import DynamicsConfig
+from steadyhand.policies.dynamics_config import DynamicsConfig
 from steadyhand.training.config import TrainConfig
 
 Label = Literal["explicit", "implicit", "disturbed"]

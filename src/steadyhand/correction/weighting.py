@@ -17,7 +17,7 @@ from steadyhand.core.parts import Part, located
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.segments import Segment, Windows, segment
 from steadyhand.data.episode import Episode
-from steadyhand.policies.contract import BAD, EXPLICIT, GOOD
+from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 
 LEFT_OUT = -1
 """Group of steps that get no weight."""

@@ -25,8 +25,6 @@ Observation = Mapping[str, Shaped[Tensor, "B O ..."]]
 
 VECTORS = "vectors"
 """Name in `Context.groups` of the tokens that are made from vector features alone."""
-EXPLICIT, GOOD, BAD = 0, 1, 2
-"""Kinds of a step: an explicit label, or a judgement that what was done was good or bad (EIL)."""
 
 
 @dataclass(frozen=True, kw_only=True)

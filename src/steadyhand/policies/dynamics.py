@@ -8,9 +8,9 @@ divides by the mean absolute deviation. Its sampled penalty compares a normalise
 and does not scale the perturbation, which limits nothing; ours is the quotient that the paper describes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from steadyhand.core.digests import Digest
-from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.core.errors import DataError
 from steadyhand.data.digests import DataDigest
+from steadyhand.policies.dynamics_config import DynamicsConfig, SlopePenalty, Spectral, Unlimited
 from steadyhand.policies.nets.mlp import activation_layer, mlp
 from steadyhand.policies.nets.spectral import SpectralLinear
 from steadyhand.policies.noise import Noise, scoped
@@ -31,96 +32,6 @@ _TINY = 1e-12
 _SLACK_WIDTH = 64
 _SLACK_START = 4.0
 """Share of a transition that counts at first: sigmoid(4) = 0.98."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unlimited:
-    """No limit on the slope: a plain net."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spectral:
-    """Every layer's spectral norm is at most `per_layer`, so that of n layers is at most per_layer^n.
-
-    That is in normalised units; what it comes to in raw ones is `ResidualMap.end_to_end`.
-
-    Attributes:
-        per_layer: The constant c. With two hidden layers, 2.0 allows slopes of 8.
-    """
-
-    per_layer: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not self.per_layer > 0:
-            raise ConfigError("per_layer must be positive.", got=self.per_layer, expected="> 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlopePenalty:
-    """Adds weight * mean over samples of max(0, ||g(x + d) - g(x)|| / ||d|| - limit)^2 to the loss.
-
-    g is the net, x = (s, a) a datum and d a perturbation of length `radius`, all normalised.
-
-    Deviation: a random direction in n dimensions shows only about n^(-1/2) of the steepest slope, so each d
-        is
-    first turned towards it by `power_steps` steps of power iteration (d <- J^T J d, through a gradient).
-
-    Attributes:
-        limit: Largest slope that costs nothing.
-        num_samples: Perturbations for each datum.
-        radius: Length of a perturbation; what lies between data farther apart than this is not seen.
-        weight: Of the penalty, against the mean squared error.
-        power_steps: 0 leaves the directions random.
-    """
-
-    limit: float = 2.0
-    num_samples: int = 5
-    radius: float = 0.03
-    weight: float = 1.0
-    power_steps: int = 1
-
-    def __post_init__(self) -> None:
-        if (
-            not (self.limit > 0 and self.radius > 0)
-            or not self.weight >= 0
-            or self.num_samples < 1
-            or self.power_steps < 0
-        ):
-            raise ConfigError(
-                "SlopePenalty needs limit, radius > 0, weight, power_steps >= 0 and num_samples >= 1.",
-                got=self,
-            )
-
-
-Lipschitz = Unlimited | Spectral | SlopePenalty
-
-
-@dataclass(frozen=True, kw_only=True)
-class DynamicsConfig:
-    """The net and its limit.
-
-    Attributes:
-        hidden: Widths of the hidden layers.
-        activation: One whose slope is at most 1, or the product of the layers' norms would not be a bound.
-        lipschitz: How steep the net may be.
-        slack: Lets the net give transitions up: with keep(s, a) = sigmoid of a second, small net, the loss is
-            keep * mse + (1 - keep) * slack, so that a transition is given up where its mean squared error
-            (normalised) stays above `slack`: at a rare jump, which a limited net would otherwise smear over
-            its neighbourhood. It limits no slope and certifies nothing; without a limit in `lipschitz` it
-            only forgives. An untrained net's error is about 1: at a lower price it may give everything up
-            before it has learnt anything. None keeps every transition.
-    """
-
-    hidden: tuple[int, ...] = (512, 512)
-    activation: Literal["relu", "tanh"] = "relu"
-    lipschitz: Lipschitz = field(default_factory=Spectral)
-    slack: float | None = None
-
-    def __post_init__(self) -> None:
-        if any(width < 1 for width in self.hidden):
-            raise ConfigError("Hidden layers have at least one unit.", got=self.hidden)
-        if self.slack is not None and not self.slack > 0:
-            raise ConfigError("slack is a positive price, or None.", got=self.slack, expected="> 0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

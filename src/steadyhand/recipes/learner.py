@@ -23,10 +23,10 @@ from steadyhand.data.frames import Frames
 from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.contract import EXPLICIT
 from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.heads.judging import Judging
+from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved

@@ -30,13 +30,13 @@ from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.contract import EXPLICIT
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.tabular import Tabular
+from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner, marked
 from steadyhand.recipes.teach import Trainer

@@ -24,10 +24,10 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.tabular.config import TabularConfig
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.experts.tabular import DynamicProgramming
-from steadyhand.policies.dynamics import DynamicsConfig
+from steadyhand.policies.dynamics_config import DynamicsConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.tabular import Tabular
-from steadyhand.policies.scores import RiskConfig
+from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.testing.line import Homing, Line
 from steadyhand.training.config import TrainConfig
 

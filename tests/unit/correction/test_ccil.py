@@ -18,7 +18,7 @@ from steadyhand.correction.roots import solve
 from steadyhand.correction.true_dynamics import TrueDynamics
 from steadyhand.data.episode import Branch, Episode, demonstration
 from steadyhand.data.frames import Frames, Windower, WindowSpec
-from steadyhand.policies.dynamics import DynamicsConfig, Spectral, Unlimited
+from steadyhand.policies.dynamics_config import DynamicsConfig, Spectral, Unlimited
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.residual_map import ResidualMap
 from steadyhand.policies.spec import PolicyConfig, PolicySpec

@@ -34,7 +34,8 @@ from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.scores import Doubt, OwnLoss, RiskConfig
+from steadyhand.policies.risk_config import RiskConfig
+from steadyhand.policies.scores import Doubt, OwnLoss
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.training.config import TrainConfig

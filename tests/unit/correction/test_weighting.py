@@ -20,7 +20,7 @@ from steadyhand.correction.weighting import (
     by_group,
 )
 from steadyhand.data.episode import Provenance
-from steadyhand.policies.contract import BAD, EXPLICIT, GOOD
+from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 
 DEMO = drive("D" * 40)
 DRIVES = [drive("r" * 30 + "h" * 10 + "r" * 20), drive("r" * 50)]

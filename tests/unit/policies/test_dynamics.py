@@ -9,16 +9,8 @@ from torch import nn
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError
-from steadyhand.policies.dynamics import (
-    Dynamics,
-    DynamicsConfig,
-    SlopePenalty,
-    Spectral,
-    TransitionBatch,
-    Transitions,
-    TransitionSource,
-    Unlimited,
-)
+from steadyhand.policies.dynamics import Dynamics, TransitionBatch, Transitions, TransitionSource
+from steadyhand.policies.dynamics_config import DynamicsConfig, SlopePenalty, Spectral, Unlimited
 from steadyhand.policies.nets.spectral import SpectralLinear, spectral_norm
 from steadyhand.policies.noise import GeneratorNoise, scoped
 from steadyhand.training.config import TrainConfig

@@ -17,15 +17,7 @@ from steadyhand.data.episode import Episode, demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.contract import (
-    BAD,
-    EXPLICIT,
-    GOOD,
-    ChunkSpec,
-    Context,
-    ContextSpec,
-    Target,
-)
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.act import Act
 from steadyhand.policies.heads.bins import Bins
@@ -46,6 +38,7 @@ from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.heads.tokens import Tokens
+from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise, scoped
 from steadyhand.policies.policy import Policy

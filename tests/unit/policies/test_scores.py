@@ -39,6 +39,7 @@ from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise, RowNoise
 from steadyhand.policies.policy import Policy
+from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores import (
     ActionScale,
     Doubt,
@@ -46,7 +47,6 @@ from steadyhand.policies.scores import (
     OwnLoss,
     PredictedDiscrepancy,
     Risk,
-    RiskConfig,
     Score,
     Seen,
     proposals,

@@ -7,29 +7,21 @@ env steps and no labels.
 
 from abc import ABC
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, GateConfig
-from steadyhand.correction.gates.calibration import conformal_threshold, joint_thresholds, threshold_at
-from steadyhand.correction.gates.rules import Above, Disagreeing, Hysteresis, Patient
-from steadyhand.correction.gates.workshop import Workshop
 from steadyhand.correction.learner import Learner, net_learner
 from steadyhand.envs.base import BatchEnv
-from steadyhand.policies.scores import (
-    Doubt,
-    Neighbour,
-    OwnLoss,
-    PredictedDiscrepancy,
-    Risk,
-    RiskConfig,
-    Score,
-    require_telling,
-)
+from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from steadyhand.correction.gates.workshop import Workshop
+    from steadyhand.policies.scores import Score
 
 Calibration = Literal["held_out", "drives"]
 CLASSIFIER = TrainConfig(num_steps=500, batch_size=64)
@@ -76,6 +68,11 @@ class SafeGate(PolicyGate):
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
+        from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.rules import Above
+        from steadyhand.correction.gates.workshop import Workshop
+        from steadyhand.policies.scores import PredictedDiscrepancy
+
         shop = Workshop(stage)
         score = PredictedDiscrepancy(shop.classifier(shop.tau(self.unsafe), self.classifier))
         threshold = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
@@ -113,6 +110,11 @@ class EnsembleGate(PolicyGate):
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
+        from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.rules import Disagreeing
+        from steadyhand.correction.gates.workshop import Workshop
+        from steadyhand.policies.scores import Doubt
+
         shop = Workshop(stage)
         score = Doubt(shop.members(self.members), shop.scale, measure="norm")
         chi = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
@@ -161,6 +163,11 @@ class LazyGate(PolicyGate):
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
+        from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.rules import Hysteresis
+        from steadyhand.correction.gates.workshop import Workshop
+        from steadyhand.policies.scores import PredictedDiscrepancy
+
         shop = Workshop(stage)
         tau = shop.tau(self.unsafe)
         leave = min(tau, threshold_at(shop.discrepancy(shop.held_out), self.back))
@@ -217,6 +224,11 @@ class ThriftyGate(PolicyGate):
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
+        from steadyhand.correction.gates.calibration import joint_thresholds
+        from steadyhand.correction.gates.rules import Hysteresis
+        from steadyhand.correction.gates.workshop import Workshop
+        from steadyhand.policies.scores import Doubt, Risk
+
         shop = Workshop(stage)
         novelty = Doubt(shop.members(self.members), shop.scale, measure="mean")
         risk = Risk(shop.policy, shop.critics(self.drives, self.risk), shop.scale)
@@ -268,11 +280,18 @@ class LossGate(PolicyGate):
 
     def check(self, env: BatchEnv, learner: Learner) -> None:
         """Refuse, too, a head whose loss of its own answer says nothing of the state."""
+        from steadyhand.policies.scores import require_telling
+
         super().check(env, learner)
         require_telling(net_learner(learner).policy_config.head)
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
+        from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.rules import Patient
+        from steadyhand.correction.gates.workshop import Workshop
+        from steadyhand.policies.scores import OwnLoss
+
         shop = Workshop(stage)
         score = OwnLoss(shop.policy, num_draws=self.draws)
         values = _calibration(shop, score, self.calibration, self.drives)
@@ -314,13 +333,18 @@ class NearestGate(PolicyGate):
 
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
+        from steadyhand.correction.gates.calibration import conformal_threshold
+        from steadyhand.correction.gates.rules import Above
+        from steadyhand.correction.gates.workshop import Workshop
+        from steadyhand.policies.scores import Neighbour
+
         shop = Workshop(stage)
         score = Neighbour(shop.policy, shop.bank(), num_neighbours=self.num_neighbours)
         threshold = conformal_threshold(_calibration(shop, score, self.calibration, self.drives), self.level)
         return Above(shop.watch(score=score), threshold=threshold, asks_only=self.asks_only)
 
 
-def _calibration(shop: Workshop, score: Score, where: Calibration, drives: int) -> np.ndarray:
+def _calibration(shop: "Workshop", score: "Score", where: Calibration, drives: int) -> np.ndarray:
     return shop.on_held_out(score) if where == "held_out" else shop.on_drives(score, drives)
 
 

@@ -23,9 +23,10 @@ from steadyhand.correction.marks import Marks, plain
 from steadyhand.data.episode import Episode
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
+from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores import ActionScale, Score, Seen
 from steadyhand.policies.scores.predicted import SAFE, UNSAFE, classifier_of, classifier_spec
-from steadyhand.policies.scores.risk import Critics, RiskConfig, Transitions, fit_critics, pairs
+from steadyhand.policies.scores.risk import Critics, Transitions, fit_critics, pairs
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
 

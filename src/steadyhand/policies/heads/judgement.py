@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.policies.contract import BAD, EXPLICIT, GOOD, ChunkSpec, Data, Target
+from steadyhand.policies.contract import ChunkSpec, Data, Target
+from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 
 
 def require_margin(margin: float, *, head: str) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import (
-    EXPLICIT,
     ChunkSpec,
     Context,
     ContextSpec,
@@ -33,6 +32,7 @@ from steadyhand.policies.heads.judgement import (
     require_margin,
 )
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.noise import Noise
 
 _MOMENTUM = 0.95

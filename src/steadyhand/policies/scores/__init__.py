@@ -5,7 +5,7 @@ from steadyhand.policies.scores.doubt import Doubt
 from steadyhand.policies.scores.nearest import Neighbour
 from steadyhand.policies.scores.own_loss import OwnLoss, require_telling
 from steadyhand.policies.scores.predicted import PredictedDiscrepancy
-from steadyhand.policies.scores.risk import Risk, RiskConfig
+from steadyhand.policies.scores.risk import Risk
 
 __all__ = [
     "ActionScale",
@@ -14,7 +14,6 @@ __all__ = [
     "OwnLoss",
     "PredictedDiscrepancy",
     "Risk",
-    "RiskConfig",
     "Score",
     "Seen",
     "proposals",
