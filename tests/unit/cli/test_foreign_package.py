@@ -15,6 +15,7 @@ from steadyhand.core.errors import ArtifactError
 from steadyhand.core.parts import made, members
 from steadyhand.correction.gate import GateConfig
 from steadyhand.correction.noise import ActionNoise
+from steadyhand.correction.remedy import Remedy
 from steadyhand.envs import make
 from steadyhand.envs.config import EnvConfig
 from steadyhand.experts.config import ExpertConfig
@@ -33,6 +34,7 @@ PARTS = {
     "straight": ExpertConfig,
     "far": GateConfig,
     "bursts": ActionNoise,
+    "many": Remedy,
 }
 BRIEF = ("--steps", "30", "--batch-size", "16", "--encoder", "fourier", "--head", "laplace")
 
@@ -180,6 +182,20 @@ def test_a_foreign_gate_corrects_a_foreign_policy(tmp_path: Path):
     method = replace(small(remedy("hg-dagger")), gate=made(GateConfig, "far"))
     taught = check_correction(method, made(HeadConfig, "laplace"), folder=tmp_path, place=place)
     assert taught is not None
+
+
+def test_a_foreign_remedy_teaches_and_has_a_name_everywhere(site: Path, tmp_path: Path):
+    mine = small(remedy("many-starts"))
+    run = CorrectRun(method=mine)
+    assert to_data(run)["method"]["type"] == "my_robot.remedy:ManyStarts"
+    assert from_data(to_data(run), CorrectRun) == run
+    env = make("reach", num_rows=4, max_episode_steps=8)
+    place = Place(env=env, expert=made(ExpertConfig, "straight").build(env))
+    taught = check_correction(mine, made(HeadConfig, "laplace"), folder=tmp_path, place=place)
+    assert taught.name == "many starts"
+    assert taught.burden.episodes == 2 * mine.num_episodes
+    assert "  many-starts      let the expert begin more often" in shell(site, tmp_path, "correct", "--help")
+    assert "many starts: let the" in shell(site, tmp_path, "correct", "my_robot.remedy:ManyStarts", "--help")
 
 
 def test_the_batteries_take_foreign_parts():

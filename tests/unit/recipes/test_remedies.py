@@ -1,5 +1,8 @@
 """Every remedy by name: there is one table, and each spends the same budget."""
 
+import subprocess
+import sys
+
 import pytest
 
 from steadyhand.core.codec import from_data, to_data
@@ -15,6 +18,12 @@ def test_names_titles_and_summaries_tell_twenty_remedies_apart() -> None:
     for tells in ("name", "title", "summary"):
         assert len({getattr(one, tells) for one in ours}) == 20
     assert all(remedy(one.name) is one for one in ours)
+
+
+def test_names_and_settings_cost_no_torch() -> None:
+    """The list of remedies, their help and a run.json are read without it."""
+    code = "import sys; from steadyhand.recipes.remedies import remedies; remedies(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("one", remedies(), ids=lambda one: one.name)
