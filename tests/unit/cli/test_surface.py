@@ -19,7 +19,7 @@ from steadyhand.envs.pendulum.config import PendulumConfig
 COMMON = {"--help", "--set", "--seed", "--out"}
 CORRECT = COMMON | {
     "--expert", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
-    "--starts", "--videos", "--no-clone", "--success", "--device", "--threads",
+    "--starts", "--videos", "--no-clone", "--success", "--device", "--threads", "--log",
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
@@ -32,7 +32,7 @@ FLAGS = {
         "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
         "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
         "--control-dt", "--config", "--resume", "--rename", "--episodes", "--cache", "--from", "--keep",
-        "--device", "--threads", "--precision", "--accumulate", "--classes",
+        "--device", "--threads", "--precision", "--accumulate", "--classes", "--log",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"}
