@@ -79,7 +79,7 @@ GATES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Settings:
     """What a cell depends on.
 
     Attributes:
@@ -111,80 +111,80 @@ class Trial:
 
 def cell(count: int, seed: int) -> Cell[Any]:
     """Return one entry of the table."""
-    trial = Trial(demonstrations=count, seed=seed)
+    settings = Settings(demonstrations=count, seed=seed)
     return EXPERIMENT.cell(
         f"forks {count} demonstrations seed {seed}",
-        settings=trial,
+        settings=settings,
         compute=compute,
     )
 
 
-def compute(trial: Trial) -> dict[str, Any]:
+def compute(settings: Settings) -> dict[str, Any]:
     """Demonstrate, fit, score; return the share handed over by gate and place."""
-    env = trial.env.build(trial.held_out)
-    train = demonstrations(env, trial, "train", trial.demonstrations)
-    calibration = demonstrations(env, trial, "held out", trial.held_out)
-    test = demonstrations(env, trial, "test", trial.held_out)
+    env = settings.env.build(settings.held_out)
+    train = demonstrations(env, settings, "train", settings.demonstrations)
+    calibration = demonstrations(env, settings, "held out", settings.held_out)
+    test = demonstrations(env, settings, "test", settings.held_out)
     places = {
-        **split(np.concatenate([episode.observation[STATE] for episode in test]), trial),
-        "off": off_places(np.concatenate([episode.observation[STATE] for episode in train]), trial),
+        **split(np.concatenate([episode.observation[STATE] for episode in test]), settings),
+        "off": off_places(np.concatenate([episode.observation[STATE] for episode in train]), settings),
     }
-    calm = split(np.concatenate([episode.observation[STATE] for episode in calibration]), trial)["one"]
+    calm = split(np.concatenate([episode.observation[STATE] for episode in calibration]), settings)["one"]
     result: dict[str, Any] = {"steps": {name: len(value) for name, value in places.items()}}
     with tempfile.TemporaryDirectory() as folder:
-        for name, score, shop in scores(env, trial, train, Path(folder)):
-            threshold = threshold_at(at(score, shop, calm, trial.seed), trial.level)
+        for name, score, shop in scores(env, settings, train, Path(folder)):
+            threshold = threshold_at(at(score, shop, calm, settings.seed), settings.level)
             result[name] = {
-                place: round(float((at(score, shop, value, trial.seed) > threshold).mean()), 4)
+                place: round(float((at(score, shop, value, settings.seed) > threshold).mean()), 4)
                 for place, value in places.items()
             }
     return result
 
 
-def demonstrations(env: BatchEnv, trial: Trial, name: str, count: int) -> list[Episode]:
+def demonstrations(env: BatchEnv, settings: Settings, name: str, count: int) -> list[Episode]:
     """Return the demonstrations of a purpose."""
-    seed = derive(trial.seed, name)
+    seed = derive(settings.seed, name)
     starts = env.starts("train", count, seed=seed % 2**31)
-    return collect(env, trial.expert.build(env), starts, source="demonstration", seed=seed)
+    return collect(env, settings.expert.build(env), starts, source="demonstration", seed=seed)
 
 
-def split(state: np.ndarray, trial: Trial) -> dict[str, np.ndarray]:
+def split(state: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
     """Return the states with one right answer, and those with two.
 
     Two, where the chunk reaches the fork and the side is still open.
     """
-    fork, step = trial.env.fork_x, SPEED * trial.env.control_dt
+    fork, step = settings.env.fork_x, SPEED * settings.env.control_dt
     x, y = state.T
     two = (np.abs(y) <= OPEN) & (x >= fork - (HORIZON - 1) * step) & (x <= fork + BEHIND)
     return {"one": state[~two], "two": state[two]}
 
 
-def off_places(known: np.ndarray, trial: Trial) -> np.ndarray:
+def off_places(known: np.ndarray, settings: Settings) -> np.ndarray:
     """Return places between start and finish, not in the tree, and far from every training step."""
-    random, config = generator(trial.seed, "off"), trial.env
+    random, config = generator(settings.seed, "off"), settings.env
     kept = np.zeros((0, 2), dtype=np.float32)
-    while len(kept) < trial.off:
-        drawn = random.uniform((0.0, -0.9), (config.goal_x, 0.9), (trial.off, 2)).astype(np.float32)
-        far = np.linalg.norm(drawn[:, None] - known, axis=2).min(1) >= trial.apart
+    while len(kept) < settings.off:
+        drawn = random.uniform((0.0, -0.9), (config.goal_x, 0.9), (settings.off, 2)).astype(np.float32)
+        far = np.linalg.norm(drawn[:, None] - known, axis=2).min(1) >= settings.apart
         free = np.hypot(drawn[:, 0] - config.disc_x, drawn[:, 1]) > config.radius
         kept = np.concatenate([kept, drawn[far & free]])
-    return kept[: trial.off]
+    return kept[: settings.off]
 
 
 def scores(
-    env: BatchEnv, trial: Trial, train: Sequence[Episode], folder: Path
+    env: BatchEnv, settings: Settings, train: Sequence[Episode], folder: Path
 ) -> list[tuple[str, Score, Workshop]]:
     """Fit what the gates need, as a round of correction would."""
     shops: dict[str, Workshop] = {}
-    for name, (policy, training) in trial.classes.items():
+    for name, (policy, training) in settings.classes.items():
         learner, here = PolicyLearner(env.spec, policy=policy, training=training), folder / name
-        learner.fit(train, folder=here / "iterate", seed=derive(trial.seed, "fit", name), warm_start=None)
+        learner.fit(train, folder=here / "iterate", seed=derive(settings.seed, "fit", name), warm_start=None)
         stage = Stage(
             env=env,
-            expert=trial.expert.build(env),
+            expert=settings.expert.build(env),
             learner=learner,
             round=2,
-            seed=derive(trial.seed, "stage", name),
+            seed=derive(settings.seed, "stage", name),
             folder=here,
             iterate=here / "iterate",
             policy=learner.controller(here / "iterate", num_rows=env.num_rows),
@@ -196,14 +196,14 @@ def scores(
         shops[name] = Workshop(stage)
     out: list[tuple[str, Score, Workshop]] = []
     for name, shop in shops.items():
-        members = [] if name == "mixture" else shop.members(trial.members)
+        members = [] if name == "mixture" else shop.members(settings.members)
         if members:
             own = Doubt(members, shop.scale, measure="mean", noise="own")
             out.append((f"doubt, {name}s", own, shop))
         if name == "regression":
             out.append(("nearest", Neighbour(shop.policy, shop.bank()), shop))
         else:
-            out.append((f"loss, {name}", OwnLoss(shop.policy, num_draws=trial.draws), shop))
+            out.append((f"loss, {name}", OwnLoss(shop.policy, num_draws=settings.draws), shop))
         if name == "diffusion":
             out.append((f"doubt, {name}s, same noise", Doubt(members, shop.scale, measure="mean"), shop))
     return out

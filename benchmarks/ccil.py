@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from ccil_methods import Method, Trial, compute
+from ccil_methods import Method, Settings, compute
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
@@ -62,13 +62,13 @@ class Task:
 
     Attributes:
         name: Of its cells.
-        base: The trial that its methods share.
+        base: The settings that its methods share.
         methods: The rows.
         seeds: Number of seeds.
     """
 
     name: str
-    base: Trial
+    base: Settings
     methods: tuple[Method, ...]
     seeds: int
 
@@ -97,7 +97,7 @@ def pendulum(name: str, *, jumps: bool, drives: int, methods: tuple[Method, ...]
     else:
         net = DynamicsConfig(hidden=(512, 512), lipschitz=Spectral(per_layer=2.0))
         ccil = model(net, epochs=100, batch_size=512, transitions=drives * steps, keep=0.3)
-    base = Trial(
+    base = Settings(
         method="cloning",
         env=PendulumConfig(discontinuous=jumps),
         drives=drives,
@@ -124,7 +124,7 @@ def f1tenth(name: str, *, speed: float, seeds: int) -> Task:
         max_episode_steps=800,
     )
     net = DynamicsConfig(hidden=(512, 512), lipschitz=Spectral(per_layer=1.0))
-    base = Trial(
+    base = Settings(
         method="cloning",
         env=env,
         drives=1,
@@ -152,8 +152,8 @@ TASKS = {
 }
 
 
-def trial_of(task: Task, method: Method, seed: int) -> Trial:
-    """Return the base trial with what the method reads, and nothing that it does not."""
+def settings_of(task: Task, method: Method, seed: int) -> Settings:
+    """Return the base settings with what the method reads, and nothing that it does not."""
     base = replace(task.base, method=method, seed=seed)
     ccil = base.ccil
     assert ccil is not None
@@ -179,9 +179,9 @@ def trial_of(task: Task, method: Method, seed: int) -> Trial:
 
 def cell(task: Task, method: Method, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
-    trial = trial_of(task, method, seed)
+    settings = settings_of(task, method, seed)
     words = f"{task.name} {method} seed {seed}".replace(",", "")
-    return EXPERIMENT.cell(words, settings=trial, compute=compute)
+    return EXPERIMENT.cell(words, settings=settings, compute=compute)
 
 
 def cells() -> list[Cell[Any]]:

@@ -56,7 +56,7 @@ Method = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Settings:
     """What a cell depends on.
 
     Attributes:
@@ -110,52 +110,52 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class School:
-    """A trial in progress."""
+    """A cell in progress."""
 
-    trial: Trial
+    settings: Settings
     env: BatchEnv
     expert: Controller
     folder: Path
 
     def learner(self, *, input_noise: float = 0.0) -> PolicyLearner:
         """Return who learns."""
-        trial = self.trial
+        settings = self.settings
         training = TrainConfig(
-            num_steps=trial.updates,
-            batch_size=trial.batch_size,
-            learning_rate=trial.learning_rate,
+            num_steps=settings.updates,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
             weight_decay=0.0,
             schedule="constant",
             warmup_steps=0,
             log_every=1000,
         )
-        policy = replace(trial.policy, input_noise=input_noise)
+        policy = replace(settings.policy, input_noise=input_noise)
         return PolicyLearner(self.env.spec, policy=policy, training=training)
 
     def demonstrations(self, controller: Controller, *, drives: int) -> list[Episode]:
-        """Return as many labels as the trial may ask for, over `drives` drives, the same for every method."""
-        trial = self.trial
-        starts = self.env.starts("train", 20 * drives, seed=derive(trial.seed, "demonstrations") % 2**31)
+        """Return as many labels as a method may ask for, over `drives` drives: the same for all."""
+        settings = self.settings
+        starts = self.env.starts("train", 20 * drives, seed=derive(settings.seed, "demonstrations") % 2**31)
         return collect(
             self.env,
             controller,
             starts,
             source="demonstration",
-            seed=derive(trial.seed, "collect"),
-            num_labels=trial.labels,
+            seed=derive(settings.seed, "collect"),
+            num_labels=settings.labels,
             num_rows=min(drives, self.env.num_rows),
-            max_steps=-(-trial.labels // drives),
+            max_steps=-(-settings.labels // drives),
         )
 
     def fit(self, episodes: list[Episode], *, name: str = "fit", input_noise: float = 0.0) -> Controller:
         """Train a policy; every method starts from the same parameters."""
         learner, here = self.learner(input_noise=input_noise), self.folder / name
-        learner.fit(episodes, folder=here, seed=derive(self.trial.seed, "fit"), warm_start=None)
+        learner.fit(episodes, folder=here, seed=derive(self.settings.seed, "fit"), warm_start=None)
         return learner.controller(here, num_rows=self.env.num_rows)
 
     def validate(self, controller: Controller) -> Evaluation:
         """Drive from the validation starts."""
-        starts = self.env.starts("validation", self.trial.validation, seed=derive(0, "validation") % 2**31)
+        starts = self.env.starts("validation", self.settings.validation, seed=derive(0, "validation") % 2**31)
         return evaluate(self.env, controller, starts, name="validation", positions=False)
 
 
@@ -165,21 +165,21 @@ def built(config: CarConfig | PendulumConfig, num_rows: int) -> BatchEnv:
     return config.build(num_rows)
 
 
-def compute(trial: Trial) -> dict[str, Any]:
+def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
-    env = built(trial.env, trial.rollouts)
-    config = default_expert(trial.env)
+    env = built(settings.env, settings.rollouts)
+    config = default_expert(settings.env)
     assert config is not None
     expert = config.build(env)
     with tempfile.TemporaryDirectory() as folder:
-        school = School(trial=trial, env=env, expert=expert, folder=Path(folder))
+        school = School(settings=settings, env=env, expert=expert, folder=Path(folder))
         driver, labels, notes = taught(school)
-        starts = env.starts("test", trial.rollouts, seed=0)
-        driven = evaluate(env, driver, starts, name=trial.method, seed=trial.seed, positions=False)
+        starts = env.starts("test", settings.rollouts, seed=0)
+        driven = evaluate(env, driver, starts, name=settings.method, seed=settings.seed, positions=False)
     shown = evaluate(env, expert, starts, name="expert", positions=False)
     return {
         "labels": labels,
-        "updates": trial.updates,
+        "updates": settings.updates,
         **notes,
         "success": driven.told.astype(int).tolist(),
         "steps": driven.lengths.tolist(),
@@ -193,18 +193,18 @@ def compute(trial: Trial) -> dict[str, Any]:
 
 def taught(school: School) -> tuple[Controller, int, dict[str, Any]]:
     """Return the policy, the labels that were asked for it, and what else is to be told."""
-    trial = school.trial
-    match trial.method:
+    settings = school.settings
+    match settings.method:
         case "cloning":
-            demos = school.demonstrations(school.expert, drives=trial.drives)
+            demos = school.demonstrations(school.expert, drives=settings.drives)
             return school.fit(demos), count(demos), {}
         case "cloning, short drives":
-            demos = school.demonstrations(school.expert, drives=trial.drives_per_round)
+            demos = school.demonstrations(school.expert, drives=settings.drives_per_round)
             return school.fit(demos), count(demos), {}
         case "NoiseBC":
             return noisy_inputs(school)
         case "clean-label noise":
-            demos = school.demonstrations(disturbed(school), drives=trial.drives)
+            demos = school.demonstrations(disturbed(school), drives=settings.drives)
             return school.fit(demos), count(demos), {}
         case "DAgger" | "DART":
             return in_rounds(school)
@@ -219,10 +219,10 @@ def count(episodes: list[Episode]) -> int:
 
 def noisy_inputs(school: School) -> tuple[Controller, int, dict[str, Any]]:
     """NoiseBC, its noise chosen by success and then return on validation starts."""
-    demos = school.demonstrations(school.expert, drives=school.trial.drives)
+    demos = school.demonstrations(school.expert, drives=school.settings.drives)
     scores: dict[float, tuple[float, float]] = {}
     drivers: dict[float, Controller] = {}
-    for sigma in school.trial.sigmas:
+    for sigma in school.settings.sigmas:
         drivers[sigma] = school.fit(demos, name=f"sigma-{sigma}", input_noise=sigma)
         seen = school.validate(drivers[sigma])
         scores[sigma] = (float(seen.told.mean()), float(seen.returns.mean()))
@@ -238,39 +238,39 @@ def disturbed(school: School) -> NoisyExecution:
     assert action.high is not None
     half = {0.5 * (high - low) for low, high in zip(action.low, action.high, strict=True)}
     (width,) = half
-    noise = OrnsteinUhlenbeck(sigma=school.trial.noise * width)
+    noise = OrnsteinUhlenbeck(sigma=school.settings.noise * width)
     return NoisyExecution(
-        school.expert, noise=noise, action=action, clean_fraction=school.trial.clean_fraction
+        school.expert, noise=noise, action=action, clean_fraction=school.settings.clean_fraction
     )
 
 
 def in_rounds(school: School) -> tuple[Controller, int, dict[str, Any]]:
     """DAgger, or DART: the budget of labels in equal rounds, the best iterate by validation starts."""
-    trial, learner = school.trial, school.learner()
+    settings, learner = school.settings, school.learner()
     common: dict[str, Any] = {
-        "rounds": trial.rounds,
-        "labels_per_round": trial.labels // trial.rounds,
-        "episodes_per_round": trial.drives_per_round,
-        "validation_starts": trial.validation,
+        "rounds": settings.rounds,
+        "labels_per_round": settings.labels // settings.rounds,
+        "episodes_per_round": settings.drives_per_round,
+        "validation_starts": settings.validation,
     }
-    if trial.method == "DAgger":
+    if settings.method == "DAgger":
         result = dagger(
             school.env,
             school.expert,
             learner,
             config=DaggerConfig(**common),
             folder=school.folder,
-            seed=trial.seed,
+            seed=settings.seed,
         )
     else:
-        held_out = WholeEpisodes(every=min(4, trial.drives_per_round))
+        held_out = WholeEpisodes(every=min(4, settings.drives_per_round))
         result = dart(
             school.env,
             school.expert,
             learner,
             config=DartConfig(held_out=held_out, **common),
             folder=school.folder,
-            seed=trial.seed,
+            seed=settings.seed,
         )
     driver = learner.controller(result.best_folder, num_rows=school.env.num_rows)
     return driver, result.queries, {"round": result.best}
@@ -278,15 +278,15 @@ def in_rounds(school: School) -> tuple[Controller, int, dict[str, Any]]:
 
 def with_labels(school: School) -> tuple[Controller, int, dict[str, Any]]:
     """CCIL: demonstrations and corrective labels, from a learnt model or from the true system."""
-    trial = school.trial
-    assert trial.ccil is not None
-    demos = school.demonstrations(school.expert, drives=trial.drives)
-    oracle = truth(school, demos) if trial.method == "CCIL oracle" else None
+    settings = school.settings
+    assert settings.ccil is not None
+    demos = school.demonstrations(school.expert, drives=settings.drives)
+    oracle = truth(school, demos) if settings.method == "CCIL oracle" else None
     labels, geometry = corrective_labels(
         demos,
         PolicySpec.of_env(school.env.spec),
-        trial.ccil,
-        seed=derive(trial.seed, "ccil"),
+        settings.ccil,
+        seed=derive(settings.seed, "ccil"),
         oracle=oracle,
     )
     figures = {name: float(f"{value:.5g}") for name, value in asdict(geometry).items() if value is not None}

@@ -48,7 +48,7 @@ WATCHED = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Settings:
     """What a cell depends on.
 
     Attributes:
@@ -74,9 +74,9 @@ class Trial:
 
 def cell(way: Way, labels: int, seed: int) -> Cell[Any]:
     """Return one entry of the tables."""
-    trial = Trial(way=way, labels=labels, seed=seed)
+    settings = Settings(way=way, labels=labels, seed=seed)
     words = f"{way} {labels} seed {seed}"
-    return EXPERIMENT.cell(words, settings=trial, compute=compute)
+    return EXPERIMENT.cell(words, settings=settings, compute=compute)
 
 
 def cells() -> list[Cell[Any]]:
@@ -84,26 +84,26 @@ def cells() -> list[Cell[Any]]:
     return [cell(way, labels, seed) for seed in SEEDS for labels in LABELS for way in WAYS]
 
 
-def compute(trial: Trial) -> dict[str, Any]:
+def compute(settings: Settings) -> dict[str, Any]:
     """Record, fit, drive from the test starts; return what the tables need."""
     config = CarConfig(observation=("state", "retina"))
-    env = config.build(trial.rollouts)
+    env = config.build(settings.rollouts)
     expert = PurePursuitExpert().build(env)
     demos = collect(
         env,
         expert,
-        env.starts("train", trial.drives, seed=trial.seed),
+        env.starts("train", settings.drives, seed=settings.seed),
         source="demonstration",
-        seed=derive(trial.seed, "demonstrate"),
-        num_labels=trial.labels,
-        num_rows=trial.drives,
-        max_steps=-(-trial.labels // trial.drives),
+        seed=derive(settings.seed, "demonstrate"),
+        num_labels=settings.labels,
+        num_rows=settings.drives,
+        max_steps=-(-settings.labels // settings.drives),
     )
     spec = env.spec
     frames = Frames.from_episodes(demos, observation_spec=spec.observation, action_spec=spec.action)
-    driver = taught(trial, frames, config)
-    starts = env.starts("test", trial.rollouts, seed=0)
-    driven = evaluate(env, driver, starts, name=trial.way, seed=trial.seed, positions=False)
+    driver = taught(settings, frames, config)
+    starts = env.starts("test", settings.rollouts, seed=0)
+    driven = evaluate(env, driver, starts, name=settings.way, seed=settings.seed, positions=False)
     assert driven.error is not None
     return {
         "labels": len(frames),
@@ -111,24 +111,24 @@ def compute(trial: Trial) -> dict[str, Any]:
         "seconds": [round(float(n) * spec.control_dt, 2) for n in driven.lengths],
         "lateral": round(float(np.nanmean(driven.error)), 5),
         "steering error": {
-            who: round(steering_error(env, driver, expert, trial, own=own), 5)
+            who: round(steering_error(env, driver, expert, settings, own=own), 5)
             for who, own in (("expert drives", False), ("drives itself", True))
         },
     }
 
 
-def taught(trial: Trial, frames: Frames, config: CarConfig) -> Controller:
+def taught(settings: Settings, frames: Frames, config: CarConfig) -> Controller:
     """Return the driver."""
-    seed = derive(trial.seed, "fit")
-    if trial.way == "modular":
+    seed = derive(settings.seed, "fit")
+    if settings.way == "modular":
         with tempfile.TemporaryDirectory() as folder:
             network = teach_to_see(
-                frames, Path(folder), policy=trial.policy, training=trial.training, seed=seed
+                frames, Path(folder), policy=settings.policy, training=settings.training, seed=seed
             )
         return LanePursuit(network, config)
-    training = replace(trial.training, seed=seed % 2**31)
-    policy, _ = fitted(frames, trial.policy, training, weights_seed=seed)
-    return RecedingHorizon(policy, num_rows=trial.rollouts)
+    training = replace(settings.training, seed=seed % 2**31)
+    policy, _ = fitted(frames, settings.policy, training, weights_seed=seed)
+    return RecedingHorizon(policy, num_rows=settings.rollouts)
 
 
 class Beside(Switch):
@@ -152,11 +152,11 @@ class Beside(Switch):
 
 
 def steering_error(
-    env: BatchEnv, driver: Controller, expert: Controller, trial: Trial, *, own: bool
+    env: BatchEnv, driver: Controller, expert: Controller, settings: Settings, *, own: bool
 ) -> float:
     """Return the mean distance from the expert's steering, where `driver` drives or where the expert does."""
     pair = Beside(driver, expert) if own else Beside(expert, driver)
-    run(env, pair, env.starts("test", trial.rollouts, seed=0), seed=trial.seed, max_steps=WATCHED)
+    run(env, pair, env.starts("test", settings.rollouts, seed=0), seed=settings.seed, max_steps=WATCHED)
     return float(np.concatenate(pair.differences).mean())
 
 

@@ -64,7 +64,7 @@ MLP, RAW = StateMLP(hidden=(256, 256)), StateMLP(hidden=())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Settings:
     """What a cell depends on.
 
     Attributes:
@@ -163,7 +163,7 @@ def cell(place: str, name: str, seed: int) -> Cell[Any]:
         training = replace(training, num_steps=max(3000, training.num_steps))
     is_studied = name in CHUNKED and place in ("forks 50/50", "late forks 50/50")
     env, expert, demonstrations, rollouts = _place(place)
-    trial = Trial(
+    settings = Settings(
         env=env,
         expert=expert,
         demonstrations=demonstrations,
@@ -176,7 +176,7 @@ def cell(place: str, name: str, seed: int) -> Cell[Any]:
         seed=seed,
     )
     words = f"{place} {name} seed {seed}".replace("/", "-").replace(",", "").replace("=", "is")
-    return EXPERIMENT.cell(words, settings=trial, compute=compute)
+    return EXPERIMENT.cell(words, settings=settings, compute=compute)
 
 
 def _place(place: str) -> tuple[EnvConfig, ExpertConfig, int, int]:
@@ -189,33 +189,35 @@ def _place(place: str) -> tuple[EnvConfig, ExpertConfig, int, int]:
             return AvoidingConfig(), AvoidingExpert(), 96, 480
 
 
-def compute(trial: Trial) -> dict[str, Any]:
+def compute(settings: Settings) -> dict[str, Any]:
     """Demonstrate, fit, drive; return what the tables need."""
-    env = trial.env.build(trial.rollouts)
-    expert = trial.expert.build(env)
-    starts = env.starts("train", trial.demonstrations, seed=trial.seed)
-    demos = collect(env, expert, starts, source="demonstration", seed=derive(trial.seed, "demonstrate"))
+    env = settings.env.build(settings.rollouts)
+    expert = settings.expert.build(env)
+    starts = env.starts("train", settings.demonstrations, seed=settings.seed)
+    demos = collect(env, expert, starts, source="demonstration", seed=derive(settings.seed, "demonstrate"))
     spec = env.spec
     frames = Frames.from_episodes(demos, observation_spec=spec.observation, action_spec=spec.action)
-    training = replace(trial.training, seed=trial.seed)
-    policy, trained = fitted(frames, trial.policy, training, weights_seed=derive(trial.seed, "weights"))
+    training = replace(settings.training, seed=settings.seed)
+    policy, trained = fitted(frames, settings.policy, training, weights_seed=derive(settings.seed, "weights"))
     result: dict[str, Any] = {
         "parameters": sum(p.numel() for p in policy.parameters()),
         "train_s": round(trained.wall_time_s, 1),
         "steps": len(frames),
     }
-    result |= drive(env, policy, trial)
-    for temperature in trial.temperatures:
-        head = changed(trial.policy.head, temperature=temperature)
-        result[f"at {temperature}"] = drive(env, with_head(policy, head), trial)
-    if isinstance(trial.policy.head, Act):
-        result["z drawn"] = drive(env, with_head(policy, replace(trial.policy.head, latent="sample")), trial)
-    if trial.prefixes:
-        result["same mode"] = kept_modes(env, policy, trial)
-    for delay in trial.delays:
+    result |= drive(env, policy, settings)
+    for temperature in settings.temperatures:
+        head = changed(settings.policy.head, temperature=temperature)
+        result[f"at {temperature}"] = drive(env, with_head(policy, head), settings)
+    if isinstance(settings.policy.head, Act):
+        result["z drawn"] = drive(
+            env, with_head(policy, replace(settings.policy.head, latent="sample")), settings
+        )
+    if settings.prefixes:
+        result["same mode"] = kept_modes(env, policy, settings)
+    for delay in settings.delays:
         naive = RecedingHorizon(policy, num_rows=env.num_rows, n_action_steps=8, delay=delay)
         chunking = RealTimeChunking(policy, num_rows=env.num_rows, execution_horizon=8, delay=delay)
-        few = replace(trial, rollouts=trial.studied)
+        few = replace(settings, rollouts=settings.studied)
         result[f"delay {delay}"] = drive(env, policy, few, controller=naive)
         result[f"delay {delay}, real-time"] = drive(env, policy, few, controller=chunking)
     return result
@@ -223,7 +225,7 @@ def compute(trial: Trial) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstrations:
-    """What a cell about the demonstrations themselves depends on; see `Trial`."""
+    """What a cell about the demonstrations themselves depends on; see `Settings`."""
 
     env: EnvConfig
     expert: ExpertConfig
@@ -267,12 +269,12 @@ def with_head(policy: Policy, head: HeadConfig) -> Policy:
 
 
 def drive(
-    env: BatchEnv, policy: Policy, trial: Trial, *, controller: Controller | None = None
+    env: BatchEnv, policy: Policy, settings: Settings, *, controller: Controller | None = None
 ) -> dict[str, Any]:
     """Return the mode of each rollout, -1 where it failed, and how the rollouts held on to their modes."""
-    starts = env.starts("test", trial.rollouts, seed=0)
+    starts = env.starts("test", settings.rollouts, seed=0)
     controller = controller or RecedingHorizon(policy, num_rows=env.num_rows)
-    driven = evaluate(env, controller, starts, name="policy", seed=trial.seed, positions=False)
+    driven = evaluate(env, controller, starts, name="policy", seed=settings.seed, positions=False)
     assert driven.modes is not None
     assert driven.mode_track is not None
     kept = persistence(driven.mode_track, seed=0)
@@ -283,27 +285,27 @@ def drive(
     }
 
 
-def kept_modes(env: BatchEnv, policy: Policy, trial: Trial) -> dict[str, Any]:
+def kept_modes(env: BatchEnv, policy: Policy, settings: Settings) -> dict[str, Any]:
     """Return how often a chunk goes the way of another whose first steps it was given as a frozen prefix.
 
     Both are predicted at the start. Also the largest deviation from that prefix [m/s].
     """
-    rows = np.arange(trial.studied)
-    starts = env.starts("test", trial.studied, seed=0)
+    rows = np.arange(settings.studied)
+    starts = env.starts("test", settings.studied, seed=0)
     env.reset(starts, rows)
     window = {name: value[:, None] for name, value in env.observe(rows).items()}
-    first = policy.predict_chunk(window, noise=GeneratorNoise.seeded(derive(trial.seed, "first")))
+    first = policy.predict_chunk(window, noise=GeneratorNoise.seeded(derive(settings.seed, "first")))
     ways = ways_of_chunks(env, starts, first.numpy())
     found: dict[str, Any] = {}
     for label, inpainting in INPAINTINGS.items():
-        head = changed(trial.policy.head, inpainting=inpainting)
+        head = changed(settings.policy.head, inpainting=inpainting)
         asked = with_head(policy, head)
-        for frozen in trial.prefixes:
-            weight = torch.zeros(len(rows), trial.policy.horizon)
+        for frozen in settings.prefixes:
+            weight = torch.zeros(len(rows), settings.policy.horizon)
             weight[:, :frozen] = 1.0
             second = asked.predict_chunk(
                 window,
-                noise=GeneratorNoise.seeded(derive(trial.seed, "second")),
+                noise=GeneratorNoise.seeded(derive(settings.seed, "second")),
                 prefix=Prefix(actions=first, weight=weight),
             )
             again = ways_of_chunks(env, starts, second.numpy())

@@ -75,7 +75,7 @@ EVERY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Settings:
     """What a cell depends on.
 
     Attributes:
@@ -109,7 +109,7 @@ Entry = tuple[str, Place, tuple[Sense, ...]]
 """Recipe, place, what it sees."""
 
 
-def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> Cell[Trial]:
+def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> Cell[Settings]:
     """Return one entry of the tables."""
     features = dict(car_spec(CarConfig(observation=sees)).observation) if sees else HUMANOID
     made = recipe(name, observation=features)
@@ -118,22 +118,22 @@ def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> 
         made.training, num_steps=steps, warmup_steps=min(made.training.warmup_steps, steps // 10)
     )
     also = SHORTER if place == "car" and made.policy.n_action_steps > 1 else ()
-    trial = Trial(place=place, sees=sees, policy=made.policy, training=training, also=also, seed=seed)
+    settings = Settings(place=place, sees=sees, policy=made.policy, training=training, also=also, seed=seed)
     where = " ".join(("car", *sees)) if sees else "humanoid"
     words = f"{where} {name} seed {seed}"
-    return EXPERIMENT.cell(words, settings=trial, compute=compute)
+    return EXPERIMENT.cell(words, settings=settings, compute=compute)
 
 
-def compute(trial: Trial) -> dict[str, Any]:
+def compute(settings: Settings) -> dict[str, Any]:
     """Fit on demonstrations; return errors on the humanoid's held-out episodes, or where the car came."""
-    return on_humanoid(trial) if trial.place == "humanoid" else on_car(trial)
+    return on_humanoid(settings) if settings.place == "humanoid" else on_car(settings)
 
 
-def trained(trial: Trial, frames: Frames, steps: np.ndarray | None) -> tuple[Policy, dict[str, Any]]:
+def trained(settings: Settings, frames: Frames, steps: np.ndarray | None) -> tuple[Policy, dict[str, Any]]:
     """Return a policy fitted to these steps, and its size and cost."""
-    training = replace(trial.training, seed=trial.seed)
+    training = replace(settings.training, seed=settings.seed)
     policy, result = fitted(
-        frames, trial.policy, training, weights_seed=derive(trial.seed, "weights"), steps=steps
+        frames, settings.policy, training, weights_seed=derive(settings.seed, "weights"), steps=steps
     )
     figures = {
         "parameters": sum(p.numel() for p in policy.parameters()),
@@ -143,20 +143,20 @@ def trained(trial: Trial, frames: Frames, steps: np.ndarray | None) -> tuple[Pol
     return policy.eval(), figures
 
 
-def on_humanoid(trial: Trial) -> dict[str, Any]:
+def on_humanoid(settings: Settings) -> dict[str, Any]:
     """Return mean absolute errors [rad] over the first step and the first steps of the chunk."""
     root = os.environ.get("STEADYHAND_DATA")
     if root is None:
         raise SystemExit("set STEADYHAND_DATA to the folder that holds lerobot-v21-unitree-g1")
-    frames = open_dataset(Path(root) / "lerobot-v21-unitree-g1").frames(trial.policy.observation)
-    kept, held = split_episodes(frames.num_episodes, 0.1, trial.seed)
-    policy, figures = trained(trial, frames, frames.steps_of(kept))
+    frames = open_dataset(Path(root) / "lerobot-v21-unitree-g1").frames(settings.policy.observation)
+    kept, held = split_episodes(frames.num_episodes, 0.1, settings.seed)
+    policy, figures = trained(settings, frames, frames.steps_of(kept))
     steps = frames.steps_of(held)[::EVERY]
     errors = {one.name: _both(one) for one in offline_errors(policy, frames, steps)}
     if policy.head.draws:
-        drawn: Any = Drawing(policy, trial.seed)
+        drawn: Any = Drawing(policy, settings.seed)
         errors["a sample"] = _both(offline_errors(drawn, frames, steps)[0])
-    return {**figures, "compared": min(COMPARED, trial.policy.num_future_steps), "errors": errors}
+    return {**figures, "compared": min(COMPARED, settings.policy.num_future_steps), "errors": errors}
 
 
 def _both(error: OfflineError) -> list[float]:
@@ -178,24 +178,24 @@ class Drawing:
         return self._policy.predict_chunk(window, is_pad, noise=self._noise)
 
 
-def on_car(trial: Trial) -> dict[str, Any]:
+def on_car(settings: Settings) -> dict[str, Any]:
     """Return which test starts were driven to the end, by the policy and by the expert.
 
     Also the mean absolute error of the policy's mode at each step of the chunk, where the expert drives on
     test tracks.
     """
-    env = CarConfig(observation=trial.sees).build(trial.rollouts)
+    env = CarConfig(observation=settings.sees).build(settings.rollouts)
     expert = PurePursuitExpert().build(env)
-    frames, held = (demonstrations(env, expert, trial, family) for family in ("train", "test"))
-    policy, figures = trained(trial, frames, None)
-    starts = env.starts("test", trial.rollouts, seed=0)
+    frames, held = (demonstrations(env, expert, settings, family) for family in ("train", "test"))
+    policy, figures = trained(settings, frames, None)
+    starts = env.starts("test", settings.rollouts, seed=0)
 
     def drive(executed: int) -> Evaluation:
         controller = RecedingHorizon(policy, num_rows=env.num_rows, n_action_steps=executed or None)
-        return evaluate(env, controller, starts, name="policy", seed=trial.seed, positions=False)
+        return evaluate(env, controller, starts, name="policy", seed=settings.seed, positions=False)
 
-    driven = drive(trial.executed)
-    shown = evaluate(env, expert, starts, name="expert", seed=trial.seed, positions=False)
+    driven = drive(settings.executed)
+    shown = evaluate(env, expert, starts, name="expert", seed=settings.seed, positions=False)
     errors = offline_errors(policy, held, np.arange(0, len(held), EVERY))[0].by_step
     return {
         **figures,
@@ -203,20 +203,20 @@ def on_car(trial: Trial) -> dict[str, Any]:
         "seconds": [round(float(n) * env.spec.control_dt, 2) for n in driven.lengths],
         "expert": int(shown.told.sum()),
         "errors": [round(one, 5) for one in errors],
-        "also": {str(number): int(drive(number).told.sum()) for number in trial.also},
+        "also": {str(number): int(drive(number).told.sum()) for number in settings.also},
     }
 
 
-def demonstrations(env: BatchEnv, expert: Controller, trial: Trial, family: Family) -> Frames:
+def demonstrations(env: BatchEnv, expert: Controller, settings: Settings, family: Family) -> Frames:
     """Return drives of the expert."""
     episodes = collect(
         env,
         expert,
-        env.starts(family, trial.episodes, seed=trial.seed),
+        env.starts(family, settings.episodes, seed=settings.seed),
         source="demonstration",
-        seed=derive(trial.seed, "demonstrate"),
-        num_rows=trial.episodes,
-        max_steps=trial.steps,
+        seed=derive(settings.seed, "demonstrate"),
+        num_rows=settings.episodes,
+        max_steps=settings.steps,
     )
     spec = env.spec
     return Frames.from_episodes(episodes, observation_spec=spec.observation, action_spec=spec.action)

@@ -91,9 +91,9 @@ def test_constant_features_stay_as_they_were(methods):
 def test_the_settings_of_all_cells_are_what_was_published_and_read_back(methods):
     ccil = importlib.import_module("ccil")
     found = ccil.cells()
-    assert len({cell.path for cell in found}) == len(found)
+    assert len({cell.name for cell in found}) == len(found)
     for cell in found:
-        assert from_data(to_data(cell.settings), methods.Trial) == cell.settings
+        assert from_data(to_data(cell.settings), methods.Settings) == cell.settings
     wanted = {"F1TENTH": (800, 800), "smooth 100": (50_000, 9766), "jumps 500": (250_000, 48_828)}
     for name, (labels, updates) in wanted.items():
         base = ccil.TASKS[name].base
@@ -109,22 +109,22 @@ def test_every_method_asks_for_the_same_labels(methods, task):
     if task == "F1TENTH":
         env = replace(env, num_tracks=2, num_held_out_tracks=1)
     for method in chosen.methods:
-        trial = ccil.trial_of(chosen, method, 0)
-        model = trial.ccil
+        settings = ccil.settings_of(chosen, method, 0)
+        model = settings.ccil
         if model is not None:
             model = replace(model, training=replace(model.training, num_steps=2), rejection=KeepAll())
         drives = 1 if task == "F1TENTH" else 10
         small = replace(
-            trial,
+            settings,
             env=env,
             ccil=model,
             drives=drives,
             steps=40,
             epochs=1,
             batch_size=200,
-            sigmas=trial.sigmas[:2],
-            drives_per_round=trial.drives_per_round
-            and (2 if task == "F1TENTH" else drives // trial.rounds or 2),
+            sigmas=settings.sigmas[:2],
+            drives_per_round=settings.drives_per_round
+            and (2 if task == "F1TENTH" else drives // settings.rounds or 2),
             policy=PolicyConfig(encoder=StateMLP(hidden=(8,))),
             validation=1,
             rollouts=2,
