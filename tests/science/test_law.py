@@ -194,13 +194,13 @@ def test_the_page_meets_the_law():
     for settings in law.tabular_settings():
         if settings.held == "labels" and (settings.layout, settings.method) in expected:
             costs = law.costs_of(settings)
-            assert costs is not None, f"missing: {law.cell(settings).path.name}"
+            assert costs is not None, f"missing: {law.cell(settings).name}"
             found[settings.layout, settings.method] = law.exponent(settings.horizons, costs)
     assert found == expected
 
 
 def test_every_cell_of_the_page_is_there():
     law = importlib.import_module("law")
-    assert [cell.path.name for cell in law.cells() if cell.result() is None] == []
+    assert [cell.name for cell in law.cells() if cell.result() is None] == []
     one = law.tabular_settings()[0]
     assert law.cell(replace(one, seed=7)).result() is None
