@@ -497,7 +497,7 @@ def summary() -> str:
     kept: dict[str, list[float]] = {}
     for one in remedies():
         found = [results_of(name, one) for name in REGIMES]
-        kept[one.title] = [Row.of(one.title, some).success.mean() if some else math.nan for some in found]
+        kept[one.title] = [Row.of(one.title, some).told.mean() if some else math.nan for some in found]
     for title, shares in sorted(kept.items(), key=lambda pair: (-float(np.nanmean(pair[1])), pair[0])):
         cells = ["" if math.isnan(share) else f"{100 * share:.0f} %" for share in shares]
         rows.append(f"| {title} | " + " | ".join(cells) + " |")
