@@ -19,8 +19,8 @@ from pathlib import Path
 from lines import report
 
 import steadyhand as sh
-from steadyhand.recipes.runs import TrainRun
 from steadyhand.recipes.train import train
+from steadyhand.recipes.train_run import TrainRun
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors import RecedingHorizon
 from steadyhand.training.config import TrainConfig

@@ -33,7 +33,7 @@ from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.runs import TrainRun
+from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
 

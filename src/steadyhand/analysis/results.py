@@ -15,7 +15,7 @@ from steadyhand.analysis.scene import Scene
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
 from steadyhand.core.success import SuccessRule
-from steadyhand.correction.rounds import RoundRecord
+from steadyhand.correction.record import RoundRecord
 
 Kind = Literal["expert", "policy"]
 

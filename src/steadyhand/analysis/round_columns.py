@@ -3,7 +3,7 @@
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.notation import NONE, exact, number, optional, percent
 from steadyhand.analysis.results import Rounds
-from steadyhand.correction.rounds import RoundRecord
+from steadyhand.correction.record import RoundRecord
 
 
 def round_columns(rounds: Rounds) -> dict[str, list[Markup]]:

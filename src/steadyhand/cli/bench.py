@@ -168,7 +168,8 @@ def _in_words(result: "Mapping[str, Any]") -> str:
 def _run(chosen: Arguments) -> "BenchRun":
     from steadyhand.correction.budget import Budget
     from steadyhand.recipes.bench import BenchRun
-    from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
+    from steadyhand.recipes.choices import Wish, learner_of
+    from steadyhand.recipes.env_choices import env_that_shows
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import remedies, remedy
     from steadyhand.recipes.search import Search

@@ -23,8 +23,8 @@ from steadyhand.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from steadyhand.correction.record import RoundRecord
     from steadyhand.correction.remedy import Remedy
-    from steadyhand.correction.rounds import RoundRecord
     from steadyhand.recipes.runs import CorrectRun
 
 
@@ -200,7 +200,8 @@ def _changed(settings: Any, values: Mapping[str, object]) -> Any:
 
 
 def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
-    from steadyhand.recipes.choices import Wish, env_that_shows, learner_of
+    from steadyhand.recipes.choices import Wish, learner_of
+    from steadyhand.recipes.env_choices import env_that_shows
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.runs import CorrectRun
     from steadyhand.training.config import TrainConfig

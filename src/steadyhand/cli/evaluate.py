@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="eval")
     from steadyhand.core.parts import made
-    from steadyhand.recipes.choices import env_from_text
+    from steadyhand.recipes.env_choices import env_from_text
     from steadyhand.recipes.evaluate import evaluate_policies
     from steadyhand.recipes.experts import default_expert, expert_from_text
     from steadyhand.recipes.policies import needed_features

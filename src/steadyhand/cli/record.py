@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     chosen = parse(Arguments, arguments, verb="record")
     from steadyhand.correction.collect import outside_in_words
     from steadyhand.correction.noise import OrnsteinUhlenbeck
-    from steadyhand.recipes.choices import env_from_text
+    from steadyhand.recipes.env_choices import env_from_text
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.record import FILM, record
     from steadyhand.recipes.runs import RecordRun

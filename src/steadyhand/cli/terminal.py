@@ -22,7 +22,7 @@ from steadyhand.core.strict import plain
 if TYPE_CHECKING:
     from steadyhand.analysis.results import Report
     from steadyhand.core.statistics import Estimate, Interval
-    from steadyhand.correction.rounds import RoundRecord
+    from steadyhand.correction.record import RoundRecord
 
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
 

@@ -31,7 +31,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="tour")
-    from steadyhand.correction.rounds import RoundRecord
+    from steadyhand.correction.record import RoundRecord
     from steadyhand.recipes.tour import TourRun, Watch, tour
 
     if chosen.overwrite and (chosen.out / "run.json").is_file():

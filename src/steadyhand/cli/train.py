@@ -29,8 +29,8 @@ from steadyhand.cli.arguments import (
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
     from steadyhand.recipes.choices import Wish
-    from steadyhand.recipes.runs import TrainRun
     from steadyhand.recipes.train import TrainOutcome
+    from steadyhand.recipes.train_run import TrainRun
     from steadyhand.training.config import TrainConfig
 
 
@@ -169,7 +169,7 @@ def _say_where_it_stopped(folder: Path) -> None:
 def _run(chosen: Arguments) -> "TrainRun":
     from steadyhand.core.codec import load
     from steadyhand.core.errors import ConfigError
-    from steadyhand.recipes.runs import TrainRun
+    from steadyhand.recipes.train_run import TrainRun
 
     if chosen.config is not None:
         both = ("data", "out", "config", "set", "log", "cache", "resume")
@@ -223,7 +223,7 @@ def _started(chosen: Arguments) -> "tuple[PolicyConfig, TrainConfig]":
     from steadyhand.policies.artifact import load_policy
     from steadyhand.recipes.choices import with_numbers
     from steadyhand.recipes.policies import policy_folder
-    from steadyhand.recipes.runs import TrainRun
+    from steadyhand.recipes.train_run import TrainRun
     from steadyhand.training.config import TrainConfig
 
     parts = ("observation", "recipe", "size", "encoder", "head", "n_obs_steps", "horizon", "n_action_steps")

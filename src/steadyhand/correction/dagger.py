@@ -16,7 +16,8 @@ from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.mixture import BetaSchedule, Exponential, FirstRoundOnly, Granularity, Mixture
-from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
+from steadyhand.correction.record import RoundRecord
+from steadyhand.correction.rounds import RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.rollout.evaluate import Evaluation

@@ -40,7 +40,8 @@ from steadyhand.correction.dart_noise import (
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import Marks, plain
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
-from steadyhand.correction.rounds import RoundRecord, RoundsResult, teach_in_rounds
+from steadyhand.correction.record import RoundRecord
+from steadyhand.correction.rounds import RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.rollout.evaluate import Evaluation, evaluate

@@ -20,7 +20,8 @@ from steadyhand.envs.base import BatchEnv, Family
 
 if TYPE_CHECKING:
     from steadyhand.correction.budget import Budget
-    from steadyhand.correction.rounds import RoundRecord, RoundsResult
+    from steadyhand.correction.record import RoundRecord
+    from steadyhand.correction.rounds import RoundsResult
 
 
 @dataclass(frozen=True, kw_only=True)

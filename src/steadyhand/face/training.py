@@ -10,8 +10,8 @@ import numpy as np
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.correction.budget import Budget
+from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy
-from steadyhand.correction.rounds import RoundRecord
 from steadyhand.data.base import Dataset
 from steadyhand.data.collection import StoredDataset
 from steadyhand.data.episode import Episode
@@ -23,9 +23,9 @@ from steadyhand.face.policy import Policy
 from steadyhand.face.voice import voice
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
-from steadyhand.recipes.runs import TrainRun
 from steadyhand.recipes.teach import Trainer
 from steadyhand.recipes.train import train as train_run
+from steadyhand.recipes.train_run import TrainRun
 
 IN_MEMORY = Path("in-memory")
 """What run.json says of data that lie in no folder."""

@@ -6,49 +6,11 @@ from dataclasses import dataclass, replace
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import made
 from steadyhand.core.specs import FeatureSpec, full_names
-from steadyhand.envs.catalogue import env_config
-from steadyhand.envs.config import EnvConfig
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.spec import PolicyConfig, described, resolved
 from steadyhand.recipes.methods import Size, recipe
 from steadyhand.training.config import TrainConfig
-
-
-def env_from_text(text: str, *, observation: Sequence[str] = (), success: str = "auto") -> EnvConfig:
-    """Read an env from the command line.
-
-    Args:
-        text: "car", "forks", "avoiding" or a Gymnasium id.
-        observation: What it shows, for an env with a choice: senses of the car ("lidar"), or the features
-            that they fill ("observation.environment_state"); empty takes the env's default.
-        success: When an episode counts as a success, for a Gymnasium id; see `core.success`.
-
-    Raises:
-        ConfigError: There is no such env, sense or rule, or the env has no choice.
-    """
-    config = env_config(text)
-    if observation:
-        config = config.showing(observation)
-    return config if success == "auto" else config.judged_by(success)
-
-
-def env_that_shows(
-    text: str, observation: Sequence[str], *, success: str = "auto"
-) -> tuple[EnvConfig, tuple[str, ...]]:
-    """Read an env, and the features that policies are to see of it.
-
-    An env with a choice, such as the car, shows what is named, and policies see what they can read of it.
-    Every other env shows all that it has, and policies see of it what is named. `success` is as in
-    `env_from_text`.
-
-    Raises:
-        ConfigError: There is no such env or sense.
-    """
-    config = env_from_text(text, success=success)
-    if config.chooses and observation:
-        return config.showing(observation), ()
-    return config, () if config.chooses else tuple(observation)
 
 
 def full_name(name: str, features: Mapping[str, FeatureSpec]) -> str:

@@ -9,8 +9,8 @@ from steadyhand.analysis.results import Fact, Report
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
 from steadyhand.correction.offline import Cloning
+from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy, TrainedPolicy
-from steadyhand.correction.rounds import RoundRecord
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
     Contestant,

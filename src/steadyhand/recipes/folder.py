@@ -14,8 +14,8 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.provenance import Provenance, versions
 from steadyhand.core.question import claim, differences
 from steadyhand.policies.devices import chosen_device, device_name
-from steadyhand.recipes.runs import EvalRun, TrainRun
-from steadyhand.training.config import TrainConfig
+from steadyhand.recipes.train_run import TrainRun
+from steadyhand.training.config import Device, TrainConfig
 
 
 def start_run(run: object, folder: Path, *, resume: bool) -> None:
@@ -69,12 +69,12 @@ def check_run(run: object, folder: Path, *, resume: bool) -> bool:
 
 def used(run: object) -> dict[str, object]:
     """Return what a run computes with, as provenance.json and result.json say it."""
-    if isinstance(run, EvalRun):
-        device, threads = chosen_device(run.device), run.num_threads
-        return {"device": device_name(device), "threads": threads, "precision": "float32"}
     training = getattr(run, "training", None)
     if not isinstance(training, TrainConfig):
-        return {"device": "cpu", "threads": torch.get_num_threads(), "precision": "float32"}
+        asked: Device | None = getattr(run, "device", None)  # of an EvalRun
+        threads = torch.get_num_threads() if asked is None else getattr(run, "num_threads", 1)
+        device = device_name(chosen_device(asked or "cpu"))
+        return {"device": device, "threads": threads, "precision": "float32"}
     return {
         "device": device_name(chosen_device(training.device)),
         "threads": training.num_threads,

@@ -9,8 +9,8 @@ from steadyhand.core.codec import read_json, write_json
 from steadyhand.core.lock import working_in
 from steadyhand.core.names import file_name
 from steadyhand.core.protocol import Controller
+from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy, Task, TrainedPolicy
-from steadyhand.correction.rounds import RoundRecord
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.recipes.learner import PolicyLearner

@@ -23,8 +23,8 @@ from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.human import HumanGate
 from steadyhand.correction.offline import Cloning, NoiseInjection
+from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy, TrainedPolicy
-from steadyhand.correction.rounds import RoundRecord
 from steadyhand.correction.view_config import SideCameras
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car.config import CarConfig

@@ -30,7 +30,6 @@ from steadyhand.recipes.choices import full_name, refuse_depth
 from steadyhand.recipes.folder import check_run, start_run, used
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.recipes.policies import policy_folder
-from steadyhand.recipes.runs import TrainRun
 from steadyhand.recipes.train_report import (
     better_without_learning,
     held_out_table,
@@ -38,6 +37,7 @@ from steadyhand.recipes.train_report import (
     weights_line,
     write_page,
 )
+from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.kept import BEST
 from steadyhand.training.loop import FitResult, fit
 from steadyhand.training.metrics import MetricsListener, Progress

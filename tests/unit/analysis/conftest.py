@@ -14,7 +14,7 @@ from steadyhand.analysis.page import Video
 from steadyhand.analysis.report import make_report
 from steadyhand.analysis.results import Fact, PolicyResult, Report, Rounds, Wording, summarise
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.rounds import RoundRecord
+from steadyhand.correction.record import RoundRecord
 
 CONTROL_DT, STEPS, STARTS, HALF_ROAD = 0.05, 1200, 64, 0.3
 

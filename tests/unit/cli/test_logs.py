@@ -11,7 +11,7 @@ import pytest
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.rounds import RoundRecord
+from steadyhand.correction.record import RoundRecord
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.experts.config import ForksExpert
 from steadyhand.policies.encoders.state import StateMLP

@@ -13,8 +13,9 @@ from steadyhand.cli.main import main
 from steadyhand.core.lock import working_in
 from steadyhand.recipes.bench import BenchRun
 from steadyhand.recipes.listing import KINDS, runs_below, summary_of
-from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun, TrainRun
+from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun
 from steadyhand.recipes.tour import TourRun
+from steadyhand.recipes.train_run import TrainRun
 
 SHORT = ("--set", "env.max_episode_steps=20")
 RECORD = ("record", "car", "--observation", "state", "--episodes", "3", *SHORT, "--out", "demos")

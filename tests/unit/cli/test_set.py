@@ -9,7 +9,8 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.correction.noise import OrnsteinUhlenbeck
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.runs import RecordRun, TrainRun
+from steadyhand.recipes.runs import RecordRun
+from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.config import TrainConfig
 
 RUN = TrainRun(

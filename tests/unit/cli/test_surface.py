@@ -77,15 +77,20 @@ def test_the_overview_names_every_verb(cli):
     assert "dagger" in cli("correct").out
 
 
-def imported_by(*words: str) -> set[str]:
-    """Return the packages that a command imports, in a process of its own."""
+def modules_of(*words: str) -> set[str]:
+    """Return the modules that a command imports, in a process of its own."""
     code = (
         "import json, sys; from steadyhand.cli.main import main; status = main(sys.argv[1:]); "
-        "print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules}))); sys.exit(status)"
+        "print('\\n' + json.dumps(list(sys.modules))); sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def imported_by(*words: str) -> set[str]:
+    """Return the packages that a command imports."""
+    return {name.split(".")[0] for name in modules_of(*words)}
 
 
 def test_help_imports_next_to_nothing():
@@ -100,6 +105,21 @@ def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
     demos = str(tmp_path / "demos")
     for words in (("data", "info", demos), ("data", "check", demos), ("envs",), ("train", "--help")):
         assert "torch" not in imported_by(*words), words
+
+
+def test_training_on_data_imports_no_env_no_expert_and_no_remedy(cli, tmp_path):
+    assert cli("record", "car", "--observation", "state", "--labels", "40", "--out", "demos").status == 0
+    out = str(tmp_path / "clone")
+    modules = modules_of("train", str(tmp_path / "demos"), "--steps", "2", "--out", out)
+    assert (tmp_path / "clone" / "report.html").is_file()
+    for package in ("envs", "experts", "rollout"):
+        assert not {name for name in modules if name.startswith(f"steadyhand.{package}")}
+    assert {name for name in modules if name.startswith("steadyhand.correction.")} <= {
+        "steadyhand.correction.record",  # what reports say of rounds
+        "steadyhand.correction.burden",
+    }
+    assert "gymnasium" not in modules
+    assert not {"torch", "numpy", "steadyhand.envs"} & modules_of("show", out, "--help")
 
 
 @pytest.mark.parametrize(

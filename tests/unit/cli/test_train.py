@@ -17,7 +17,7 @@ from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.store import EpisodeStore
 from steadyhand.policies.artifact import load_policy
-from steadyhand.recipes.runs import TrainRun
+from steadyhand.recipes.train_run import TrainRun
 
 TRAIN = ("train", "own.npz", "--control-dt", 0.02, "--batch-size", 8)
 

@@ -10,7 +10,8 @@ import pytest
 
 from steadyhand.core.codec import load
 from steadyhand.data.dataset import open_dataset
-from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun, TrainRun
+from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun
+from steadyhand.recipes.train_run import TrainRun
 
 SMALL = (
     "--set",

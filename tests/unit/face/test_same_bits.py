@@ -21,8 +21,9 @@ from steadyhand.recipes.correct import correct
 from steadyhand.recipes.evaluate import evaluate_policies
 from steadyhand.recipes.record import record
 from steadyhand.recipes.remedies import remedy
-from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun, TrainRun
+from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun
 from steadyhand.recipes.train import train
+from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.config import TrainConfig
 
 CAR = CarConfig(observation=("state",), max_episode_steps=40)

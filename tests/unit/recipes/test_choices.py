@@ -18,18 +18,12 @@ from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.choices import (
-    Wish,
-    chosen_features,
-    env_from_text,
-    env_that_shows,
-    full_name,
-    learner_of,
-)
+from steadyhand.recipes.choices import Wish, chosen_features, full_name, learner_of
+from steadyhand.recipes.env_choices import env_from_text, env_that_shows
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.methods import recipe
 from steadyhand.recipes.policies import needed_features, open_policy
-from steadyhand.recipes.runs import TrainRun
+from steadyhand.recipes.train_run import TrainRun
 from steadyhand.testing import toy_frames
 from steadyhand.training.config import TrainConfig
 
@@ -118,7 +112,7 @@ def test_a_recipe_brings_its_own_training_and_flags_override_it():
     [
         (Wish(recipe="difusion"), "no such recipe"),
         (Wish(recipe="act", horizon=8), "says what the policy is made of"),
-        (Wish(head="Nonsense"), "no such part"),
+        (Wish(head="Nonsense"), "no head of that name"),
         (Wish(size="paper"), "Only a recipe has sizes"),
     ],
 )

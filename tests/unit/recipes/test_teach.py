@@ -15,8 +15,9 @@ from steadyhand.correction.gated_remedies import Eil, HgDagger, SafeDagger, Thri
 from steadyhand.correction.gates import HumanGate
 from steadyhand.correction.human import RoadEdge, SimulatedHuman
 from steadyhand.correction.offline import Cloning, NoiseBC
+from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import TrainedPolicy
-from steadyhand.correction.rounds import RoundRecord, RoundsResult
+from steadyhand.correction.rounds import RoundsResult
 from steadyhand.correction.view_config import SideCameras
 from steadyhand.correction.weighting import SourceMixture
 from steadyhand.envs.car import CarConfig

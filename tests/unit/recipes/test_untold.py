@@ -10,12 +10,12 @@ from steadyhand.analysis.page import render
 from steadyhand.analysis.results import Rounds
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
-from steadyhand.correction.rounds import RoundRecord
+from steadyhand.correction.record import RoundRecord
 from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
-from steadyhand.recipes.choices import env_from_text
 from steadyhand.recipes.compare import Contestant, compete, report_of
 from steadyhand.recipes.comparison import Row, difference, mean_return, return_difference, tells_success
+from steadyhand.recipes.env_choices import env_from_text
 
 
 class Push(Controller):

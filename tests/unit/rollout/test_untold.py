@@ -8,7 +8,8 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import discrete_spec
 from steadyhand.correction.burden import Burden
-from steadyhand.correction.rounds import RoundRecord, best_round
+from steadyhand.correction.record import RoundRecord
+from steadyhand.correction.rounds import best_round
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.store import EpisodeStore
 from steadyhand.envs import make
