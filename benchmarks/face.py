@@ -22,7 +22,7 @@ import steadyhand as sh
 from steadyhand.recipes.train import train
 from steadyhand.recipes.train_run import TrainRun
 from steadyhand.rollout.evaluate import evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import TrainConfig
 
 

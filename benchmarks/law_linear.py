@@ -26,7 +26,7 @@ from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.rollout.session import Session, StepEvent
 from steadyhand.training.config import TrainConfig
 

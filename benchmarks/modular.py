@@ -32,7 +32,7 @@ from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import fitted
 from steadyhand.recipes.modular import LanePursuit, teach_to_see
 from steadyhand.rollout.evaluate import evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.rollout.session import run
 from steadyhand.training.config import TrainConfig
 

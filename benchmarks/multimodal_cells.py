@@ -42,7 +42,8 @@ from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import evaluate
-from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon
+from steadyhand.rollout.executors.realtime import RealTimeChunking
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import EmaConfig, TrainConfig
 
 EXPERIMENT = experiment("multimodal")

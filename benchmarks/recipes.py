@@ -40,7 +40,7 @@ from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import fitted
 from steadyhand.recipes.methods import RECIPES, recipe
 from steadyhand.rollout.evaluate import Evaluation, evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import TrainConfig
 
 EXPERIMENT = experiment("recipes")

@@ -29,7 +29,7 @@ from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.threads import use_threads
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.rollout.session import Session, StepEvent
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit

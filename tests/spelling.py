@@ -14,7 +14,7 @@ from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Head, Loss, Prefix
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.rollout.executors import PolicyExecutor
+from steadyhand.rollout.executors.base import PolicyExecutor
 from steadyhand.rollout.session import Session, StepEvent
 
 

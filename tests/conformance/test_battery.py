@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Loss, Target
-from steadyhand.policies.encoders.state import StateMLP, StateMLPEncoder
-from steadyhand.policies.heads.regression import Regression, RegressionHead
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.encoders.state_encoder import StateMLPEncoder
+from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.regression_head import RegressionHead
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig

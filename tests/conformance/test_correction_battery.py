@@ -20,7 +20,7 @@ from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.teach import Trainer
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.testing import check_correction, check_refused, small
 from steadyhand.testing.corrections import WatchedLearner
 

@@ -27,12 +27,9 @@ from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.rollout.executors import (
-    RealTimeChunking,
-    RecedingHorizon,
-    TemporalEnsemble,
-    prefix_weights,
-)
+from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+from steadyhand.rollout.executors.realtime import RealTimeChunking, prefix_weights
+from steadyhand.rollout.executors.receding import RecedingHorizon
 
 LENGTHS = st.lists(st.integers(1, 11), min_size=1, max_size=5)
 ROWS = st.integers(1, 4)

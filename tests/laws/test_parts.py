@@ -266,3 +266,22 @@ def test_a_plugin_on_the_command_line_makes_a_file_readable(package, tmp_path):
     )  # fmt: skip
     assert wrong.returncode == 2
     assert "not_to_be_found_anywhere" in wrong.stderr
+
+
+def test_settings_need_no_torch():
+    """In a process of its own: all parts of ours, and what a run.json holds of a policy."""
+    code = """
+import sys
+from steadyhand.core.parts import load_all, resolved
+from steadyhand.recipes.parts import KINDS, kind_named
+from steadyhand.policies.spec import PolicyConfig
+from steadyhand.training.config import TrainConfig
+for name in KINDS:
+    kind = kind_named(name)
+    for part in kind.ours:
+        resolved(kind, part)
+        if "torch" in sys.modules:
+            sys.exit(f"{name} {part} imports torch")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -12,21 +12,24 @@ from torch import nn
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, image_spec
 from steadyhand.data.frames import Frames
+from steadyhand.policies.choices import Cell
 from steadyhand.policies.encoders.image import SmallConv
-from steadyhand.policies.encoders.recurrent import Recurrent, RecurrentEncoder
+from steadyhand.policies.encoders.recurrent import Recurrent
+from steadyhand.policies.encoders.recurrent_encoder import RecurrentEncoder
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.nets.recurrent import Cell
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon, TemporalEnsemble
 from steadyhand.rollout.executors.base import PolicyExecutor
+from steadyhand.rollout.executors.ensemble import TemporalEnsemble
 from steadyhand.rollout.executors.history import History
 from steadyhand.rollout.executors.memory import StepMemory
+from steadyhand.rollout.executors.realtime import RealTimeChunking
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.testing import toy_frames
 
 CAMERA = "observation.images.front"

@@ -22,7 +22,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import TrainConfig
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

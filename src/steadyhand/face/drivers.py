@@ -6,7 +6,7 @@ from steadyhand.core.protocol import Controller
 from steadyhand.envs.base import BatchEnv
 from steadyhand.experts.base import Expert
 from steadyhand.face.policy import Policy, load
-from steadyhand.rollout.executors import ExecutorConfig
+from steadyhand.rollout.executors.config import ExecutorConfig
 
 Driver = Policy | Controller | str | Path
 """Who can be evaluated: a policy, its folder, an expert, or any other controller."""

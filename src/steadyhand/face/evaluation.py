@@ -18,7 +18,7 @@ from steadyhand.recipes.evaluate import compare_drivers
 from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.evaluate import Evaluation
 from steadyhand.rollout.evaluate import evaluate as drive
-from steadyhand.rollout.executors import ExecutorConfig, Receding
+from steadyhand.rollout.executors.config import ExecutorConfig, Receding
 
 
 def evaluate(

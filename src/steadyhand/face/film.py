@@ -11,7 +11,7 @@ from steadyhand.envs.base import Family
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.recipes.compare import FILM_SECONDS, Contestant, filmed_drives
-from steadyhand.rollout.executors import ExecutorConfig
+from steadyhand.rollout.executors.config import ExecutorConfig
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

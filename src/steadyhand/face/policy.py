@@ -23,7 +23,8 @@ from steadyhand.policies.policy import Policy as Network
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.policies import check_fits, policy_folder
 from steadyhand.recipes.train import TrainOutcome
-from steadyhand.rollout.executors import ExecutorConfig, PolicyExecutor, Receding
+from steadyhand.rollout.executors.base import PolicyExecutor
+from steadyhand.rollout.executors.config import ExecutorConfig, Receding
 
 
 @dataclass(kw_only=True, eq=False)

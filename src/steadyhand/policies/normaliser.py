@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from steadyhand.core.errors import ArtifactError, CapabilityError, ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.stats import FeatureStats, SpreadFloor, Still, array_stats, still_places
+from steadyhand.policies.choices import Mode
 
 Role = Literal["input", "output"]
-Mode = Literal["min_max", "z_score", "quantile", "identity"]
-"""min_max: the data's range to [-1, 1]. z_score: mean 0, deviation 1. quantile: 1 % and 99 % to -1 and 1."""
 
 _QUANTILE_FLOOR = 0.1
 """Least share of the full range that the quantile range may be, so that outliers stay within 2 / 0.1 = 20."""

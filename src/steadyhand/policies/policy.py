@@ -16,11 +16,12 @@ from steadyhand.data.digests import DataDigest
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import Still
 from steadyhand.policies.batch import Batch, WindowSource
+from steadyhand.policies.choices import Mode
 from steadyhand.policies.contract import ChunkSpec, Context, Encoder, Head, Prefix, Target
 from steadyhand.policies.encoders.config import as_encoded, picture_size
 from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.noise import Noise, NoNoise, scoped
-from steadyhand.policies.normaliser import Affine, Mode, Role, mode_of
+from steadyhand.policies.normaliser import Affine, Role, mode_of
 from steadyhand.policies.padding import copy_pad
 from steadyhand.policies.reading import Reader, check_frames
 from steadyhand.policies.representation import ActionRepresentation

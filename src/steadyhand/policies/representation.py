@@ -1,6 +1,6 @@
 """How actions are written for the network: as they are, or relative to what the robot's state is."""
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from jaxtyping import Float
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.specs import FeatureSpec
-
-Representation = Literal["absolute", "delta", "relative"]
+from steadyhand.policies.choices import Representation
 
 
 class ActionRepresentation:

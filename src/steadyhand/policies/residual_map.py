@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Float, Float64
 
-from steadyhand.policies.nets.mlp import Activation
+from steadyhand.policies.choices import Activation
 
 ROWS_AT_ONCE = 512
 """Jacobians of so many rows are worked out together: beyond that the memory costs more than it saves."""

@@ -9,11 +9,10 @@ from steadyhand.core.parts import require_part
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import SpreadFloor
+from steadyhand.policies.choices import Mode, Representation
 from steadyhand.policies.encoders.config import EncoderConfig, default_encoder
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.normaliser import Mode
-from steadyhand.policies.representation import Representation
 
 
 @dataclass(frozen=True, kw_only=True)

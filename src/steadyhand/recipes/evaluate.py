@@ -15,7 +15,8 @@ from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.evaluate import Evaluation
-from steadyhand.rollout.executors import PolicyExecutor, Receding
+from steadyhand.rollout.executors.base import PolicyExecutor
+from steadyhand.rollout.executors.config import Receding
 from steadyhand.rollout.samples import mean_versus_sample
 
 MAX_ROWS = 64

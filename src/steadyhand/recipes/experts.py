@@ -10,9 +10,6 @@ from steadyhand.core.strict import kind_of
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
 from steadyhand.experts.config import ExpertConfig, ModelExpert, PurePursuitExpert, WeightsExpert
-from steadyhand.recipes.policies import open_policy
-from steadyhand.rollout.executors import RecedingHorizon
-from steadyhand.rollout.labelled import Labelled
 
 _FILES = ("FILE.npz", "FILE.safetensors", "FILE.zip", "a policy folder")
 
@@ -29,6 +26,10 @@ class PolicyExpert(ExpertConfig):
 
     def build(self, env: BatchEnv) -> Controller:
         """Return the policy as a controller whose answers are labels."""
+        from steadyhand.recipes.policies import open_policy
+        from steadyhand.rollout.executors.receding import RecedingHorizon
+        from steadyhand.rollout.labelled import Labelled
+
         policy = open_policy(self.path, env.spec)
         return Labelled(RecedingHorizon(policy, num_rows=env.num_rows, n_action_steps=1))
 

@@ -19,7 +19,7 @@ from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import fitted
 from steadyhand.rollout.evaluate import Evaluation, evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import EmaConfig, TrainConfig
 
 _CHUNKS = PolicyConfig(horizon=16, n_action_steps=8)

@@ -31,7 +31,7 @@ from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.in_brief import in_brief
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.checkpoint import FREE_TO_CHANGE
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import FitResult, fit

@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 
 from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.policies.normaliser import Mode
+from steadyhand.policies.choices import Mode
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes import constants
 from steadyhand.recipes.constants import Make, Size

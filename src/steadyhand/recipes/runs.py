@@ -13,7 +13,7 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.config import EnvConfig
 from steadyhand.experts.config import ExpertConfig, PurePursuitExpert
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.rollout.executors import ExecutorConfig, Receding
+from steadyhand.rollout.executors.config import ExecutorConfig, Receding
 from steadyhand.training.config import Device, TrainConfig
 
 

@@ -20,7 +20,7 @@ from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.policy import Policy
 from steadyhand.rollout.evaluate import Evaluation, evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 
 NUM_SAMPLES = 16
 

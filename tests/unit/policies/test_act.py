@@ -11,7 +11,8 @@ from steadyhand.core.specs import STATE, FeatureSpec, image_spec
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads.act import Act, ActHead
+from steadyhand.policies.heads.act import Act
+from steadyhand.policies.heads.act_head import ActHead
 from steadyhand.policies.nets.attention import Attention
 from steadyhand.policies.nets.detr import map_sines, sinusoids
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped

@@ -9,7 +9,8 @@ from torch import Tensor
 from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix, Target
-from steadyhand.policies.heads.bins import Bins, BinsHead, Dependence
+from steadyhand.policies.heads.bins import Bins, Dependence
+from steadyhand.policies.heads.bins_head import BinsHead
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 
 B, H, A, C = 5, 3, 2, 4

@@ -15,8 +15,9 @@ from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads import nearest
-from steadyhand.policies.heads.linear import Linear, LinearHead
+from steadyhand.policies.heads import nearest_head as nearest
+from steadyhand.policies.heads.linear import Linear
+from steadyhand.policies.heads.linear_head import LinearHead
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.tabular import Tabular

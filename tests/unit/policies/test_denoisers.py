@@ -13,9 +13,11 @@ from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.nets.denoiser import Denoiser, repeat_rows, sinusoid
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer, visible_memory
+from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
+from steadyhand.policies.nets.denoising_transformer_net import visible_memory
 from steadyhand.policies.nets.mish import mish
-from steadyhand.policies.nets.unet1d import UNet, UNetDenoiser, _Block, _Conv, _Grow, _Unit
+from steadyhand.policies.nets.unet1d import UNet
+from steadyhand.policies.nets.unet1d_net import UNetDenoiser, _Block, _Conv, _Grow, _Unit
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 
 LARGE = UNet(channels=(256, 512, 1024), time_width=256)

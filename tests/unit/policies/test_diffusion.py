@@ -8,8 +8,10 @@ import torch
 from torch.distributions import Normal
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.policies.heads.diffusion import Diffusion, DiffusionHead, Prediction
-from steadyhand.policies.heads.schedule import Order, Sampler, diffusion_levels, squared_cosine, step
+from steadyhand.policies.choices import Order
+from steadyhand.policies.heads.diffusion import Diffusion, Prediction
+from steadyhand.policies.heads.diffusion_head import DiffusionHead
+from steadyhand.policies.heads.schedule import Sampler, diffusion_levels, squared_cosine, step
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise
 from unit.policies.generative import Fixed, Oracle, build, context, head_with, target

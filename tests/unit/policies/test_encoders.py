@@ -16,7 +16,8 @@ from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
 from steadyhand.policies.encoders.pilotnet import PilotNet
-from steadyhand.policies.encoders.recurrent import Recurrent, RecurrentEncoder
+from steadyhand.policies.encoders.recurrent import Recurrent
+from steadyhand.policies.encoders.recurrent_encoder import RecurrentEncoder
 from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.regression import Regression

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.policies.choices import Order
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.heads.flow import Flow, FlowHead
-from steadyhand.policies.heads.schedule import Order
+from steadyhand.policies.heads.flow import Flow
+from steadyhand.policies.heads.flow_head import FlowHead
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import GeneratorNoise, NoNoise

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
-from steadyhand.policies.heads.hill import GaussianHill, GaussianHillHead, HillError
+from steadyhand.policies.heads.hill import GaussianHill, HillError
+from steadyhand.policies.heads.hill_head import GaussianHillHead
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 
 C = 4

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
-from steadyhand.policies.heads.latent import Latent, LatentHead
+from steadyhand.policies.heads.latent import Latent
+from steadyhand.policies.heads.latent_head import LatentHead
 from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 

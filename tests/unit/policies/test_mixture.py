@@ -7,7 +7,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix, Target
-from steadyhand.policies.heads.mixture import Mixture, MixtureHead
+from steadyhand.policies.heads.mixture import Mixture
+from steadyhand.policies.heads.mixture_head import MixtureHead
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 
 B, H, A, C, K = 5, 3, 2, 4, 3

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from steadyhand.core.errors import ArtifactError, CapabilityError, ConfigError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
 from steadyhand.data.stats import SpreadFloor
-from steadyhand.policies.normaliser import Affine, Mode, mode_of
+from steadyhand.policies.choices import Mode
+from steadyhand.policies.normaliser import Affine, mode_of
 
 MODES: list[Mode] = ["min_max", "z_score", "quantile", "identity"]
 STATISTICAL = MODES[:3]

@@ -11,13 +11,13 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
 from steadyhand.policies.batch import Batch, WindowSource
+from steadyhand.policies.choices import Mode
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 from steadyhand.policies.noise import GeneratorNoise, Noise, NoNoise
-from steadyhand.policies.normaliser import Mode
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames

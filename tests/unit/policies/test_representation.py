@@ -10,8 +10,9 @@ from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
+from steadyhand.policies.choices import Representation
 from steadyhand.policies.policy import Policy
-from steadyhand.policies.representation import ActionRepresentation, Representation
+from steadyhand.policies.representation import ActionRepresentation
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 KINDS: list[Representation] = ["absolute", "delta", "relative"]

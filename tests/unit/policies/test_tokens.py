@@ -8,7 +8,8 @@ from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.encoders.causal import CausalTransformer
-from steadyhand.policies.heads.tokens import Tokens, TokensHead, focal_loss, true_shares
+from steadyhand.policies.heads.tokens import Tokens
+from steadyhand.policies.heads.tokens_head import TokensHead, focal_loss, true_shares
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec

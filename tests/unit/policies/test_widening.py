@@ -18,7 +18,8 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.bins import Bins
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.diffusion import Diffusion
-from steadyhand.policies.heads.energy import Energy, EnergyHead
+from steadyhand.policies.heads.energy import Energy
+from steadyhand.policies.heads.energy_head import EnergyHead
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.hill import GaussianHill

@@ -11,7 +11,7 @@ from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.evaluate import evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
 

@@ -10,7 +10,7 @@ from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import compute_stats, hardly_moving
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.normaliser import Mode
+from steadyhand.policies.choices import Mode
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig

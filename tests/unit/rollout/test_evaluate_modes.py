@@ -14,7 +14,7 @@ from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encode
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.evaluate import evaluate
-from steadyhand.rollout.executors import RecedingHorizon
+from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.rollout.samples import MeanOfSamples, mean_versus_sample
 
 

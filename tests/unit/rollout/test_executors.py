@@ -20,7 +20,9 @@ from steadyhand.policies.contract import Context
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.rollout.executors import RealTimeChunking, RecedingHorizon, TemporalEnsemble, prefix_weights
+from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+from steadyhand.rollout.executors.realtime import RealTimeChunking, prefix_weights
+from steadyhand.rollout.executors.receding import RecedingHorizon
 
 ONE = Case(n_obs_steps=1, horizon=1, n_action_steps=1, chunk_start=0)
 

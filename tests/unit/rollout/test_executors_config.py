@@ -17,15 +17,10 @@ from steadyhand.policies.policy import Policy
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.evaluate import evaluate_policies
 from steadyhand.recipes.runs import EvalRun
-from steadyhand.rollout.executors import (
-    Ensemble,
-    ExecutorConfig,
-    RealTime,
-    RealTimeChunking,
-    Receding,
-    RecedingHorizon,
-    TemporalEnsemble,
-)
+from steadyhand.rollout.executors.config import Ensemble, ExecutorConfig, RealTime, Receding
+from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+from steadyhand.rollout.executors.realtime import RealTimeChunking
+from steadyhand.rollout.executors.receding import RecedingHorizon
 
 CASE = Case(n_obs_steps=1, horizon=8, n_action_steps=4, chunk_start=0)
 

@@ -109,3 +109,13 @@ def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
 def is_image(spec: FeatureSpec) -> bool:
     """Return whether a feature is an image."""
     return spec.kind == "image"
+
+
+def is_vector(spec: FeatureSpec) -> bool:
+    """Return whether a feature is anything but an image."""
+    return spec.kind != "image"
+
+
+def step_readable(observation: Mapping[str, FeatureSpec], images: PictureEncoder | None) -> tuple[str, ...]:
+    """Return the features that can be read: images only where there is an encoder for them."""
+    return tuple(name for name, spec in observation.items() if images is not None or is_vector(spec))

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.policies.encoders.cameras import CameraEncoder
+from steadyhand.policies.choices import Activation, Convolution
 from steadyhand.policies.encoders.config import PictureEncoder
-from steadyhand.policies.nets.crop import Augmentation
-from steadyhand.policies.nets.mlp import Activation, mlp
-from steadyhand.policies.nets.pilotnet import Convolution, PilotConvolutions, yuv
+
+if TYPE_CHECKING:
+    from steadyhand.policies.encoders.pilotnet_encoder import PilotNetEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,32 +52,6 @@ class PilotNet(PictureEncoder):
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "PilotNetEncoder":
         """Return the encoder for these features."""
+        from steadyhand.policies.encoders.pilotnet_encoder import PilotNetEncoder
+
         return PilotNetEncoder(self, observation, n_obs_steps=n_obs_steps)
-
-
-class PilotNetEncoder(CameraEncoder):
-    """See `PilotNet`. Vector features get one layer and tokens of their own."""
-
-    def __init__(self, config: PilotNet, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> None:
-        super().__init__(
-            observation,
-            n_obs_steps=n_obs_steps,
-            reader="PilotNet",
-            width=config.hidden[-1],
-            augmentation=Augmentation(shift=config.shift),
-        )
-        self._set_towers(
-            PilotConvolutions(
-                *observation[name].shape,
-                convolutions=config.convolutions,
-                hidden=config.hidden,
-                activation=config.activation,
-            )
-            for name in self._cameras
-        )
-        if self.vectors.width:
-            sizes = (self.vectors.width, config.hidden[-1])
-            self.state = mlp(sizes, activation=config.activation, activate_last=True)
-
-    def _scaled(self, image: UInt8[Tensor, "N h w c"]) -> Float[Tensor, "N h w c"]:
-        return yuv(image)

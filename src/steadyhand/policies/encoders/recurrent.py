@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.pictures import Size
-from steadyhand.policies.contract import Context, ContextSpec, Observation, StepEncoder
-from steadyhand.policies.encoders.cameras import source_grid
-from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder
-from steadyhand.policies.encoders.steps import StepFeatures, step_readable
-from steadyhand.policies.nets.recurrent import Carry, Cell, Recurrence
-from steadyhand.policies.noise import Noise
+from steadyhand.policies.choices import Cell
+from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder, step_readable
+
+if TYPE_CHECKING:
+    from steadyhand.policies.encoders.recurrent_encoder import RecurrentEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,80 +57,6 @@ class Recurrent(EncoderConfig):
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "RecurrentEncoder":
         """Return the encoder for these features."""
+        from steadyhand.policies.encoders.recurrent_encoder import RecurrentEncoder
+
         return RecurrentEncoder(self, observation, n_obs_steps=n_obs_steps)
-
-
-class RecurrentEncoder(StepEncoder):
-    """See `Recurrent`."""
-
-    position: Tensor
-    inside: Tensor
-
-    def __init__(
-        self, config: Recurrent, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
-    ) -> None:
-        super().__init__()
-        self.features = StepFeatures(
-            observation, images=config.images, n_obs_steps=n_obs_steps, reader="Recurrent"
-        )
-        self.net = Recurrence(
-            self.features.width, cell=config.cell, hidden=config.hidden, num_layers=config.num_layers
-        )
-        self.register_buffer("inside", torch.zeros(1, 1, dtype=torch.bool), persistent=False)
-        self.register_buffer("position", source_grid(1, n_obs_steps), persistent=False)
-        self.spec = ContextSpec(
-            num_tokens=n_obs_steps,
-            width=config.hidden,
-            num_steps=n_obs_steps,
-            state_width=self.features.vectors.width,
-        )
-
-    def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
-        """Encode; tokens of padded steps are absent."""
-        features, state = self.features(observation, is_pad, noise)
-        return self.joined(self.net(features, is_pad), is_pad, state)
-
-    def step(
-        self, observation: Observation, carry: Carry | None
-    ) -> tuple[Float[Tensor, "B 1 C"], Float[Tensor, "B V"] | None, Carry]:
-        """Encode one step from the state after the one before."""
-        features, state = self.features(observation, self.inside.expand(_rows(observation), 1), None)
-        token, after = self.net.step(features, carry)
-        return token, state, after
-
-    def joined(
-        self,
-        tokens: Float[Tensor, "B O C"],
-        is_pad: Bool[Tensor, "B O"],
-        state: Float[Tensor, "B V"] | None,
-    ) -> Context:
-        """Return the context of one token a step."""
-        return Context(tokens=tokens, is_pad=is_pad, position=self.position, state=state)
-
-    def scan(
-        self,
-        observation: Observation,
-        is_pad: Bool[Tensor, "B O"],
-        carry: Carry | None = None,
-        *,
-        noise: Noise | None = None,
-    ) -> tuple[Float[Tensor, "B O C"], Carry]:
-        """Encode any number of steps, with the state handed in and out.
-
-        A loop that keeps the state pays for one step where `forward` pays for the window.
-
-        Args:
-            observation: Feature name -> (B, O, ...), normalised.
-            is_pad: (B, O) True where a step is to put the state back to zero.
-            carry: What the last call returned; None begins at zero.
-            noise: Source for augmentation in training.
-
-        Returns:
-            Tokens, and the state after the last step.
-        """
-        features, _ = self.features(observation, is_pad, noise)
-        return self.net.scan(features, is_pad, carry)
-
-
-def _rows(observation: Observation) -> int:
-    return len(next(iter(observation.values())))

@@ -10,7 +10,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Observation
 from steadyhand.policies.encoders.config import PictureEncoder, is_image
-from steadyhand.policies.encoders.vectors import Vectors, is_vector
+from steadyhand.policies.encoders.vectors import Vectors
 from steadyhand.policies.noise import Noise
 
 
@@ -56,8 +56,3 @@ class StepFeatures(nn.Module):
             tokens = self.images(observation, is_pad, noise).tokens
             parts.append(tokens.unflatten(1, (-1, is_pad.shape[1])).transpose(1, 2).flatten(2))
         return torch.cat(parts, dim=-1), None if vectors is None else vectors[:, -1]
-
-
-def step_readable(observation: Mapping[str, FeatureSpec], images: PictureEncoder | None) -> tuple[str, ...]:
-    """Return the features that can be read: images only where there is an encoder for them."""
-    return tuple(name for name, spec in observation.items() if images is not None or is_vector(spec))

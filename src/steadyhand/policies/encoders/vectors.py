@@ -9,11 +9,7 @@ from torch import Tensor
 
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Observation
-
-
-def is_vector(spec: FeatureSpec) -> bool:
-    """Return whether a feature is anything but an image."""
-    return spec.kind != "image"
+from steadyhand.policies.encoders.config import is_vector
 
 
 class Vectors:

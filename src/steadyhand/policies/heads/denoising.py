@@ -9,7 +9,8 @@ from torch import Tensor
 from steadyhand.core.errors import CapabilityError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Prefix, Target
 from steadyhand.policies.heads.checks import require_continuous
-from steadyhand.policies.heads.inpainting import Inpainting, inpaint
+from steadyhand.policies.heads.inpaint import inpaint
+from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.heads.schedule import Guess, Level, Sampler
 from steadyhand.policies.nets.denoiser import Condition, Denoiser
 from steadyhand.policies.nets.denoisers import DenoiserConfig

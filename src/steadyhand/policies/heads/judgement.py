@@ -16,17 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Data, Target
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
-
-
-def require_margin(margin: float, *, head: str) -> None:
-    """Raise ConfigError unless the margin is positive."""
-    if not margin > 0:
-        raise ConfigError(
-            f"{head} needs a margin.", got=margin, expected="> 0", hint="without one Q = B solves everything"
-        )
 
 
 def own_kind(target: Target, chunk: ChunkSpec) -> Int[Tensor, "B 1"]:

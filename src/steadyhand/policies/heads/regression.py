@@ -1,17 +1,15 @@
 """Regression: one answer, the mean (squared error) or the median (absolute error) of the demonstrations."""
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import fold_into, require_continuous
+from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
-from steadyhand.policies.nets.mlp import Activation, mlp
-from steadyhand.policies.noise import Noise
+
+if TYPE_CHECKING:
+    from steadyhand.policies.contract import ChunkSpec, ContextSpec
+    from steadyhand.policies.heads.regression_head import RegressionHead
+
 
 Error = Literal["mse", "l1"]
 
@@ -34,46 +32,8 @@ class Regression(HeadConfig):
         """Return why its loss of its own answer says nothing of the state."""
         return "its loss is the distance from its own answer, and 0 there"
 
-    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "RegressionHead":
+    def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "RegressionHead":
         """Return the head for these sizes."""
+        from steadyhand.policies.heads.regression_head import RegressionHead
+
         return RegressionHead(self, context, chunk)
-
-
-class RegressionHead(Head):
-    """See `Regression`."""
-
-    def __init__(self, config: Regression, context: ContextSpec, chunk: ChunkSpec) -> None:
-        super().__init__()
-        require_continuous(chunk, head="Regression")
-        self.chunk = chunk
-        self._error: Error = config.error
-        sizes = (context.num_tokens * context.width, *config.hidden, chunk.horizon * chunk.action_dim)
-        self.net = mlp(sizes, activation=config.activation)
-
-    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
-        """Return the error of each step, averaged over the action's dimensions."""
-        del noise
-        error = self._predict(context) - target.actions
-        match self._error:
-            case "mse":
-                return Loss(value=torch.linalg.vecdot(error, error) / self.chunk.action_dim)
-            case "l1":
-                return Loss(value=error.abs().mean(-1))
-            case _:
-                assert_never(self._error)
-
-    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Float[Tensor, "B H A"]:
-        """Return the one answer."""
-        del noise, prefix
-        return self._predict(context)
-
-    def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
-        """Take the change of scale into the last layer, exactly; where nothing is bounded, go on."""
-        if self.chunk.is_bounded:
-            last = self.net[-1]
-            assert isinstance(last, nn.Linear)
-            fold_into(last, low, high)
-        return self.chunk.is_bounded
-
-    def _predict(self, context: Context) -> Tensor:
-        return self.net(context.flat()).view(-1, self.chunk.horizon, self.chunk.action_dim)

@@ -8,17 +8,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steadyhand.policies.choices import Order
 from steadyhand.policies.noise import Noise
 
 _MAX_BETA = 0.999
-
-Order = Literal[1, 2]
 Guess = Callable[[Float[Tensor, "B H A"], int], Float[Tensor, "B H A"]]
 """(noisy chunk, index of its level) -> the clean chunk that it is expected to be."""
 Edit = Callable[[Float[Tensor, "B H A"], int], Float[Tensor, "B H A"]]

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.policies.choices import Activation
 from steadyhand.policies.nets.dropout import dropout
-from steadyhand.policies.nets.mlp import Activation, activation_layer
+from steadyhand.policies.nets.mlp import activation_layer
 from steadyhand.policies.noise import Noise
 
 KeysValues = tuple[Float[Tensor, "B N S D"], Float[Tensor, "B N S D"]]

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, assert_never
+from typing import assert_never
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from steadyhand.policies.nets.mlp import Activation, activation_layer
-
-ImageRange = Literal["unit", "signed"]
-"""Range of a pixel as a network sees it: [0, 1] or [-1, 1]."""
+from steadyhand.policies.choices import Activation, ImageRange
+from steadyhand.policies.nets.mlp import activation_layer
 
 
 def pixels(image: UInt8[Tensor, "... h w c"], *, scale: ImageRange) -> Float[Tensor, "... h w c"]:

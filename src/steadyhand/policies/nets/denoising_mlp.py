@@ -1,18 +1,14 @@
 """A residual MLP over the flattened chunk: the smallest denoiser, for short chunks and for tests."""
 
 from dataclasses import dataclass
-from itertools import pairwise
-
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.nets.denoiser import Condition, Denoiser, TimeMLP
 from steadyhand.policies.nets.denoisers import DenoiserConfig
-from steadyhand.policies.noise import Noise
+
+if TYPE_CHECKING:
+    from steadyhand.policies.contract import ChunkSpec, ContextSpec
+    from steadyhand.policies.nets.denoising_mlp_net import MLPDenoiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,49 +30,8 @@ class DenoisingMLP(DenoiserConfig):
                 got=f"hidden={self.hidden}, time_width={self.time_width}",
             )
 
-    def build(self, context: ContextSpec, chunk: ChunkSpec) -> "MLPDenoiser":
+    def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "MLPDenoiser":
         """Return the net for these sizes."""
+        from steadyhand.policies.nets.denoising_mlp_net import MLPDenoiser
+
         return MLPDenoiser(self, context, chunk)
-
-
-class MLPDenoiser(Denoiser):
-    """See `DenoisingMLP`. A layer is y + silu((1 + scale) * (W y) + shift)."""
-
-    def __init__(self, config: DenoisingMLP, context: ContextSpec, chunk: ChunkSpec) -> None:
-        super().__init__()
-        self._shape = (chunk.horizon, chunk.action_dim)
-        sizes = (chunk.horizon * chunk.action_dim, *config.hidden)
-        self.time = TimeMLP(config.time_width)
-        # FiLM's shift is the bias.
-        self.layers = nn.ModuleList(nn.Linear(low, high, bias=False) for low, high in pairwise(sizes))
-        self.out = nn.Linear(sizes[-1], sizes[0])
-        self._widths = [2 * width for width in config.hidden]
-        self._time_width = config.time_width
-        self.film = nn.Linear(config.time_width + context.num_tokens * context.width, sum(self._widths))
-
-    def condition(self, context: Context, noise: Noise | None = None) -> Condition:
-        """Return the context's share of every layer's scale and shift, (B, F)."""
-        del noise
-        weight = self.film.weight[:, self._time_width :]
-        return (F.linear(context.flat(), weight, self.film.bias),)
-
-    def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
-        """Return the time's share of every layer's scale and shift."""
-        return F.linear(F.silu(self.time(time)), self.film.weight[:, : self._time_width])
-
-    def forward(
-        self,
-        x: Float[Tensor, "B H A"],
-        moment: Float[Tensor, "R F"],
-        condition: Condition,
-        noise: Noise | None = None,
-    ) -> Float[Tensor, "B H A"]:
-        """Evaluate."""
-        del noise
-        y = x.flatten(1)
-        for layer, film in zip(self.layers, (condition[0] + moment).split(self._widths, dim=1), strict=True):
-            scale, shift = film.chunk(2, dim=1)
-            z = layer(y)
-            z = F.silu(torch.addcmul(z + shift, z, scale))
-            y = y + z if y.shape == z.shape else z
-        return self.out(y).unflatten(1, self._shape)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, assert_never
+from typing import assert_never
 
 from torch import Tensor, nn
 
-Activation = Literal["relu", "tanh", "gelu", "silu"]
+from steadyhand.policies.choices import Activation
 
 
 def activation_layer(name: Activation) -> Callable[[], nn.Module]:

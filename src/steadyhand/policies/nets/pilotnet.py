@@ -8,10 +8,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.policies.nets.mlp import Activation, activation_layer, mlp
-
-Convolution = tuple[int, int, int]
-"""(channels, kernel size, stride), without padding."""
+from steadyhand.policies.choices import Activation, Convolution
+from steadyhand.policies.nets.mlp import activation_layer, mlp
 
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 """Luma weights of ITU-R BT.601; they sum to 1."""

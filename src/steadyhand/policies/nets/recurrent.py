@@ -1,12 +1,13 @@
 """LSTM and GRU over windows that may begin with padding."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-Cell = Literal["lstm", "gru"]
+from steadyhand.policies.choices import Cell
+
 Carry = tuple[Float[Tensor, "L B C"], ...]
 """State between two steps, one entry for each of L layers: (h, c) of an LSTM, (h,) of a GRU."""
 

@@ -1,13 +1,11 @@
 """The 18-layer residual network (He et al., 2016) without its last layer."""
 
-from typing import Literal
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Norm = Literal["group", "frozen_batch"]
-Stem = Literal["imagenet", "small"]
+from steadyhand.policies.choices import Norm, Stem
+
 _GROUP = 16
 """Channels that are normalised together, as in Diffusion Policy."""
 

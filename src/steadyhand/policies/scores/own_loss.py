@@ -10,7 +10,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.contract import Target
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.denoising import DenoisingHead
-from steadyhand.policies.heads.judging import JudgingHead
+from steadyhand.policies.heads.judging_head import JudgingHead
 from steadyhand.policies.noise import Noise, NoNoise
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.scores.base import Score, Seen, tensors

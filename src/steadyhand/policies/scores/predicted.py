@@ -9,7 +9,8 @@ from jaxtyping import Float64, Shaped
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import discrete_spec
-from steadyhand.policies.heads.categorical import Categorical, CategoricalHead
+from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.categorical_head import CategoricalHead
 from steadyhand.policies.policy import Policy
 from steadyhand.policies.scores.base import Score, Seen, tensors
 from steadyhand.policies.spec import PolicyConfig, PolicySpec

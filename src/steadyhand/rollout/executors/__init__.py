@@ -8,23 +8,7 @@ A policy is without memory; an executor keeps it. Three ways of turning chunks i
 from typing import Any
 
 from steadyhand.core.parts import attribute, available
-from steadyhand.rollout.executors.base import PolicyExecutor
-from steadyhand.rollout.executors.config import Ensemble, ExecutorConfig, RealTime, Receding
-from steadyhand.rollout.executors.ensemble import TemporalEnsemble
-from steadyhand.rollout.executors.realtime import RealTimeChunking, prefix_weights
-from steadyhand.rollout.executors.receding import RecedingHorizon
-
-__all__ = [
-    "Ensemble",
-    "ExecutorConfig",
-    "PolicyExecutor",
-    "RealTime",
-    "RealTimeChunking",
-    "Receding",
-    "RecedingHorizon",
-    "TemporalEnsemble",
-    "prefix_weights",
-]
+from steadyhand.rollout.executors.config import ExecutorConfig
 
 
 def __getattr__(name: str) -> Any:

@@ -3,15 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
-from steadyhand.policies.policy import Policy
-from steadyhand.rollout.executors.base import PolicyExecutor
-from steadyhand.rollout.executors.ensemble import TemporalEnsemble
-from steadyhand.rollout.executors.realtime import RealTimeChunking, Schedule
-from steadyhand.rollout.executors.receding import RecedingHorizon
+
+if TYPE_CHECKING:
+    from steadyhand.policies.policy import Policy
+    from steadyhand.rollout.executors.base import PolicyExecutor
+    from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+    from steadyhand.rollout.executors.realtime import RealTimeChunking
+    from steadyhand.rollout.executors.receding import RecedingHorizon
+
+Schedule = Literal["exponential", "linear"]
 
 
 class ExecutorConfig(Part, ABC):
@@ -22,8 +26,8 @@ class ExecutorConfig(Part, ABC):
 
     @abstractmethod
     def build(
-        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
-    ) -> PolicyExecutor:
+        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> "PolicyExecutor":
         """Return the policy as a controller.
 
         Args:
@@ -68,9 +72,11 @@ class Receding(ExecutorConfig):
         _check_timing(self.n_action_steps, self.delay)
 
     def build(
-        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
-    ) -> RecedingHorizon:
+        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> "RecedingHorizon":
         """Return the policy as a controller."""
+        from steadyhand.rollout.executors.receding import RecedingHorizon
+
         return RecedingHorizon(
             policy,
             num_rows=num_rows,
@@ -103,9 +109,11 @@ class Ensemble(ExecutorConfig):
     newest_heaviest: bool = False
 
     def build(
-        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
-    ) -> TemporalEnsemble:
+        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> "TemporalEnsemble":
         """Return the policy as a controller."""
+        from steadyhand.rollout.executors.ensemble import TemporalEnsemble
+
         return TemporalEnsemble(
             policy,
             num_rows=num_rows,
@@ -138,9 +146,11 @@ class RealTime(ExecutorConfig):
         _check_timing(self.execution_horizon, self.delay)
 
     def build(
-        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
-    ) -> RealTimeChunking:
+        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+    ) -> "RealTimeChunking":
         """Return the policy as a controller."""
+        from steadyhand.rollout.executors.realtime import RealTimeChunking
+
         return RealTimeChunking(
             policy,
             num_rows=num_rows,

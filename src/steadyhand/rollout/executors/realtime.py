@@ -8,7 +8,6 @@ played           old  new                      then the next one is predicted
 """
 
 import math
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,9 +18,8 @@ from steadyhand.core.protocol import Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.policy import Policy
+from steadyhand.rollout.executors.config import Schedule
 from steadyhand.rollout.executors.receding import RecedingHorizon
-
-Schedule = Literal["exponential", "linear"]
 
 
 class RealTimeChunking(RecedingHorizon):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observation
-from steadyhand.policies.encoders.config import EncoderConfig
-from steadyhand.policies.encoders.vectors import Vectors, is_vector
+from steadyhand.policies.encoders.config import EncoderConfig, is_vector
+from steadyhand.policies.encoders.vectors import Vectors
 from steadyhand.policies.noise import Noise
 
 
