@@ -3,8 +3,10 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -292,3 +294,21 @@ def test_the_repair_that_check_advises_runs_as_it_is_printed(cli, late, tmp_path
     assert cli(*shlex.split(command[1])).status == 0
     assert cli("data", "check", "NEW", "--env", "pendulum").status == 0
     assert open_dataset(tmp_path / "NEW").control_dt == pytest.approx(0.02)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not there")
+def test_the_documented_completion_completes_verbs_and_flags():
+    page = Path(__file__).parents[3] / "docs" / "start.md"
+    (script,) = re.findall(r"```bash\n(_steadyhand.*?)```", page.read_text(), re.DOTALL)
+    command = f'steadyhand() {{ {shlex.quote(sys.executable)} -m steadyhand "$@"; }}\n'
+    for words, expected in (
+        (("steadyhand", "tr"), ["train"]),
+        (("steadyhand", "show", "--op"), ["--open"]),
+        (("steadyhand", "data", "repair", "--sh"), ["--shift"]),
+    ):
+        typed = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _steadyhand\n"
+        shown = 'printf "%s\\n" "${COMPREPLY[@]}"'
+        done = subprocess.run(
+            ["bash", "-c", command + script + typed + shown], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == expected
