@@ -1,11 +1,7 @@
 """A controller of your own: the expert, answering late. How much delay does the car bear?
 
-    python examples/03_your_controller.py [--smoke]
-
-A controller needs one method, `act`. One around another is a `Wrapper`: whatever it is told and asked it
-passes on, so that a policy with plans, or an expert with a memory, may be inside, and this one inside
-DAgger's mixture, and nothing else changes. What it remembers itself it adds in `begin`, `state` and
-`restore`; `check_wrapper` tells whether something was forgotten.
+A controller around another is a `Wrapper`: whatever it is told and asked it passes on, so that a policy with
+plans may be inside. What it remembers itself it adds in `begin`, `state` and `restore`.
 """
 
 import sys
@@ -14,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper
+from steadyhand import Controller, Wrapper, make
+from steadyhand.core.protocol import Decision, Observation
 from steadyhand.core.seeding import RowStreams
-from steadyhand.envs import make
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.testing import check_wrapper
@@ -49,7 +45,7 @@ class Delayed(Wrapper):
 
 
 def main(*, smoke: bool) -> None:
-    check_wrapper(lambda inner: Delayed(inner, delay=2, num_rows=2, action_dim=1))
+    check_wrapper(lambda inner: Delayed(inner, delay=2, num_rows=2, action_dim=1))  # is anything forgotten?
     count, seconds = (4, 2) if smoke else (32, 20)
     env = make("car", num_rows=count, observation=("state",), max_episode_steps=20 * seconds)
     for lookahead in (0.6, 1.0):
