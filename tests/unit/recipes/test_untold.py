@@ -61,7 +61,9 @@ def test_a_report_without_success_compares_returns(report):
     assert report.success.kind == "unknown"
     assert ("Success", "this env does not tell it") in [(fact.name, fact.value) for fact in report.setting]
     expert, weak, strong = (one.mean_return.value for one in report.results)
-    assert report.verdict.startswith(f"The policy weak returned {weak:.3g} on average; strong".replace("-", "\u2212"))
+    assert report.verdict.startswith(
+        f"The policy weak returned {weak:.3g} on average; strong".replace("-", "\u2212")
+    )
     assert report.random_return is not None
     span = expert - report.random_return
     assert report.normalised(report.results[2]) == pytest.approx((strong - report.random_return) / span)
