@@ -276,7 +276,7 @@ def _digest(settings: Path, environment: dict[str, str], parts: int) -> None:
         check=True,
         capture_output=True,
     )
-    import coverage  # only this tool needs it
+    import coverage  # pyright: ignore[reportMissingImports]  only this tool needs it
 
     data = coverage.CoverageData(str(KEPT / "data"))
     data.read()
