@@ -36,6 +36,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     from steadyhand.cli import terminal
 
     monkeypatch.setenv("COLUMNS", "1000")  # so that no line is folded; test_lines.py is about that
+    monkeypatch.setattr(terminal.console, "_width", None)  # what pytest's own processes have it begin with
 
     def run(*words: object) -> Said:
         capsys.readouterr()
