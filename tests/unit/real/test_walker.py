@@ -14,7 +14,7 @@ pytest.importorskip("mujoco")
 def test_expert_walks(shared_data: Path) -> None:
     env = make("Walker2d-v4", num_rows=2)
     expert = WeightsExpert(path=shared_data / "mujoco-experts" / "expert_mlp_Walker2d.npz")
-    controller = expert.build(env.spec.action)
+    controller = expert.build(env)
     driven = evaluate(env, controller, env.starts("test", 2), name="expert", seed=0)
     assert driven.returns.mean() > 4800
     assert driven.lengths.tolist() == [1000, 1000]

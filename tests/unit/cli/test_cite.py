@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from steadyhand.cli.main import main
 from steadyhand.core.errors import DataError
 from steadyhand.core.parts import load_all
 from steadyhand.recipes.methods import RECIPES
@@ -65,21 +64,21 @@ def test_entries_are_bibtex_with_distinct_keys():
         assert "keywords" not in paper.text
 
 
-def test_a_run_is_asked_for_its_parts(tmp_path, capsys):
+def test_a_run_is_asked_for_its_parts(tmp_path, cli):
     policy = {"encoder": {"type": "StateMLP"}, "head": {"type": "Flow", "net": {"type": "UNet"}}}
     (tmp_path / "run.json").write_text(json.dumps({"policy": policy, "method": {"type": "DaggerConfig"}}))
     assert parts_of_run(tmp_path) == {"StateMLP", "Flow", "UNet", "DaggerConfig"}
-    assert main(["cite", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    keys = re.findall(r"@\w+\{(\w+),", said)
+    said = cli("cite", tmp_path)
+    assert said.status == 0
+    keys = re.findall(r"@\w+\{(\w+),", said.out)
     assert keys == ["chi2023diffusion", "lipman2023flow", "black2024pi0", "ross2011reduction"]
     assert cited({"StateMLP"}) == ()
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
+def test_a_folder_without_a_run_is_refused(tmp_path, cli):
     with pytest.raises(DataError, match="no folder of a run"):
         parts_of_run(tmp_path)
-    assert main(["cite", str(tmp_path)]) == 2
+    assert cli("cite", tmp_path).status == 2
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         parts_of_run(tmp_path)
