@@ -55,8 +55,8 @@ CAVEATS = (
     "DAgger is not uniquely good here: on some seeds noise injection ties it, and no policy has to drive.",
     "A conv net, a lidar or twenty times the labels mostly make plain cloning enough on this task; "
     "docs/results/first-loop.md has the table.",
-    "Four remedies of twenty are shown; docs/results/remedies.md drives all of them in four regimes and says "
-    "where each of them hurts.",
+    "Four remedies of nineteen are shown; docs/results/remedies.md drives all of them in three regimes, "
+    "seven from the camera as well, and says which are not shown to help.",
     "One seed is one draw: five seeds stand in docs/results/first-loop.md.",
     "DAgger's rounds each train a fresh network: more updates in all than a clone gets, as the table says.",
 )
