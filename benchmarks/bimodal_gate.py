@@ -27,7 +27,7 @@ from steadyhand.core.statistics import student_mean
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gates.calibration import threshold_at
-from steadyhand.correction.gates.workshop import Workshop
+from steadyhand.correction.gates.fitter import GateFitter
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.forks.config import ForksConfig
@@ -173,9 +173,9 @@ def off_places(known: np.ndarray, settings: Settings) -> np.ndarray:
 
 def scores(
     env: BatchEnv, settings: Settings, train: Sequence[Episode], folder: Path
-) -> list[tuple[str, Score, Workshop]]:
+) -> list[tuple[str, Score, GateFitter]]:
     """Fit what the gates need, as a round of correction would."""
-    shops: dict[str, Workshop] = {}
+    shops: dict[str, GateFitter] = {}
     for name, (policy, training) in settings.classes.items():
         learner, here = PolicyLearner(env.spec, policy=policy, training=training), folder / name
         learner.fit(train, folder=here / "iterate", seed=derive(settings.seed, "fit", name), warm_start=None)
@@ -193,8 +193,8 @@ def scores(
             family="train",
             num_rows=env.num_rows,
         )
-        shops[name] = Workshop(stage)
-    out: list[tuple[str, Score, Workshop]] = []
+        shops[name] = GateFitter(stage)
+    out: list[tuple[str, Score, GateFitter]] = []
     for name, shop in shops.items():
         members = [] if name == "mixture" else shop.members(settings.members)
         if members:
@@ -209,7 +209,7 @@ def scores(
     return out
 
 
-def at(score: Score, shop: Workshop, state: np.ndarray, seed: int) -> np.ndarray:
+def at(score: Score, shop: GateFitter, state: np.ndarray, seed: int) -> np.ndarray:
     """Return a score at states, for what the policy proposes there."""
     seen = Seen(observation={STATE: state[:, None]})
     streams = RowStreams.from_seed(derive(seed, "score", len(state)), len(state))

@@ -42,7 +42,7 @@ from dagger_experts import EXPERTS
 from lines import report
 
 from steadyhand.correction.dagger import DaggerConfig, dagger
-from steadyhand.correction.mixture import Linear
+from steadyhand.correction.mixture import LinearDecay
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.experts.network import CallableExpert
@@ -98,7 +98,7 @@ def like_theirs(env_id: str, *, rounds: int, labels: int, updates: int) -> Setti
             rounds=rounds,
             labels_per_round=round(labels / rounds),
             episodes_per_round=8,
-            beta=Linear(rounds=15),
+            beta=LinearDecay(rounds=15),
             training="fine_tune",
             validation_starts=8,
         ),

@@ -20,9 +20,9 @@ from steadyhand.envs.linear.env import LinearSystem
 from steadyhand.experts.linear import LinearFeedback, regulator, slow_direction, spectral_radius
 from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.heads.ridge import Ridge
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
@@ -141,7 +141,7 @@ def compute(settings: LinearSettings) -> dict[str, Any]:
     return result
 
 
-def policy_of(settings: LinearSettings, config: LinearConfig) -> Policy:
+def policy_of(settings: LinearSettings, config: LinearConfig) -> PolicyModule:
     """Collect the labels and train."""
     env, expert = config.build(settings.starts), regulator(config)
     learner = PolicyLearner(env.spec, policy=policy_config(settings), training=training(settings))
@@ -196,7 +196,7 @@ def policy_config(settings: LinearSettings) -> PolicyConfig:
     """Return the policy class."""
     match settings.learner:
         case "linear":
-            return PolicyConfig(encoder=StateMLP(hidden=()), head=Linear(), horizon=settings.horizon)
+            return PolicyConfig(encoder=StateMLP(hidden=()), head=Ridge(), horizon=settings.horizon)
         case "MLP":
             return PolicyConfig(
                 encoder=StateMLP(hidden=(64, 64)), head=Regression(), horizon=settings.horizon
@@ -212,7 +212,7 @@ def training(settings: LinearSettings) -> TrainConfig:
 
 
 def drive(
-    policy: Policy, config: LinearConfig, settings: LinearSettings, executed: int
+    policy: PolicyModule, config: LinearConfig, settings: LinearSettings, executed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the typical distance to the expert's own path after each step, (T + 1,), and who succeeded.
 
@@ -244,7 +244,7 @@ def drive(
     return typical, success
 
 
-def loop_radius(policy: Policy, config: LinearConfig, executed: int) -> float:
+def loop_radius(policy: PolicyModule, config: LinearConfig, executed: int) -> float:
     """Return the growth per step of the closed loop about the origin, from its derivative there."""
     small = 1e-2
     probes = np.concatenate([small * np.eye(2), -small * np.eye(2)]).astype(np.float32)

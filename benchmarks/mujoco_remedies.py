@@ -30,7 +30,7 @@ from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.dart_noise import Thinned, as_matrix, held_out_error, second_moment
 from steadyhand.correction.marks import Marks
-from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.mixture import BetaMixture
 from steadyhand.correction.noise import CorrelatedNoise, GaussianNoise, NoisyExecution
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
@@ -172,7 +172,7 @@ class Lesson:
         if number == 1:
             return self.expert
         if method.dagger:
-            return Mixture(self.controller(number - 1), self.expert, beta=0.0)
+            return BetaMixture(self.controller(number - 1), self.expert, beta=0.0)
         if method.dart:
             if number in self.settings.renewed:
                 self.covariance = self.estimate(number - 1)

@@ -37,7 +37,7 @@ from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import fitted
@@ -262,15 +262,15 @@ def changed(head: Any, **settings: Any) -> HeadConfig:
     return replace(head, **settings)
 
 
-def with_head(policy: Policy, head: HeadConfig) -> Policy:
+def with_head(policy: PolicyModule, head: HeadConfig) -> PolicyModule:
     """Return the same weights under a head that answers in another way."""
-    other = Policy.build(replace(policy.config, head=head), policy.spec)
+    other = PolicyModule.build(replace(policy.config, head=head), policy.spec)
     other.load_state_dict(policy.state_dict())
     return other.eval()
 
 
 def drive(
-    env: BatchEnv, policy: Policy, settings: Settings, *, controller: Controller | None = None
+    env: BatchEnv, policy: PolicyModule, settings: Settings, *, controller: Controller | None = None
 ) -> dict[str, Any]:
     """Return the mode of each rollout, -1 where it failed, and how the rollouts held on to their modes."""
     starts = env.starts("test", settings.rollouts, seed=0)
@@ -286,7 +286,7 @@ def drive(
     }
 
 
-def kept_modes(env: BatchEnv, policy: Policy, settings: Settings) -> dict[str, Any]:
+def kept_modes(env: BatchEnv, policy: PolicyModule, settings: Settings) -> dict[str, Any]:
     """Return how often a chunk goes the way of another whose first steps it was given as a frozen prefix.
 
     Both are predicted at the start. Also the largest deviation from that prefix [m/s].

@@ -4,7 +4,8 @@ For each class (policy_cases.py), on random data and one core:
 
 - train: gradient steps of `steadyhand.training.loop.fit` against the same step on one batch that is made
   once, and against the library that is known for the class, with its own loader, on the same core.
-- predict: one `Policy.predict_chunk`, for 1 and for 64 rows; of a policy that carries its state, one step.
+- predict: one `PolicyModule.predict_chunk`, for 1 and for 64 rows; of a policy that carries its state,
+  one step.
 - sample: for diffusion and flow, drawing a chunk against as many evaluations of the net as it takes.
 
 Pairs are interleaved and their order alternates; CPU time is compared, since another process may hold the
@@ -42,7 +43,7 @@ from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.noise import GeneratorNoise, Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicySpec
 from steadyhand.policies.threads import use_threads
 from steadyhand.rollout.executors.memory import StepMemory
@@ -86,14 +87,14 @@ def make_frames(observed: Mapping[str, int], acted: int) -> Frames:
     return Frames.from_episodes(episodes, observation_spec=spec, action_spec=FeatureSpec(shape=(acted,)))
 
 
-def fitting(policy: Policy, source: WindowSource, training: TrainConfig) -> Work:
+def fitting(policy: PolicyModule, source: WindowSource, training: TrainConfig) -> Work:
     def run(num_steps: int) -> None:
         fit(policy, source, config=replace(training, num_steps=num_steps))
 
     return run
 
 
-def fixed(policy: Policy, source: WindowSource, training: TrainConfig) -> Work:
+def fixed(policy: PolicyModule, source: WindowSource, training: TrainConfig) -> Work:
     """Return gradient steps on one batch: what remains is the arithmetic."""
     batch, noise = source.batch(source.steps[: training.batch_size]), GeneratorNoise.seeded(0)
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
@@ -182,7 +183,7 @@ def report_times(
 def measure(case: Case, settings: Settings) -> None:
     """Print the lines of a case."""
     frames = make_frames(case.observed, case.acted)
-    policy = Policy.build(case.make(), PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(case.make(), PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     source = WindowSource(frames, policy.window)
     training = replace(case.training, batch_size=case.batch)
@@ -207,14 +208,14 @@ def measure(case: Case, settings: Settings) -> None:
             report_peer(case, peer, found, rate=1.0 / statistics.median(both), wall_s=wall_s, **size)
 
 
-def window_of(policy: Policy, rows: int) -> dict[str, Tensor]:
+def window_of(policy: PolicyModule, rows: int) -> dict[str, Tensor]:
     return {
         name: torch.zeros(rows, policy.config.n_obs_steps, *spec.shape)
         for name, spec in policy.spec.observation.items()
     }
 
 
-def measure_prediction(case: Case, policy: Policy, rows: int, settings: Settings) -> float:
+def measure_prediction(case: Case, policy: PolicyModule, rows: int, settings: Settings) -> float:
     """Print the CPU time of one prediction and return its wall time [s]; compiled too, where asked for."""
     window, noise = window_of(policy, rows), GeneratorNoise.seeded(0)
     drawn = noise if policy.head.draws else None
@@ -237,7 +238,7 @@ def measure_prediction(case: Case, policy: Policy, rows: int, settings: Settings
     return statistics.median(wall_seconds(predict) for _ in range(min(times, 200)))
 
 
-def carrying(policy: Policy, rows: int, noise: Noise | None) -> Callable[[], Tensor]:
+def carrying(policy: PolicyModule, rows: int, noise: Noise | None) -> Callable[[], Tensor]:
     """Return what a step of driving costs a policy whose state is carried along: encode it, and predict."""
     memory, every = StepMemory(policy, rows), np.arange(rows)
     observation = {
@@ -253,7 +254,7 @@ def carrying(policy: Policy, rows: int, noise: Noise | None) -> Callable[[], Ten
 
 
 @torch.no_grad()
-def measure_sampling(case: Case, policy: Policy, rows: int, settings: Settings) -> None:
+def measure_sampling(case: Case, policy: PolicyModule, rows: int, settings: Settings) -> None:
     """Print the time of drawing a chunk beside that of its evaluations of the net."""
     window, noise, head = window_of(policy, rows), GeneratorNoise.seeded(0), policy.head
     context = policy.encode(window, torch.zeros(rows, policy.config.n_obs_steps, dtype=torch.bool), None)

@@ -31,7 +31,7 @@ from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.config import TrainConfig
@@ -183,17 +183,17 @@ def returns(runs: Iterable[Path]) -> None:
 
 def trained_policy(
     frames: Frames, steps: np.ndarray, policy: Settings, training: Settings, *, seed: int
-) -> Policy:
+) -> PolicyModule:
     config = from_data({"observation": list(frames.observation_spec), **policy}, PolicyConfig)
     settings = from_data({**TRAINING, **training}, TrainConfig)
-    built = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(seed, "parameters"))
+    built = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=derive(seed, "parameters"))
     source = WindowSource(frames, built.window, steps=steps, features=built.features)
     built.fit_statistics(frames, source.steps)
     fit(built, source, config=replace(settings, seed=derive(seed, "training") % 2**31))
     return built
 
 
-def on_episodes(policy: Policy, frames: Frames, episodes: np.ndarray) -> dict[str, Any]:
+def on_episodes(policy: PolicyModule, frames: Frames, episodes: np.ndarray) -> dict[str, Any]:
     """Return the errors over all of `episodes`, for each predicted step, and for each episode."""
     whole = offline_errors(policy, frames, frames.steps_of(episodes))
     each = [offline_errors(policy, frames, frames.steps_of(np.array([one]))) for one in episodes]

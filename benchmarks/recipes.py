@@ -34,7 +34,7 @@ from steadyhand.envs.car.config import CarConfig, Sense
 from steadyhand.envs.car.spec import car_spec
 from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import fitted
@@ -129,7 +129,9 @@ def compute(settings: Settings) -> dict[str, Any]:
     return on_humanoid(settings) if settings.place == "humanoid" else on_car(settings)
 
 
-def trained(settings: Settings, frames: Frames, steps: np.ndarray | None) -> tuple[Policy, dict[str, Any]]:
+def trained(
+    settings: Settings, frames: Frames, steps: np.ndarray | None
+) -> tuple[PolicyModule, dict[str, Any]]:
     """Return a policy fitted to these steps, and its size and cost."""
     training = replace(settings.training, seed=settings.seed)
     policy, result = fitted(
@@ -166,7 +168,7 @@ def _both(error: OfflineError) -> list[float]:
 class Drawing:
     """A policy that answers with samples."""
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyModule, seed: int) -> None:
         self._policy = policy
         self._noise = GeneratorNoise.seeded(derive(seed, "sample"))
 
@@ -315,7 +317,7 @@ def refusal(name: str, features: Mapping[str, FeatureSpec], action: FeatureSpec)
     """Return the error of a recipe that does not fit these inputs and outputs; None if it fits."""
     try:
         policy = recipe(name, observation=features, action=action).policy
-        Policy.build(policy, PolicySpec(observation=dict(features), action=action, control_dt=0.05))
+        PolicyModule.build(policy, PolicySpec(observation=dict(features), action=action, control_dt=0.05))
     except SteadyhandError as error:
         return error
     return None

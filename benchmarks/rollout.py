@@ -26,7 +26,7 @@ from steadyhand.envs.car import Car, CarConfig
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.encoders.image import FlatImage
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.threads import use_threads
 from steadyhand.rollout.executors.receding import RecedingHorizon
@@ -85,13 +85,13 @@ class Case:
         return self.policy.predict_chunk(window)[:, 0].numpy()
 
 
-def driver(env: Car) -> Policy:
+def driver(env: Car) -> PolicyModule:
     """Return an MLP that cloned pure pursuit for a few seconds: most cars stay on the road for a while."""
     expert = PurePursuit(env.config)
     starts = env.starts("train", 16)
     shown = collect(env, expert, starts, source="demonstration", seed=0, num_labels=3200, max_steps=200)
     frames = Frames.from_episodes(shown, observation_spec=env.spec.observation, action_spec=env.spec.action)
-    policy = Policy.build(PolicyConfig(encoder=FlatImage(hidden=(64,))), PolicySpec.of_env(env.spec))
+    policy = PolicyModule.build(PolicyConfig(encoder=FlatImage(hidden=(64,))), PolicySpec.of_env(env.spec))
     source = WindowSource(frames, policy.window)
     policy.fit_statistics(frames)
     fit(policy, source, config=TrainConfig(num_steps=500, batch_size=64))

@@ -27,7 +27,7 @@ from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.threads import use_threads
 from steadyhand.training.config import EmaConfig, TrainConfig
@@ -53,8 +53,8 @@ def make_frames() -> Frames:
     return Frames.from_episodes(episodes, observation_spec=spec, action_spec=FeatureSpec(shape=(ACTED,)))
 
 
-def new_policy(frames: Frames) -> Policy:
-    policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(frames))
+def new_policy(frames: Frames) -> PolicyModule:
+    policy = PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     return policy
 

@@ -12,7 +12,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Head, Loss, Prefix
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.executors.base import PolicyExecutor
 from steadyhand.rollout.session import Session, StepEvent
@@ -86,7 +86,7 @@ class Agreeing(Repeating):
         return torch.cat([chunk, there, prefix.weight[:, :, None], seen], dim=2)
 
 
-def spelling_policy(case: Case, *, head: type[Repeating] = Repeating) -> Policy:
+def spelling_policy(case: Case, *, head: type[Repeating] = Repeating) -> PolicyModule:
     config = PolicyConfig(
         n_obs_steps=case.n_obs_steps,
         horizon=case.horizon,
@@ -98,7 +98,7 @@ def spelling_policy(case: Case, *, head: type[Repeating] = Repeating) -> Policy:
     action = FeatureSpec(shape=(case.n_obs_steps + 2 + head.num_extra,))
     spec = PolicySpec(observation={STATE: FeatureSpec(shape=(2,))}, action=action, control_dt=0.1)
     chunk = ChunkSpec(horizon=case.horizon, action_dim=action.size)
-    policy = Policy(config, spec, Spelling(case.n_obs_steps), head(chunk))
+    policy = PolicyModule(config, spec, Spelling(case.n_obs_steps), head(chunk))
     for affine in policy.normaliser.values():
         affine.fit(np.zeros((2, affine.scale.numel()), dtype=np.float32))
     return policy

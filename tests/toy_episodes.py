@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steadyhand.core.specs import FeatureSpec, image_spec
-from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
 
 STATE_SPEC = FeatureSpec(shape=(3,), names=("x", "y", "z"), units=("m", "m", "m"), low=(-np.inf, 0.0, -1.0))
 GRID_SPEC = FeatureSpec(shape=(2, 4))
@@ -67,7 +67,7 @@ def episode(
         success=[True, False, None][seed % 3],
         task=["reach", "push the block"][seed % 2],
         control_dt=control_dt,
-        provenance=Provenance(source="rollout", seed=seed, start='{"a": 1}', round=2, outcome="time"),
+        provenance=EpisodeOrigin(source="rollout", seed=seed, start='{"a": 1}', round=2, outcome="time"),
         branch=branch,
     )
 

@@ -12,7 +12,7 @@ from steadyhand.policies.encoders.state_encoder import StateMLPEncoder
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.heads.regression_head import RegressionHead
 from steadyhand.policies.noise import Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.testing import check_head, check_policy
 
@@ -85,16 +85,18 @@ def test_it_catches_a_loss_of_the_wrong_shape_or_size(monkeypatch: pytest.Monkey
 
 
 def test_it_catches_state_that_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = Policy.build.__func__  # pyright: ignore
+    build = PolicyModule.build.__func__  # pyright: ignore
 
-    def with_hidden(cls: type[Policy], config: PolicyConfig, spec: object, *, seed: int = 0) -> Policy:
+    def with_hidden(
+        cls: type[PolicyModule], config: PolicyConfig, spec: object, *, seed: int = 0
+    ) -> PolicyModule:
         policy = build(cls, config, spec, seed=seed)
         hidden = torch.full((), float(seed))
         forward = policy.encoder.forward
         policy.encoder.forward = lambda *inputs: Context(tokens=forward(*inputs).tokens + hidden)
         return policy
 
-    monkeypatch.setattr(Policy, "build", classmethod(with_hidden))
+    monkeypatch.setattr(PolicyModule, "build", classmethod(with_hidden))
     with pytest.raises(AssertionError, match="survives saving"):
         check_policy(CONFIG)
 

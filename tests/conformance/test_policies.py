@@ -23,13 +23,13 @@ from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.hill import GaussianHill
 from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.latent import Latent
-from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.mip import Mip
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
@@ -74,7 +74,7 @@ HEADS: list[HeadConfig] = [
         dropout=0.0,
     ),
     LogLinear(),
-    Linear(),
+    Ridge(),
     Tabular(),
     Nearest(),
     GaussianHill(),

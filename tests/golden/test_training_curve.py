@@ -18,7 +18,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames
 from steadyhand.training.config import EmaConfig, TrainConfig
@@ -31,7 +31,7 @@ HEADS: dict[str, HeadConfig] = {"regression": Regression(), "gaussian": Gaussian
 def curve(head: HeadConfig) -> list[float]:
     frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, FeatureSpec(shape=(2,)))
     config = PolicyConfig(encoder=StateMLP(hidden=(16,)), head=head, n_obs_steps=2, horizon=3)
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     with torch.no_grad():
         for parameter in policy.parameters():

@@ -25,7 +25,7 @@ from spelling import (
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.executors.ensemble import TemporalEnsemble
 from steadyhand.rollout.executors.realtime import RealTimeChunking, prefix_weights
@@ -247,7 +247,7 @@ def test_an_executor_restored_in_the_middle_of_a_chunk_continues_exactly(kind, t
     assert_continues_exactly(lambda: BUILDERS[kind](timing, 4), cut)
 
 
-def flow_policy() -> Policy:
+def flow_policy() -> PolicyModule:
     config = PolicyConfig(
         head=Flow(net=DenoisingMLP()),
         horizon=8,
@@ -257,7 +257,7 @@ def flow_policy() -> Policy:
     spec = PolicySpec(
         observation={STATE: FeatureSpec(shape=(2,))}, action=FeatureSpec(shape=(2,)), control_dt=0.1
     )
-    policy = Policy.build(config, spec)
+    policy = PolicyModule.build(config, spec)
     draws = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
     policy.normaliser["action"].fit(draws)
     policy.normaliser[STATE.replace(".", "/")].fit(draws * [2, 9] + [104, 15])  # what the clock shows

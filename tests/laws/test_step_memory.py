@@ -22,7 +22,7 @@ from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.executors.base import PolicyExecutor
 from steadyhand.rollout.executors.ensemble import TemporalEnsemble
@@ -46,7 +46,7 @@ HEADS: dict[str, tuple[HeadConfig, dict[str, int]]] = {
 }
 
 
-def policy_of(head: str, *, cell: Cell = "lstm", images: bool = False, **changes: object) -> Policy:
+def policy_of(head: str, *, cell: Cell = "lstm", images: bool = False, **changes: object) -> PolicyModule:
     made, chunk = HEADS[head]
     config = PolicyConfig(
         encoder=Recurrent(cell=cell, hidden=8, images=SmallConv(channels=(4,), width=4) if images else None),
@@ -55,12 +55,12 @@ def policy_of(head: str, *, cell: Cell = "lstm", images: bool = False, **changes
         n_obs_steps=4,
         **{"history": "reset", **chunk, **changes},  # pyright: ignore
     )
-    policy = Policy.build(config, PolicySpec.of_frames(FRAMES), seed=1)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(FRAMES), seed=1)
     policy.fit_statistics(FRAMES)
     return policy
 
 
-def pair(executor: type[PolicyExecutor], policy: Policy, num_rows: int, **options: object):
+def pair(executor: type[PolicyExecutor], policy: PolicyModule, num_rows: int, **options: object):
     """Return the same controller twice: as it is, and with its windows encoded anew."""
     carried, anew = (executor(policy, num_rows=num_rows, **options) for _ in range(2))  # pyright: ignore
     assert isinstance(carried._history, StepMemory)  # pyright: ignore

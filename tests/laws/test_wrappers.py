@@ -15,7 +15,7 @@ from steadyhand.core.protocol import Controller, Switch, Wrapper
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.classic import Blend, ByStep
 from steadyhand.correction.gate import Gate, Gated
-from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.mixture import BetaMixture
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution, RandomExecution
 from steadyhand.correction.on_the_fly import _Watched
 from steadyhand.correction.view_config import AlvinnViews
@@ -57,9 +57,9 @@ WRAPPERS: dict[str, tuple[type[Controller], Callable[[Spy], Controller]]] = {
     "watched expert": (WatchedExpert, WatchedExpert),
     "policy, gated": (Gated, lambda spy: Gated(spy, Spy(), Takes(always=False))),
     "expert behind a gate": (Gated, lambda spy: Gated(Spy(), spy, Takes(always=True))),
-    "policy, mixed": (Mixture, lambda spy: Mixture(spy, Spy(), beta=0.0)),
-    "expert, mixed": (Mixture, lambda spy: Mixture(Spy(), spy, beta=1.0)),
-    "expert, alone": (Mixture, lambda spy: Mixture(None, spy, beta=1.0)),
+    "policy, mixed": (BetaMixture, lambda spy: BetaMixture(spy, Spy(), beta=0.0)),
+    "expert, mixed": (BetaMixture, lambda spy: BetaMixture(Spy(), spy, beta=1.0)),
+    "expert, alone": (BetaMixture, lambda spy: BetaMixture(None, spy, beta=1.0)),
     "by step": (ByStep, lambda spy: ByStep([spy, Spy()])),
     "blend": (Blend, lambda spy: Blend([spy, Spy()], [1.0, 0.0])),
 }

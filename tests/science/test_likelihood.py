@@ -20,7 +20,7 @@ from steadyhand.policies.heads.bins import Bins
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.mixture import Mixture
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
@@ -60,7 +60,7 @@ def held_out_nll(
     horizon, action_dim = test[1].shape[1:]
     data, held_out = frames(*train), frames(*test)
     config = PolicyConfig(encoder=StateMLP(hidden=(32, 32)), head=head, horizon=horizon)
-    policy = Policy.build(config, PolicySpec.of_frames(data))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(data))
     starts = np.arange(0, ROWS * horizon, horizon)
     policy.fit_statistics(data)
     source = WindowSource(data, policy.window, steps=starts)

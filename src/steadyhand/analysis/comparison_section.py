@@ -2,7 +2,7 @@
 
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.notation import MINUS, NONE, exact, signed
-from steadyhand.analysis.results import Comparison, Report
+from steadyhand.analysis.results import ComparedPair, Report
 from steadyhand.analysis.sections import section, table
 from steadyhand.analysis.verdict import evidence, p_text
 
@@ -41,7 +41,7 @@ def comparisons(report: Report) -> Markup:
     )
 
 
-def _comparison_row(one: Comparison) -> list[Markup]:
+def _comparison_row(one: ComparedPair) -> list[Markup]:
     returns = one.returns.difference
     cells = [tag("span", one.name), *[Markup(NONE)] * 4]
     success = None if one.success is None else one.success.difference

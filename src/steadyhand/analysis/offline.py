@@ -17,7 +17,7 @@ from steadyhand.core.specs import STATE
 from steadyhand.data.frames import Frames, Windower
 from steadyhand.data.stats import SpreadFloor, array_stats
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 
 BATCH = 512
 _NEIGHBOURS = 4000
@@ -61,7 +61,7 @@ class OfflineAccuracy:
 
 
 def offline_errors(
-    policy: Policy, frames: Frames, steps: Int64[np.ndarray, " M"], *, name: str = "policy"
+    policy: PolicyModule, frames: Frames, steps: Int64[np.ndarray, " M"], *, name: str = "policy"
 ) -> list[OfflineError]:
     """Compare the policy's mode with trivial answers on the windows around `steps`.
 
@@ -91,7 +91,7 @@ def offline_errors(
 
 
 def offline_accuracies(
-    policy: Policy,
+    policy: PolicyModule,
     frames: Frames,
     steps: Int64[np.ndarray, " M"],
     *,
@@ -144,7 +144,7 @@ class _HeldOut:
     target: np.ndarray
 
     @classmethod
-    def of(cls, policy: Policy, frames: Frames, steps: Int64[np.ndarray, " M"]) -> "_HeldOut":
+    def of(cls, policy: PolicyModule, frames: Frames, steps: Int64[np.ndarray, " M"]) -> "_HeldOut":
         first = np.zeros(len(frames), dtype=bool)
         first[frames.episode_starts] = True
         steps = steps[~first[steps] & (frames.weight[steps] > 0)]
@@ -161,7 +161,7 @@ class _HeldOut:
         )
 
 
-def _nearest(policy: Policy, frames: Frames, steps: np.ndarray, among: np.ndarray) -> np.ndarray | None:
+def _nearest(policy: PolicyModule, frames: Frames, steps: np.ndarray, among: np.ndarray) -> np.ndarray | None:
     """Return the most similar of the steps `among` for each of `steps`; None where no vector is read."""
     vectors = [name for name in policy.affines if name in policy.spec.observation]
     if not vectors:
@@ -200,7 +200,7 @@ def _accuracy(name: str, answer: np.ndarray, held: _HeldOut) -> OfflineAccuracy:
     )
 
 
-def _predict(policy: Policy, source: WindowSource, steps: np.ndarray) -> np.ndarray:
+def _predict(policy: PolicyModule, source: WindowSource, steps: np.ndarray) -> np.ndarray:
     policy.eval()
     chunks: list[np.ndarray] = []
     for begin in range(0, len(steps), BATCH):

@@ -11,7 +11,7 @@ import numpy as np
 from steadyhand.analysis.page import Video, render
 from steadyhand.analysis.quantities import error_of
 from steadyhand.analysis.results import (
-    Comparison,
+    ComparedPair,
     Fact,
     MeanTest,
     OccupancyMaps,
@@ -166,14 +166,14 @@ def json_text(data: Any, *, indent: int = 0) -> str:
     return f"{opening}\n{pad}{joined}\n{' ' * indent}{closing}"
 
 
-def _comparisons(results: Sequence[PolicyResult], seed: int) -> tuple[Comparison, ...]:
+def _comparisons(results: Sequence[PolicyResult], seed: int) -> tuple[ComparedPair, ...]:
     policies = [result for result in results if result.kind == "policy"]
     if not policies:
         return ()
     baseline, *others = policies
 
     return tuple(
-        Comparison(
+        ComparedPair(
             name=other.name,
             baseline=baseline.name,
             success=None

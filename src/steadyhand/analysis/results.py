@@ -105,7 +105,7 @@ class PolicyResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparedPair:
     """`name` against `baseline` on the same starts; both differences are `name` minus `baseline`.
 
     `success` is None where nothing tells the success of one of them.
@@ -275,7 +275,7 @@ class Report:
     setting: tuple[Fact, ...]
     seed: int
     results: tuple[PolicyResult, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ComparedPair, ...]
     rounds: Rounds | None = None
     occupancy: OccupancyMaps | None = None
     regime: tuple[Fact, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from steadyhand.analysis.notation import number, percent_of, signed
-from steadyhand.analysis.results import Comparison, PolicyResult, Wording
+from steadyhand.analysis.results import ComparedPair, PolicyResult, Wording
 from steadyhand.core.statistics import Estimate
 
 Measure = Literal["success", "return"]
@@ -19,7 +19,7 @@ _LEVEL = 0.05
 
 def verdict(
     results: Sequence[PolicyResult],
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[ComparedPair],
     wording: Wording,
     *,
     normalised: Sequence[tuple[str, float]] = (),
@@ -60,7 +60,7 @@ def verdict(
     return text if text[:1].isupper() or not policies else f"The policy {text}"
 
 
-def evidence(comparison: Comparison) -> str:
+def evidence(comparison: ComparedPair) -> str:
     """Return what tells the two apart on the same starts, and whether chance explains it."""
     if comparison.success is None or _by_return(comparison):
         return _return_evidence(comparison)
@@ -81,7 +81,7 @@ def p_text(value: float) -> str:
     return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
-def _return_evidence(comparison: Comparison) -> str:
+def _return_evidence(comparison: ComparedPair) -> str:
     estimate = comparison.returns.difference
     difference, interval = estimate.value, estimate.interval
     same = f"From the same {estimate.count:,} starts" if estimate.count > 1 else "From the one start"
@@ -100,7 +100,7 @@ def _return_evidence(comparison: Comparison) -> str:
     return f"{said}." if low > 0 else f"{said}: too little to tell them apart."
 
 
-def _measure(results: Sequence[PolicyResult], comparisons: Sequence[Comparison]) -> Measure:
+def _measure(results: Sequence[PolicyResult], comparisons: Sequence[ComparedPair]) -> Measure:
     """Return what the policies differ by."""
     if not _is_told(results):
         return "return"
@@ -108,14 +108,14 @@ def _measure(results: Sequence[PolicyResult], comparisons: Sequence[Comparison])
     return "return" if differs and all(_by_return(one) for one in comparisons) else "success"
 
 
-def _differs_in_return(comparison: Comparison) -> bool:
+def _differs_in_return(comparison: ComparedPair) -> bool:
     """Whether the return of any start differs: otherwise the interval of the difference is 0 to 0."""
     estimate = comparison.returns.difference
     interval = estimate.interval
     return estimate.value != 0 or (interval is not None and interval.low != interval.high)
 
 
-def _by_return(comparison: Comparison) -> bool:
+def _by_return(comparison: ComparedPair) -> bool:
     """Whether success leaves open which is better, while the return tells, or is all that differs."""
     if comparison.success is None or comparison.success.pairing is None:
         return True
@@ -215,8 +215,8 @@ def _on_the_same_labels(one: PolicyResult, other: PolicyResult) -> bool:
     return is_same and _on_all_labels(one) and _on_all_labels(other)
 
 
-def _leader(comparisons: Sequence[Comparison], measure: Measure) -> Comparison:
-    def score(one: Comparison) -> tuple[float, float]:
+def _leader(comparisons: Sequence[ComparedPair], measure: Measure) -> ComparedPair:
+    def score(one: ComparedPair) -> tuple[float, float]:
         success = one.success.difference.value if one.success is not None and measure == "success" else 0.0
         return success, one.returns.difference.value
 

@@ -168,7 +168,7 @@ def _in_words(result: "Mapping[str, Any]") -> str:
 def _run(chosen: Arguments) -> "BenchRun":
     from steadyhand.correction.budget import Budget
     from steadyhand.recipes.bench import BenchRun
-    from steadyhand.recipes.choices import Wish, learner_of
+    from steadyhand.recipes.choices import LearnerChoice, learner_of
     from steadyhand.recipes.env_choices import env_that_shows
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import remedies, remedy
@@ -182,7 +182,7 @@ def _run(chosen: Arguments) -> "BenchRun":
     spec = one.spec
     one.close()
     policy, training = learner_of(
-        Wish(observation=shown, recipe=chosen.recipe, encoder=chosen.encoder, head=chosen.head),
+        LearnerChoice(observation=shown, recipe=chosen.recipe, encoder=chosen.encoder, head=chosen.head),
         observation=spec.observation,
         action=spec.action,
         default=TrainConfig(num_steps=chosen.steps, batch_size=chosen.batch_size, learning_rate=1e-3),

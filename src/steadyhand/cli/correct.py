@@ -200,7 +200,7 @@ def _changed(settings: Any, values: Mapping[str, object]) -> Any:
 
 
 def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
-    from steadyhand.recipes.choices import Wish, learner_of
+    from steadyhand.recipes.choices import LearnerChoice, learner_of
     from steadyhand.recipes.env_choices import env_that_shows
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.runs import CorrectRun
@@ -210,7 +210,7 @@ def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
     built = env.build(1)
     spec = built.spec
     built.close()
-    wish = Wish(
+    choice = LearnerChoice(
         observation=shown,
         recipe=chosen.recipe,
         size=chosen.size,
@@ -220,7 +220,7 @@ def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
         batch_size=chosen.batch_size,
     )
     policy, training = learner_of(
-        wish,
+        choice,
         observation=spec.observation,
         action=spec.action,
         default=TrainConfig(num_steps=3000, batch_size=64),

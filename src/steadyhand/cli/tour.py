@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="tour")
     from steadyhand.correction.record import RoundRecord
-    from steadyhand.recipes.tour import TourRun, Watch, tour
+    from steadyhand.recipes.tour import TourListener, TourRun, tour
 
     if chosen.overwrite and (chosen.out / "run.json").is_file():
         shutil.rmtree(chosen.out)
@@ -46,7 +46,9 @@ def main(arguments: list[str]) -> int:
         )
 
     with terminal.progress("driving", enabled=is_terminal()) as bar:
-        report, page = tour(run, chosen.out, watch=Watch(stage=terminal.heading, round=on_round, rollout=bar))
+        report, page = tour(
+            run, chosen.out, watch=TourListener(stage=terminal.heading, round=on_round, rollout=bar)
+        )
     terminal.results(report)
     terminal.say(f"\n{report.verdict}")
     if report.scene is not None:

@@ -28,7 +28,7 @@ from steadyhand.cli.arguments import (
 
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
-    from steadyhand.recipes.choices import Wish
+    from steadyhand.recipes.choices import LearnerChoice
     from steadyhand.recipes.train import TrainOutcome
     from steadyhand.recipes.train_run import TrainRun
     from steadyhand.training.config import TrainConfig
@@ -244,10 +244,10 @@ def _started(chosen: Arguments) -> "tuple[PolicyConfig, TrainConfig]":
     return load_policy(folder).config, with_numbers(training, _wish(chosen))
 
 
-def _wish(chosen: Arguments) -> "Wish":
-    from steadyhand.recipes.choices import Wish
+def _wish(chosen: Arguments) -> "LearnerChoice":
+    from steadyhand.recipes.choices import LearnerChoice
 
-    return Wish(**{one.name: getattr(chosen, one.name) for one in fields(Wish)})
+    return LearnerChoice(**{one.name: getattr(chosen, one.name) for one in fields(LearnerChoice)})
 
 
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":

@@ -30,7 +30,7 @@ from steadyhand.correction.expert_steps import ExpertSteps, Points, state_featur
 from steadyhand.correction.label_geometry import LabelGeometry, measure, with_model
 from steadyhand.correction.label_search import Learnt, find
 from steadyhand.correction.true_dynamics import Oracle, TrueDynamics
-from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
 from steadyhand.policies.dynamics import Dynamics, Transitions, TransitionSource
 from steadyhand.policies.residual_map import ResidualMap
 from steadyhand.policies.spec import PolicySpec
@@ -229,7 +229,7 @@ def _episodes(
     yes, no = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
     actor, reward = np.full(1, Actor.EXPERT, dtype=np.uint8), np.zeros(1, dtype=np.float32)
     weight = np.full(1, config.weight, dtype=np.float32)
-    provenance = Provenance(source="ccil")
+    provenance = EpisodeOrigin(source="ccil")
     return [
         Episode(
             observation={name: values[row : row + 1] for name, values in observation.items()},

@@ -22,7 +22,7 @@ from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
 from steadyhand.correction.learner import Learner
-from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.mixture import BetaMixture
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
 
@@ -309,7 +309,7 @@ def _smile_round(
     count = config.episodes_per_round + config.labels_per_round
     return collect(
         env,
-        Mixture(policy, expert, beta=(1.0 - config.alpha) ** (number - 1)),
+        BetaMixture(policy, expert, beta=(1.0 - config.alpha) ** (number - 1)),
         env.starts(config.family, count, seed=derive(seed, "starts", number) % 2**31),
         source="correction" if folders else "demonstration",
         seed=derive(seed, "collect", number),

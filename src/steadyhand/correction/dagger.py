@@ -15,7 +15,13 @@ from steadyhand.core.protocol import Controller
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.learner import Learner
-from steadyhand.correction.mixture import BetaSchedule, Exponential, FirstRoundOnly, Granularity, Mixture
+from steadyhand.correction.mixture import (
+    BetaMixture,
+    BetaSchedule,
+    ExponentialDecay,
+    FirstRoundOnly,
+    Granularity,
+)
 from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.rounds import RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
@@ -57,7 +63,7 @@ class MixedRounds(RoundsConfig, ABC):
 
     def driver(self, stage: Stage) -> Controller:
         """Return the mixture of expert and iterate."""
-        return Mixture(
+        return BetaMixture(
             stage.policy,
             stage.expert,
             beta=self.expert_share(stage.round),
@@ -78,7 +84,7 @@ class DaggerConfig(MixedRounds):
     name: ClassVar[str] = "dagger"
     title: ClassVar[str] = "DAgger"
     summary: ClassVar[str] = "let the policy drive, let the expert label every state that it visits"
-    example: ClassVar[str] = "--set method.beta.type=Exponential"
+    example: ClassVar[str] = "--set method.beta.type=ExponentialDecay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +98,7 @@ class DaggerBeta(MixedRounds):
     )
     example: ClassVar[str] = "--set method.beta.p=0.7"
 
-    beta: BetaSchedule = field(default_factory=lambda: Exponential(p=0.5))
+    beta: BetaSchedule = field(default_factory=lambda: ExponentialDecay(p=0.5))
 
 
 def dagger(

@@ -24,8 +24,8 @@ from steadyhand.core.seeding import derive
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.dart_noise import (
-    Estimate,
     HeldOut,
+    NoiseEstimate,
     NoiseRecord,
     Shape,
     WholeEpisodes,
@@ -163,7 +163,7 @@ class DartConfig(RoundsConfig):
     def disturbed(
         self,
         expert: Controller,
-        estimate: Estimate,
+        estimate: NoiseEstimate,
         action: FeatureSpec,
         *,
         clean_fraction: float | None = None,
@@ -177,13 +177,13 @@ class DartConfig(RoundsConfig):
         noise = CorrelatedNoise(covariance=estimate.covariance, theta=self.theta)
         return NoisyExecution(expert, noise=noise, action=action, clean_fraction=clean)
 
-    def _estimate(self, stage: Stage) -> Estimate:
+    def _estimate(self, stage: Stage) -> NoiseEstimate:
         action = stage.env.spec.action
         if stage.iterate is None:
             return initial_estimate(action, self.initial_sigma**2, epsilon=self.initial_epsilon)
         previous = stage.iterate / "driver" / "estimate.json"
         if self.updates is not None and stage.round not in self.updates and previous.is_file():
-            return load(previous, Estimate)
+            return load(previous, NoiseEstimate)
         iterate = stage.iterate
         if self.train_on_held_out:
             iterate = stage.folder / "probe"
@@ -199,13 +199,13 @@ class DartConfig(RoundsConfig):
         if action.num_classes is not None:
             rate = float((error != 0).any(axis=1).mean())
             epsilon = rate if self.alpha is None else self.alpha / horizon
-            return Estimate(pairs=len(error), epsilon=min(1.0, epsilon + self.floor), error_trace=rate)
+            return NoiseEstimate(pairs=len(error), epsilon=min(1.0, epsilon + self.floor), error_trace=rate)
         moment = second_moment(error)
         covariance = shaped(moment, self.shape)
         if self.alpha is not None:
             covariance = scaled(covariance, self.alpha, horizon=horizon)
         covariance = covariance + self.floor * np.eye(len(covariance))
-        return Estimate(
+        return NoiseEstimate(
             covariance=as_matrix(covariance), pairs=len(error), error_trace=float(np.trace(moment))
         )
 
@@ -249,7 +249,7 @@ def dart(
     )
     noise: list[NoiseRecord] = []
     for number, here in enumerate(result.folders, start=1):
-        estimate = load(here / "driver" / "estimate.json", Estimate)
+        estimate = load(here / "driver" / "estimate.json", NoiseEstimate)
         episodes = learner.read(here / "episodes")
         if episodes is None:
             raise DataError("The episodes of a round are gone.", got=str(here / "episodes"))

@@ -65,7 +65,7 @@ HeldOut = WholeEpisodes | Thinned
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class NoiseEstimate:
     """The disturbance of a round and where it comes from.
 
     Attributes:
@@ -118,7 +118,7 @@ class NoiseRecord:
     """
 
     round: int
-    estimate: Estimate
+    estimate: NoiseEstimate
     executed: Matrix | None
     executed_mean: tuple[float, ...] | None
     changed: float | None
@@ -128,14 +128,14 @@ class NoiseRecord:
     successes: int
 
 
-def initial_estimate(action: FeatureSpec, variance: float, *, epsilon: float) -> Estimate:
+def initial_estimate(action: FeatureSpec, variance: float, *, epsilon: float) -> NoiseEstimate:
     """Return the disturbance before there is a learner: the same in all directions, or epsilon."""
     if action.num_classes is not None:
-        return Estimate(epsilon=epsilon)
-    return Estimate(covariance=as_matrix(variance * np.eye(action.size)))
+        return NoiseEstimate(epsilon=epsilon)
+    return NoiseEstimate(covariance=as_matrix(variance * np.eye(action.size)))
 
 
-def noise_record(number: int, estimate: Estimate, episodes: Sequence[Episode]) -> NoiseRecord:
+def noise_record(number: int, estimate: NoiseEstimate, episodes: Sequence[Episode]) -> NoiseRecord:
     """Return what the disturbance of a round did to its episodes."""
     disturbed = [episode for episode in episodes if (episode.actor == Actor.NOISE).any()]
     executed = mean = changed = None

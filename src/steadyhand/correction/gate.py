@@ -109,7 +109,7 @@ class Asking:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Moment:
+class GateInput:
     """What a gate may look at in one step.
 
     Attributes:
@@ -141,10 +141,10 @@ class Gate(ABC):
     actor: Actor = Actor.EXPERT
 
     @abstractmethod
-    def takes_over(self, moment: Moment) -> Bool[np.ndarray, " B"]:
+    def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
         """Return which rows the expert drives at this step: those it takes over, and those it keeps."""
 
-    def executed(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> None:  # noqa: B027  optional
+    def executed(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:  # noqa: B027  optional
         """Hear what was executed in the end; called once after each `takes_over`."""
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
@@ -233,7 +233,7 @@ class Gated(Switch):
             self._policy.replan(rows[held])
         answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
         expert = Asking(self._expert, observation, privileged, rows, generator.fork("expert"))
-        moment = Moment(
+        moment = GateInput(
             observation=observation,
             privileged=privileged,
             rows=rows,

@@ -12,7 +12,7 @@ from steadyhand.correction.gate import Gated
 from steadyhand.correction.gates import GateConfig, HumanGate
 from steadyhand.correction.learner import Learner, NetLearner, net_learner
 from steadyhand.correction.marks import Marks
-from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.mixture import BetaMixture
 from steadyhand.correction.weighting import Unweighted, WeightingConfig
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
@@ -87,7 +87,7 @@ class GatedConfig(RoundsConfig, ABC):
     def driver(self, stage: Stage) -> Controller:
         """Return the expert in the first round, then the gated policy."""
         if stage.policy is None:
-            return Mixture(None, stage.expert, beta=1.0)
+            return BetaMixture(None, stage.expert, beta=1.0)
         return Gated(
             stage.policy,
             stage.expert,

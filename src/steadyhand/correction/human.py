@@ -16,7 +16,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, grown
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import Stage
-from steadyhand.correction.gate import Gate, GateConfig, Moment
+from steadyhand.correction.gate import Gate, GateConfig, GateInput
 from steadyhand.correction.learner import Learner
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
@@ -28,7 +28,7 @@ class Meter(ABC):
     """Tells how dangerous a step looked, after it was executed."""
 
     @abstractmethod
-    def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+    def risk(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         """Return the risk of a step that is over."""
 
 
@@ -235,7 +235,7 @@ class HumanWatch(Gate):
             memory[rows] = 0
         self._blind[rows] = False
 
-    def takes_over(self, moment: Moment) -> Bool[np.ndarray, " B"]:
+    def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
         """Look, and decide for the rows whose turn it is."""
         rows, held, human = moment.rows, moment.held, self._human
         self._reach(rows)
@@ -251,13 +251,13 @@ class HumanWatch(Gate):
         keeps = held & ~((self._hold[rows] >= self._min_hold) & (self._calm_for[rows] >= self._calm))
         return keeps | (alarm & ~self._blind[rows])
 
-    def _alarms(self, risk: np.ndarray, moment: Moment) -> np.ndarray:
+    def _alarms(self, risk: np.ndarray, moment: GateInput) -> np.ndarray:
         """Draw with P = Phi((risk - threshold) / sigma): whether the risk exceeds a threshold with noise."""
         settings = self._human.risk
         noise = moment.generator.fork("threshold").normal(1)[:, 0]
         return risk > settings.threshold + settings.sigma * noise
 
-    def executed(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> None:
+    def executed(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
         """Remember how dangerous the step was; it will be seen `reaction_delay` later."""
         rows = moment.rows
         now = self._meter.risk(moment, action)
@@ -300,7 +300,7 @@ class _DiscrepancyMeter(Meter):
     def __init__(self, span: Float[np.ndarray, " A"] | None, spec: FeatureSpec) -> None:
         self._span, self._spec = span, spec
 
-    def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+    def risk(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         own = moment.expert.peek()
         if self._span is None:
             return (action != own).any(1).astype(np.float64)
@@ -314,7 +314,7 @@ class _RoadMeter(Meter):
     def __init__(self, half_width: float, horizon: float) -> None:
         self._half_width, self._horizon = half_width, horizon
 
-    def risk(self, moment: Moment, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+    def risk(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         del action
         lateral, heading, speed = (moment.privileged[name][:, 0].astype(np.float64) for name in _ROAD)
         ahead = lateral + speed * np.sin(heading) * self._horizon

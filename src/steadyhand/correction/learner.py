@@ -13,7 +13,7 @@ from steadyhand.data.episode import Episode
 from steadyhand.data.frames import Frames
 
 if TYPE_CHECKING:
-    from steadyhand.policies.policy import Policy
+    from steadyhand.policies.policy import PolicyModule
     from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 
@@ -71,7 +71,7 @@ class NetLearner(Learner, Protocol):
         """What its policies are made for."""
         ...
 
-    def policy(self, folder: Path) -> "Policy":
+    def policy(self, folder: Path) -> "PolicyModule":
         """Return the policy in `folder`."""
         ...
 

@@ -28,7 +28,7 @@ class BetaSchedule(Part, ABC):
     """Settings of how much the expert still drives in each round of DAgger."""
 
     kind: ClassVar[str] = "schedule"
-    ours: ClassVar[Mapping[str, str]] = located(__name__, "FirstRoundOnly", "Exponential", "Linear")
+    ours: ClassVar[Mapping[str, str]] = located(__name__, "FirstRoundOnly", "ExponentialDecay", "LinearDecay")
 
     @abstractmethod
     def beta(self, round: int) -> float:
@@ -45,7 +45,7 @@ class FirstRoundOnly(BetaSchedule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exponential(BetaSchedule):
+class ExponentialDecay(BetaSchedule):
     """beta_i = p^(i - 1); Ross et al. (2011), section 3.
 
     Attributes:
@@ -66,7 +66,7 @@ class Exponential(BetaSchedule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(BetaSchedule):
+class LinearDecay(BetaSchedule):
     """beta falls linearly from 1 in round 1 to 0 in round `rounds` + 1.
 
     Attributes:
@@ -84,7 +84,7 @@ class Linear(BetaSchedule):
         return max(0.0, 1.0 - (round - 1) / self.rounds)
 
 
-class Mixture(Switch):
+class BetaMixture(Switch):
     """pi_i = beta_i pi* + (1 - beta_i) pi_hat_i; Ross, Gordon and Bagnell (2011), algorithm 3.1.
 
     Args:

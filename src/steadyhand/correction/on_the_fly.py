@@ -22,7 +22,7 @@ from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.policies.batch import Batch
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.threads import use_threads
 from steadyhand.rollout.session import Session
@@ -109,7 +109,7 @@ class OnTheFlyResult:
         buffer: As it was at the end.
     """
 
-    policy: Policy
+    policy: PolicyModule
     cycles: tuple[Cycle, ...]
     labels: int
     driven_steps: int
@@ -200,7 +200,7 @@ class _Learner:
     """The net, the buffer and the optimiser."""
 
     def __init__(self, spec: EnvSpec, policy: PolicyConfig, config: OnTheFlyConfig, seed: int) -> None:
-        self.policy = Policy.build(policy, PolicySpec.of_env(spec), seed=derive(seed, "weights"))
+        self.policy = PolicyModule.build(policy, PolicySpec.of_env(spec), seed=derive(seed, "weights"))
         if policy.window.obs_offsets != (0,) or policy.window.action_offsets != (0,):
             raise ConfigError(
                 "Learning on the fly takes one picture and one action at a time.",
@@ -267,7 +267,7 @@ def as_batch(
     )
 
 
-def _range(policy: Policy) -> Frames:
+def _range(policy: PolicyModule) -> Frames:
     """Return two made-up steps at both ends of every range: statistics are needed before there are data."""
     ends = {
         name: _ends(name, spec, policy)
@@ -281,7 +281,7 @@ def _range(policy: Policy) -> Frames:
     )
 
 
-def _ends(name: str, spec: FeatureSpec, policy: Policy) -> Shaped[np.ndarray, "2 ..."]:
+def _ends(name: str, spec: FeatureSpec, policy: PolicyModule) -> Shaped[np.ndarray, "2 ..."]:
     if spec.num_classes is not None:
         return np.array([[spec.classes[0]], [spec.classes[-1]]], dtype=spec.dtype)
     if spec.low is not None and spec.high is not None and np.isfinite([spec.low, spec.high]).all():

@@ -34,7 +34,7 @@ class Segment(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class SegmentWindows:
     """Times around a takeover.
 
     Attributes:
@@ -51,7 +51,7 @@ class Windows:
             raise ConfigError("Windows are times.", got=(self.before, self.after), expected=">= 0 [s]")
 
 
-def segment(episode: Episode, windows: Windows) -> Int64[np.ndarray, " T"]:
+def segment(episode: Episode, windows: SegmentWindows) -> Int64[np.ndarray, " T"]:
     """Return the `Segment` of each step.
 
     A failure while the policy drives counts as a takeover that came too late. Where an episode was cut before

@@ -17,7 +17,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.view_config import ViewConfig
-from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session, StepEvent
@@ -266,7 +266,7 @@ def _branch(views: Views, view: int, *, parent: Episode, branch: Branch, weight:
         truncated=True,
         task=parent.task_at(branch.step),
         control_dt=parent.control_dt,
-        provenance=Provenance(
+        provenance=EpisodeOrigin(
             source="views",
             seed=parent.provenance.seed,
             start=parent.provenance.start,

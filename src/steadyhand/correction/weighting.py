@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
 from steadyhand.correction.marks import Marks
-from steadyhand.correction.segments import Segment, Windows, segment
+from steadyhand.correction.segments import Segment, SegmentWindows, segment
 from steadyhand.data.episode import Episode
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 
@@ -89,7 +89,7 @@ class Sirius(WeightingConfig):
 
     share: float = 0.5
     before: float = 0.0
-    windows: Windows = field(default_factory=lambda: Windows(before=0.75, after=0.0))
+    windows: SegmentWindows = field(default_factory=lambda: SegmentWindows(before=0.75, after=0.0))
 
     def __post_init__(self) -> None:
         _check_shares(self.share, self.before, 1.0 - self.share - self.before)
@@ -165,7 +165,7 @@ class EilMarks(WeightingConfig):
 
     judges: ClassVar[bool] = True
 
-    windows: Windows = field(default_factory=Windows)
+    windows: SegmentWindows = field(default_factory=SegmentWindows)
     reaction: Literal["explicit", "ignored"] = "explicit"
     good: float = 1.0
     bad: float = 1.0

@@ -22,7 +22,7 @@ _BLOCK_BYTES = 256_000_000
 """Pictures held at once; smaller blocks would decode the frames since the last key frame more often."""
 
 
-class Camera:
+class StoredCamera:
     """The images of one camera of a data set on disk: uint8 pictures, or depth maps as float32 metres.
 
     Args:

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64, UInt8
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec, full_names
 from steadyhand.data.base import Dataset
-from steadyhand.data.episode import Episode, Provenance, TaskRun, texts_of
+from steadyhand.data.episode import Episode, EpisodeOrigin, TaskRun, texts_of
 from steadyhand.data.formats.layout import Layout
 from steadyhand.data.formats.schema import EXPERT_ACTION
 from steadyhand.data.frames import Frames, numbered_tasks
@@ -133,7 +133,7 @@ class StoredDataset(Dataset):
         return branch
 
     @property
-    def provenances(self) -> list[Provenance]:
+    def provenances(self) -> list[EpisodeOrigin]:
         """Where each episode came from."""
         stored = [ending.provenance for ending in self.stored.endings]
         return stored + self._of_journal(lambda journal: journal.provenances)

@@ -29,7 +29,7 @@ from steadyhand.data.formats.video import VideoCodec, has_encoder
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.records import MAGIC
 from steadyhand.data.spec import StoreSpec
-from steadyhand.data.staging import Stage, write_json_indented
+from steadyhand.data.staging import StagedFiles, write_json_indented
 from steadyhand.data.stats import QUANTILES, FeatureStats, array_stats, histogram_stats
 from steadyhand.data.video_digests import stage_video_digests
 
@@ -91,7 +91,7 @@ def compact(
         )
     if not len(journal) and not journal.damages:
         return 0
-    stage = Stage(root)
+    stage = StagedFiles(root)
     if journal.damages:
         _keep_aside(stage.path(_free_name(root)), journal.path)
     if not len(journal):
@@ -139,7 +139,7 @@ def _features(spec: StoreSpec, dataset: StoredDataset, journal: JournalReader) -
 
 
 def _write_episodes(
-    writer: EpisodeWriter, journal: JournalReader, spec: StoreSpec, stage: Stage, *, first: int
+    writer: EpisodeWriter, journal: JournalReader, spec: StoreSpec, stage: StagedFiles, *, first: int
 ) -> None:
     sidecar: pq.ParquetWriter | None = None
     for block, rows in journal.blocks():
@@ -158,7 +158,7 @@ def _write_metadata(
     spec: StoreSpec,
     dataset: StoredDataset,
     writer: EpisodeWriter,
-    stage: Stage,
+    stage: StagedFiles,
     *,
     features: Mapping[str, Mapping[str, Any]],
 ) -> None:

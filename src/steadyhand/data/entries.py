@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from steadyhand.core.codec import to_data
-from steadyhand.data.episode import Branch, Episode, Provenance, TaskRun, texts_of
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin, TaskRun, texts_of
 from steadyhand.data.formats.sidecar import Ending
 from steadyhand.data.spec import StoreSpec
 
@@ -59,9 +59,9 @@ def task_runs_of(header: dict[str, Any], length: int) -> tuple[TaskRun, ...]:
     return ((header.get("task", ""), length),) if runs is None else tuple((t, int(n)) for t, n in runs)
 
 
-def provenance_of(header: dict[str, Any]) -> Provenance:
+def provenance_of(header: dict[str, Any]) -> EpisodeOrigin:
     """Return where an episode came from; one without an end was interrupted."""
-    provenance = Provenance(**header.get("provenance", {}))
+    provenance = EpisodeOrigin(**header.get("provenance", {}))
     return provenance if "terminated" in header else replace(provenance, outcome="interrupted")
 
 

@@ -26,7 +26,7 @@ def texts_of(runs: Sequence[TaskRun]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
+class EpisodeOrigin:
     """Where an episode came from.
 
     Attributes:
@@ -94,7 +94,7 @@ class Episode:
     task: str = ""
     step_tasks: tuple[str, ...] = ()
     control_dt: float
-    provenance: Provenance = field(default_factory=Provenance)
+    provenance: EpisodeOrigin = field(default_factory=EpisodeOrigin)
     branch: Branch | None = None
 
     def __post_init__(self) -> None:
@@ -200,7 +200,7 @@ def demonstration(
     success: bool | None = None,
     task: str = "",
     actor: Actor = Actor.EXPERT,
-    provenance: Provenance | None = None,
+    provenance: EpisodeOrigin | None = None,
 ) -> Episode:
     """Return an episode whose every executed action is the expert's own.
 
@@ -234,5 +234,5 @@ def demonstration(
         success=success,
         task=task,
         control_dt=control_dt,
-        provenance=provenance or Provenance(source="demonstration"),
+        provenance=provenance or EpisodeOrigin(source="demonstration"),
     )

@@ -26,7 +26,7 @@ from steadyhand.core.codec import write_json
 from steadyhand.core.digests import sealed, unsealed
 from steadyhand.core.errors import DataError, SteadyhandError
 from steadyhand.core.lock import FileLock
-from steadyhand.data.camera import Camera
+from steadyhand.data.camera import StoredCamera
 from steadyhand.data.formats.files import read_json_file
 from steadyhand.data.formats.layout import EpisodeRef
 from steadyhand.data.pictures import Size, check_size, resized
@@ -42,7 +42,7 @@ _logger = logging.getLogger("steadyhand")
 
 
 def cached_images(
-    camera: Camera,
+    camera: StoredCamera,
     refs: Sequence[EpisodeRef],
     *,
     root: Path,
@@ -89,11 +89,11 @@ def user_folder(root: Path) -> Path:
     return home / "steadyhand" / f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
 
 
-def _stem(camera: Camera) -> str:
+def _stem(camera: StoredCamera) -> str:
     return camera.name.replace(" ", "_")
 
 
-def _fingerprint(camera: Camera, refs: Sequence[EpisodeRef], root: Path, shape: tuple[int, ...]) -> str:
+def _fingerprint(camera: StoredCamera, refs: Sequence[EpisodeRef], root: Path, shape: tuple[int, ...]) -> str:
     digest = hashlib.sha256(repr((_RULE, camera.shape, shape)).encode())
     sources = {path for ref in refs for path in camera.sources(ref)}
     for path in sorted(sources.union(camera.range_sources())):
@@ -171,7 +171,7 @@ class _Turn:
         self._lock.release()
 
 
-def _build(path: Path, camera: Camera, refs: Sequence[EpisodeRef], shape: tuple[int, ...]) -> None:
+def _build(path: Path, camera: StoredCamera, refs: Sequence[EpisodeRef], shape: tuple[int, ...]) -> None:
     total = int(np.prod(shape, dtype=np.int64))
     what = f"{shape[0]} pictures of {camera.name} at {shape[1]} x {shape[2]}, {_size(total)}"
     free = shutil.disk_usage(path.parent).free

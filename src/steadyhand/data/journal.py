@@ -23,7 +23,7 @@ from steadyhand.data.entries import (
     task_runs_of,
     unpacked,
 )
-from steadyhand.data.episode import Episode, Provenance, TaskRun
+from steadyhand.data.episode import Episode, EpisodeOrigin, TaskRun
 from steadyhand.data.formats.blocks import EpisodeBlock
 from steadyhand.data.formats.sidecar import SidecarRow
 from steadyhand.data.records import (
@@ -278,7 +278,7 @@ class JournalReader(Sequence[Episode]):
         return [task_runs_of(entry.header, entry.length) for entry in self.entries]
 
     @property
-    def provenances(self) -> list[Provenance]:
+    def provenances(self) -> list[EpisodeOrigin]:
         """Where each episode came from."""
         return [provenance_of(entry.header) for entry in self.entries]
 

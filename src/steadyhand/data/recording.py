@@ -7,7 +7,7 @@ from steadyhand.core.codec import to_data
 from steadyhand.core.errors import DataError
 from steadyhand.data import staging
 from steadyhand.data.dataset import StoredDataset
-from steadyhand.data.episode import Branch, Provenance
+from steadyhand.data.episode import Branch, EpisodeOrigin
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, WriterLock
@@ -132,7 +132,7 @@ class Recording:
 
 
 def _interrupted(begin: dict[str, Any]) -> dict[str, Any]:
-    source = begin.get("provenance", to_data(Provenance()))
+    source = begin.get("provenance", to_data(EpisodeOrigin()))
     return {
         "terminated": False,
         "truncated": True,

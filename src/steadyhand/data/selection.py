@@ -14,21 +14,21 @@ Episodes = str | Sequence[int] | np.ndarray
 _PART = re.compile(r"(!?)(\d+)(?:(-)(\d*))?")
 
 
-def chosen_episodes(wish: Episodes, total: int) -> Int64[np.ndarray, " K"]:
+def chosen_episodes(choice: Episodes, total: int) -> Int64[np.ndarray, " K"]:
     """Return the numbers of the chosen episodes, rising.
 
     Args:
-        wish: Numbers in any order, or a text: numbers and ranges (both ends included; "10-" runs to the end),
-            separated by commas. Those behind a "!" are left out; "!4" alone is all but 4.
+        choice: Numbers in any order, or a text: numbers and ranges (both ends included; "10-" runs to the
+            end), separated by commas. Those behind a "!" are left out; "!4" alone is all but 4.
         total: Number of episodes there are.
 
     Raises:
         DataError: Not such a text, an episode that is not there or named twice, or none at all.
     """
-    if isinstance(wish, str):
-        kept = _from_text(wish, total)
+    if isinstance(choice, str):
+        kept = _from_text(choice, total)
     else:
-        kept = np.asarray(wish).reshape(-1)
+        kept = np.asarray(choice).reshape(-1)
         if kept.dtype.kind not in "iu" and len(kept):
             raise DataError("Episodes are chosen by their numbers.", got=kept.dtype, expected="integers")
         kept = np.sort(kept.astype(np.int64))
@@ -38,7 +38,7 @@ def chosen_episodes(wish: Episodes, total: int) -> Int64[np.ndarray, " K"]:
                 "An episode is chosen twice.", got=int(kept[:-1][np.diff(kept) == 0][0]), expected="once each"
             )
     if not len(kept):
-        raise DataError("No episode is chosen.", got=repr(wish), expected=f"some of 0 to {total - 1}")
+        raise DataError("No episode is chosen.", got=repr(choice), expected=f"some of 0 to {total - 1}")
     return kept
 
 

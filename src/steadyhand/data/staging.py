@@ -21,7 +21,7 @@ STAGE_PATH = "meta/steadyhand/stage"
 _COMMIT = "COMMIT.json"
 
 
-class Stage:
+class StagedFiles:
     """Collects the new files of one change; the caller holds the writer lock.
 
     Args:

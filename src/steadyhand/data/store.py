@@ -16,7 +16,7 @@ from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
 from steadyhand.data.dataset import StoredDataset, open_dataset
 from steadyhand.data.entries import outcome_header
-from steadyhand.data.episode import Branch, Episode, Provenance
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.frames import Frames
@@ -133,7 +133,7 @@ class EpisodeStore:
     def __len__(self) -> int:
         return len(self._recording.lengths) if self._recording else self.dataset().num_episodes
 
-    def begin(self, key: int, *, task: str = "", provenance: Provenance | None = None) -> None:
+    def begin(self, key: int, *, task: str = "", provenance: EpisodeOrigin | None = None) -> None:
         """Open an episode; several may be open under different keys.
 
         Args:
@@ -210,7 +210,7 @@ class EpisodeStore:
         truncated: bool,
         success: bool | None = None,
         task: str = "",
-        provenance: Provenance | None = None,
+        provenance: EpisodeOrigin | None = None,
         branch: Branch | None = None,
     ) -> None:
         """Complete the episode that is open under `key`; it becomes episode `len(store) - 1`.
@@ -232,7 +232,7 @@ class EpisodeStore:
             "truncated": bool(truncated),
             "success": None if success is None else bool(success),
             "task": task,
-            "provenance": to_data(provenance or Provenance()),
+            "provenance": to_data(provenance or EpisodeOrigin()),
             "branch": recording.branch_mark(branch),
         }
         recording.writer.append(encode(header, final))

@@ -9,7 +9,7 @@ from jaxtyping import Shaped, UInt8
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec, class_spec
-from steadyhand.data.camera import Camera
+from steadyhand.data.camera import StoredCamera
 from steadyhand.data.episode import Episode, TaskRun, texts_of
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import (
@@ -48,7 +48,7 @@ class StoredEpisodes:
         self.lengths = [ref.length for ref in layout.episodes]
         self.control_dt = 1.0 / layout.fps if spec is None else spec.control_dt
         self._sidecar = None
-        self._cameras: dict[str, Camera] = {}
+        self._cameras: dict[str, StoredCamera] = {}
         self.observation: dict[str, FeatureSpec]
         self.action: FeatureSpec
         if spec is None:
@@ -219,10 +219,10 @@ class StoredEpisodes:
         camera = self._camera(name)
         return [camera.file(ref) for ref in self.layout.episodes]
 
-    def _camera(self, name: str) -> Camera:
+    def _camera(self, name: str) -> StoredCamera:
         if name not in self._cameras:
             spec = self.observation.get(name)
-            self._cameras[name] = Camera(self.layout, name, shape=None if spec is None else spec.shape)
+            self._cameras[name] = StoredCamera(self.layout, name, shape=None if spec is None else spec.shape)
         return self._cameras[name]
 
 

@@ -6,12 +6,12 @@ from steadyhand.core.digests import file_digest, sealed, unsealed
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.files import inside, read_json_file
 from steadyhand.data.formats.sidecar import FOLDER
-from steadyhand.data.staging import Stage, write_json_indented
+from steadyhand.data.staging import StagedFiles, write_json_indented
 
 _PATH = f"{FOLDER}/videos.json"
 
 
-def stage_video_digests(root: Path, stage: Stage) -> None:
+def stage_video_digests(root: Path, stage: StagedFiles) -> None:
     """Write the digests of the videos of a stage, beside those of earlier ones; nothing if there are none."""
     new = {name: file_digest(stage.path(name)) for name in stage.names if name.endswith(".mp4")}
     if new:

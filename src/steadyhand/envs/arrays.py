@@ -161,7 +161,7 @@ class ArrayEnv(BatchEnv):
         return slice(first, last + 1) if last - first == len(rows) - 1 else rows
 
 
-class Paths:
+class DrivenPaths:
     """Where rows have been since their start, or since they were restored; for pictures.
 
     Args:

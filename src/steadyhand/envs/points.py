@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
 
 from steadyhand.core.specs import STATE, EnvSpec
-from steadyhand.envs.arrays import ArrayEnv, Paths
+from steadyhand.envs.arrays import ArrayEnv, DrivenPaths
 from steadyhand.envs.base import Start
 
 INTENT = "privileged.intent"
@@ -39,7 +39,7 @@ class PointEnv(ArrayEnv):
         self._memory = self._declare("memory", np.full((num_rows, num_memory), -1, dtype=np.int64))
         self._intent = self._declare("intent", np.full((num_rows, 1), NO_INTENT, dtype=np.float32))
         self._touched = self._declare("touched", np.zeros(num_rows, dtype=bool))
-        self._paths = Paths(self._values, spec.max_episode_steps)
+        self._paths = DrivenPaths(self._values, spec.max_episode_steps)
         self._low = np.array(spec.action.low, dtype=np.float32)
         self._high = np.array(spec.action.high, dtype=np.float32)
 

@@ -19,7 +19,7 @@ def colour(red: int, green: int, blue: int) -> Float32[np.ndarray, " 3"]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PlaneMap:
     """A map from the plane to pixels that shows at least a given rectangle, undistorted.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
         return metres / self.scale
 
 
-def mottled(plan: Plan, base: np.ndarray, *, depth: float, patch: int) -> "Canvas":
+def mottled(plan: PlaneMap, base: np.ndarray, *, depth: float, patch: int) -> "Canvas":
     """Return a canvas of one colour with soft patches, the same in every picture of this size."""
     random = generator(0, "scene", plan.width, plan.height)
     shade = np.zeros((plan.height, plan.width), dtype=np.float32)
@@ -89,12 +89,12 @@ class Canvas:
         picture: What is painted on, in place.
     """
 
-    def __init__(self, plan: Plan, picture: Picture) -> None:
+    def __init__(self, plan: PlaneMap, picture: Picture) -> None:
         self.plan = plan
         self.picture = picture
 
     @classmethod
-    def of(cls, plan: Plan, paint: np.ndarray) -> "Canvas":
+    def of(cls, plan: PlaneMap, paint: np.ndarray) -> "Canvas":
         """Return a canvas of one colour."""
         picture = np.empty((plan.height, plan.width, 3), dtype=np.float32)
         picture[:] = paint

@@ -13,7 +13,7 @@ from steadyhand.envs.base import Family
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
-from steadyhand.recipes.compare import Contestant
+from steadyhand.recipes.compare import NamedController
 from steadyhand.recipes.evaluate import compare_drivers
 from steadyhand.recipes.runs import EvalRun
 from steadyhand.rollout.evaluate import Evaluation
@@ -120,11 +120,11 @@ def compare(
     if starts < 1:
         raise ConfigError("A comparison needs a start.", got=starts, expected=">= 1")
     built, folder = as_env(env), Folder(out)
-    entries = [Contestant(name="expert", controller=expert, kind="expert")] if expert is not None else []
+    entries = [NamedController(name="expert", controller=expert, kind="expert")] if expert is not None else []
     named = drivers.items() if isinstance(drivers, Mapping) else [("", one) for one in drivers]
     for name, who in named:
         controller, own_name = as_driver(who, built, executor=executor)
-        entries.append(Contestant(name=name or own_name, controller=controller))
+        entries.append(NamedController(name=name or own_name, controller=controller))
     names = [entry.name for entry in entries]
     if len({*names}) < len(names) or not names:
         raise ConfigError(

@@ -14,7 +14,7 @@ from steadyhand.experts.network import ModuleExpert
 from steadyhand.experts.stable_baselines import model_expert
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.policy import Policy
-from steadyhand.policies.policy import Policy as Network
+from steadyhand.policies.policy import PolicyModule as Network
 from steadyhand.recipes.experts import expert_from_text
 from steadyhand.rollout.labelled import Labelled
 

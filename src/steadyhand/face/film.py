@@ -10,7 +10,7 @@ from steadyhand.core.strict import replacing
 from steadyhand.envs.base import Family
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
-from steadyhand.recipes.compare import FILM_SECONDS, Contestant, filmed_drives
+from steadyhand.recipes.compare import FILM_SECONDS, NamedController, filmed_drives
 from steadyhand.rollout.executors.config import ExecutorConfig
 
 
@@ -79,8 +79,8 @@ def show(
     built = as_env(env)
     controller, name = as_driver(who, built, executor=executor)
     chosen = built.starts(family, starts, seed=seed)
-    contestant = Contestant(name=name, controller=controller)
-    clips = filmed_drives(built, contestant, chosen, range(starts), seed, seconds=seconds)
+    entrant = NamedController(name=name, controller=controller)
+    clips = filmed_drives(built, entrant, chosen, range(starts), seed, seconds=seconds)
     return Film(name=name, clips=clips)
 
 

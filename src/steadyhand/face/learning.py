@@ -12,7 +12,7 @@ from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig, resolved
-from steadyhand.recipes.choices import Wish, chosen_features, learner_of, with_numbers
+from steadyhand.recipes.choices import LearnerChoice, chosen_features, learner_of, with_numbers
 from steadyhand.recipes.methods import Size
 from steadyhand.training.config import Device, Keep, TrainConfig
 
@@ -93,7 +93,7 @@ def settings_of(
         raise ConfigError(
             "There is no such keyword.", got=", ".join(unknown), available=Learning.__annotations__
         )
-    wish = Wish(
+    choice = LearnerChoice(
         observation=tuple(learning.get("observation") or ()),
         recipe=learning.get("recipe") or "",
         size=learning.get("size") or "small",
@@ -103,13 +103,13 @@ def settings_of(
     )
     given = learning.get("training")
     training = given or DEFAULT
-    if wish.recipe:
-        _refuse_parts(learning, beside=f"recipe={wish.recipe!r}")
-        policy, training = learner_of(wish, observation=observation, action=action, default=training)
+    if choice.recipe:
+        _refuse_parts(learning, beside=f"recipe={choice.recipe!r}")
+        policy, training = learner_of(choice, observation=observation, action=action, default=training)
     else:
         policy = _policy(learning, observation, action)
-    if given is None or {wish.steps, wish.batch_size, wish.learning_rate} != {None}:
-        training = with_numbers(training, wish)
+    if given is None or {choice.steps, choice.batch_size, choice.learning_rate} != {None}:
+        training = with_numbers(training, choice)
     if given is None:
         beat = max(1, training.num_steps // 10)
         training = replace(training, checkpoint_every=beat, validation_every=beat)

@@ -19,7 +19,7 @@ from steadyhand.envs.base import BatchEnv
 from steadyhand.face.folders import Folder
 from steadyhand.face.observation import read_observation
 from steadyhand.policies.artifact import load_policy, save_policy
-from steadyhand.policies.policy import Policy as Network
+from steadyhand.policies.policy import PolicyModule as Network
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.policies import check_fits, policy_folder
 from steadyhand.recipes.train import TrainOutcome

@@ -29,7 +29,7 @@ from steadyhand.core.strict import naming, require_file
 from steadyhand.policies.contract import Head
 from steadyhand.policies.nets.pretrained import without_pretrained
 from steadyhand.policies.normaliser import Affine
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 FORMAT = "steadyhand.policy"
@@ -40,7 +40,7 @@ _PARTS = {"config", "spec", "normaliser", "data", "files", "extra"}
 T = TypeVar("T")
 
 
-def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None = None) -> None:
+def save_policy(policy: PolicyModule, folder: Path, *, extra: Mapping[str, Any] | None = None) -> None:
     """Write a policy, replacing what is there; no reader ever sees half of one.
 
     Args:
@@ -73,7 +73,7 @@ def save_policy(policy: Policy, folder: Path, *, extra: Mapping[str, Any] | None
 
 def load_policy(
     folder: Path, *, device: torch.device | str = "cpu", parts: Iterable[type[Part]] = ()
-) -> Policy:
+) -> PolicyModule:
     """Read a policy that `save_policy` wrote, bit for bit, in evaluation mode.
 
     Args:
@@ -92,7 +92,7 @@ def load_policy(
     spec = _whole(data["spec"], PolicySpec, path)
     check_files(folder, data["files"])
     with without_pretrained():
-        policy = Policy.build(config, spec)
+        policy = PolicyModule.build(config, spec)
     policy.trained_on = data["data"]
     for name, affine in policy.affines.items():
         affine.from_data(data["normaliser"].get(name), source=str(path))
@@ -101,7 +101,7 @@ def load_policy(
     return policy.to(device).eval()
 
 
-def read_policy_tensors(folder: Path, policy: Policy) -> dict[str, Tensor]:
+def read_policy_tensors(folder: Path, policy: PolicyModule) -> dict[str, Tensor]:
     """Return every tensor, statistics included, that was saved of a policy of the same parts as `policy`.
 
     Raises:

@@ -33,8 +33,8 @@ _STATISTICS_ROWS = 1 << 22
 """Most action steps held at once for statistics; above it, windows are thinned evenly."""
 
 
-class Policy(Trainable[Batch]):
-    """A policy; make one with `Policy.build`.
+class PolicyModule(Trainable[Batch]):
+    """A policy; make one with `PolicyModule.build`.
 
     Attributes:
         config: What it is made of; `normalisation` names the mode of every feature.
@@ -76,7 +76,7 @@ class Policy(Trainable[Batch]):
             )
 
     @classmethod
-    def build(cls, config: PolicyConfig, spec: PolicySpec, *, seed: int = 0) -> "Policy":
+    def build(cls, config: PolicyConfig, spec: PolicySpec, *, seed: int = 0) -> "PolicyModule":
         """Return an untrained policy.
 
         Args:

@@ -47,7 +47,7 @@ def chosen_features(features: Mapping[str, FeatureSpec], names: Sequence[str]) -
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class LearnerChoice:
     """What the command line says of a learner: a recipe, or parts by name; None where it says nothing.
 
     Attributes:
@@ -78,12 +78,16 @@ class Wish:
 
 
 def learner_of(
-    wish: Wish, *, observation: Mapping[str, FeatureSpec], action: FeatureSpec, default: TrainConfig
+    choice: LearnerChoice,
+    *,
+    observation: Mapping[str, FeatureSpec],
+    action: FeatureSpec,
+    default: TrainConfig,
 ) -> tuple[PolicyConfig, TrainConfig]:
     """Return policy and training for the command line.
 
     Args:
-        wish: What was said.
+        choice: What was said.
         observation: Features that there are.
         action: The action.
         default: Training of a policy that is put together from parts.
@@ -93,63 +97,63 @@ def learner_of(
             is named that the recipe or the encoder cannot read.
         SpecError: The recipe does not fit observation or action.
     """
-    named = chosen_features(observation, wish.observation) if wish.observation else {}
-    if wish.recipe:
-        _refuse_parts(wish)
-        method = recipe(wish.recipe, observation=named or observation, action=action, size=wish.size)
+    named = chosen_features(observation, choice.observation) if choice.observation else {}
+    if choice.recipe:
+        _refuse_parts(choice)
+        method = recipe(choice.recipe, observation=named or observation, action=action, size=choice.size)
         unread = [described(name, named[name]) for name in named if name not in method.policy.observation]
         if unread:
             raise ConfigError(
-                f"The recipe {wish.recipe} cannot read what it is to see.",
+                f"The recipe {choice.recipe} cannot read what it is to see.",
                 got=", ".join(unread),
                 available=method.policy.observation,
                 hint="name features that it can read with --observation, or take another recipe",
             )
         policy, training = method.policy, method.training
-    elif wish.size != "small":
+    elif choice.size != "small":
         raise ConfigError(
-            "Only a recipe has sizes.", got=f"--size {wish.size}", hint="name one, such as --recipe flow_unet"
+            "Only a recipe has sizes.", got=f"--size {choice.size}", hint="name one: --recipe flow_unet"
         )
     else:
-        policy, training = _assembled(wish, tuple(named), observation, action), default
-    return policy, with_numbers(training, wish)
+        policy, training = _assembled(choice, tuple(named), observation, action), default
+    return policy, with_numbers(training, choice)
 
 
-def with_numbers(training: TrainConfig, wish: Wish) -> TrainConfig:
+def with_numbers(training: TrainConfig, choice: LearnerChoice) -> TrainConfig:
     """Return the training with the numbers that were wished for; a warm-up is at most a tenth of it."""
     chosen = {
-        "num_steps": wish.steps,
-        "batch_size": wish.batch_size,
-        "learning_rate": wish.learning_rate,
+        "num_steps": choice.steps,
+        "batch_size": choice.batch_size,
+        "learning_rate": choice.learning_rate,
     }
     training = replace(training, **{name: value for name, value in chosen.items() if value is not None})
     return replace(training, warmup_steps=min(training.warmup_steps, training.num_steps // 10))
 
 
 def _assembled(
-    wish: Wish, named: tuple[str, ...], observation: Mapping[str, FeatureSpec], action: FeatureSpec
+    choice: LearnerChoice, named: tuple[str, ...], observation: Mapping[str, FeatureSpec], action: FeatureSpec
 ) -> PolicyConfig:
     """Return the policy of these parts, which reads the named features, or all that its encoder can read."""
     is_discrete = action.kind == "discrete"
-    head = ("Categorical" if is_discrete else "Regression") if wish.head == "auto" else wish.head
+    head = ("Categorical" if is_discrete else "Regression") if choice.head == "auto" else choice.head
     config = PolicyConfig(
-        encoder=None if wish.encoder == "auto" else made(EncoderConfig, wish.encoder),
+        encoder=None if choice.encoder == "auto" else made(EncoderConfig, choice.encoder),
         head=made(HeadConfig, head),
         observation=named,
-        n_obs_steps=wish.n_obs_steps,
-        horizon=wish.horizon,
-        n_action_steps=wish.n_action_steps,
+        n_obs_steps=choice.n_obs_steps,
+        horizon=choice.horizon,
+        n_action_steps=choice.n_action_steps,
     )
     return resolved(config, observation)
 
 
-def _refuse_parts(wish: Wish) -> None:
+def _refuse_parts(choice: LearnerChoice) -> None:
     names = ("encoder", "head", "n_obs_steps", "horizon", "n_action_steps")
-    plain = Wish()
-    given = [name for name in names if getattr(wish, name) != getattr(plain, name)]
+    plain = LearnerChoice()
+    given = [name for name in names if getattr(choice, name) != getattr(plain, name)]
     if given:
         raise ConfigError(
             "A recipe says what the policy is made of.",
-            got=f"--recipe {wish.recipe} and {', '.join('--' + name.replace('_', '-') for name in given)}",
+            got=f"--recipe {choice.recipe} and {', '.join('--' + name.replace('_', '-') for name in given)}",
             hint="change the recipe with --set, such as --set policy.horizon=32",
         )

@@ -50,7 +50,7 @@ Tick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
+class NamedController:
     """One controller in a comparison, and what it cost to make.
 
     Attributes:
@@ -78,10 +78,10 @@ class Contestant:
     note: str = ""
 
 
-def contestant(taught: TrainedPolicy, env: BatchEnv) -> Contestant:
-    """Return a taught policy as a contestant; its folders say how many updates were made for it."""
+def entrant(taught: TrainedPolicy, env: BatchEnv) -> NamedController:
+    """Return a taught policy as an entrant; its folders say how many updates were made for it."""
     fits = updates_of_fits(taught.folder if taught.rounds is None else taught.folder.parent)
-    return Contestant(
+    return NamedController(
         name=taught.name,
         controller=taught.learner.controller(taught.folder, num_rows=env.num_rows),
         labels=taught.labels,
@@ -96,7 +96,7 @@ def contestant(taught: TrainedPolicy, env: BatchEnv) -> Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A contestant's episodes, their summary, and its films as MP4; if there are none, why."""
+    """An entrant's episodes, their summary, and its films as MP4; if there are none, why."""
 
     evaluation: Evaluation
     result: PolicyResult
@@ -106,18 +106,18 @@ class Outcome:
 
 def compete(
     env: BatchEnv,
-    contestants: Sequence[Contestant],
+    entrants: Sequence[NamedController],
     starts: Sequence[Start],
     *,
     seed: int,
     num_films: int = 1,
     on_step: Callable[[str], Tick] | None = None,
 ) -> list[Outcome]:
-    """Run every contestant from every start.
+    """Run every entrant from every start.
 
     Args:
         env: The env; its rows run in parallel.
-        contestants: The expert first, then the baseline.
+        entrants: The expert first, then the baseline.
         starts: The same for all.
         seed: Of the controllers' random streams.
         num_films: How many starts to film, if the env renders; see `worth_filming`.
@@ -125,28 +125,26 @@ def compete(
     """
     evaluations: list[Evaluation] = []
     walls: list[float] = []
-    for contestant in contestants:
+    for entrant in entrants:
         began = time.perf_counter()
-        tick = None if on_step is None else on_step(contestant.name)
-        evaluation = evaluate(
-            env, contestant.controller, starts, name=contestant.name, seed=seed, on_step=tick
-        )
+        tick = None if on_step is None else on_step(entrant.name)
+        evaluation = evaluate(env, entrant.controller, starts, name=entrant.name, seed=seed, on_step=tick)
         evaluations.append(evaluation)
         walls.append(time.perf_counter() - began)
     filmed: list[int] = []
     hindered = why_no_films(env) if num_films else ""
     if hindered is None:
-        filmed = worth_filming(contestants, evaluations, num_films)
-    experts = [e for c, e in zip(contestants, evaluations, strict=True) if c.kind == "expert"]
+        filmed = worth_filming(entrants, evaluations, num_films)
+    experts = [e for c, e in zip(entrants, evaluations, strict=True) if c.kind == "expert"]
     reference = ways_of(experts[0]) if experts else None
     return [
         Outcome(
             evaluation=evaluation,
-            result=_summary(contestant, evaluation, wall, seed, reference),
-            films=filmed_drives(env, contestant, starts, filmed, seed, known=evaluation) if filmed else (),
+            result=_summary(entrant, evaluation, wall, seed, reference),
+            films=filmed_drives(env, entrant, starts, filmed, seed, known=evaluation) if filmed else (),
             no_films=hindered or "",
         )
-        for contestant, evaluation, wall in zip(contestants, evaluations, walls, strict=True)
+        for entrant, evaluation, wall in zip(entrants, evaluations, walls, strict=True)
     ]
 
 
@@ -164,10 +162,10 @@ def ways_of(evaluation: Evaluation) -> Ways | None:
 
 
 def worth_filming(
-    contestants: Sequence[Contestant], evaluations: Sequence[Evaluation], num_films: int
+    entrants: Sequence[NamedController], evaluations: Sequence[Evaluation], num_films: int
 ) -> list[int]:
     """Return the first starts from which the first policy soon failed, then the first starts of all."""
-    policies = [e for c, e in zip(contestants, evaluations, strict=True) if c.kind == "policy"]
+    policies = [e for c, e in zip(entrants, evaluations, strict=True) if c.kind == "policy"]
     baseline = policies[0] if policies else evaluations[0]
     failed = np.flatnonzero(baseline.first_failure < FILM_SECONDS - 2.0).tolist()
     order = [*failed, *(index for index in range(len(baseline.starts)) if index not in failed)]
@@ -176,7 +174,7 @@ def worth_filming(
 
 def filmed_drives(
     env: BatchEnv,
-    contestant: Contestant,
+    entrant: NamedController,
     starts: Sequence[Start],
     filmed: Sequence[int],
     seed: int,
@@ -186,10 +184,10 @@ def filmed_drives(
 ) -> tuple[Video, ...]:
     """Drive once more from the chosen starts, before the camera; captions say how the known drives went."""
     chosen = [starts[index] for index in filmed]
-    clips = shoot(env, contestant.controller, chosen, seed=seed, seconds=seconds)
+    clips = shoot(env, entrant.controller, chosen, seed=seed, seconds=seconds)
     return tuple(
         Video(
-            name=contestant.name,
+            name=entrant.name,
             mp4=clip.mp4,
             group=f"start {index + 1}",
             poster=clip.poster,
@@ -355,35 +353,35 @@ def film_name(group: str, name: str) -> str:
 
 
 def _modes(
-    contestant: Contestant, evaluation: Evaluation, seed: int, reference: Ways | None
+    entrant: NamedController, evaluation: Evaluation, seed: int, reference: Ways | None
 ) -> ModeSummary | None:
     ways = ways_of(evaluation)
     if ways is None or evaluation.num_modes is None:
         return None
-    other = None if contestant.kind == "expert" else reference
+    other = None if entrant.kind == "expert" else reference
     return summarise_modes(ways, num_modes=evaluation.num_modes, reference=other, seed=seed)
 
 
 def _summary(
-    contestant: Contestant, evaluation: Evaluation, wall: float, seed: int, reference: Ways | None
+    entrant: NamedController, evaluation: Evaluation, wall: float, seed: int, reference: Ways | None
 ) -> PolicyResult:
     return summarise(
-        contestant.name,
-        kind=contestant.kind,
+        entrant.name,
+        kind=entrant.kind,
         success=evaluation.success,
         returns=evaluation.returns,
         lengths=evaluation.lengths,
         first_failure=evaluation.first_failure,
         control_dt=evaluation.control_dt,
         error=evaluation.error,
-        labels_used=contestant.labels,
-        trained_labels=contestant.trained_labels,
-        updates=contestant.updates,
-        all_updates=contestant.all_updates,
-        fits=contestant.fits,
-        train_wall_s=contestant.train_wall_s,
+        labels_used=entrant.labels,
+        trained_labels=entrant.trained_labels,
+        updates=entrant.updates,
+        all_updates=entrant.all_updates,
+        fits=entrant.fits,
+        train_wall_s=entrant.train_wall_s,
         rollout_wall_s=wall,
-        note=contestant.note,
-        modes=_modes(contestant, evaluation, seed, reference),
+        note=entrant.note,
+        modes=_modes(entrant, evaluation, seed, reference),
         seed=seed,
     )

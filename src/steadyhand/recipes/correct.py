@@ -13,10 +13,10 @@ from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy, TrainedPolicy
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
-    Contestant,
+    NamedController,
     Tick,
     compete,
-    contestant,
+    entrant,
     occupancy,
     publish,
     report_of,
@@ -89,8 +89,8 @@ def _correct(
     shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
-    field_of = [Contestant(name="expert", controller=trainer.expert, kind="expert")]
-    field_of += [contestant(one, env) for one in taught]
+    field_of = [NamedController(name="expert", controller=trainer.expert, kind="expert")]
+    field_of += [entrant(one, env) for one in taught]
     outcomes = compete(
         env, field_of, starts, seed=derive(run.seed, "test"), num_films=run.num_videos, on_step=on_step
     )

@@ -10,7 +10,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import working_in
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.policies.devices import chosen_device
-from steadyhand.recipes.compare import Contestant, Tick, compete, occupancy, publish, report_of
+from steadyhand.recipes.compare import NamedController, Tick, compete, occupancy, publish, report_of
 from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.policies import open_policy
 from steadyhand.recipes.runs import EvalRun
@@ -42,19 +42,19 @@ def evaluate_policies(
         )
     device = chosen_device(run.device)
     env = run.env.build(min(run.num_starts, MAX_ROWS))
-    contestants: list[Contestant] = []
+    entrants: list[NamedController] = []
     if run.expert is not None:
         expert = run.expert.build(env)
-        contestants.append(Contestant(name="expert", controller=expert, kind="expert"))
+        entrants.append(NamedController(name="expert", controller=expert, kind="expert"))
     for path in run.policies:
         policy = open_policy(path, env.spec).to(device)
         controller = run.executor.build(
             policy, num_rows=env.num_rows, deterministic=run.deterministic, num_threads=run.num_threads
         )
-        contestants.append(Contestant(name=_name(path, run.policies), controller=controller))
+        entrants.append(NamedController(name=_name(path, run.policies), controller=controller))
     with working_in(folder):
         start_run(run, folder, resume=True)
-        compared = compare_drivers(run, env, contestants, folder, on_step=on_step)
+        compared = compare_drivers(run, env, entrants, folder, on_step=on_step)
         return compared.report, compared.page
 
 
@@ -70,7 +70,7 @@ class Compared:
 def compare_drivers(
     run: EvalRun,
     env: BatchEnv,
-    contestants: Sequence[Contestant],
+    entrants: Sequence[NamedController],
     folder: Path,
     *,
     on_step: Callable[[str], Tick] | None = None,
@@ -80,17 +80,17 @@ def compare_drivers(
     Args:
         run: How; who drives, and in which env, is given beside it.
         env: The env.
-        contestants: Who drives: the expert first, if at all, then the policies, the baseline first.
+        entrants: Who drives: the expert first, if at all, then the policies, the baseline first.
         folder: Where the report is written.
         on_step: Given a name, returns what is called with (ended, all) after each step.
     """
     began = time.perf_counter()
-    has_expert = any(entry.kind == "expert" for entry in contestants)
-    num_policies = len(contestants) - has_expert
+    has_expert = any(entry.kind == "expert" for entry in entrants)
+    num_policies = len(entrants) - has_expert
     starts = env.starts(run.family, run.num_starts, seed=run.seed)
-    outcomes = compete(env, contestants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
+    outcomes = compete(env, entrants, starts, seed=run.seed, num_films=run.num_videos, on_step=on_step)
     evaluations = [outcome.evaluation for outcome in outcomes]
-    mean_tests = _mean_tests(env, contestants, starts, run, on_step=on_step) if run.mean_of else ()
+    mean_tests = _mean_tests(env, entrants, starts, run, on_step=on_step) if run.mean_of else ()
     report = report_of(
         env,
         outcomes,
@@ -99,12 +99,12 @@ def compare_drivers(
             Fact(name="Env", value=env.spec.env_id),
             Fact(name="Starts", value=f"the same {run.num_starts} of family {run.family} for everyone"),
             Fact(name="Execution", value=str(run.executor)),
-            Fact(name="Answers", value=_answers(contestants)),
+            Fact(name="Answers", value=_answers(entrants)),
             computed_on(run),
         ),
         seed=run.seed,
         wall_s=time.perf_counter() - began,
-        maps=occupancy(env, evaluations, expert=contestants[0].name) if has_expert else None,
+        maps=occupancy(env, evaluations, expert=entrants[0].name) if has_expert else None,
         mean_tests=mean_tests,
     )
     page = publish(report, outcomes, folder)
@@ -113,7 +113,7 @@ def compare_drivers(
 
 def _mean_tests(
     env: BatchEnv,
-    contestants: Sequence[Contestant],
+    entrants: Sequence[NamedController],
     starts: Sequence[Start],
     run: EvalRun,
     *,
@@ -125,7 +125,7 @@ def _mean_tests(
     """
     steps = run.executor.n_action_steps if isinstance(run.executor, Receding) else None
     tests: list[MeanTest] = []
-    for entry in contestants:
+    for entry in entrants:
         if not isinstance(entry.controller, PolicyExecutor) or not entry.controller.policy.head.draws:
             continue
         tick = None if on_step is None else on_step(f"{entry.name}, mean against sample")
@@ -158,11 +158,11 @@ def _count(evaluation: Evaluation) -> int | None:
     return None if evaluation.success is None else int(evaluation.success.sum())
 
 
-def _answers(contestants: Sequence[Contestant]) -> str:
+def _answers(entrants: Sequence[NamedController]) -> str:
     """Say whether modes or samples were driven with; each policy's own where they differ."""
     kinds = {
         entry.name: "modes" if entry.controller.deterministic else "samples"
-        for entry in contestants
+        for entry in entrants
         if isinstance(entry.controller, PolicyExecutor)
     }
     if len(set(kinds.values())) <= 1:

@@ -14,7 +14,7 @@ from steadyhand.data.formats.png import encode_png
 from steadyhand.data.formats.video import write_mp4
 from steadyhand.data.pictures import resized
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.rollout.film import Film
+from steadyhand.rollout.film import FilmRecorder
 from steadyhand.rollout.session import run
 
 FILM_SECONDS = 15.0
@@ -83,7 +83,7 @@ def shoot(
     stride = max(1, round(0.1 / env.spec.control_dt))
     fps = max(1, round(1.0 / (stride * env.spec.control_dt)))
     stage = env.filmed(len(starts))
-    film = Film(stage, range(len(starts)), max_steps=num_steps, stride=stride, width=480, height=360)
+    film = FilmRecorder(stage, range(len(starts)), max_steps=num_steps, stride=stride, width=480, height=360)
     try:
         run(stage, controller, starts, seed=seed, max_steps=num_steps, listeners=[film])
     finally:

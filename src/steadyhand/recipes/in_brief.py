@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import described
 
 
-def in_brief(policy: Policy, offered: Mapping[str, FeatureSpec], *, unread: Sequence[str] = ()) -> str:
+def in_brief(policy: PolicyModule, offered: Mapping[str, FeatureSpec], *, unread: Sequence[str] = ()) -> str:
     """Return what a policy sees, leaves out and is made of, and where it is, in one line.
 
     Args:

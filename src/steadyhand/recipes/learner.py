@@ -28,7 +28,7 @@ from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.rollout.executors.receding import RecedingHorizon
@@ -48,7 +48,7 @@ def fitted(
     weights_seed: int,
     steps: Int64[np.ndarray, " M"] | None = None,
     folder: Path | None = None,
-) -> tuple[Policy, FitResult]:
+) -> tuple[PolicyModule, FitResult]:
     """Build a policy for frames, fit its statistics and train it.
 
     Args:
@@ -59,7 +59,7 @@ def fitted(
         steps: Steps to train on; all if None.
         folder: Where checkpoints are kept, and an interrupted run continues from; None keeps nothing.
     """
-    built = Policy.build(policy, PolicySpec.of_frames(frames), seed=weights_seed)
+    built = PolicyModule.build(policy, PolicySpec.of_frames(frames), seed=weights_seed)
     device = chosen_device(training.device)
     source = WindowSource(frames, built.window, steps=steps, features=built.features, device=device)
     built.fit_statistics(frames, source.steps)
@@ -120,7 +120,9 @@ class PolicyLearner:
         self._policy_spec = PolicySpec(
             observation=self._observation, action=spec.action, control_dt=spec.control_dt
         )
-        built = Policy.build(policy, self._policy_spec)  # what does not fit fails before any label is asked
+        built = PolicyModule.build(
+            policy, self._policy_spec
+        )  # what does not fit fails before any label is asked
         self.in_brief = in_brief(built.to(self._device), spec.observation)
         self._closed_form = built.head.closed_form
         self._reads_numbers = any(f.kind == "continuous" for f in built.spec.observation.values())
@@ -170,7 +172,7 @@ class PolicyLearner:
                 "A head in closed form is solved once, on clean inputs: noise on them would do nothing.",
                 got=type(self._policy.head).__name__,
                 expected="a head that is trained by gradients",
-                hint="for Linear, input noise of deviation s on N labels is Linear(alpha=s * s * N)",
+                hint="for Ridge, input noise of deviation s on N labels is Ridge(alpha=s * s * N)",
             )
         if not self._reads_numbers:
             raise CapabilityError(
@@ -245,7 +247,7 @@ class PolicyLearner:
         warm_start: Path | None,
     ) -> None:
         if warm_start is None:
-            policy = Policy.build(self._policy, self._policy_spec, seed=seed)
+            policy = PolicyModule.build(self._policy, self._policy_spec, seed=seed)
         else:
             policy = load_policy(warm_start / "policy")
         source = WindowSource(frames, policy.window, kind=kind, device=self._device)
@@ -267,7 +269,7 @@ class PolicyLearner:
         """Return the policy in `folder` as a controller that answers as its class does."""
         return RecedingHorizon(self.policy(folder), num_rows=num_rows, num_threads=self._training.num_threads)
 
-    def policy(self, folder: Path) -> Policy:
+    def policy(self, folder: Path) -> PolicyModule:
         """Return the policy in `folder`, on the device of the learner."""
         return load_policy(folder / "policy", device=self._device)
 

@@ -20,7 +20,7 @@ Reads = Literal["vectors", "pictures", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class NamedRemedy:
     """A named method.
 
     Attributes:
@@ -111,10 +111,10 @@ def _wanted(reads: Reads) -> str:
             assert_never(reads)
 
 
-RECIPES: dict[str, Entry] = {
+RECIPES: dict[str, NamedRemedy] = {
     entry.name: entry
     for entry in (
-        Entry(
+        NamedRemedy(
             name="bc_mlp",
             summary="cloning as regression with an MLP",
             source="robomimic's BC (Mandlekar et al., 2021), for vectors",
@@ -122,7 +122,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.bc_mlp,
             reads="vectors",
         ),
-        Entry(
+        NamedRemedy(
             name="bc_rnn_gmm",
             summary="an LSTM with a mixture of Gaussians at every step",
             source="robomimic's BC-RNN-GMM (Mandlekar et al., 2021)",
@@ -131,7 +131,7 @@ RECIPES: dict[str, Entry] = {
             "and crops of 7/8 instead of 76 of 84",
             make=constants.bc_rnn_gmm,
         ),
-        Entry(
+        NamedRemedy(
             name="act",
             summary="action chunks from a transformer with a latent variable",
             source="ACT (Zhao et al., 2023)",
@@ -141,7 +141,7 @@ RECIPES: dict[str, Entry] = {
             "way",
             make=constants.act,
         ),
-        Entry(
+        NamedRemedy(
             name="bet",
             summary="Behavior Transformer: a k-means token and an offset for each step",
             source="BeT on Franka kitchen (Shafiullah et al., 2022); small: BlockPush's net",
@@ -149,7 +149,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.bet,
             reads="vectors",
         ),
-        Entry(
+        NamedRemedy(
             name="diffusion_unet",
             summary="Diffusion Policy with the 1-D U-Net",
             source="Chi et al., 2023",
@@ -158,7 +158,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.diffusion_unet,
             scaling="min_max",
         ),
-        Entry(
+        NamedRemedy(
             name="diffusion_transformer",
             summary="Diffusion Policy with the transformer",
             source="Chi et al., 2023: Push-T's constants for vectors, robomimic's for pictures",
@@ -166,7 +166,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.diffusion_transformer,
             scaling="min_max",
         ),
-        Entry(
+        NamedRemedy(
             name="flow_unet",
             summary="flow matching with the same U-Net, 10 steps",
             source="Lipman et al., 2023; time as in pi0 (Black et al., 2024); net of Chi et al., 2023",
@@ -174,7 +174,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.flow_unet,
             scaling="min_max",
         ),
-        Entry(
+        NamedRemedy(
             name="mip",
             summary="two-step regression: no distribution, but on the manifold",
             source="Much Ado About Noising (arXiv:2512.01809, 2025)",
@@ -183,7 +183,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.mip,
             scaling="min_max",
         ),
-        Entry(
+        NamedRemedy(
             name="pilotnet",
             summary="a 66 x 200 camera to steering",
             source="Bojarski et al., 2016",
@@ -192,7 +192,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.pilotnet,
             reads="pictures",
         ),
-        Entry(
+        NamedRemedy(
             name="alvinn",
             summary="a 30 x 32 retina to 30 steering units",
             source="Pomerleau, 1991 (4 hidden units); small: the 29 of 1989",
@@ -201,7 +201,7 @@ RECIPES: dict[str, Entry] = {
             make=constants.alvinn,
             reads="pictures",
         ),
-        Entry(
+        NamedRemedy(
             name="alvinn_1989",
             summary="a 30 x 32 retina and an 8 x 32 range picture to 45 steering units",
             source="Pomerleau, 1989",

@@ -20,7 +20,7 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.spec import PATH_AHEAD, PREVIEW
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.artifact import save_policy
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.policies.threads import use_threads
 from steadyhand.recipes.learner import fitted
@@ -62,7 +62,7 @@ def lane_frames(frames: Frames) -> Frames:
 
 def teach_to_see(
     frames: Frames, folder: Path, *, policy: PolicyConfig, training: TrainConfig, seed: int
-) -> Policy:
+) -> PolicyModule:
     """Fit the lane-pose regressor and leave it in `folder`/policy.
 
     Args:
@@ -89,7 +89,7 @@ class LanePursuit(Controller):
 
     sees_privileged = False
 
-    def __init__(self, network: Policy, config: CarConfig, *, lookahead: float = 0.6) -> None:
+    def __init__(self, network: PolicyModule, config: CarConfig, *, lookahead: float = 0.6) -> None:
         if network.spec.action != LANE_POSE or network.config.n_obs_steps != 1:
             raise CapabilityError(
                 "This network does not see lanes.",

@@ -6,7 +6,7 @@ from pathlib import Path
 from steadyhand.core.errors import ArtifactError, SpecError
 from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.policies.artifact import load_policy
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.training.checkpoint import Checkpoints
 
 
@@ -33,7 +33,7 @@ def policy_folder(path: Path) -> Path:
     )
 
 
-def open_policy(path: Path, spec: EnvSpec) -> Policy:
+def open_policy(path: Path, spec: EnvSpec) -> PolicyModule:
     """Load the policy of a policy folder or a run folder, and check that it can drive the env.
 
     Raises:
@@ -45,7 +45,7 @@ def open_policy(path: Path, spec: EnvSpec) -> Policy:
     return policy
 
 
-def check_fits(policy: Policy, spec: EnvSpec, *, name: str) -> None:
+def check_fits(policy: PolicyModule, spec: EnvSpec, *, name: str) -> None:
     """Check that a policy can drive an env.
 
     Args:

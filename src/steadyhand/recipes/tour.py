@@ -33,10 +33,10 @@ from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.compare import (
-    Contestant,
+    NamedController,
     Tick,
     compete,
-    contestant,
+    entrant,
     occupancy,
     publish,
     report_of,
@@ -111,7 +111,7 @@ class TourRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
+class TourListener:
     """What a terminal is told while the tour runs; every part may be left out."""
 
     stage: Callable[[str], None] = lambda _: None
@@ -119,13 +119,13 @@ class Watch:
     rollout: Callable[[str], Tick] | None = None
 
 
-def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Report, Path]:
+def tour(run: TourRun, folder: Path, *, watch: TourListener | None = None) -> tuple[Report, Path]:
     """Run the loop and write the report; what is already in `folder` is not done again.
 
     Returns:
         The report, and the path of report.html.
     """
-    watch = watch or Watch()
+    watch = watch or TourListener()
     env = run.env.build(run.num_starts)
     expert = PurePursuitExpert().build(env)
     # A mismatch must not leave a folder.
@@ -137,15 +137,15 @@ def tour(run: TourRun, folder: Path, *, watch: Watch | None = None) -> tuple[Rep
 
 
 def _tour(
-    run: TourRun, env: BatchEnv, expert: Controller, folder: Path, *, watch: Watch
+    run: TourRun, env: BatchEnv, expert: Controller, folder: Path, *, watch: TourListener
 ) -> tuple[Report, Path]:
     began = time.perf_counter()
     with _beside("HG-DAgger", folder) as finished:
         taught = teach(run, env, expert, folder, watch=watch, finished=finished)
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)
-    field_of = [Contestant(name="expert", controller=expert, kind="expert")]
-    field_of += [contestant(one, env) for one in taught.methods]
+    field_of = [NamedController(name="expert", controller=expert, kind="expert")]
+    field_of += [entrant(one, env) for one in taught.methods]
     seed = derive(run.seed, "test")
     outcomes = compete(env, field_of, starts, seed=seed, num_films=run.num_films, on_step=watch.rollout)
     evaluations = [outcome.evaluation for outcome in outcomes]
@@ -220,7 +220,7 @@ def teach_beside(folder: str, method: Method) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class TrainedMethods:
     """The learner and what each method made of it, cloning first."""
 
     learner: PolicyLearner
@@ -244,9 +244,9 @@ def teach(
     expert: Controller,
     folder: Path,
     *,
-    watch: Watch,
+    watch: TourListener,
     finished: Callable[[Method], None] = lambda _: None,
-) -> Lessons:
+) -> TrainedMethods:
     """Train cloning and four remedies on the same number of labels, HG-DAgger on at most as many.
 
     Args:
@@ -271,7 +271,7 @@ def teach(
         watch.stage(stage)
         finished(method)
         methods.append(lessons_of(run, trainer, method, on_round=watch.round if method == "DAgger" else None))
-    return Lessons(learner=trainer.learner, methods=tuple(methods))
+    return TrainedMethods(learner=trainer.learner, methods=tuple(methods))
 
 
 def lessons_of(

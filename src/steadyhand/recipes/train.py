@@ -23,7 +23,7 @@ from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.encoders.config import picture_size
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.reading import check_frames
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.choices import full_name, refuse_depth
@@ -65,7 +65,7 @@ class TrainOutcome:
     """
 
     folder: Path
-    policy: Policy
+    policy: PolicyModule
     fit: FitResult
     num_train: int
     num_validation: int
@@ -249,7 +249,9 @@ def _train(
         return outcome
 
 
-def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np.ndarray, " M"]) -> Policy:
+def _policy(
+    run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np.ndarray, " M"]
+) -> PolicyModule:
     """Return a fresh policy with statistics, or the one that the run starts from.
 
     Raises:
@@ -257,7 +259,7 @@ def _policy(run: TrainRun, config: PolicyConfig, frames: Frames, steps: Int64[np
         SpecError: It reads or does something else than the data hold.
     """
     if run.start is None:
-        policy = Policy.build(config, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
+        policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=derive(run.seed, "parameters"))
         policy.fit_statistics(frames, steps)
         return policy
     path = policy_folder(run.start)

@@ -19,7 +19,7 @@ from steadyhand.core.listing import listed
 from steadyhand.core.provenance import versions
 from steadyhand.data.checks.content import set_by_few
 from steadyhand.data.frames import Frames
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.training.loop import FitResult
 
 REPEAT = "repeat last command"
@@ -31,7 +31,7 @@ _LISTED = 6
 """Most things that one line lists; of more it says how many there are."""
 
 
-def notes_on_data(policy: Policy, frames: Frames) -> list[str]:
+def notes_on_data(policy: PolicyModule, frames: Frames) -> list[str]:
     """Return what to beware of, a line each: several tasks, still or far values, whole numbers."""
     return [*_tasks(frames), *_still(policy), *_few(frames), *_whole_numbers(frames)]
 
@@ -46,7 +46,7 @@ def _tasks(frames: Frames) -> list[str]:
     ]
 
 
-def _still(policy: Policy) -> list[str]:
+def _still(policy: PolicyModule) -> list[str]:
     still = policy.hardly_moving()
     if not still:
         return []
@@ -174,7 +174,7 @@ def write_page(
     """Write report.html of a run into its folder and return its path."""
     held_out = "" if fit.validation_loss is None else f", {fit.validation_loss:.4g} on held-out episodes"
     facts = (
-        Fact(name="Policy", value=brief),
+        Fact(name="PolicyModule", value=brief),
         Fact(name="Data", value=f"{data}: {num_train} episodes to train on, {num_held_out} held out"),
         Fact(name="Computed with", value=", ".join(f"{name}: {value}" for name, value in used.items())),
         Fact(name="Training time", value=f"{fit.wall_time_s:.1f} s (of the last start)"),

@@ -11,7 +11,7 @@ Frame = np.ndarray
 """(height, width, 3) uint8."""
 
 
-class Film:
+class FilmRecorder:
     """Films chosen starts until their episode or the film ends.
 
     Args:

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from steadyhand.core.codec import to_data
 from steadyhand.core.protocol import Decision
-from steadyhand.data.episode import Episode, Provenance
+from steadyhand.data.episode import Episode, EpisodeOrigin
 from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.session import StepEvent
@@ -212,8 +212,8 @@ class EpisodeRecorder:
         self.num_judged += success is not None
         self.num_success += success is True
 
-    def _provenance(self, number: int, outcome: str) -> Provenance:
-        return Provenance(
+    def _provenance(self, number: int, outcome: str) -> EpisodeOrigin:
+        return EpisodeOrigin(
             source=self._source,
             seed=self._seed,
             start=json.dumps(to_data(self._starts[number]), sort_keys=True),

@@ -18,7 +18,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.statistics import PairedDifference, paired_difference
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.policies.contract import Prefix
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.executors.receding import RecedingHorizon
 
@@ -41,7 +41,7 @@ class MeanOfSamples(RecedingHorizon):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyModule,
         *,
         num_rows: int,
         num_samples: int = NUM_SAMPLES,
@@ -88,7 +88,7 @@ class MeanVersusSample:
 
 def mean_versus_sample(
     env: BatchEnv,
-    policy: Policy,
+    policy: PolicyModule,
     starts: Sequence[Start],
     *,
     seed: int = 0,

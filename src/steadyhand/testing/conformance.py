@@ -18,7 +18,7 @@ from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, read_features
 from steadyhand.testing.exemptions import NO_GRADIENT
 from steadyhand.testing.toy import (
@@ -76,7 +76,7 @@ def check_memorises(config: PolicyConfig, *, num_steps: int) -> None:
     The answer is a sample where the policy class drives with samples.
     """
     frames = _frames(config)
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     steps = np.arange(_WINDOWS)
     policy.fit_statistics(frames, steps)
     # A head that learns from noisy chunks sees each window under several draws at once: fewer steps do.
@@ -107,9 +107,9 @@ def _frames(config: PolicyConfig) -> Frames:
     return toy_frames({name: observation[name] for name in readable}, action)
 
 
-def _ready(config: PolicyConfig, frames: Frames) -> tuple[Policy, Batch]:
+def _ready(config: PolicyConfig, frames: Frames) -> tuple[PolicyModule, Batch]:
     """Return a policy with statistics, and a batch whose first and last windows are padded."""
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=1)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=1)
     policy.fit_statistics(frames)
     source = WindowSource(frames, policy.window)
     if policy.head.closed_form:
@@ -120,7 +120,7 @@ def _ready(config: PolicyConfig, frames: Frames) -> tuple[Policy, Batch]:
 
 
 def _missing_statistics_raise(config: PolicyConfig, frames: Frames) -> None:
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     if not policy.normaliser:
         return
     batch = WindowSource(frames, policy.window).batch(np.arange(2))
@@ -131,7 +131,7 @@ def _missing_statistics_raise(config: PolicyConfig, frames: Frames) -> None:
     raise AssertionError("missing statistics raise: a policy without statistics predicted")
 
 
-def _shapes(policy: Policy, batch: Batch) -> None:
+def _shapes(policy: PolicyModule, batch: Batch) -> None:
     noise, config = GeneratorNoise.seeded(0), policy.config
     context = policy.encode(batch.observation, batch.obs_is_pad, None)
     expected = (len(batch), policy.encoder.spec.num_tokens, policy.encoder.spec.width)
@@ -150,7 +150,7 @@ def _shapes(policy: Policy, batch: Batch) -> None:
         _log_prob_is_one_number_a_row(policy, batch)
 
 
-def _log_prob_is_one_number_a_row(policy: Policy, batch: Batch) -> None:
+def _log_prob_is_one_number_a_row(policy: PolicyModule, batch: Batch) -> None:
     """Check the shape; a head may refuse padded windows, but not whole ones."""
     whole = batch.rows((~batch.action_is_pad.any(1)).nonzero()[:, 0])
     assert len(whole) > 0, "the check itself found no window without padding"
@@ -164,7 +164,7 @@ def _log_prob_is_one_number_a_row(policy: Policy, batch: Batch) -> None:
     assert value.shape == (len(batch),), "shapes: log_prob of padded windows"
 
 
-def _every_parameter_gets_a_gradient(policy: Policy, batch: Batch) -> None:
+def _every_parameter_gets_a_gradient(policy: PolicyModule, batch: Batch) -> None:
     gradients = _gradients(policy, batch)
     assert bool(gradients) != policy.head.closed_form, "every parameter gets a gradient: closed form, or not?"
     for name, gradient in gradients.items():
@@ -173,14 +173,14 @@ def _every_parameter_gets_a_gradient(policy: Policy, batch: Batch) -> None:
         assert key in NO_GRADIENT or bool(gradient.any()), f"every parameter gets a gradient: not {name}"
 
 
-def _same_noise_same_bits(policy: Policy, batch: Batch) -> None:
+def _same_noise_same_bits(policy: PolicyModule, batch: Batch) -> None:
     one, two = (policy.loss_rows(batch, GeneratorNoise.seeded(3)).numerator for _ in range(2))
     assert torch.equal(one, two), "same noise, same bits: the loss differs"
     one, two = (_sample(policy, batch, seed=3) for _ in range(2))
     assert torch.equal(one, two), "same noise, same bits: the sample differs"
 
 
-def _survives_saving(policy: Policy, batch: Batch) -> None:
+def _survives_saving(policy: PolicyModule, batch: Batch) -> None:
     with tempfile.TemporaryDirectory() as name:
         save_policy(policy, Path(name) / "policy")
         loaded = load_policy(Path(name) / "policy")
@@ -193,7 +193,7 @@ def _survives_saving(policy: Policy, batch: Batch) -> None:
     assert same, "survives saving: another chunk"
 
 
-def _padded_values_do_not_matter(policy: Policy, batch: Batch) -> None:
+def _padded_values_do_not_matter(policy: PolicyModule, batch: Batch) -> None:
     garbage = replace(
         batch,
         observation={name: _spoilt(value, batch.obs_is_pad) for name, value in batch.observation.items()},
@@ -212,7 +212,7 @@ def _padded_values_do_not_matter(policy: Policy, batch: Batch) -> None:
     assert torch.equal(*chunks), "padded values do not matter: the chunk changed"
 
 
-def _halves_add_up(policy: Policy, batch: Batch) -> None:
+def _halves_add_up(policy: PolicyModule, batch: Batch) -> None:
     half = len(batch) // 2
     parts = [batch.rows(torch.arange(half)), batch.rows(torch.arange(half, len(batch)))]
     whole = policy.loss_rows(batch, NoNoise())
@@ -222,7 +222,7 @@ def _halves_add_up(policy: Policy, batch: Batch) -> None:
         _close(getattr(whole, name), joined, f"halves add up: {name}")
 
 
-def _rows_are_independent(policy: Policy, batch: Batch) -> None:
+def _rows_are_independent(policy: PolicyModule, batch: Batch) -> None:
     together = policy.predict_chunk(
         batch.observation, batch.obs_is_pad, noise=RowNoise(RowStreams.from_seed(9, len(batch)))
     )
@@ -233,7 +233,7 @@ def _rows_are_independent(policy: Policy, batch: Batch) -> None:
         _close(together[row], chunk[0], f"rows are independent: row {row}")
 
 
-def _order_does_not_matter(policy: Policy, batch: Batch) -> None:
+def _order_does_not_matter(policy: PolicyModule, batch: Batch) -> None:
     order = torch.arange(len(batch)).flip(0)
     turned = batch.rows(order)
     rows, turned_rows = policy.loss_rows(batch, NoNoise()), policy.loss_rows(turned, NoNoise())
@@ -243,7 +243,7 @@ def _order_does_not_matter(policy: Policy, batch: Batch) -> None:
     _close(chunk[order], turned_chunk, "order does not matter: chunk")
 
 
-def _gradients(policy: Policy, batch: Batch) -> dict[str, Tensor]:
+def _gradients(policy: PolicyModule, batch: Batch) -> dict[str, Tensor]:
     policy.zero_grad(set_to_none=True)
     if any(parameter.requires_grad for parameter in policy.parameters()):
         policy.loss_rows(batch, GeneratorNoise.seeded(4)).mean().backward()
@@ -256,7 +256,7 @@ def _gradients(policy: Policy, batch: Batch) -> dict[str, Tensor]:
     return found
 
 
-def _sample(policy: Policy, batch: Batch, *, seed: int) -> Tensor:
+def _sample(policy: PolicyModule, batch: Batch, *, seed: int) -> Tensor:
     noise = GeneratorNoise.seeded(seed)
     return policy.predict_chunk(batch.observation, batch.obs_is_pad, noise=noise)
 

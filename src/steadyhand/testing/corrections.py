@@ -32,9 +32,9 @@ from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
-from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.nearest import Nearest
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.spec import PolicyConfig
@@ -50,7 +50,7 @@ _TEST_STARTS, _TEST_STEPS = 2, 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Fit:
+class FitRecord:
     """What a fit was given.
 
     Attributes:
@@ -71,7 +71,7 @@ class Log:
         stored: Folder -> episodes.
     """
 
-    fits: list[Fit] = field(default_factory=list[Fit])
+    fits: list[FitRecord] = field(default_factory=list[FitRecord])
     stored: dict[Path, list[Episode]] = field(default_factory=dict[Path, list[Episode]])
 
 
@@ -108,7 +108,7 @@ class WatchedLearner(PolicyLearner):
         marks: Sequence[Marks] | None = None,
     ) -> None:
         """Train, and remember on what."""
-        self.log.fits.append(Fit(episodes=list(episodes), marks=marks))
+        self.log.fits.append(FitRecord(episodes=list(episodes), marks=marks))
         super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start, marks=marks)
 
 
@@ -235,7 +235,7 @@ def _learner(place: Place, head: HeadConfig) -> WatchedLearner:
 
 def _reads_raw(head: HeadConfig) -> bool:
     """Whether the encoder is to leave the features as they are: it is not trained, or a table needs them."""
-    return isinstance(head, Linear | LogLinear | Nearest | Tabular)
+    return isinstance(head, Ridge | LogLinear | Nearest | Tabular)
 
 
 def _teach(
@@ -295,7 +295,7 @@ def _burden_adds_up(taught: TrainedPolicy, episodes: Sequence[Episode], *, trial
         assert parts == burden, "burden: the rounds do not add up"
 
 
-def _targets_are_intended(learner: NetLearner, fit: Fit, expert: WatchedExpert, method: Remedy) -> None:
+def _targets_are_intended(learner: NetLearner, fit: FitRecord, expert: WatchedExpert, method: Remedy) -> None:
     """Check what the loss is given at each step that it may be trained on, through the windows themselves."""
     frames, kind = marked(learner.frames(fit.episodes), fit.episodes, fit.marks)
     source = WindowSource(frames, learner.policy_config.window, kind=kind)
@@ -333,7 +333,7 @@ def _branch_is_intended(
 
 
 def _unlabelled_is_marked(episode: Episode, step: int, target: np.ndarray, kind: int, method: Remedy) -> None:
-    """Check a step that nobody showed: judged, or the robot's own by the remedy's express wish."""
+    """Check a step that nobody showed: judged, or the robot's own by the remedy's express choice."""
     assert isinstance(method, GatedConfig), "targets: a step without a label has weight"
     assert np.array_equal(target, episode.action[step]), "targets: neither a label nor what was done"
     if isinstance(method.weighting, EilMarks):

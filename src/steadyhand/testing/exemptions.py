@@ -27,7 +27,7 @@ NO_GRADIENT: dict[str, str] = {
 """Class name of an encoder or head, a dot, parameter name -> why it gets no gradient."""
 
 CLOSED_FORM: dict[str, str] = {
-    "LinearHead": "solves the normal equations",
+    "RidgeHead": "solves the normal equations",
     "NearestHead": "stores the training windows",
     "TabularHead": "counts",
 }

@@ -24,7 +24,7 @@ _GEOMETRY = (
 )
 _RIDGE = (
     "the mean over the noise has a closed form, E sum (y - W(x + n))^2 = sum (y - Wx)^2 + N s^2 W^2 for N "
-    "labels: ridge regression. `Linear(alpha=N * s * s)` is that policy exactly, without a draw"
+    "labels: ridge regression. `Ridge(alpha=N * s * s)` is that policy exactly, without a draw"
 )
 _STORED = (
     "what has the least mean error under noise is kernel regression, sum y_i N(x; x_i, s^2) / "
@@ -47,20 +47,20 @@ _CONSTANT = "one covariance for all states: -log p of its mean is the same numbe
 REFUSALS: Mapping[tuple[str, str], str] = {
     **{("noise", head): _SUM for head in _DISCRETE},
     **{(views, head): _GEOMETRY for views in ("side-cameras", "alvinn-views") for head in _DISCRETE},
-    ("noise-bc", "Linear"): _RIDGE,
+    ("noise-bc", "Ridge"): _RIDGE,
     ("noise-bc", "Nearest"): _STORED,
     ("noise-bc", "Nearest, discrete"): _STORED,
     ("noise-bc", "Tabular"): _CLASSES,
     ("ccil", "Tabular"): _RESIDUAL,
     ("ccil-implicit", "Tabular"): _RESIDUAL,
-    ("eil", "Linear"): _HINGE.format(what="Their least sum solves no linear equations"),
+    ("eil", "Ridge"): _HINGE.format(what="Their least sum solves no linear equations"),
     ("eil", "Nearest"): _HINGE.format(what=_UNLIKELY),
     ("eil", "Nearest, discrete"): _HINGE.format(what=_UNLIKELY),
     ("eil", "Tabular"): _HINGE.format(what="Counts can be added, and a hinge is no count: bad needs a minus"),
     ("diff-dagger", "Regression"): _ZERO,
     ("diff-dagger", "Nearest"): _ZERO,
     ("diff-dagger", "Nearest, discrete"): _ZERO,
-    ("diff-dagger", "Linear"): _CONSTANT,
+    ("diff-dagger", "Ridge"): _CONSTANT,
 }
 """(name of a remedy, name of a policy class) -> why there is no such thing."""
 

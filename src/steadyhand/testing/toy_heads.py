@@ -14,13 +14,13 @@ from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.hill import GaussianHill
 from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.latent import Latent
-from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.mip import Mip
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
@@ -70,7 +70,7 @@ TOY_HEADS: Mapping[str, ToyHead] = {
     "Primitives": ToyHead(head=Primitives(num_primitives=4)),
     "Judging": ToyHead(head=Judging(head=Gaussian(), settle=1)),
     "LogLinear": ToyHead(head=LogLinear(num_bins=8, num_bumps=4)),
-    "Linear": ToyHead(head=Linear()),
+    "Ridge": ToyHead(head=Ridge()),
     "Nearest": ToyHead(head=Nearest()),
     "Categorical": ToyHead(head=Categorical(), is_discrete=True),
     "Tabular": ToyHead(head=Tabular(), is_discrete=True),

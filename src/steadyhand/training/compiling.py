@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 
 ResultT = TypeVar("ResultT")
 Backend = str | Callable[..., Any]
@@ -100,7 +100,7 @@ def _forward_of(net: nn.Module) -> Callable[..., Any]:
 
 def nets_of(module: nn.Module) -> Iterator[nn.Module]:
     """Yield the parts worth compiling: what encoder and head call as one net, single layers left out."""
-    parts = (module.encoder, module.head) if isinstance(module, Policy) else (module,)
+    parts = (module.encoder, module.head) if isinstance(module, PolicyModule) else (module,)
     for part in parts:
         yield from _nets_inside(part)
 

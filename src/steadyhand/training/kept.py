@@ -14,7 +14,7 @@ from steadyhand.policies.artifact import (
     tensors_of,
     write_tensors,
 )
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.training.metrics import Line
 
 BEST = "best"
@@ -23,7 +23,7 @@ BEST = "best"
 
 def save_module(module: nn.Module, folder: Path, *, step: int) -> None:
     """Write a module's tensors, replacing what is there; a policy can be loaded and evaluated from there."""
-    if isinstance(module, Policy):
+    if isinstance(module, PolicyModule):
         save_policy(module, folder, extra={"step": step})
         return
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -39,7 +39,7 @@ def read_module(module: nn.Module, folder: Path) -> dict[str, Tensor]:
     Raises:
         ArtifactError: A file is missing, corrupt or does not fit.
     """
-    if isinstance(module, Policy):
+    if isinstance(module, PolicyModule):
         return read_policy_tensors(folder, module)
     return read_tensors(folder / "weights.safetensors")
 

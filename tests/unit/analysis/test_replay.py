@@ -12,7 +12,7 @@ from steadyhand.core.codec import to_data
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.specs import STATE
 from steadyhand.data.dataset import open_dataset
-from steadyhand.data.episode import Provenance, demonstration
+from steadyhand.data.episode import EpisodeOrigin, demonstration
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
 from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.adapter import GymnasiumEnv
@@ -149,7 +149,7 @@ def recorded(tmp_path, config: CarConfig, *, shift: int = 0):
                 name: np.stack([one[name][row] for one in seen[shift : shift + len(done)]])
                 for name in seen[0]
             }
-            origin = Provenance(start=json.dumps(to_data(starts[row])))
+            origin = EpisodeOrigin(start=json.dumps(to_data(starts[row])))
             action = np.stack([one[row] for one in done])
             store.append(demonstration(columns, action, control_dt=env.spec.control_dt, provenance=origin))
     return open_dataset(tmp_path / "d")

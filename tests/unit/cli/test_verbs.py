@@ -308,7 +308,7 @@ def test_one_s_own_arrays_become_a_policy_that_drives_an_env_and_teaches(cli):
 
 def test_correct_dagger_leaves_every_iterate_and_a_report(cli):
     words = ("--rounds", 2, "--labels", 24, "--episodes", 2)
-    more = ("--set", "method.validation_starts=2", "--set", "method.beta.type=Exponential")
+    more = ("--set", "method.validation_starts=2", "--set", "method.beta.type=ExponentialDecay")
     said = cli("correct", "dagger", "car", "--observation", "lidar", *words, *CORRECT, *more, "--out", "run")
     assert said.status == 0
     check_report(Path("run"), said.out, names=["expert", "cloning", "DAgger"], starts=2)

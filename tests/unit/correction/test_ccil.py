@@ -19,7 +19,7 @@ from steadyhand.correction.true_dynamics import TrueDynamics
 from steadyhand.data.episode import Branch, Episode, demonstration
 from steadyhand.data.frames import Frames, Windower, WindowSpec
 from steadyhand.policies.dynamics_config import DynamicsConfig, Spectral, Unlimited
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.residual_map import ResidualMap
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig
@@ -357,7 +357,7 @@ class TestBranches:
         frames = Frames.from_episodes(
             [*demos, *labels], observation_spec=SPEC.observation, action_spec=SPEC.action
         )
-        policy = Policy.build(PolicyConfig(n_obs_steps=2, horizon=4), SPEC)
+        policy = PolicyModule.build(PolicyConfig(n_obs_steps=2, horizon=4), SPEC)
         policy.fit_statistics(frames)
         window = frames.observation[STATE][-1:, None].repeat(2, axis=1)
         assert policy.predict_chunk({STATE: window}).shape == (1, 4, 1)

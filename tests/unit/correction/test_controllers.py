@@ -10,7 +10,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.correction.collect import collect
 from steadyhand.correction.gate import Gate, Gated
-from steadyhand.correction.mixture import Exponential, FirstRoundOnly, Linear, Mixture
+from steadyhand.correction.mixture import BetaMixture, ExponentialDecay, FirstRoundOnly, LinearDecay
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution, OrnsteinUhlenbeck
 
 ROWS = np.arange(4000)
@@ -25,15 +25,15 @@ class Still(Controller):
 
 def test_beta_schedules_are_those_of_the_paper():
     assert [FirstRoundOnly().beta(i) for i in (1, 2, 3)] == [1.0, 0.0, 0.0]
-    assert [Exponential(p=0.5).beta(i) for i in (1, 2, 3, 4)] == [1.0, 0.5, 0.25, 0.125]
-    assert [Linear(rounds=4).beta(i) for i in (1, 2, 4, 5, 9)] == [1.0, 0.75, 0.25, 0.0, 0.0]
+    assert [ExponentialDecay(p=0.5).beta(i) for i in (1, 2, 3, 4)] == [1.0, 0.5, 0.25, 0.125]
+    assert [LinearDecay(rounds=4).beta(i) for i in (1, 2, 4, 5, 9)] == [1.0, 0.75, 0.25, 0.0, 0.0]
     with pytest.raises(ConfigError, match=r"0, 1\)"):
-        Exponential(p=1.0)
+        ExponentialDecay(p=1.0)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
 def test_the_expert_drives_with_probability_beta_and_always_labels(beta):
-    mixture = Mixture(Still(), Halving(), beta=beta)
+    mixture = BetaMixture(Still(), Halving(), beta=beta)
     decision = mixture.act(SEEN, {}, ROWS, RowStreams.from_seed(0, len(ROWS)))
     share = (decision.actor == Actor.EXPERT).mean()
     assert abs(share - beta) < 4 * np.sqrt(beta * (1 - beta) / len(ROWS)) + 1e-9
@@ -45,7 +45,7 @@ def test_the_expert_drives_with_probability_beta_and_always_labels(beta):
 
 
 def actors(granularity):
-    mixture = Mixture(Still(), Halving(), beta=0.5, granularity=granularity)
+    mixture = BetaMixture(Still(), Halving(), beta=0.5, granularity=granularity)
     streams = RowStreams.from_seed(1, 200)
     rows = np.arange(200)
     mixture.begin(rows)
@@ -108,7 +108,7 @@ def test_noise_on_a_discrete_action_is_refused():
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: Mixture(Still(), Halving(), beta=0.5, granularity="trajectory"),
+        lambda: BetaMixture(Still(), Halving(), beta=0.5, granularity="trajectory"),
         lambda: NoisyExecution(Halving(), noise=OrnsteinUhlenbeck(), action=ACTION),
     ],
 )
@@ -141,7 +141,7 @@ def test_experts_count_their_queries_and_a_budget_that_cannot_be_met_is_named():
 
 def test_a_sparse_query_asks_every_third_step_and_leaves_the_rest_without_a_label():
     expert, rows = Halving(), np.arange(5)
-    mixture = Mixture(Still(), expert, beta=0.0, query_every=3)
+    mixture = BetaMixture(Still(), expert, beta=0.0, query_every=3)
     streams = RowStreams.from_seed(0, 5)
     mixture.begin(rows)
     seen = {STATE: np.full((5, 1), 0.8, np.float32)}
@@ -161,7 +161,7 @@ def test_a_sparse_query_asks_every_third_step_and_leaves_the_rest_without_a_labe
 
 
 def test_the_expert_labels_what_it_drives_between_queries():
-    mixture = Mixture(Still(), Halving(), beta=0.4, query_every=1000)
+    mixture = BetaMixture(Still(), Halving(), beta=0.4, query_every=1000)
     mixture.begin(ROWS)
     streams = RowStreams.from_seed(0, len(ROWS))
     mixture.act(SEEN, {}, ROWS, streams)
@@ -186,7 +186,7 @@ class Never(Gate):
 
 @pytest.mark.parametrize(
     "controller",
-    [Mixture(Still(), OneByOne(), beta=0.0, query_every=2), Gated(Still(), OneByOne(), Never())],
+    [BetaMixture(Still(), OneByOne(), beta=0.0, query_every=2), Gated(Still(), OneByOne(), Never())],
     ids=["mixture", "gated"],
 )
 def test_an_expert_is_never_called_for_no_rows(controller):
@@ -196,7 +196,7 @@ def test_an_expert_is_never_called_for_no_rows(controller):
         controller.act({STATE: np.ones((3, 1), np.float32)}, {}, rows, streams).label_valid for _ in "1234"
     ]
     assert [part.all() for part in valid] == (
-        [True, False] * 2 if isinstance(controller, Mixture) else [False] * 4
+        [True, False] * 2 if isinstance(controller, BetaMixture) else [False] * 4
     )
 
 
@@ -213,7 +213,7 @@ class Planner(Still):
 
 def test_the_policy_of_a_mixture_plans_afresh_where_the_expert_drove_the_step_before():
     planner, rows, streams = Planner(), np.arange(6), RowStreams.from_seed(5, 6)
-    mixture = Mixture(planner, Halving(), beta=0.5)
+    mixture = BetaMixture(planner, Halving(), beta=0.5)
     mixture.begin(rows)
     want: list[list[int]] = []
     for step in range(8):
@@ -223,6 +223,6 @@ def test_the_policy_of_a_mixture_plans_afresh_where_the_expert_drove_the_step_be
         streams.take(rows).advance()
     assert planner.replanned == want
     assert len(want) > 3
-    again = Mixture(Planner(), Halving(), beta=0.5)
+    again = BetaMixture(Planner(), Halving(), beta=0.5)
     again.restore(mixture.state())
     assert np.array_equal(again.state()["held"], mixture.state()["held"])

@@ -14,7 +14,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.specs import STATE
 from steadyhand.correction.dagger import DaggerConfig, dagger
 from steadyhand.correction.marks import Marks
-from steadyhand.correction.mixture import Exponential
+from steadyhand.correction.mixture import ExponentialDecay
 from steadyhand.data.episode import Branch, Episode, demonstration
 
 
@@ -194,7 +194,7 @@ def test_demonstrations_stand_for_the_first_round_and_count_as_labels(tmp_path):
 
 
 def test_a_first_round_without_any_policy_is_refused(tmp_path):
-    class Never(Exponential):
+    class Never(ExponentialDecay):
         def beta(self, round):
             return 0.0
 

@@ -16,7 +16,7 @@ from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec
 from steadyhand.correction.collect import collect
 from steadyhand.correction.dart import DartConfig, dart
 from steadyhand.correction.dart_noise import (
-    Estimate,
+    NoiseEstimate,
     Thinned,
     WholeEpisodes,
     held_out_error,
@@ -453,7 +453,7 @@ def test_clipping_bias_is_logged():
     )
     starts = env.starts("train", 200)
     episodes = collect(env, noisy, starts, source="demonstration", seed=0, max_steps=4)
-    estimate = Estimate(covariance=noise.covariance, pairs=1)
+    estimate = NoiseEstimate(covariance=noise.covariance, pairs=1)
     record = noise_record(2, estimate, episodes)
     count = 800
     assert record.executed_mean[0] == pytest.approx(

@@ -28,7 +28,7 @@ from steadyhand.correction.gates.calibration import (
     threshold_at,
     windows_of,
 )
-from steadyhand.correction.gates.workshop import Workshop
+from steadyhand.correction.gates.fitter import GateFitter
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.policies.encoders.state import StateMLP
@@ -120,7 +120,7 @@ def test_a_gate_continues_from_its_state_and_rows_do_not_depend_on_each_other(co
 
 def test_thresholds_are_the_stated_quantiles_of_steps_that_no_gate_has_filtered(stage):
     gate = NearestGate(level=0.8).build(stage)
-    shop = Workshop(stage)
+    shop = GateFitter(stage)
     bank = np.concatenate([windows_of(shop.policy, demo).observation[STATE] for demo in stage.training])
     held_out = np.concatenate([windows_of(shop.policy, demo).observation[STATE] for demo in stage.held_out])
     data = np.concatenate([demo.observation[STATE] for demo in stage.training])
@@ -143,7 +143,7 @@ def test_scores_on_drives_are_of_the_policy_alone_and_cost_steps_but_no_labels(t
     assert len(stage.trials) == 2
     assert all((episode.actor == Actor.POLICY).all() for episode in stage.trials)
     assert sum(episode.num_labels for episode in stage.trials) == 0
-    shop = Workshop(stage)
+    shop = GateFitter(stage)
     shop._driven = list(stage.trials)
     scores = shop.on_drives(OwnLoss(shop.policy), 2)
     assert len(scores) == sum(map(len, stage.trials))
@@ -154,7 +154,7 @@ def test_a_true_discrepancy_is_that_of_the_policys_mode_on_the_expert(stage):
     answers = np.concatenate(stage.learner.answers(stage.iterate, stage.held_out))
     labels = np.concatenate([demo.expert_action for demo in stage.held_out])
     by_hand = ((answers - labels)[:, 0] / 0.5) ** 2
-    assert Workshop(stage).discrepancy(stage.held_out) == pytest.approx(by_hand, rel=1e-4, abs=1e-7)
+    assert GateFitter(stage).discrepancy(stage.held_out) == pytest.approx(by_hand, rel=1e-4, abs=1e-7)
 
 
 def test_members_differ_in_data_and_in_initial_parameters(tmp_path):
@@ -167,14 +167,14 @@ def test_members_differ_in_data_and_in_initial_parameters(tmp_path):
             super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start, marks=marks)
 
     stage.learner.__class__ = Noted
-    members = Workshop(stage).members(3)
+    members = GateFitter(stage).members(3)
     assert len({call["seed"] for call in calls}) == 3
     weights = [np.concatenate([one.weight for one in call["marks"]]) for call in calls]
     labels = sum(len(demo) for demo in stage.training)
     assert [weight.sum() for weight in weights] == [labels] * 3
     assert not any(np.array_equal(a, b) for a, b in itertools.combinations(weights, 2))
     assert 0.2 < np.mean([(weight == 0).mean() for weight in weights]) < 0.55  # 1/e in expectation
-    shop = Workshop(stage)
+    shop = GateFitter(stage)
     seen, streams = windows_of(shop.policy, stage.training[0]), RowStreams.from_seed(0, 12)
     doubt = Doubt(members, shop.scale, measure="norm")(seen, stage.training[0].action, streams)
     assert (doubt > 0).all()
@@ -222,7 +222,7 @@ def test_gates_say_what_they_cannot_do(stage, tmp_path):
     with pytest.raises(CapabilityError, match="says nothing"):
         LossGate().build(stage_in(tmp_path, head=Regression()))
 
-    class Unjudged(Workshop):
+    class Unjudged(GateFitter):
         def drives(self, count):
             return [replace(episode, success=None) for episode in super().drives(count)]
 
@@ -248,7 +248,7 @@ def test_marks_of_a_bootstrap_weigh_nothing_that_had_no_label(tmp_path):
             super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start, marks=marks)
 
     stage.learner.__class__ = Noted
-    Workshop(replace(stage, training=half)).members(2)
+    GateFitter(replace(stage, training=half)).members(2)
     for marks in kept:
         assert all(not mark.weight[1::2].any() for mark in marks)
         assert sum(mark.weight.sum() for mark in marks) == sum(demo.num_labels for demo in half)

@@ -11,7 +11,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE
-from steadyhand.correction.gate import Asking, Moment
+from steadyhand.correction.gate import Asking, GateInput
 from steadyhand.correction.gates import (
     EnsembleGate,
     LazyGate,
@@ -21,7 +21,7 @@ from steadyhand.correction.gates import (
     ThriftyGate,
 )
 from steadyhand.correction.gates.calibration import (
-    Watch,
+    ScoreRecorder,
     conformal_threshold,
     joint_thresholds,
     threshold_at,
@@ -90,7 +90,7 @@ def test_two_separate_quantiles_spend_twice_the_share_and_joint_ones_once():
 # Rules, on one row and made-up scores.
 
 
-class Given(Watch):
+class Given(ScoreRecorder):
     """In the place of a watch: says what the test says."""
 
     def __init__(self, **scores):
@@ -119,10 +119,10 @@ class Zero(Controller):
 SCALE = ActionScale(scale=np.ones(1), num_classes=None)
 
 
-def moment_of(proposal, held) -> Moment:
+def moment_of(proposal, held) -> GateInput:
     rows, streams = np.arange(len(held)), RowStreams.from_seed(0, len(held))
     seen = {STATE: np.zeros((len(held), 1), np.float32)}
-    return Moment(
+    return GateInput(
         observation=seen,
         privileged={},
         rows=rows,

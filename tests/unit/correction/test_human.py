@@ -16,7 +16,7 @@ from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import Stage
-from steadyhand.correction.gate import Asking, Gated, Moment
+from steadyhand.correction.gate import Asking, Gated, GateInput
 from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.human import (
     Discrepancy,
@@ -69,7 +69,7 @@ def watch(human, risks, *, num_rows=1, dt=0.1, seed=0, restore_at=None):
             state = gate.state()
             gate = HumanWatch(human, meter, control_dt=dt)
             gate.restore(state)
-        moment = bare(Moment, rows=rows, held=held, generator=streams.fork("gate"))
+        moment = bare(GateInput, rows=rows, held=held, generator=streams.fork("gate"))
         held = gate.takes_over(moment)
         gate.executed(moment, np.zeros((num_rows, 1)))
         streams.advance()
@@ -173,7 +173,7 @@ def test_a_new_episode_knows_nothing_of_the_last():
         drives = []
         for _ in range(5):
             held = np.array([bool(drives and drives[-1])])
-            moment = bare(Moment, rows=row, held=held, generator=streams)
+            moment = bare(GateInput, rows=row, held=held, generator=streams)
             drives.append(bool(gate.takes_over(moment)[0]))
             gate.executed(moment, np.zeros((1, 1)))
         assert drives == [False, False, False, True, True]
@@ -232,7 +232,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
 def moment_of(observation, privileged, *, expert=None):
     rows = np.arange(len(next(iter({**observation, **privileged}.values()))))
     streams = RowStreams.from_seed(0, len(rows))
-    return Moment(
+    return GateInput(
         observation=observation,
         privileged=privileged,
         rows=rows,

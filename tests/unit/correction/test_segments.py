@@ -8,8 +8,8 @@ import pytest
 from drives import drive
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor
-from steadyhand.correction.segments import Segment, Windows, segment
-from steadyhand.data.episode import Provenance
+from steadyhand.correction.segments import Segment, SegmentWindows, segment
+from steadyhand.data.episode import EpisodeOrigin
 
 LETTERS = {
     "D": Segment.DEMONSTRATION,
@@ -59,7 +59,7 @@ def test_segments_are_those_of_the_definition(terminated, success):
         who = "".join("rrrhhD"[random.integers(6)] * int(random.integers(1, 6)) for _ in range(8))
         before, after = random.integers(0, 6, 2)
         episode = drive(who, terminated=terminated, success=success)
-        found = segment(episode, Windows(before=0.1 * before, after=0.1 * after))
+        found = segment(episode, SegmentWindows(before=0.1 * before, after=0.1 * after))
         expected = by_definition(
             episode, before, after, failed=terminated and success is False, judged=success is not None
         )
@@ -67,7 +67,7 @@ def test_segments_are_those_of_the_definition(terminated, success):
 
 
 def test_a_drive_reads_as_it_was():
-    windows = Windows(before=0.3, after=0.2)
+    windows = SegmentWindows(before=0.3, after=0.2)
     assert letters(segment(drive("rrrrrhhhhrrrr"), windows)) == "rrbbbhhHHrrrr"
     assert letters(segment(drive("hhhrrhh"), windows)) == "hhHbbhh"  # the correction before it is untouched
     assert letters(segment(drive("rrrrr", terminated=True, success=False), windows)) == "rrbbb"
@@ -77,18 +77,18 @@ def test_a_drive_reads_as_it_was():
 
 
 def test_a_rollout_that_nobody_watched_says_nothing():
-    unwatched = replace(drive("rrrrrr"), provenance=Provenance(source="rollout"))
-    assert letters(segment(unwatched, Windows(before=0.2))) == "??????"
+    unwatched = replace(drive("rrrrrr"), provenance=EpisodeOrigin(source="rollout"))
+    assert letters(segment(unwatched, SegmentWindows(before=0.2))) == "??????"
 
 
 @pytest.mark.parametrize("factor", [2, 5])
 def test_windows_are_times_and_not_steps(factor):
-    coarse = segment(drive("rrrrrrrhhhhhrrr", dt=0.1), Windows(before=0.4, after=0.2))
+    coarse = segment(drive("rrrrrrrhhhhhrrr", dt=0.1), SegmentWindows(before=0.4, after=0.2))
     slow = "".join(letter * factor for letter in "rrrrrrrhhhhhrrr")
-    fine = segment(drive(slow, dt=0.1 / factor), Windows(before=0.4, after=0.2))
+    fine = segment(drive(slow, dt=0.1 / factor), SegmentWindows(before=0.4, after=0.2))
     assert np.array_equal(fine, np.repeat(coarse, factor))
 
 
 def test_windows_are_not_negative():
     with pytest.raises(ConfigError, match="times"):
-        Windows(before=-0.1)
+        SegmentWindows(before=-0.1)

@@ -10,7 +10,7 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.marks import plain
-from steadyhand.correction.segments import Windows
+from steadyhand.correction.segments import SegmentWindows
 from steadyhand.correction.weighting import (
     EilMarks,
     InterventionWeighting,
@@ -19,7 +19,7 @@ from steadyhand.correction.weighting import (
     Unweighted,
     by_group,
 )
-from steadyhand.data.episode import Provenance
+from steadyhand.data.episode import EpisodeOrigin
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 
 DEMO = drive("D" * 40)
@@ -27,7 +27,7 @@ DRIVES = [drive("r" * 30 + "h" * 10 + "r" * 20), drive("r" * 50)]
 
 
 def in_round(episode, number, source="correction"):
-    return replace(episode, provenance=Provenance(source=source, round=number))
+    return replace(episode, provenance=EpisodeOrigin(source=source, round=number))
 
 
 def share(marks, masks):
@@ -73,7 +73,7 @@ def test_shares_are_of_the_weight_and_not_of_the_steps():
 
 def test_sirius_drops_what_came_before_an_intervention_and_keeps_the_demonstrations_share():
     episodes = [DEMO, *DRIVES]
-    marks = Sirius(windows=Windows(before=1.0, after=0.0)).marks(episodes)
+    marks = Sirius(windows=SegmentWindows(before=1.0, after=0.0)).marks(episodes)
     assert not marks[1].weight[20:30].any()
     assert share(marks, [episode.intervention for episode in episodes]) == pytest.approx(0.5, rel=1e-6)
     everything = sum(map(len, episodes))
@@ -110,23 +110,23 @@ def test_demonstrations_alone_keep_their_weights_to_the_bit(scheme):
 def test_each_kind_of_constraint_counts_as_much_however_many_steps_it_has():
     for repeats in (1, 20):
         episodes = [DEMO, *DRIVES, *[drive("r" * 50)] * repeats]
-        marks = EilMarks(windows=Windows(before=1.0), explicit=2.0).marks(episodes)
+        marks = EilMarks(windows=SegmentWindows(before=1.0), explicit=2.0).marks(episodes)
         for kind, expected in ((GOOD, 0.25), (BAD, 0.25), (EXPLICIT, 0.5)):
             assert share(marks, [one.kind == kind for one in marks]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_kinds_of_a_drive():
-    marks = EilMarks(windows=Windows(before=0.2, after=0.1)).marks([drive("rrrrhhr", success=None)])
+    marks = EilMarks(windows=SegmentWindows(before=0.2, after=0.1)).marks([drive("rrrrhhr", success=None)])
     assert marks[0].kind.tolist() == [GOOD, GOOD, BAD, BAD, EXPLICIT, EXPLICIT, EXPLICIT]
     assert (marks[0].weight > 0).tolist() == [True] * 6 + [False]  # cut: nobody knows what would have come
-    left_out = EilMarks(windows=Windows(before=0.2, after=0.1), reaction="ignored")
+    left_out = EilMarks(windows=SegmentWindows(before=0.2, after=0.1), reaction="ignored")
     assert (left_out.marks([drive("rrrrhhr")])[0].weight > 0).tolist() == [True] * 4 + [False, True, True]
 
 
 def test_a_labelled_step_is_explicit_whoever_drove():
     """Its target is the label: judging it as the robot's action would judge the expert."""
     asked = replace(drive("rrrrhh"), expert_action_valid=np.array([False, True, False, True, True, True]))
-    kinds = EilMarks(windows=Windows(before=0.2)).kinds(asked)
+    kinds = EilMarks(windows=SegmentWindows(before=0.2)).kinds(asked)
     assert kinds.tolist() == [GOOD, EXPLICIT, BAD, EXPLICIT, EXPLICIT, EXPLICIT]
 
 

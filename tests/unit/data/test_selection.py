@@ -40,12 +40,12 @@ def test_numbers_name_episodes() -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "choice",
     ["", "a", "1..3", "-1", "3-1", "10", "0-10", "!10", "0,!0", [-1], [1, 1], np.array([0.5]), []],
 )
-def test_what_names_no_episodes_is_refused(wish: object) -> None:
+def test_what_names_no_episodes_is_refused(choice: object) -> None:
     with pytest.raises(DataError):
-        chosen_episodes(wish, 10)
+        chosen_episodes(choice, 10)
 
 
 def test_chosen_episodes_are_read_and_no_others(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
-from steadyhand.correction.mixture import Mixture
+from steadyhand.correction.mixture import BetaMixture
 from steadyhand.envs.car import Car, CarConfig
 from steadyhand.experts.config import DelayedExpert
 from steadyhand.experts.delayed import Delayed
@@ -64,7 +64,7 @@ def test_it_remembers_steps_at_which_it_was_not_asked():
 
     env = PointEnv(1, max_episode_steps=10)
     late = Delayed(Halving(), delay=1)
-    mixture = Mixture(Still(), late, beta=0.0, query_every=3)
+    mixture = BetaMixture(Still(), late, beta=0.0, query_every=3)
     episode = collect(env, mixture, env.starts("train", 1), source="x", seed=0)[0]
     asked = np.flatnonzero(episode.expert_action_valid)
     assert asked.tolist() == [0, 3, 6, 9]

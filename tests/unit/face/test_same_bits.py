@@ -15,7 +15,7 @@ from steadyhand.experts.config import ForksExpert, PurePursuitExpert
 from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.heads.flow import Flow
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.policy import Policy as Network
+from steadyhand.policies.policy import PolicyModule as Network
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct
 from steadyhand.recipes.evaluate import evaluate_policies

@@ -20,7 +20,7 @@ from steadyhand.policies.artifact import load_policy, load_tensors, read_extra, 
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
 from steadyhand.policies.noise import Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames
 
@@ -40,7 +40,7 @@ SAW = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    policy = Policy.build(PolicyConfig(horizon=2), PolicySpec.of_frames(FRAMES))
+    policy = PolicyModule.build(PolicyConfig(horizon=2), PolicySpec.of_frames(FRAMES))
     policy.fit_statistics(FRAMES)
     policy.trained_on = WindowSource(FRAMES, policy.window).digest()
     save_policy(policy, tmp_path / "policy", extra={"success": 0.5})
@@ -177,7 +177,7 @@ def test_a_policy_of_the_first_format_is_refused_with_what_to_do(folder: Path) -
 
 
 def test_a_policy_without_statistics_can_be_kept(tmp_path: Path) -> None:
-    save_policy(Policy.build(PolicyConfig(), PolicySpec.of_frames(FRAMES)), tmp_path / "policy")
+    save_policy(PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(FRAMES)), tmp_path / "policy")
     with pytest.raises(CapabilityError, match="no statistics"):
         load_policy(tmp_path / "policy").predict_chunk({STATE: np.zeros((1, 1, 3), np.float32)})
 

@@ -16,13 +16,13 @@ from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads import nearest_head as nearest
-from steadyhand.policies.heads.linear import Linear
-from steadyhand.policies.heads.linear_head import LinearHead
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.nearest import Nearest
+from steadyhand.policies.heads.ridge import Ridge
+from steadyhand.policies.heads.ridge_head import RidgeHead
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.noise import GeneratorNoise, NoNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import check_policy
 from steadyhand.testing.exemptions import CLOSED_FORM
@@ -48,7 +48,7 @@ def test_linear_is_weighted_ridge_regression(alpha: float) -> None:
     x, y = random(40, C) * torch.tensor([1.0, 3.0, 0.2, 1.0]) + 2.0, random(40, H, A, seed=1)
     weight = torch.rand(40, H, generator=torch.Generator().manual_seed(2))
     weight[:10, 2] = 0.0
-    head = prepared(Linear(alpha=alpha).build(SIZE, CONTINUOUS), x, target(y, weight))
+    head = prepared(Ridge(alpha=alpha).build(SIZE, CONTINUOUS), x, target(y, weight))
     mean = head.mode(Context.single(x))
     for step in range(H):
         root = weight[:, step].double().sqrt().numpy()[:, None]
@@ -65,7 +65,7 @@ def test_linear_is_weighted_ridge_regression(alpha: float) -> None:
 
 def test_linear_has_the_density_of_its_residuals() -> None:
     x, y = random(40, C), random(40, H, A, seed=1)
-    head = prepared(Linear().build(SIZE, CONTINUOUS), x, target(y))
+    head = prepared(Ridge().build(SIZE, CONTINUOUS), x, target(y))
     context, wanted = Context.single(x), target(y)
     reference = torch.distributions.MultivariateNormal(head.mode(context), scale_tril=head.scale_tril)
     torch.testing.assert_close(-head.loss(context, wanted, NoNoise()).value, reference.log_prob(y))
@@ -78,7 +78,7 @@ def test_linear_with_fewer_windows_than_features_takes_the_smallest_solution() -
     x, y = random(3, C), random(3, H, A, seed=1)
     wide = torch.cat([x, x, x], 1)
     head = prepared(
-        Linear(alpha=0.0).build(ContextSpec(num_tokens=1, width=3 * C), CONTINUOUS), wide, target(y)
+        Ridge(alpha=0.0).build(ContextSpec(num_tokens=1, width=3 * C), CONTINUOUS), wide, target(y)
     )
     torch.testing.assert_close(head.mode(Context.single(wide)), y, atol=1e-4, rtol=0)
     parts = head.weight.unflatten(1, (3, C))
@@ -87,11 +87,11 @@ def test_linear_with_fewer_windows_than_features_takes_the_smallest_solution() -
 
 def test_linear_refuses_what_it_cannot_solve() -> None:
     with pytest.raises(ConfigError, match="features"):
-        Linear().build(ContextSpec(num_tokens=300, width=512), CONTINUOUS)
+        Ridge().build(ContextSpec(num_tokens=300, width=512), CONTINUOUS)
     with pytest.raises(ConfigError, match="alpha"):
-        Linear(alpha=-1.0)
+        Ridge(alpha=-1.0)
     with pytest.raises(SpecError, match="continuous"):
-        Linear().build(SIZE, DISCRETE)
+        Ridge().build(SIZE, DISCRETE)
 
 
 @pytest.mark.parametrize("num_neighbours", [1, 4])
@@ -186,7 +186,7 @@ def chain(num_states: int = 4, repeats: int = 12) -> Frames:
 @pytest.mark.parametrize("prior", [1.0, 1e-6])
 def test_tabular_counts_the_demonstrations_of_a_chain(prior: float) -> None:
     frames = chain()
-    policy = Policy.build(
+    policy = PolicyModule.build(
         PolicyConfig(encoder=StateMLP(hidden=()), head=Tabular(prior=prior)), PolicySpec.of_frames(frames)
     )
     fit(policy, WindowSource(frames, policy.window), config=TrainConfig(batch_size=5))
@@ -256,14 +256,14 @@ def line() -> Frames:
     return Frames.from_episodes(episodes, observation_spec=spec, action_spec=action)
 
 
-@pytest.mark.parametrize("head", [Linear(alpha=0.0), Nearest()])
-def test_a_run_is_prepared_measured_once_and_resumes(head: Linear | Nearest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", [Ridge(alpha=0.0), Nearest()])
+def test_a_run_is_prepared_measured_once_and_resumes(head: Ridge | Nearest, tmp_path: Path) -> None:
     frames = line()
     config = TrainConfig(num_steps=500, batch_size=8, ema=EmaConfig(), clip_norm=1.0)
 
-    def new() -> tuple[Policy, WindowSource]:
+    def new() -> tuple[PolicyModule, WindowSource]:
         encoder = StateMLP(hidden=(16,)) if isinstance(head, Nearest) else StateMLP(hidden=())
-        policy = Policy.build(PolicyConfig(encoder=encoder, head=head), PolicySpec.of_frames(frames))
+        policy = PolicyModule.build(PolicyConfig(encoder=encoder, head=head), PolicySpec.of_frames(frames))
         policy.fit_statistics(frames)
         return policy, WindowSource(frames, policy.window)
 
@@ -288,7 +288,7 @@ def test_a_run_is_prepared_measured_once_and_resumes(head: Linear | Nearest, tmp
 
 def test_a_closed_form_is_named_where_gradients_are_exempt() -> None:
     heads = [
-        Linear().build(SIZE, CONTINUOUS),
+        Ridge().build(SIZE, CONTINUOUS),
         Nearest().build(SIZE, CONTINUOUS),
         Tabular().build(SIZE, DISCRETE),
     ]
@@ -298,9 +298,9 @@ def test_a_closed_form_is_named_where_gradients_are_exempt() -> None:
 
 
 def test_a_head_without_parameters_must_call_itself_a_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = PolicyConfig(encoder=StateMLP(hidden=()), head=Linear())
+    config = PolicyConfig(encoder=StateMLP(hidden=()), head=Ridge())
     check_policy(config)
-    monkeypatch.setattr(LinearHead, "closed_form", False)
+    monkeypatch.setattr(RidgeHead, "closed_form", False)
     with pytest.raises(AssertionError, match="closed form, or not"):
         check_policy(config)
 

@@ -11,7 +11,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.policies.choices import Order
 from steadyhand.policies.heads.diffusion import Diffusion, Prediction
 from steadyhand.policies.heads.diffusion_head import DiffusionHead
-from steadyhand.policies.heads.schedule import Sampler, diffusion_levels, squared_cosine, step
+from steadyhand.policies.heads.schedule import DenoisingSampler, diffusion_levels, squared_cosine, step
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise
 from unit.policies.generative import Fixed, Oracle, build, context, head_with, target
@@ -47,7 +47,7 @@ def test_sampled_steps() -> None:
 
 
 def test_eta_one_over_all_steps_is_ddpms_posterior() -> None:
-    sampler = Sampler(levels=diffusion_levels(range(99, -1, -1), 100), eta=1.0)
+    sampler = DenoisingSampler(levels=diffusion_levels(range(99, -1, -1), 100), eta=1.0)
     alpha_bar = [*squared_cosine(100).tolist()]
     x, data, z = torch.tensor([[[0.8]]]), torch.tensor([[[-0.3]]]), torch.tensor([[[1.7]]])
     for k in (99, 60, 1):

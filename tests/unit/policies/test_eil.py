@@ -11,7 +11,7 @@ from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.parts import resolved
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec
-from steadyhand.correction.segments import Windows
+from steadyhand.correction.segments import SegmentWindows
 from steadyhand.correction.weighting import EilMarks
 from steadyhand.data.episode import Episode, demonstration
 from steadyhand.data.frames import Frames
@@ -31,17 +31,17 @@ from steadyhand.policies.heads.hill import GaussianHill
 from steadyhand.policies.heads.judgement import bad_loss, good_loss, ranking_loss
 from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.latent import Latent
-from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.mip import Mip
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise, scoped
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.learner import PolicyLearner, marked
 from steadyhand.training.config import TrainConfig
@@ -56,7 +56,7 @@ CONTINUOUS = EnvSpec(
     max_episode_steps=100,
 )
 DISCRETE = replace(CONTINUOUS, action=discrete_spec(3))
-WINDOWS = EilMarks(windows=Windows(before=0.3, after=0.2))
+WINDOWS = EilMarks(windows=SegmentWindows(before=0.3, after=0.2))
 SMALL = DenoisingMLP(hidden=(16,), time_width=8)
 JUDGED = [
     Regression(),
@@ -256,7 +256,7 @@ def test_good_steps_do_not_drown_bad_ones():
     bad = robot_drive(1, np.arange(30) % 6 >= 3)
     good = robot_drive(2, np.zeros(30, dtype=bool))
     episodes = [data()[0], bad, good]
-    policy = Policy.build(config, spec, seed=0)
+    policy = PolicyModule.build(config, spec, seed=0)
     first = Frames.from_episodes(
         episodes, observation_spec=CONTINUOUS.observation, action_spec=CONTINUOUS.action
     )
@@ -298,7 +298,7 @@ def test_bad_actions_are_avoided_and_good_ones_kept_where_nobody_showed_anything
     episode = demonstration({STATE: x}, action, control_dt=DT)
     frames = Frames.from_episodes([episode], observation_spec=spec.observation, action_spec=spec.action)
     config = PolicyConfig(encoder=StateMLP(hidden=(32,)), head=Primitives())
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=0)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=0)
     policy.fit_statistics(frames)
     source = WindowSource(frames, policy.window, kind=kind)
     fit(policy, source, config=TrainConfig(num_steps=300, batch_size=81, learning_rate=1e-2))
@@ -398,7 +398,7 @@ def test_every_trained_head_can_judge(head):
     assert from_data(to_data(config), PolicyConfig) == config
     frames = Frames.from_episodes(episodes, observation_spec=spec.observation, action_spec=spec.action)
     frames, kind = marked(frames, episodes, WINDOWS.marks(episodes))
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=0)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=0)
     policy.fit_statistics(frames)
     source = WindowSource(frames, policy.window, kind=kind)
     fit(policy, source, config=TrainConfig(num_steps=4, batch_size=32, warmup_steps=0))
@@ -447,8 +447,8 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="multiple of 3"):
         Energy(num_others=4)
     stored = to_data(Judging())
-    with pytest.raises(ConfigError, match="Linear"):
-        from_data({**stored, "head": {"type": "Linear", **to_data(Linear())}}, Judging)
+    with pytest.raises(ConfigError, match="Ridge"):
+        from_data({**stored, "head": {"type": "Ridge", **to_data(Ridge())}}, Judging)
     with pytest.raises(SpecError, match="continuous"):
         Energy().build(ContextSpec(num_tokens=1, width=1), ChunkSpec(horizon=1, action_dim=1, num_classes=3))
 

@@ -23,7 +23,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.resnet import ResNet
 from steadyhand.policies.noise import GeneratorNoise, scoped
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 LEFT, RIGHT = IMAGES + "left", IMAGES + "right"
@@ -353,7 +353,7 @@ def test_pretrained_weights_come_from_a_local_file_and_travel_with_the_policy(tm
     spec = PolicySpec(
         observation={LEFT: image_spec(16, 16, 3)}, action=FeatureSpec(shape=(2,)), control_dt=0.1
     )
-    policy = Policy.build(PolicyConfig(encoder=config), spec)
+    policy = PolicyModule.build(PolicyConfig(encoder=config), spec)
     for name, value in policy.encoder.towers[0][0].state_dict().items():
         assert torch.equal(value, state[name]), name
     save_policy(policy, tmp_path / "policy")
@@ -362,7 +362,7 @@ def test_pretrained_weights_come_from_a_local_file_and_travel_with_the_policy(tm
     assert loaded.config == policy.config
     assert torch.equal(loaded.encoder.towers[0][0].conv1.weight, state["conv1.weight"])
     with pytest.raises(ConfigError, match="nothing is downloaded"):
-        Policy.build(PolicyConfig(encoder=config), spec)
+        PolicyModule.build(PolicyConfig(encoder=config), spec)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads.linear import Linear
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames
 from steadyhand.testing.conformance import check_policy
@@ -35,7 +35,7 @@ OBSERVATION = {
 class Ear:
     """Notes what an encoder is given."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: PolicyModule) -> None:
         self.heard: dict[str, Tensor] = {}
         policy.encoder.register_forward_pre_hook(self._note)
 
@@ -43,9 +43,9 @@ class Ear:
         self.heard = dict(inputs[0])
 
 
-def ready(config: PolicyConfig, observation: dict[str, FeatureSpec]) -> tuple[Policy, Batch]:
+def ready(config: PolicyConfig, observation: dict[str, FeatureSpec]) -> tuple[PolicyModule, Batch]:
     frames = toy_frames(observation, ACTION)
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     return policy, WindowSource(frames, policy.window).batch(np.arange(len(frames)))
 
@@ -106,7 +106,7 @@ def test_noise_on_the_input_of_a_linear_policy_is_ridge_regression() -> None:
         action_spec=action,
     )
     config = PolicyConfig(encoder=StateMLP(hidden=()), normalisation={"action": "z_score"}, input_noise=1.0)
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     training = TrainConfig(
         num_steps=300, batch_size=512, learning_rate=3e-2, weight_decay=0.0, log_every=1000
@@ -128,10 +128,10 @@ def test_linear_has_it_as_its_penalty(sigma: float) -> None:
     )
     config = PolicyConfig(
         encoder=StateMLP(hidden=()),
-        head=Linear(alpha=512 * sigma * sigma),
+        head=Ridge(alpha=512 * sigma * sigma),
         normalisation={"action": "z_score"},
     )
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     fit(policy, WindowSource(frames, policy.window), config=TrainConfig())
     low, high = policy.predict_chunk({STATE: np.array([[[-1.0]], [[1.0]]], dtype=np.float32)})[

@@ -18,7 +18,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 from steadyhand.policies.noise import GeneratorNoise, Noise, NoNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames
 
@@ -32,8 +32,8 @@ ACTION = FeatureSpec(shape=(2,))
 FRAMES = toy_frames(OBSERVATION, ACTION)
 
 
-def ready(config: PolicyConfig) -> tuple[Policy, Batch]:
-    policy = Policy.build(config, PolicySpec.of_frames(FRAMES))
+def ready(config: PolicyConfig) -> tuple[PolicyModule, Batch]:
+    policy = PolicyModule.build(config, PolicySpec.of_frames(FRAMES))
     policy.fit_statistics(FRAMES)
     return policy, WindowSource(FRAMES, policy.window).batch(np.arange(len(FRAMES)))
 
@@ -57,7 +57,7 @@ class EchoHead(Head):
         return prefix.actions
 
 
-def with_echo(config: PolicyConfig) -> Policy:
+def with_echo(config: PolicyConfig) -> PolicyModule:
     policy, _ = ready(config)
     policy.head = EchoHead(policy.head.chunk)
     return policy
@@ -65,19 +65,19 @@ def with_echo(config: PolicyConfig) -> Policy:
 
 def test_an_encoder_is_chosen_that_reads_everything_there_is() -> None:
     spec = PolicySpec.of_frames(FRAMES)
-    assert Policy.build(PolicyConfig(), spec).config.encoder == SmallConv()
+    assert PolicyModule.build(PolicyConfig(), spec).config.encoder == SmallConv()
     vectors = PolicyConfig(observation=(STATE, "observation.gear"))
-    assert Policy.build(vectors, spec).config.encoder == StateMLP()
-    assert Policy.build(PolicyConfig(observation=(CAMERA,)), spec).config.encoder == SmallConv()
+    assert PolicyModule.build(vectors, spec).config.encoder == StateMLP()
+    assert PolicyModule.build(PolicyConfig(observation=(CAMERA,)), spec).config.encoder == SmallConv()
 
 
 def test_it_reads_what_its_encoder_can_read_unless_told() -> None:
     spec = PolicySpec.of_frames(FRAMES)
-    assert Policy.build(PolicyConfig(), spec).features == tuple(OBSERVATION)
-    assert Policy.build(PolicyConfig(encoder=StateMLP()), spec).features == (STATE, "observation.gear")
-    assert Policy.build(PolicyConfig(observation=(STATE,)), spec).features == (STATE,)
-    assert Policy.build(PolicyConfig(encoder=FlatImage()), spec).features == (CAMERA,)
-    assert Policy.build(PolicyConfig(encoder=SmallConv()), spec).features == tuple(OBSERVATION)
+    assert PolicyModule.build(PolicyConfig(), spec).features == tuple(OBSERVATION)
+    assert PolicyModule.build(PolicyConfig(encoder=StateMLP()), spec).features == (STATE, "observation.gear")
+    assert PolicyModule.build(PolicyConfig(observation=(STATE,)), spec).features == (STATE,)
+    assert PolicyModule.build(PolicyConfig(encoder=FlatImage()), spec).features == (CAMERA,)
+    assert PolicyModule.build(PolicyConfig(encoder=SmallConv()), spec).features == tuple(OBSERVATION)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_does_not_fit_together_raises(
     config: PolicyConfig, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        Policy.build(config, PolicySpec.of_frames(FRAMES))
+        PolicyModule.build(config, PolicySpec.of_frames(FRAMES))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_log_prob_is_a_density_in_raw_units() -> None:
     """Integrates to one over raw actions: horizon 1, one dimension, trapezoidal rule."""
     frames = toy_frames({STATE: FeatureSpec(shape=(2,))}, FeatureSpec(shape=(1,)))
     frames = replace(frames, expert_action=frames.expert_action * 5.0 + 3.0)
-    policy = Policy.build(PolicyConfig(head=Gaussian(init_std=0.5)), PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(PolicyConfig(head=Gaussian(init_std=0.5)), PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     grid = torch.linspace(-40.0, 40.0, 4001)
     batch = WindowSource(frames, policy.window).batch(np.zeros(len(grid), dtype=np.int64))
@@ -247,7 +247,7 @@ def test_a_head_that_cannot_honour_a_prefix_says_so() -> None:
 def test_the_seed_decides_the_parameters_and_leaves_the_global_generator_alone() -> None:
     spec = PolicySpec.of_frames(FRAMES)
     before = torch.get_rng_state()
-    one, two, other = (Policy.build(PolicyConfig(), spec, seed=seed) for seed in (4, 4, 5))
+    one, two, other = (PolicyModule.build(PolicyConfig(), spec, seed=seed) for seed in (4, 4, 5))
     assert torch.equal(before, torch.get_rng_state())
     for first, second, third in zip(one.parameters(), two.parameters(), other.parameters(), strict=True):
         assert torch.equal(first, second)
@@ -267,7 +267,7 @@ def test_configurations_survive_json() -> None:
 def test_size_of_the_alvinn_net() -> None:
     """A 30 x 32 image, 64 hidden units, 2 outputs: 960 * 64 + 64 + 64 * 2 + 2 parameters."""
     frames = toy_frames({CAMERA: image_spec(30, 32, 1)}, ACTION, num_episodes=1, length=3)
-    policy = Policy.build(PolicyConfig(encoder=FlatImage(hidden=(64,))), PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(PolicyConfig(encoder=FlatImage(hidden=(64,))), PolicySpec.of_frames(frames))
     assert sum(parameter.numel() for parameter in policy.parameters()) == 960 * 64 + 64 + 64 * 2 + 2
 
 
@@ -310,7 +310,7 @@ def test_clipped_inputs_are_those_at_so_many_spreads_on_both_sides() -> None:
     seen = FRAMES.observation[STATE]
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
 
-    def answer(of: Policy, away: float) -> Tensor:
+    def answer(of: PolicyModule, away: float) -> Tensor:
         return of.predict_chunk(
             {STATE: torch.from_numpy((mean + away * spread)[None, None].astype(np.float32))}
         )

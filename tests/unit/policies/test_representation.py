@@ -11,7 +11,7 @@ from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.choices import Representation
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.representation import ActionRepresentation
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
@@ -108,7 +108,7 @@ def test_statistics_are_those_of_the_represented_windows(
         action_spec=FeatureSpec(shape=(1,)),
     )
     config = PolicyConfig(horizon=4, action_representation=kind)
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     affine = policy.normaliser["action"]
     reached = affine(torch.tensor([[low], [high]]))

@@ -17,7 +17,7 @@ from steadyhand.policies.encoders.image import FlatImage, SmallConv
 from steadyhand.policies.encoders.pilotnet import PilotNet
 from steadyhand.policies.encoders.recurrent import Recurrent
 from steadyhand.policies.encoders.resnet import ResNet18
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from toy_episodes import ACTION_SPEC, episode
 
@@ -49,7 +49,7 @@ def test_cached_and_live_pictures_give_the_same_bits(data: Path, tmp_path: Path,
     large = open_dataset(data).frames()
     small = open_dataset(data).frames(picture_size=size)
     assert small.observation["observation.images.top"].shape == (13, *size, 3)
-    policy = Policy.build(PolicyConfig(encoder=encoder, n_obs_steps=2), PolicySpec.of_frames(small))
+    policy = PolicyModule.build(PolicyConfig(encoder=encoder, n_obs_steps=2), PolicySpec.of_frames(small))
     policy.fit_statistics(small)
     save_policy(policy, tmp_path / "policy")
     policy = load_policy(tmp_path / "policy")
@@ -73,8 +73,8 @@ def test_cached_and_live_pictures_give_the_same_bits(data: Path, tmp_path: Path,
 
 def test_the_network_is_as_large_as_the_small_picture_asks_for() -> None:
     spec = PolicySpec(observation=SPECS, action=ACTION_SPEC, control_dt=0.1)
-    resize = Policy.build(PolicyConfig(encoder=SmallConv(resize=(24, 32))), spec)
-    native = Policy.build(
+    resize = PolicyModule.build(PolicyConfig(encoder=SmallConv(resize=(24, 32))), spec)
+    native = PolicyModule.build(
         PolicyConfig(encoder=SmallConv()),
         PolicySpec(
             observation={**SPECS, "observation.images.top": image_spec(24, 32, 3)},
@@ -89,11 +89,11 @@ def test_the_network_is_as_large_as_the_small_picture_asks_for() -> None:
 def test_other_sizes_than_the_camera_s_and_the_encoder_s_are_refused() -> None:
     only = {"observation.images.top": SPECS["observation.images.top"]}
     spec = PolicySpec(observation=only, action=ACTION_SPEC, control_dt=0.1)
-    policy = Policy.build(PolicyConfig(encoder=FlatImage(resize=(9, 13))), spec)
+    policy = PolicyModule.build(PolicyConfig(encoder=FlatImage(resize=(9, 13))), spec)
     with pytest.raises(SpecError, match="90, 130, 3"):
         policy.predict_chunk({"observation.images.top": np.zeros((1, 1, 45, 65, 3), np.uint8)})
     with pytest.raises(DataError, match="only be made smaller"):
-        Policy.build(PolicyConfig(encoder=FlatImage(resize=(91, 13))), spec)
+        PolicyModule.build(PolicyConfig(encoder=FlatImage(resize=(91, 13))), spec)
 
 
 def test_pictures_of_a_large_camera_are_scaled_down_unless_something_else_is_asked_for() -> None:

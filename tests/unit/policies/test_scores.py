@@ -27,18 +27,18 @@ from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.hill import GaussianHill
 from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.latent import Latent
-from steadyhand.policies.heads.linear import Linear
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.mip import Mip
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise, RowNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores import (
     ActionScale,
@@ -52,7 +52,7 @@ from steadyhand.policies.scores import (
     proposals,
 )
 from steadyhand.policies.scores.predicted import UNSAFE, classifier_of, classifier_spec
-from steadyhand.policies.scores.risk import Critics, Transitions, fit_critics
+from steadyhand.policies.scores.risk import Critics, RiskTransitions, fit_critics
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
@@ -89,11 +89,11 @@ def frames_of(*, is_discrete: bool = False, seed: int = 0) -> Frames:
     )
 
 
-def made(head: HeadConfig, *, seed: int = 0, steps: int = 2, **options: object) -> Policy:
+def made(head: HeadConfig, *, seed: int = 0, steps: int = 2, **options: object) -> PolicyModule:
     """Return a policy with statistics, hardly trained: its answers are whatever the parameters say."""
     frames = frames_of(is_discrete=isinstance(head, Categorical | Tabular))
     config = replace(PolicyConfig(encoder=ENCODER, head=head), **options)
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=seed)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=seed)
     source = WindowSource(frames, policy.window)
     policy.fit_statistics(frames, source.steps)
     fit(policy, source, config=TrainConfig(num_steps=steps, batch_size=32))
@@ -175,7 +175,7 @@ HEADS: list[HeadConfig] = [
     Latent(encoder=(16,), decoder=(16,)),
     SMALL_ACT,
     LogLinear(),
-    Linear(),
+    Ridge(),
     Tabular(),
     Nearest(),
     GaussianHill(),
@@ -294,7 +294,7 @@ def test_images_are_compared_by_the_encoders_tokens():
         action_spec=ACTION,
     )
     config = PolicyConfig(encoder=SmallConv(channels=(4, 8), width=16, shift=1))
-    policy = Policy.build(config, PolicySpec.of_frames(frames)).eval()
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames)).eval()
     policy.fit_statistics(frames)
     bank = Seen(observation={name: pixels[:, None]})
     score = Neighbour(policy, bank, num_neighbours=1)
@@ -321,7 +321,7 @@ def test_a_predicted_discrepancy_is_the_probability_of_the_class_that_was_learnt
         expert_action=is_unsafe.astype(np.int64),
     )
     policy = made(DIFFUSION, horizon=4, normalisation={"action": "z_score"})
-    classifier = Policy.build(classifier_of(policy.config), classifier_spec(policy.spec))
+    classifier = PolicyModule.build(classifier_of(policy.config), classifier_spec(policy.spec))
     source = WindowSource(labelled, classifier.window)
     classifier.fit_statistics(labelled, source.steps)
     fit(classifier, source, config=TrainConfig(num_steps=300, batch_size=32, learning_rate=1e-2))
@@ -342,14 +342,14 @@ def test_critics_find_the_discounted_chance_of_success():
     next_pair[:3], next_pair[4:7] = pair[1:4], pair[5:8]
     ends = np.array([False, False, False, True] * 2)
     success = np.array([False] * 3 + [True] + [False] * 4)
-    data = Transitions(pair=pair, next_pair=next_pair, success=success, ends=ends)
+    data = RiskTransitions(pair=pair, next_pair=next_pair, success=success, ends=ends)
     config = RiskConfig(discount=0.8, num_steps=1500, hidden=(32,), learning_rate=1e-2, polyak=0.9)
     value = fit_critics(data, config=config, seed=0)(torch.from_numpy(pair)).amin(1).detach().numpy()
     assert value == pytest.approx([0.8**3, 0.8**2, 0.8, 1.0, 0, 0, 0, 0], abs=0.06)
 
 
 def test_critics_are_the_same_for_the_same_seed():
-    data = Transitions(
+    data = RiskTransitions(
         pair=actions(20), next_pair=actions(20), success=np.arange(20) == 3, ends=np.arange(20) % 4 == 3
     )
     one, same, other = (
@@ -361,7 +361,7 @@ def test_critics_are_the_same_for_the_same_seed():
 
 def scores() -> list[Score]:
     policy = made(DIFFUSION)
-    classifier = Policy.build(classifier_of(policy.config), classifier_spec(policy.spec))
+    classifier = PolicyModule.build(classifier_of(policy.config), classifier_spec(policy.spec))
     classifier.normaliser.load_state_dict(
         {k: v for k, v in policy.normaliser.state_dict().items() if not k.startswith("action")}
     )

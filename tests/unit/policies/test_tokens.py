@@ -11,7 +11,7 @@ from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.heads.tokens_head import TokensHead, focal_loss, true_shares
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 B, H, A, C, K = 5, 3, 2, 4, 3
@@ -171,7 +171,7 @@ def test_behavior_transformer_has_its_published_size(
         action=FeatureSpec(shape=(action_dim,)),
         control_dt=0.1,
     )
-    assert sum(p.numel() for p in Policy.build(config, spec).parameters()) == published
+    assert sum(p.numel() for p in PolicyModule.build(config, spec).parameters()) == published
 
 
 def test_centres_are_found_once_and_from_valid_steps() -> None:

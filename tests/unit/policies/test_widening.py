@@ -31,7 +31,7 @@ from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.testing import toy_frames
@@ -64,21 +64,21 @@ GENERATIVE: dict[str, HeadConfig] = {
 }
 
 
-def begun(head: HeadConfig, *, num_steps: int = 2, frames: Frames = SMALL, **config: object) -> Policy:
+def begun(head: HeadConfig, *, num_steps: int = 2, frames: Frames = SMALL, **config: object) -> PolicyModule:
     """Return a policy that has been trained on the small actions."""
     settings = PolicyConfig(encoder=StateMLP(hidden=(32,)), head=head, **config)  # pyright: ignore
-    policy = Policy.build(settings, PolicySpec.of_frames(frames), seed=0)
+    policy = PolicyModule.build(settings, PolicySpec.of_frames(frames), seed=0)
     policy.fit_statistics(frames)
     further(policy, frames, num_steps)
     return policy
 
 
-def further(policy: Policy, frames: Frames, num_steps: int) -> None:
+def further(policy: PolicyModule, frames: Frames, num_steps: int) -> None:
     config = TrainConfig(num_steps=num_steps, batch_size=32, learning_rate=3e-3, warmup_steps=10)
     fit(policy, WindowSource(frames, policy.window), config=config)
 
 
-def answers(policy: Policy) -> np.ndarray:
+def answers(policy: PolicyModule) -> np.ndarray:
     return policy.predict_chunk({STATE: SEEN[:, None]}, noise=GeneratorNoise.seeded(0))[:, 0].numpy()
 
 

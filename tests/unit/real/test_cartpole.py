@@ -8,7 +8,7 @@ from steadyhand.data.formats.arrays import open_npz
 from steadyhand.envs.catalogue import make
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.heads.categorical import Categorical
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors.receding import RecedingHorizon
@@ -22,7 +22,7 @@ def test_clone_reaches_475(shared_data: Path) -> None:
     frames = dataset.frames(("observation.state",))
     with np.load(path, allow_pickle=False) as arrays:
         assert len(frames) == len(arrays["acts"]) == len(arrays["obs"]) - frames.num_episodes
-    policy = Policy.build(PolicyConfig(head=Categorical()), PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(PolicyConfig(head=Categorical()), PolicySpec.of_frames(frames))
     source = WindowSource(frames, policy.window)
     policy.fit_statistics(frames)
     fit(policy, source, config=TrainConfig(num_steps=1500, batch_size=64))

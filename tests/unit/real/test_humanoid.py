@@ -9,7 +9,7 @@ from steadyhand.core.specs import STATE
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
@@ -20,7 +20,7 @@ def test_fifty_steps_learn_from_robot_data(shared_data: Path) -> None:
     assert (frames.num_episodes, len(frames), frames.control_dt) == (100, 35_965, 1 / 30)
     kept, held = split_episodes(frames.num_episodes, 0.1, 0)
     config = PolicyConfig(horizon=16, action_representation="relative", normalisation={"action": "z_score"})
-    policy = Policy.build(config, PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
     train = WindowSource(frames, policy.window, steps=frames.steps_of(kept))
     policy.fit_statistics(frames, train.steps)
     settings = TrainConfig(num_steps=50, warmup_steps=5, log_every=10)

@@ -11,7 +11,7 @@ from steadyhand.data.frames import Frames
 from steadyhand.data.stats import compute_stats, hardly_moving
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.choices import Mode
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
@@ -49,7 +49,7 @@ def test_they_are_named(frames: Frames) -> None:
 def test_moving_them_by_a_thousandth_moves_no_action(frames: Frames, mode: Mode) -> None:
     """At most 0.05 of the action's spread, at every step of the data; all of them, and each on its own."""
     config = PolicyConfig(normalisation={STATE: mode})
-    policy = Policy.build(config, PolicySpec.of_frames(frames), seed=0)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=0)
     policy.fit_statistics(frames)
     fit(policy, WindowSource(frames, policy.window), config=TrainConfig(num_steps=300, batch_size=64))
     state, spread = frames.observation[STATE], frames.expert_action.std(0)

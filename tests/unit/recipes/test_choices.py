@@ -16,9 +16,9 @@ from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.choices import Wish, chosen_features, full_name, learner_of
+from steadyhand.recipes.choices import LearnerChoice, chosen_features, full_name, learner_of
 from steadyhand.recipes.env_choices import env_from_text, env_that_shows
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.methods import recipe
@@ -67,15 +67,19 @@ def test_named_features_are_taken_once_and_all_of_them_where_none_is_named():
     ],
 )
 def test_auto_picks_what_fits(observation, action, encoder, head):
-    config, training = learner_of(Wish(), observation=observation, action=action, default=TrainConfig())
+    config, training = learner_of(
+        LearnerChoice(), observation=observation, action=action, default=TrainConfig()
+    )
     assert training == TrainConfig()
     assert (config.encoder, config.head) == (encoder, head)
     assert config.observation == tuple(observation)
 
 
 def test_an_encoder_by_name_sees_what_it_can_read():
-    def seen(**wish: object) -> tuple[str, ...]:
-        config, _ = learner_of(Wish(**wish), observation=BOTH, action=VECTOR, default=TrainConfig())
+    def seen(**choice: object) -> tuple[str, ...]:
+        config, _ = learner_of(
+            LearnerChoice(**choice), observation=BOTH, action=VECTOR, default=TrainConfig()
+        )
         return config.observation
 
     assert seen(encoder="StateMLP") == seen(recipe="bet") == (STATE,)
@@ -84,11 +88,11 @@ def test_an_encoder_by_name_sees_what_it_can_read():
     assert seen(observation=("state",)) == (STATE,)
 
 
-@pytest.mark.parametrize("wish", [Wish(encoder="StateMLP"), Wish(recipe="bet")])
-def test_a_named_feature_that_cannot_be_read_is_refused_with_those_that_can(wish):
-    wish = replace(wish, observation=("front", "state"))
+@pytest.mark.parametrize("choice", [LearnerChoice(encoder="StateMLP"), LearnerChoice(recipe="bet")])
+def test_a_named_feature_that_cannot_be_read_is_refused_with_those_that_can(choice):
+    choice = replace(choice, observation=("front", "state"))
     with pytest.raises(ConfigError, match=r"cannot read") as caught:
-        learner_of(wish, observation=BOTH, action=VECTOR, default=TrainConfig())
+        learner_of(choice, observation=BOTH, action=VECTOR, default=TrainConfig())
     assert "observation.images.front (image 8 x 8 x 1)" in str(caught.value)
     assert "available: observation.state" in str(caught.value)
 
@@ -100,25 +104,25 @@ def test_only_the_car_shows_the_senses_that_are_named():
 
 
 def test_a_recipe_brings_its_own_training_and_flags_override_it():
-    wish = Wish(recipe="diffusion_unet", steps=70)
-    policy, training = learner_of(wish, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
+    choice = LearnerChoice(recipe="diffusion_unet", steps=70)
+    policy, training = learner_of(choice, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
     made = recipe("diffusion_unet", observation={STATE: VECTOR})
     assert policy == made.policy
     assert training == replace(made.training, num_steps=70, warmup_steps=7)
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("choice", "message"),
     [
-        (Wish(recipe="difusion"), "no such recipe"),
-        (Wish(recipe="act", horizon=8), "says what the policy is made of"),
-        (Wish(head="Nonsense"), "no head of that name"),
-        (Wish(size="paper"), "Only a recipe has sizes"),
+        (LearnerChoice(recipe="difusion"), "no such recipe"),
+        (LearnerChoice(recipe="act", horizon=8), "says what the policy is made of"),
+        (LearnerChoice(head="Nonsense"), "no head of that name"),
+        (LearnerChoice(size="paper"), "Only a recipe has sizes"),
     ],
 )
-def test_wishes_that_make_no_sense(wish, message):
+def test_wishes_that_make_no_sense(choice, message):
     with pytest.raises(ConfigError, match=message):
-        learner_of(wish, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
+        learner_of(choice, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
 
 
 def test_a_recipe_for_pictures_refuses_vectors():
@@ -143,7 +147,7 @@ def saved(tmp_path):
     """The run folder of an untrained policy that reads the state."""
     frames = toy_frames({STATE: VECTOR}, ENV.action)
     spec = PolicySpec(observation={STATE: VECTOR}, action=ENV.action, control_dt=0.1)
-    policy = Policy.build(PolicyConfig(), spec)
+    policy = PolicyModule.build(PolicyConfig(), spec)
     policy.fit_statistics(frames, np.arange(len(frames)))
     save_policy(policy, tmp_path / "run" / "policy")
     return tmp_path / "run"

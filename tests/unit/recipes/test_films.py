@@ -12,7 +12,7 @@ from gymnasium import spaces
 from steadyhand.core.errors import CapabilityError, EnvError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.envs import make
-from steadyhand.recipes.compare import Contestant, compete, filmed_drives, report_of
+from steadyhand.recipes.compare import NamedController, compete, filmed_drives, report_of
 from steadyhand.recipes.films import shoot, why_no_films
 from steadyhand.recipes.record import FILM, film_first, needs_film
 
@@ -79,10 +79,10 @@ def test_a_film_shows_the_drive_from_its_start():
 def test_an_env_is_made_to_draw_only_for_films():
     MADE.clear()
     env = make("film-test/Lamp-v0", num_rows=2)
-    contestants = [Contestant(name="brighter", controller=Brighter())]
-    none = compete(env, contestants, env.starts("test", 2), seed=0, num_films=0)
+    entrants = [NamedController(name="brighter", controller=Brighter())]
+    none = compete(env, entrants, env.starts("test", 2), seed=0, num_films=0)
     assert set(MADE) == {None}
-    (outcome,) = compete(env, contestants, env.starts("test", 2), seed=0, num_films=1)
+    (outcome,) = compete(env, entrants, env.starts("test", 2), seed=0, num_films=1)
     assert "rgb_array" in MADE
     assert [len(one.films) for one in none] == [0]
     assert len(outcome.films) == 1
@@ -96,16 +96,20 @@ def test_an_env_is_made_to_draw_only_for_films():
         terminated=np.array([True, True]),
     )
     starts = env.starts("test", 2)
-    films = filmed_drives(env, contestants[0], starts, [0, 1], 0, known=known)
+    films = filmed_drives(env, entrants[0], starts, [0, 1], 0, known=known)
     assert [film.caption for film in films] == ["failed after 0.4\u00a0s", "succeeded after 1.0\u00a0s"]
-    (untold,) = filmed_drives(env, contestants[0], starts, [0], 0, known=replace(known, success=None))
+    (untold,) = filmed_drives(env, entrants[0], starts, [0], 0, known=replace(known, success=None))
     assert untold.caption == "ended after 0.4\u00a0s"
 
 
 def test_what_drawing_lacks_is_said_and_spoils_no_comparison():
     env = make("film-test/Lamp-v0", num_rows=2, fault=True)
     outcomes = compete(
-        env, [Contestant(name="brighter", controller=Brighter())], env.starts("test", 2), seed=0, num_films=1
+        env,
+        [NamedController(name="brighter", controller=Brighter())],
+        env.starts("test", 2),
+        seed=0,
+        num_films=1,
     )
     assert [len(one.films) for one in outcomes] == [0]
     report = report_of(env, outcomes, title="t", setting=(), seed=0, wall_s=0.0)

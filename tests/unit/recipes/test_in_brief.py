@@ -3,7 +3,7 @@
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, image_spec
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.recipes.learner import PolicyLearner
@@ -16,7 +16,7 @@ ACTION = FeatureSpec(shape=(2,))
 
 def said(config: PolicyConfig) -> str:
     spec = PolicySpec(observation=BOTH, action=ACTION, control_dt=0.1)
-    return in_brief(Policy.build(config, spec), BOTH)
+    return in_brief(PolicyModule.build(config, spec), BOTH)
 
 
 def test_it_says_what_is_seen_left_out_and_made() -> None:

@@ -14,7 +14,7 @@ from steadyhand.envs.car.spec import car_spec
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicySpec
 from steadyhand.recipes.methods import RECIPES, recipe
 from steadyhand.testing import toy_frames
@@ -54,10 +54,10 @@ def built(name, observation, action, *, size="paper", device="meta", **changes):
     method = recipe(name, observation=observation, action=action, size=size)
     policy = replace(method.policy, **changes)
     with torch.device(device):
-        return Policy.build(policy, PolicySpec(observation=observation, action=action, control_dt=0.1))
+        return PolicyModule.build(policy, PolicySpec(observation=observation, action=action, control_dt=0.1))
 
 
-def count(policy: Policy) -> int:
+def count(policy: PolicyModule) -> int:
     return sum(parameter.numel() for parameter in policy.parameters())
 
 

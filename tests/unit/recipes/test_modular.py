@@ -16,7 +16,7 @@ from steadyhand.envs.car.spec import PATH_AHEAD, PREVIEW
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.modular import LANE_POSE, LanePursuit, lane_frames, path_of, teach_to_see
 from steadyhand.training.config import TrainConfig
@@ -143,6 +143,6 @@ def test_what_learnt_to_see_steers_and_reads_the_camera_alone(tmp_path):
 
 def test_a_policy_that_steers_does_not_see_lanes():
     config, _, frames = driven(num_rows=2, steps=2)
-    policy = Policy.build(PolicyConfig(encoder=StateMLP()), PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(PolicyConfig(encoder=StateMLP()), PolicySpec.of_frames(frames))
     with pytest.raises(CapabilityError, match="does not see lanes"):
         LanePursuit(policy, config)

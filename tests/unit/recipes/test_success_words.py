@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
-from steadyhand.recipes.compare import Contestant, compete, report_of
+from steadyhand.recipes.compare import NamedController, compete, report_of
 from steadyhand.rollout.random_actions import RandomActions
 
 
@@ -32,7 +32,7 @@ class Told(gymnasium.Env):
 def reported(rule, *, limit=5, **info):
     config = GymnasiumConfig(env_id="Told-v0", control_dt=0.1, max_episode_steps=5, success=rule)
     env = GymnasiumEnv(config, num_rows=2, factory=lambda: Told(limit, info))
-    drivers = [Contestant(name="random", controller=RandomActions(env.spec.action))]
+    drivers = [NamedController(name="random", controller=RandomActions(env.spec.action))]
     outcomes = compete(env, drivers, env.starts("test", 2), seed=0, num_films=0)
     report = report_of(env, outcomes, title="t", setting=(), seed=0, wall_s=0.0)
     return {fact.name: fact.value for fact in report.setting}["Success"], " ".join(report.caveats)

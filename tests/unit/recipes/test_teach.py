@@ -26,7 +26,7 @@ from steadyhand.experts.config import ForksExpert, PurePursuitExpert
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.encoders.resnet import ResNet18
-from steadyhand.policies.heads.linear import Linear
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.correct import correct, shortfall
 from steadyhand.recipes.learner import PolicyLearner
@@ -69,7 +69,7 @@ UNFIT = {
         NoiseBC(),
     ),
     "EIL of a closed form": (
-        {**STATES, "policy": PolicyConfig(head=Linear())},
+        {**STATES, "policy": PolicyConfig(head=Ridge())},
         Eil(),
     ),
 }

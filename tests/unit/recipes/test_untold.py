@@ -13,7 +13,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.correction.record import RoundRecord
 from steadyhand.envs.adapter import GymnasiumEnv
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
-from steadyhand.recipes.compare import Contestant, compete, report_of
+from steadyhand.recipes.compare import NamedController, compete, report_of
 from steadyhand.recipes.comparison import Row, difference, mean_return, return_difference, tells_success
 from steadyhand.recipes.env_choices import env_from_text
 
@@ -34,12 +34,12 @@ class Push(Controller):
 def compared(success="none"):
     config = GymnasiumConfig(env_id="MountainCarContinuous-v0", max_episode_steps=150, success=success)
     env = GymnasiumEnv(config, num_rows=4)
-    contestants = [
-        Contestant(name="expert", controller=Push(50.0), kind="expert"),
-        Contestant(name="weak", controller=Push(0.0)),
-        Contestant(name="strong", controller=Push(20.0)),
+    entrants = [
+        NamedController(name="expert", controller=Push(50.0), kind="expert"),
+        NamedController(name="weak", controller=Push(0.0)),
+        NamedController(name="strong", controller=Push(20.0)),
     ]
-    outcomes = compete(env, contestants, env.starts("test", 8), seed=0, num_films=0)
+    outcomes = compete(env, entrants, env.starts("test", 8), seed=0, num_films=0)
     report = report_of(env, outcomes, title="t", setting=(), seed=0, wall_s=0.0)
     env.close()
     return report

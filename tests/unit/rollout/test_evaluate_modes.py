@@ -11,7 +11,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.envs.base import Start, StepResult
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Head, Loss
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.rollout.executors.receding import RecedingHorizon
@@ -116,7 +116,7 @@ class Coin(Head):
         return side[:, None].expand(-1, self.chunk.horizon, 1) * 0.5
 
 
-def coin_policy(*, action: FeatureSpec | None = None) -> Policy:
+def coin_policy(*, action: FeatureSpec | None = None) -> PolicyModule:
     config = PolicyConfig(
         horizon=2, n_action_steps=2, normalisation={STATE: "identity", "action": "identity"}
     )
@@ -125,7 +125,7 @@ def coin_policy(*, action: FeatureSpec | None = None) -> Policy:
         action=action or FeatureSpec(shape=(1,), low=(-0.5,), high=(0.5,)),
         control_dt=0.1,
     )
-    policy = Policy(config, spec, Seeing(), Coin(ChunkSpec(horizon=2, action_dim=1)))
+    policy = PolicyModule(config, spec, Seeing(), Coin(ChunkSpec(horizon=2, action_dim=1)))
     for affine in policy.normaliser.values():
         affine.fit(np.zeros((2, 1)))
     return policy

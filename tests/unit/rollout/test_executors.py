@@ -18,7 +18,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.policies.contract import Context
 from steadyhand.policies.heads.categorical import Categorical
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.rollout.executors.ensemble import TemporalEnsemble
 from steadyhand.rollout.executors.realtime import RealTimeChunking, prefix_weights
@@ -171,7 +171,7 @@ def test_an_env_that_lacks_a_feature_is_told_so():
 
 def test_an_ensemble_refuses_actions_without_a_mean_and_a_negative_decay():
     spec = PolicySpec(observation={STATE: FeatureSpec(shape=(2,))}, action=discrete_spec(3), control_dt=0.1)
-    discrete = Policy.build(PolicyConfig(head=Categorical()), spec)
+    discrete = PolicyModule.build(PolicyConfig(head=Categorical()), spec)
     with pytest.raises(CapabilityError, match="discrete actions"):
         TemporalEnsemble(discrete, num_rows=1)
     for decay in (-0.01, float("nan"), float("inf")):

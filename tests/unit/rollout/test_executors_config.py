@@ -13,7 +13,7 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.evaluate import evaluate_policies
 from steadyhand.recipes.runs import EvalRun
@@ -81,7 +81,7 @@ def test_a_report_says_how_policies_were_executed_and_what_they_answered(tmp_pat
     spec = PolicySpec.of_env(env.build(1).spec)
     draws = np.random.default_rng(0)
     for name, head in (("one", Regression()), ("many", Mixture(num_modes=2))):
-        policy = Policy.build(PolicyConfig(head=head, horizon=4), spec)
+        policy = PolicyModule.build(PolicyConfig(head=head, horizon=4), spec)
         for affine in policy.normaliser.values():
             affine.fit(draws.uniform(-0.1, 0.1, size=(50, affine.scale.numel())).astype(np.float32))
         save_policy(policy, tmp_path / name)

@@ -8,7 +8,7 @@ from steadyhand.core.errors import SpecError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.specs import STATE
 from steadyhand.rollout.evaluate import evaluate
-from steadyhand.rollout.film import Film
+from steadyhand.rollout.film import FilmRecorder
 from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session, run
 
@@ -124,7 +124,7 @@ def test_a_film_holds_its_last_picture_after_a_failure():
             return np.full((height, width, 3), int(self.time[row]), dtype=np.uint8)
 
     env = Seen(1, drift=0.5)
-    film = Film(env, [0], max_steps=6, width=4, height=3)
+    film = FilmRecorder(env, [0], max_steps=6, width=4, height=3)
     starts = env.starts("test", 1)
     steps = run(env, Jitter(), starts, seed=1, listeners=[film])
     reel = [int(frame[0, 0, 0]) for frame in film.reel(0)]

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.heads.gaussian import Gaussian
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames
 from steadyhand.training.config import EmaConfig, TrainConfig
@@ -41,8 +41,10 @@ class SlowSource(WindowSource):
         return super().batch(steps)
 
 
-def run(folder: Path, *, delay: float = 0.0, resume: bool = False, config: TrainConfig = CONFIG) -> Policy:
-    policy = Policy.build(PolicyConfig(head=Gaussian(), horizon=2), PolicySpec.of_frames(FRAMES))
+def run(
+    folder: Path, *, delay: float = 0.0, resume: bool = False, config: TrainConfig = CONFIG
+) -> PolicyModule:
+    policy = PolicyModule.build(PolicyConfig(head=Gaussian(), horizon=2), PolicySpec.of_frames(FRAMES))
     policy.fit_statistics(FRAMES)
     source = SlowSource(FRAMES, policy.window)
     source.delay = delay

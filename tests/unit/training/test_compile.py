@@ -13,7 +13,7 @@ from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.artifact import load_policy, save_policy, tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.heads.gaussian import Gaussian
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.testing import toy_frames
 from steadyhand.training import compiling
@@ -47,15 +47,15 @@ def broken_when_run(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[
     return run
 
 
-def new_policy() -> Policy:
-    policy = Policy.build(
+def new_policy() -> PolicyModule:
+    policy = PolicyModule.build(
         PolicyConfig(head=Gaussian(), n_obs_steps=2, horizon=3), PolicySpec.of_frames(FRAMES)
     )
     policy.fit_statistics(FRAMES)
     return policy
 
 
-def losses(policy: Policy, config: TrainConfig, **options: Any) -> list[float]:
+def losses(policy: PolicyModule, config: TrainConfig, **options: Any) -> list[float]:
     result = fit(policy, WindowSource(FRAMES, policy.window), config=config, **options)
     return [line["loss"] for line in result.history]
 

@@ -34,7 +34,7 @@ from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.trainable import LossRows, Trainable
 from steadyhand.testing import toy_frames
@@ -48,8 +48,8 @@ CONSTANT = TrainConfig(num_steps=30, batch_size=6, schedule="constant", ema=EmaC
 
 def fitted(
     config: TrainConfig, *, folder: Path | None = None, resume: bool = False, head: HeadConfig | None = None
-) -> tuple[Policy, FitResult]:
-    policy = Policy.build(PolicyConfig(head=head or Regression()), PolicySpec.of_frames(FRAMES), seed=1)
+) -> tuple[PolicyModule, FitResult]:
+    policy = PolicyModule.build(PolicyConfig(head=head or Regression()), PolicySpec.of_frames(FRAMES), seed=1)
     policy.fit_statistics(FRAMES)
     source = WindowSource(FRAMES, policy.window)
     validation = WindowSource(FRAMES, policy.window, steps=np.arange(8))
@@ -161,7 +161,7 @@ def test_a_warm_start_that_widened_the_action_range_resumes_with_the_wider_range
     save_policy(first, tmp_path / "first")
     far = replace(FRAMES, action=3.0 * FRAMES.action, expert_action=3.0 * FRAMES.expert_action)
 
-    def further(*, resume: bool) -> Policy:
+    def further(*, resume: bool) -> PolicyModule:
         policy = load_policy(tmp_path / "first")
         config = replace(CONSTANT, checkpoint_every=15)
         fit(policy, WindowSource(far, policy.window), config=config, folder=tmp_path / "run", resume=resume)
@@ -250,7 +250,7 @@ def test_parts_of_unequal_weight_count_by_their_weight() -> None:
     frames = replace(FRAMES, weight=weight)
     results: list[dict[str, Tensor]] = []
     for accumulate in (1, 4):
-        policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(frames), seed=1)
+        policy = PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(frames), seed=1)
         policy.fit_statistics(frames)
         config = TrainConfig(
             num_steps=1,
@@ -308,7 +308,7 @@ BF16 = [
 def test_heads_of_every_kind_train_in_bf16_parts(head: HeadConfig) -> None:
     action = discrete_spec(3) if isinstance(head, Categorical) else FRAMES.action_spec
     frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, action)
-    policy = Policy.build(PolicyConfig(head=head, horizon=2), PolicySpec.of_frames(frames), seed=1)
+    policy = PolicyModule.build(PolicyConfig(head=head, horizon=2), PolicySpec.of_frames(frames), seed=1)
     policy.fit_statistics(frames)
     config = replace(CONSTANT, num_steps=2, precision="bf16", accumulate=2)
     result = fit(policy, WindowSource(frames, policy.window), config=config)

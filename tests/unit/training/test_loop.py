@@ -21,7 +21,7 @@ from steadyhand.core.errors import ArtifactError, CapabilityError, ConfigError
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.noise import Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.trainable import BatchFit, LossRows, Trainable
 from steadyhand.training.config import EmaConfig, TrainConfig
@@ -44,8 +44,8 @@ killed_run = load_script()
 FRAMES = killed_run.FRAMES
 
 
-def new_policy() -> Policy:
-    policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(FRAMES))
+def new_policy() -> PolicyModule:
+    policy = PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(FRAMES))
     policy.fit_statistics(FRAMES)
     return policy
 
@@ -189,7 +189,7 @@ def test_divergence_names_the_step_and_the_last_good_state(tmp_path: Path) -> No
 
 
 def test_missing_statistics_raise_before_any_step() -> None:
-    policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(FRAMES))
+    policy = PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(FRAMES))
     with pytest.raises(CapabilityError, match="fit_statistics"):
         fit(policy, WindowSource(FRAMES, policy.window), config=TrainConfig(num_steps=1))
 

@@ -17,7 +17,7 @@ from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.noise import scoped
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.threads import use_threads
 from steadyhand.testing import toy_frames
@@ -251,13 +251,13 @@ def test_a_resumed_run_with_groups_equals_the_whole_one(
         validation_every=4,
     )
 
-    def run(folder: Path, *, stop_at: int | None = None, resume: bool = False) -> Policy:
+    def run(folder: Path, *, stop_at: int | None = None, resume: bool = False) -> PolicyModule:
         def evaluate(module: nn.Module, step: int) -> dict[str, float]:
             if step == stop_at:
                 raise InterruptedError
             return {}
 
-        policy = Policy.build(made_of, PolicySpec.of_frames(frames))
+        policy = PolicyModule.build(made_of, PolicySpec.of_frames(frames))
         policy.fit_statistics(frames)
         source = WindowSource(frames, policy.window)
         fit(policy, source, config=config, folder=folder, evaluate=evaluate, resume=resume)
@@ -274,7 +274,7 @@ def test_a_resumed_run_with_groups_equals_the_whole_one(
 
 def test_a_state_from_before_a_setting_existed_counts_as_its_default(tmp_path: Path) -> None:
     frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, FeatureSpec(shape=(2,)))
-    policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(frames))
+    policy = PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(frames))
     policy.fit_statistics(frames)
     source, config = WindowSource(frames, policy.window), TrainConfig(num_steps=2, batch_size=4)
     fit(policy, source, config=config, folder=tmp_path)

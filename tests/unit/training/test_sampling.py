@@ -12,7 +12,7 @@ from steadyhand.data.frames import Frames
 from steadyhand.data.sampler import WeightedSampler
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.noise import GeneratorNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.policies.trainable import LossRows, Trainable
 from steadyhand.training.config import TrainConfig
@@ -60,7 +60,7 @@ def frames_of(weight):
 
 def test_both_ways_of_sampling_have_one_objective():
     frames = frames_of(WEIGHT)
-    policy = Policy.build(PolicyConfig(), PolicySpec.of_frames(frames), seed=0)
+    policy = PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(frames), seed=0)
     policy.fit_statistics(frames)
     source = WindowSource(frames, policy.window)
     noise = GeneratorNoise.seeded(0)

@@ -12,9 +12,9 @@ from jaxtyping import Float64
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import RowStreams, derive
-from steadyhand.correction.gate import Moment
+from steadyhand.correction.gate import GateInput
 from steadyhand.data.episode import Episode
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.scores import Score, Seen, proposals
 from steadyhand.rollout.executors.history import History
 
@@ -71,7 +71,7 @@ def joint_thresholds(
     return first, second
 
 
-class Watch:
+class ScoreRecorder:
     """Scores of a running policy: keeps the windows that it reads, row by row.
 
     Args:
@@ -80,11 +80,11 @@ class Watch:
         num_rows: Rows of the env.
     """
 
-    def __init__(self, policy: Policy, scores: Mapping[str, Score], *, num_rows: int) -> None:
+    def __init__(self, policy: PolicyModule, scores: Mapping[str, Score], *, num_rows: int) -> None:
         self._history = History(policy, num_rows)
         self._scores = dict(scores)
 
-    def __call__(self, moment: Moment) -> dict[str, Float64[np.ndarray, " B"]]:
+    def __call__(self, moment: GateInput) -> dict[str, Float64[np.ndarray, " B"]]:
         """Take in a step and return its scores; must hear of every step once."""
         self._history.add(moment.observation, moment.rows)
         window, is_pad = self._history.window(moment.observation, moment.rows, np.arange(len(moment.rows)))
@@ -107,7 +107,7 @@ class Watch:
         self._history.restore(state)
 
 
-def windows_of(policy: Policy, episode: Episode) -> Seen:
+def windows_of(policy: PolicyModule, episode: Episode) -> Seen:
     """Return what the policy would have read at each step of an episode, (T, O, ...)."""
     history, row = History(policy, 1), np.zeros(1, dtype=np.int64)
     parts: list[Seen] = []
@@ -120,7 +120,7 @@ def windows_of(policy: Policy, episode: Episode) -> Seen:
 
 
 def batches_of(
-    policy: Policy, episodes: Sequence[Episode], *, seed: int
+    policy: PolicyModule, episodes: Sequence[Episode], *, seed: int
 ) -> Iterator[tuple[int, slice, Seen, RowStreams]]:
     """Yield (episode, steps, windows, streams) for all steps in order, at most `BATCH` at a time."""
     for number, episode in enumerate(episodes):
@@ -131,7 +131,7 @@ def batches_of(
             yield number, steps, seen[steps], streams.take(np.arange(steps.start, steps.stop))
 
 
-def answers(policy: Policy, episodes: Sequence[Episode], *, seed: int) -> list[np.ndarray]:
+def answers(policy: PolicyModule, episodes: Sequence[Episode], *, seed: int) -> list[np.ndarray]:
     """Return what a policy proposes at each step, drawn as it drives: (T, A) for each episode."""
     parts: list[list[np.ndarray]] = [[] for _ in episodes]
     for number, _, seen, streams in batches_of(policy, episodes, seed=seed):
@@ -141,7 +141,7 @@ def answers(policy: Policy, episodes: Sequence[Episode], *, seed: int) -> list[n
 
 def scored(
     score: Score,
-    policy: Policy,
+    policy: PolicyModule,
     episodes: Sequence[Episode],
     actions: Sequence[np.ndarray],
     *,

@@ -20,7 +20,7 @@ from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from steadyhand.correction.gates.workshop import Workshop
+    from steadyhand.correction.gates.fitter import GateFitter
     from steadyhand.policies.scores import Score
 
 Calibration = Literal["held_out", "drives"]
@@ -69,11 +69,11 @@ class SafeGate(PolicyGate):
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Above
-        from steadyhand.correction.gates.workshop import Workshop
         from steadyhand.policies.scores import PredictedDiscrepancy
 
-        shop = Workshop(stage)
+        shop = GateFitter(stage)
         score = PredictedDiscrepancy(shop.classifier(shop.tau(self.unsafe), self.classifier))
         threshold = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
         return Above(shop.watch(score=score), threshold=threshold)
@@ -111,11 +111,11 @@ class EnsembleGate(PolicyGate):
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Disagreeing
-        from steadyhand.correction.gates.workshop import Workshop
         from steadyhand.policies.scores import Doubt
 
-        shop = Workshop(stage)
+        shop = GateFitter(stage)
         score = Doubt(shop.members(self.members), shop.scale, measure="norm")
         chi = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
         tau = threshold_at(shop.discrepancy(shop.held_out), 1.0 - self.share)
@@ -164,11 +164,11 @@ class LazyGate(PolicyGate):
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Hysteresis
-        from steadyhand.correction.gates.workshop import Workshop
         from steadyhand.policies.scores import PredictedDiscrepancy
 
-        shop = Workshop(stage)
+        shop = GateFitter(stage)
         tau = shop.tau(self.unsafe)
         leave = min(tau, threshold_at(shop.discrepancy(shop.held_out), self.back))
         score = PredictedDiscrepancy(shop.classifier(tau, self.classifier))
@@ -225,11 +225,11 @@ class ThriftyGate(PolicyGate):
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import joint_thresholds
+        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Hysteresis
-        from steadyhand.correction.gates.workshop import Workshop
         from steadyhand.policies.scores import Doubt, Risk
 
-        shop = Workshop(stage)
+        shop = GateFitter(stage)
         novelty = Doubt(shop.members(self.members), shop.scale, measure="mean")
         risk = Risk(shop.policy, shop.critics(self.drives, self.risk), shop.scale)
         new, risky = shop.on_drives(novelty, self.drives), shop.on_drives(risk, self.drives)
@@ -288,11 +288,11 @@ class LossGate(PolicyGate):
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import threshold_at
+        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Patient
-        from steadyhand.correction.gates.workshop import Workshop
         from steadyhand.policies.scores import OwnLoss
 
-        shop = Workshop(stage)
+        shop = GateFitter(stage)
         score = OwnLoss(shop.policy, num_draws=self.draws)
         values = _calibration(shop, score, self.calibration, self.drives)
         threshold = threshold_at(values, self.level)
@@ -334,17 +334,17 @@ class NearestGate(PolicyGate):
     def build(self, stage: Stage) -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import conformal_threshold
+        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Above
-        from steadyhand.correction.gates.workshop import Workshop
         from steadyhand.policies.scores import Neighbour
 
-        shop = Workshop(stage)
+        shop = GateFitter(stage)
         score = Neighbour(shop.policy, shop.bank(), num_neighbours=self.num_neighbours)
         threshold = conformal_threshold(_calibration(shop, score, self.calibration, self.drives), self.level)
         return Above(shop.watch(score=score), threshold=threshold, asks_only=self.asks_only)
 
 
-def _calibration(shop: "Workshop", score: "Score", where: Calibration, drives: int) -> np.ndarray:
+def _calibration(shop: "GateFitter", score: "Score", where: Calibration, drives: int) -> np.ndarray:
     return shop.on_held_out(score) if where == "held_out" else shop.on_drives(score, drives)
 
 

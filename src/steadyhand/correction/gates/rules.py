@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from steadyhand.core.protocol import grown
-from steadyhand.correction.gate import Gate, Moment
-from steadyhand.correction.gates.calibration import Watch
+from steadyhand.correction.gate import Gate, GateInput
+from steadyhand.correction.gates.calibration import ScoreRecorder
 from steadyhand.policies.scores import ActionScale
 
 Scores = Mapping[str, Float64[np.ndarray, " B"]]
@@ -17,15 +17,15 @@ Scores = Mapping[str, Float64[np.ndarray, " B"]]
 class ScoreGate(Gate):
     """A gate that decides by scores; subclasses say how."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: ScoreRecorder) -> None:
         self._watch = watch
 
-    def takes_over(self, moment: Moment) -> Bool[np.ndarray, " B"]:
+    def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
         """Score the step and decide."""
         return self.decide(moment, self._watch(moment))
 
     @abstractmethod
-    def decide(self, moment: Moment, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Return which rows the expert drives."""
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
@@ -50,11 +50,11 @@ class Above(ScoreGate):
         asks_only: Ask the expert there and let the policy drive on.
     """
 
-    def __init__(self, watch: Watch, *, threshold: float, asks_only: bool = False) -> None:
+    def __init__(self, watch: ScoreRecorder, *, threshold: float, asks_only: bool = False) -> None:
         super().__init__(watch)
         self.threshold, self._asks_only = threshold, asks_only
 
-    def decide(self, moment: Moment, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Compare."""
         above = scores["score"] > self.threshold
         if not self._asks_only:
@@ -73,11 +73,11 @@ class Disagreeing(ScoreGate):
         chi: Largest doubt.
     """
 
-    def __init__(self, watch: Watch, scale: ActionScale, *, tau: float, chi: float) -> None:
+    def __init__(self, watch: ScoreRecorder, scale: ActionScale, *, tau: float, chi: float) -> None:
         super().__init__(watch)
         self._scale, self.tau, self.chi = scale, tau, chi
 
-    def decide(self, moment: Moment, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Ask about every row, and compare."""
         label = moment.expert.label(np.arange(len(moment.rows)))
         discrepancy = self._scale.discrepancy(moment.proposal, label)
@@ -100,7 +100,7 @@ class Hysteresis(ScoreGate):
 
     def __init__(
         self,
-        watch: Watch,
+        watch: ScoreRecorder,
         scale: ActionScale,
         *,
         enter: Mapping[str, float],
@@ -110,7 +110,7 @@ class Hysteresis(ScoreGate):
         super().__init__(watch)
         self._scale, self.enter, self.leave, self.calm = scale, dict(enter), leave, dict(calm or {})
 
-    def decide(self, moment: Moment, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Enter by the scores, leave by what the expert would do."""
         held = moment.held
         drives = ~held & _any_above(scores, self.enter)
@@ -132,12 +132,12 @@ class Patient(ScoreGate):
         patience: Steps in a row.
     """
 
-    def __init__(self, watch: Watch, *, threshold: float, patience: int) -> None:
+    def __init__(self, watch: ScoreRecorder, *, threshold: float, patience: int) -> None:
         super().__init__(watch)
         self.threshold, self._patience = threshold, patience
         self._run = np.zeros(0, dtype=np.int64)
 
-    def decide(self, moment: Moment, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Count the steps on the other side of the threshold, and change sides when they are enough."""
         rows, held = moment.rows, moment.held
         self._run = grown(self._run, rows, fill=0)

@@ -41,7 +41,7 @@ _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class CheckReport:
     """Result of `check`.
 
     Attributes:
@@ -57,9 +57,9 @@ class Report:
         """Whether there is no error."""
         return not any(problem.severity == "error" for problem in self.problems)
 
-    def with_problems(self, more: Iterable[Problem]) -> "Report":
+    def with_problems(self, more: Iterable[Problem]) -> "CheckReport":
         """Return the report with further findings."""
-        return Report(root=self.root, problems=_sorted([*self.problems, *more]))
+        return CheckReport(root=self.root, problems=_sorted([*self.problems, *more]))
 
 
 def check(
@@ -70,7 +70,7 @@ def check(
     rename: Mapping[str, str] | None = None,
     episodes: Episodes | None = None,
     tick: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> CheckReport:
     """Look through a data set, some episodes at a time: memory does not grow with it.
 
     Args:
@@ -85,8 +85,8 @@ def check(
     try:
         dataset = open_any(root, control_dt=control_dt, rename=rename, episodes=episodes)
     except DataError as error:
-        return Report(root=root, problems=(from_error("metadata", str(root), error),))
-    return Report(root=root, problems=check_dataset(dataset, depth=depth, tick=tick))
+        return CheckReport(root=root, problems=(from_error("metadata", str(root), error),))
+    return CheckReport(root=root, problems=check_dataset(dataset, depth=depth, tick=tick))
 
 
 def check_dataset(

@@ -34,7 +34,7 @@ from steadyhand.core.pictures import picture_format
 from steadyhand.core.specs import ACTION, IMAGES, STATE, FeatureSpec, class_spec
 from steadyhand.core.strict import require_file
 from steadyhand.data.base import Dataset
-from steadyhand.data.episode import Episode, Provenance, demonstration
+from steadyhand.data.episode import Episode, EpisodeOrigin, demonstration
 from steadyhand.data.formats.array_parts import (
     check_reward,
     check_rows,
@@ -285,7 +285,7 @@ def episodes_from_arrays(
                 truncated=not own_end[number],
                 success=outcomes[number],
                 task=task,
-                provenance=Provenance(source=source),
+                provenance=EpisodeOrigin(source=source),
             )
         except DataError as error:
             advice = f"leave it out (--episodes '!{number}') or repair the value"

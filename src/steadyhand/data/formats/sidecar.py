@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.episode import Branch, Provenance
+from steadyhand.data.episode import Branch, EpisodeOrigin
 from steadyhand.data.formats.arrow import ArrowArray, ArrowTable, ArrowType
 from steadyhand.data.formats.columns import to_array, to_column
 from steadyhand.data.formats.files import ParquetSource, reading
@@ -45,7 +45,7 @@ class Ending:
     terminated: bool = False
     truncated: bool = False
     success: bool | None = None
-    provenance: Provenance = field(default_factory=Provenance)
+    provenance: EpisodeOrigin = field(default_factory=EpisodeOrigin)
     branch: Branch | None = None
 
 
@@ -59,7 +59,7 @@ class Sidecar:
     def __init__(self, root: Path, observation: Mapping[str, FeatureSpec]) -> None:
         self._observation = observation
         self._sources = [ParquetSource(path) for path in sorted((root / FOLDER).glob("episodes-*.parquet"))]
-        self._origins: dict[Provenance, Provenance] = {}
+        self._origins: dict[EpisodeOrigin, EpisodeOrigin] = {}
         self.endings: list[Ending] = []
         self._starts: list[int] = []
         for source in self._sources:
@@ -79,7 +79,7 @@ class Sidecar:
                 got={name: row[name] for name in _REQUIRED},
                 expected=f"episode_index = {number}, and no empty entries",
             )
-        origin = Provenance(**{name: row[name] for name in _ORIGIN})
+        origin = EpisodeOrigin(**{name: row[name] for name in _ORIGIN})
         parent = row["branch_parent"]
         return Ending(
             terminated=row["terminated"],

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 
 from steadyhand.envs.avoiding.layout import CENTRES, GOAL_Y, RADII, START
 from steadyhand.envs.paint import Picture
-from steadyhand.envs.scene import PAPER, Canvas, Plan, colour
+from steadyhand.envs.scene import PAPER, Canvas, PlaneMap, colour
 
 TABLE = colour(222, 205, 178)
 GRAIN = colour(206, 186, 156)
@@ -19,9 +19,9 @@ PATH = colour(40, 108, 168)
 FINGER = colour(30, 58, 92)
 
 
-def plan_of(width: int, height: int) -> Plan:
+def plan_of(width: int, height: int) -> PlaneMap:
     """Return the part of the table that a picture shows."""
-    return Plan(low=(0.15, -0.34), high=(0.85, 0.42), width=width, height=height)
+    return PlaneMap(low=(0.15, -0.34), high=(0.85, 0.42), width=width, height=height)
 
 
 @lru_cache(maxsize=8)
@@ -44,7 +44,7 @@ def _table(width: int, height: int) -> Canvas:
     return canvas.kept()
 
 
-def _grain(picture: Picture, plan: Plan) -> None:
+def _grain(picture: Picture, plan: PlaneMap) -> None:
     """Wavy lines along x, as of wood."""
     lines = np.arange(plan.height, dtype=np.float32)[:, None] * np.float32(plan.scale)
     columns = np.arange(plan.width, dtype=np.float32)[None, :] * np.float32(plan.scale)

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.paint import Picture, capsule
-from steadyhand.envs.scene import PAPER, Canvas, Plan, colour, mottled
+from steadyhand.envs.scene import PAPER, Canvas, PlaneMap, colour, mottled
 
 GRASS = colour(126, 168, 96)
 LEAVES = (colour(44, 92, 52), colour(56, 112, 60), colour(74, 134, 70), colour(98, 158, 84))
@@ -20,9 +20,9 @@ SQUARE = 0.05
 """Edge of the finish line's squares [m]."""
 
 
-def plan_of(config: ForksConfig, width: int, height: int) -> Plan:
+def plan_of(config: ForksConfig, width: int, height: int) -> PlaneMap:
     """Return the part of the plane that a picture shows."""
-    return Plan(low=(-0.25, -0.95), high=(config.goal_x + 0.3, 0.95), width=width, height=height)
+    return PlaneMap(low=(-0.25, -0.95), high=(config.goal_x + 0.3, 0.95), width=width, height=height)
 
 
 @lru_cache(maxsize=8)
@@ -36,7 +36,7 @@ def _ground(config: ForksConfig, width: int, height: int) -> Canvas:
     return canvas.kept()
 
 
-def _finish(picture: Picture, plan: Plan, x: float) -> None:
+def _finish(picture: Picture, plan: PlaneMap, x: float) -> None:
     """Two columns of squares from edge to edge, the first one's left side at the goal."""
     column, _ = plan.pixel(x, 0.0)
     size = plan.length(SQUARE)

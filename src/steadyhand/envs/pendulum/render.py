@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 
 from steadyhand.envs.paint import capsule
 from steadyhand.envs.pendulum.config import FLIP_ANGLES, PendulumConfig
-from steadyhand.envs.scene import PAPER, Canvas, Plan, colour, mottled
+from steadyhand.envs.scene import PAPER, Canvas, PlaneMap, colour, mottled
 
 WALL = colour(58, 66, 82)
 RING = colour(86, 96, 114)
@@ -22,10 +22,10 @@ BOB_RADIUS = 0.11
 """As a share of the rod."""
 
 
-def plan_of(config: PendulumConfig, width: int, height: int) -> Plan:
+def plan_of(config: PendulumConfig, width: int, height: int) -> PlaneMap:
     """Return the part of the plane that a picture shows."""
     reach = 1.3 * config.length
-    return Plan(low=(-reach, -reach), high=(reach, reach), width=width, height=height)
+    return PlaneMap(low=(-reach, -reach), high=(reach, reach), width=width, height=height)
 
 
 def place(theta: Float[np.ndarray, "..."], radius: float) -> Float[np.ndarray, "... 2"]:

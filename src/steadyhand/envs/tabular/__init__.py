@@ -1,7 +1,7 @@
 """Finite MDPs: exact evaluation, occupancy, dynamic programming, and a batched env around them."""
 
 from steadyhand.envs.tabular.config import TabularConfig
-from steadyhand.envs.tabular.env import Tabular
+from steadyhand.envs.tabular.env import TabularEnv
 from steadyhand.envs.tabular.mdp import FiniteMDP
 
-__all__ = ["FiniteMDP", "Tabular", "TabularConfig"]
+__all__ = ["FiniteMDP", "TabularConfig", "TabularEnv"]

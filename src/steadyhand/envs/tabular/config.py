@@ -11,7 +11,7 @@ from steadyhand.envs.tabular.layouts import cliff, fall_once, grid, tight, tree
 from steadyhand.envs.tabular.mdp import Contexts, FiniteMDP
 
 if TYPE_CHECKING:
-    from steadyhand.envs.tabular.env import Tabular
+    from steadyhand.envs.tabular.env import TabularEnv
 
 Layout = Literal["grid", "tight", "cliff", "unrecoverable_cliff", "fall_once", "tree"]
 
@@ -91,8 +91,8 @@ class TabularConfig(EnvConfig):
             success=SuccessRule(said=f"the rewards of the episode add up to {mdp.par:g} or more"),
         )
 
-    def build(self, num_rows: int) -> "Tabular":
+    def build(self, num_rows: int) -> "TabularEnv":
         """Return the env with `num_rows` copies."""
-        from steadyhand.envs.tabular.env import Tabular
+        from steadyhand.envs.tabular.env import TabularEnv
 
-        return Tabular(self, num_rows=num_rows)
+        return TabularEnv(self, num_rows=num_rows)

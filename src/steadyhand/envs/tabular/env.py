@@ -8,14 +8,14 @@ from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from steadyhand.core.errors import SpecError
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.core.specs import STATE
-from steadyhand.envs.arrays import ArrayEnv, Paths
+from steadyhand.envs.arrays import ArrayEnv, DrivenPaths
 from steadyhand.envs.base import Family, Start
 from steadyhand.envs.tabular.config import CONTEXT, STEP, TabularConfig
 from steadyhand.envs.tabular.exact import backward_induction
 from steadyhand.envs.tabular.render import render_tabular
 
 
-class Tabular(ArrayEnv):
+class TabularEnv(ArrayEnv):
     """N copies; see `TabularConfig` for what can be chosen.
 
     Observation: the number of the state, and that of its context where there are several. An episode ends in
@@ -45,7 +45,7 @@ class Tabular(ArrayEnv):
         self._streams = RowStreams(np.zeros(num_rows, dtype=np.uint64))
         self._declare("keys", self._streams.keys)
         self._declare("counters", self._streams.counters)
-        self._paths = Paths(self._state, self.mdp.horizon)
+        self._paths = DrivenPaths(self._state, self.mdp.horizon)
 
     def privileged(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         """Return the number of steps so far; the last one once the horizon is over."""

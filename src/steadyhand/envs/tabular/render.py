@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from steadyhand.envs.scene import PAPER, Canvas, Plan, colour
+from steadyhand.envs.scene import PAPER, Canvas, PlaneMap, colour
 from steadyhand.envs.tabular.mdp import FiniteMDP
 
 FLOOR = colour(226, 222, 210)
@@ -29,7 +29,7 @@ def render_tabular(
     places = np.concatenate([mdp.place, mdp.place + across])
     low, high = places.min(axis=0) - 0.8, places.max(axis=0) + 0.8
     corners = {"low": (float(low[0]), float(low[1])), "high": (float(high[0]), float(high[1]))}
-    canvas = Canvas.of(Plan(**corners, width=width, height=height), PAPER)
+    canvas = Canvas.of(PlaneMap(**corners, width=width, height=height), PAPER)
     copies = range(mdp.horizon + 1) if any(mdp.drift) else range(1)
     for state in range(mdp.num_states):
         for copy in copies:

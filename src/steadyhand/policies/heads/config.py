@@ -39,7 +39,7 @@ class HeadConfig(Part, ABC):
         "Latent": f"{_HERE}.latent:Latent",
         "Act": f"{_HERE}.act:Act",
         "LogLinear": f"{_HERE}.log_linear:LogLinear",
-        "Linear": f"{_HERE}.linear:Linear",
+        "Ridge": f"{_HERE}.ridge:Ridge",
         "Tabular": f"{_HERE}.tabular:Tabular",
         "Nearest": f"{_HERE}.nearest:Nearest",
         "GaussianHill": f"{_HERE}.hill:GaussianHill",

@@ -11,7 +11,7 @@ from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, 
 from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.inpaint import inpaint
 from steadyhand.policies.heads.inpainting import Inpainting
-from steadyhand.policies.heads.schedule import Guess, Level, Sampler
+from steadyhand.policies.heads.schedule import DenoisingSampler, Guess, Level
 from steadyhand.policies.nets.denoiser import Condition, Denoiser
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.noise import Noise
@@ -38,7 +38,7 @@ class DenoisingHead(Head):
         context: ContextSpec,
         chunk: ChunkSpec,
         *,
-        sampler: Sampler,
+        sampler: DenoisingSampler,
         inpainting: Inpainting,
     ) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class DenoisingHead(Head):
         self._inpainting = inpainting
 
     @property
-    def sampler(self) -> Sampler:
+    def sampler(self) -> DenoisingSampler:
         """The walk from noise to data."""
         return self._sampler
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Likelihood, Loss, Target
 from steadyhand.policies.heads.denoising import DenoisingHead, require_whole
 from steadyhand.policies.heads.diffusion import Diffusion
-from steadyhand.policies.heads.schedule import Level, Sampler, diffusion_levels, squared_cosine
+from steadyhand.policies.heads.schedule import DenoisingSampler, Level, diffusion_levels, squared_cosine
 from steadyhand.policies.nets.denoiser import repeat_rows
 from steadyhand.policies.noise import Noise
 
@@ -23,7 +23,7 @@ class DiffusionHead(DenoisingHead):
     high: Tensor
 
     def __init__(self, config: Diffusion, context: ContextSpec, chunk: ChunkSpec) -> None:
-        sampler = Sampler(
+        sampler = DenoisingSampler(
             levels=diffusion_levels(config.sample_steps, config.num_train_steps),
             order=config.order,
             eta=1.0 if config.sampler == "ddpm" else config.eta,
@@ -96,7 +96,7 @@ class DiffusionHead(DenoisingHead):
         return data.clamp(self.low, self.high) if self.chunk.is_bounded else data
 
     @property
-    def sampler(self) -> Sampler:
+    def sampler(self) -> DenoisingSampler:
         """The walk from noise to data, within the range of bounded actions."""
         if not self.chunk.is_bounded:
             return self._sampler

@@ -10,7 +10,7 @@ from steadyhand.core.errors import CapabilityError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Likelihood, Loss, Target
 from steadyhand.policies.heads.denoising import DenoisingHead, require_whole
 from steadyhand.policies.heads.flow import Flow
-from steadyhand.policies.heads.schedule import Level, Sampler, flow_levels
+from steadyhand.policies.heads.schedule import DenoisingSampler, Level, flow_levels
 from steadyhand.policies.nets.normal import HALF_LOG_TWO_PI
 from steadyhand.policies.noise import Noise
 
@@ -30,7 +30,7 @@ class FlowHead(DenoisingHead):
     likelihood: Likelihood = "exact"
 
     def __init__(self, config: Flow, context: ContextSpec, chunk: ChunkSpec) -> None:
-        sampler = Sampler(levels=flow_levels(config.num_sample_steps), order=config.order)
+        sampler = DenoisingSampler(levels=flow_levels(config.num_sample_steps), order=config.order)
         super().__init__(config.net, context, chunk, sampler=sampler, inpainting=config.inpainting)
         self._config = config
         if chunk.horizon * chunk.action_dim > _MOST_NUMBERS or config.prediction == "sample":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.heads.inpainting import Inpainting
-from steadyhand.policies.heads.schedule import Edit, Guess, Sampler
+from steadyhand.policies.heads.schedule import DenoisingSampler, Edit, Guess
 from steadyhand.policies.nets.denoiser import Condition, repeat_rows
 from steadyhand.policies.noise import Noise
 
@@ -21,7 +21,7 @@ def inpaint(
     prefix: Prefix,
     noise: Noise,
     *,
-    sampler: Sampler,
+    sampler: DenoisingSampler,
     guesser: Guesser,
     condition: Condition,
 ) -> Float[Tensor, "B H A"]:
@@ -65,7 +65,7 @@ def _nearest(ends: Float[Tensor, "B N H A"], prefix: Prefix) -> Int[Tensor, " B"
     return (miss * prefix.weight[:, None]).sum(-1).argmin(1)
 
 
-def _guided(guess: Guess, prefix: Prefix, sampler: Sampler, limit: float) -> Guess:
+def _guided(guess: Guess, prefix: Prefix, sampler: DenoisingSampler, limit: float) -> Guess:
     """Return `guess` with its answer moved towards the prefix along the net's own Jacobian.
 
     v + w J^T (W (prefix - a)), w = min(limit, (1 - t) / (t r^2)), J = da / dx in the flow's coordinates
@@ -85,7 +85,7 @@ def _guided(guess: Guess, prefix: Prefix, sampler: Sampler, limit: float) -> Gue
     return guided
 
 
-def _overwriting(start: Float[Tensor, "B H A"], prefix: Prefix, sampler: Sampler) -> Edit:
+def _overwriting(start: Float[Tensor, "B H A"], prefix: Prefix, sampler: DenoisingSampler) -> Edit:
     """Return what puts the prefix, under the noise that the chunk began with, into a noisy chunk."""
 
     def overwrite(x: Tensor, index: int) -> Tensor:

@@ -104,7 +104,7 @@ def step(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampler:
+class DenoisingSampler:
     """A walk from noise to data.
 
     Order 1 holds the expected data over a step as it was at its start (DDIM, Euler). Order 2 takes it from

@@ -17,7 +17,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.stats import distance_scale
 from steadyhand.policies.noise import Noise, RowNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,18 +125,18 @@ class ActionScale:
         return np.square(self(one) - self(other)).sum(axis=1)
 
 
-def driving_noise(policy: Policy, streams: RowStreams) -> Noise | None:
+def driving_noise(policy: PolicyModule, streams: RowStreams) -> Noise | None:
     """Return what the policy is driven with: noise if its class drives with samples, None for its mode."""
     return RowNoise(streams, device=policy.device) if policy.head.draws else None
 
 
-def proposals(policy: Policy, seen: Seen, streams: RowStreams) -> Shaped[np.ndarray, "B A"]:
+def proposals(policy: PolicyModule, seen: Seen, streams: RowStreams) -> Shaped[np.ndarray, "B A"]:
     """Return the action that the policy would execute now, clipped to nothing."""
     chunk = policy.predict_chunk(seen.observation, seen.is_pad, noise=driving_noise(policy, streams))
     return chunk[:, 0].cpu().numpy()
 
 
-def tensors(policy: Policy, seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
+def tensors(policy: PolicyModule, seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
     """Return the windows as tensors on the policy's device, and their padding."""
     observation = {
         name: torch.as_tensor(seen.observation[name], device=policy.device) for name in policy.features
@@ -148,7 +148,7 @@ def tensors(policy: Policy, seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @torch.no_grad()
-def descriptor(policy: Policy, seen: Seen) -> Float32[np.ndarray, "B D"]:
+def descriptor(policy: PolicyModule, seen: Seen) -> Float32[np.ndarray, "B D"]:
     """Return a vector for each window: the normalised features, or the encoder's tokens if there are images.
 
     In vectors a distance needs no net, and novel directions that the encoder has learnt to ignore still

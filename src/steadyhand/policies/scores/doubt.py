@@ -8,7 +8,7 @@ from jaxtyping import Float64, Shaped
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import RowStreams
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.scores.base import ActionScale, Score, Seen, proposals
 
 Measure = Literal["norm", "mean"]
@@ -37,7 +37,7 @@ class Doubt(Score):
 
     def __init__(
         self,
-        members: Sequence[Policy],
+        members: Sequence[PolicyModule],
         scale: ActionScale,
         *,
         measure: Measure,

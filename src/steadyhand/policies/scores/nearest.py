@@ -6,7 +6,7 @@ from jaxtyping import Float64, Shaped
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import RowStreams
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.scores.base import Score, Seen, descriptor
 
 _DISTANCES = 1 << 24
@@ -26,7 +26,7 @@ class Neighbour(Score):
         num_neighbours: K.
     """
 
-    def __init__(self, policy: Policy, bank: Seen, *, num_neighbours: int = 5) -> None:
+    def __init__(self, policy: PolicyModule, bank: Seen, *, num_neighbours: int = 5) -> None:
         if not 1 <= num_neighbours <= len(bank):
             raise ConfigError(
                 "The K-th neighbour must be in the bank.",

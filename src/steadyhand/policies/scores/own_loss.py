@@ -12,7 +12,7 @@ from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.denoising import DenoisingHead
 from steadyhand.policies.heads.judging_head import JudgingHead
 from steadyhand.policies.noise import Noise, NoNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.scores.base import Score, Seen, tensors
 
 
@@ -51,7 +51,7 @@ class OwnLoss(Score):
             `HeadConfig.why_silent`.
     """
 
-    def __init__(self, policy: Policy, *, num_draws: int = 16) -> None:
+    def __init__(self, policy: PolicyModule, *, num_draws: int = 16) -> None:
         if num_draws < 1:
             raise ConfigError("A mean needs a draw.", got=f"num_draws={num_draws}")
         require_telling(policy.config.head)

@@ -11,7 +11,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import discrete_spec
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.categorical_head import CategoricalHead
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.scores.base import Score, Seen, tensors
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
@@ -47,7 +47,7 @@ class PredictedDiscrepancy(Score):
         classifier: A policy made by `classifier_of`, trained on SAFE and UNSAFE.
     """
 
-    def __init__(self, classifier: Policy) -> None:
+    def __init__(self, classifier: PolicyModule) -> None:
         if not isinstance(classifier.head, CategoricalHead) or classifier.spec.action.num_classes != 2:
             raise CapabilityError(
                 "A predicted discrepancy is a choice between two classes.",

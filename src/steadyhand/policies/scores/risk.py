@@ -11,14 +11,14 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import scoped
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores.base import ActionScale, Score, Seen, descriptor
 from steadyhand.policies.threads import use_threads
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Transitions:
+class RiskTransitions:
     """N steps with what the policy under judgement would do next.
 
     Attributes:
@@ -46,12 +46,14 @@ class Critics(nn.Module):
         return torch.cat([net(pair) for net in self.nets], dim=1).sigmoid()
 
 
-def pairs(policy: Policy, scale: ActionScale, seen: Seen, action: np.ndarray) -> Float32[np.ndarray, "B D"]:
+def pairs(
+    policy: PolicyModule, scale: ActionScale, seen: Seen, action: np.ndarray
+) -> Float32[np.ndarray, "B D"]:
     """Return the description of windows and actions that critics read."""
     return np.concatenate([descriptor(policy, seen), scale(action).astype(np.float32)], axis=1)
 
 
-def fit_critics(data: Transitions, *, config: RiskConfig, seed: int) -> Critics:
+def fit_critics(data: RiskTransitions, *, config: RiskConfig, seed: int) -> Critics:
     """Fit Q(s, a) = E[gamma^(steps to success)] of the policy that chose `next_pair`.
 
     Each net regresses on r + gamma (1 - end) min of both targets at the next pair, with squares.
@@ -108,7 +110,7 @@ class Risk(Score):
         scale: Of actions.
     """
 
-    def __init__(self, policy: Policy, critics: Critics, scale: ActionScale) -> None:
+    def __init__(self, policy: PolicyModule, critics: Critics, scale: ActionScale) -> None:
         self._policy, self._critics, self._scale = policy.eval(), critics.eval(), scale
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from steadyhand.core.protocol import Controller, Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.noise import RowNoise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.threads import use_threads
 from steadyhand.rollout.executors.history import History
 from steadyhand.rollout.executors.memory import StepMemory
@@ -32,7 +32,7 @@ class PolicyExecutor(Controller):
     sees_privileged = False
 
     def __init__(
-        self, policy: Policy, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+        self, policy: PolicyModule, *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
     ) -> None:
         self.policy = policy.eval()
         self.deterministic = not policy.head.draws if deterministic is None else deterministic

@@ -9,7 +9,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
 
 if TYPE_CHECKING:
-    from steadyhand.policies.policy import Policy
+    from steadyhand.policies.policy import PolicyModule
     from steadyhand.rollout.executors.base import PolicyExecutor
     from steadyhand.rollout.executors.ensemble import TemporalEnsemble
     from steadyhand.rollout.executors.realtime import RealTimeChunking
@@ -26,7 +26,12 @@ class ExecutorConfig(Part, ABC):
 
     @abstractmethod
     def build(
-        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+        self,
+        policy: "PolicyModule",
+        *,
+        num_rows: int,
+        deterministic: bool | None = None,
+        num_threads: int = 1,
     ) -> "PolicyExecutor":
         """Return the policy as a controller.
 
@@ -72,7 +77,12 @@ class Receding(ExecutorConfig):
         _check_timing(self.n_action_steps, self.delay)
 
     def build(
-        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+        self,
+        policy: "PolicyModule",
+        *,
+        num_rows: int,
+        deterministic: bool | None = None,
+        num_threads: int = 1,
     ) -> "RecedingHorizon":
         """Return the policy as a controller."""
         from steadyhand.rollout.executors.receding import RecedingHorizon
@@ -109,7 +119,12 @@ class Ensemble(ExecutorConfig):
     newest_heaviest: bool = False
 
     def build(
-        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+        self,
+        policy: "PolicyModule",
+        *,
+        num_rows: int,
+        deterministic: bool | None = None,
+        num_threads: int = 1,
     ) -> "TemporalEnsemble":
         """Return the policy as a controller."""
         from steadyhand.rollout.executors.ensemble import TemporalEnsemble
@@ -146,7 +161,12 @@ class RealTime(ExecutorConfig):
         _check_timing(self.execution_horizon, self.delay)
 
     def build(
-        self, policy: "Policy", *, num_rows: int, deterministic: bool | None = None, num_threads: int = 1
+        self,
+        policy: "PolicyModule",
+        *,
+        num_rows: int,
+        deterministic: bool | None = None,
+        num_threads: int = 1,
     ) -> "RealTimeChunking":
         """Return the policy as a controller."""
         from steadyhand.rollout.executors.realtime import RealTimeChunking

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Decision, Observation
 from steadyhand.core.seeding import RowStreams
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.rollout.executors.base import PolicyExecutor
 
 
@@ -42,7 +42,7 @@ class TemporalEnsemble(PolicyExecutor):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyModule,
         *,
         num_rows: int,
         decay: float = 0.01,

@@ -10,7 +10,7 @@ from steadyhand.core.errors import SpecError
 from steadyhand.core.protocol import Observation
 from steadyhand.policies.contract import Prefix
 from steadyhand.policies.noise import Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 
 _PREFIX = "history/"
 
@@ -39,7 +39,7 @@ class History:
         num_rows: Rows of the env.
     """
 
-    def __init__(self, policy: Policy, num_rows: int) -> None:
+    def __init__(self, policy: PolicyModule, num_rows: int) -> None:
         self._policy = policy
         self._features = policy.features
         self._num_steps = policy.config.n_obs_steps
@@ -107,7 +107,7 @@ class History:
         noise: Noise | None = None,
         prefix: Prefix | None = None,
     ) -> Shaped[Tensor, "D F A"]:
-        """Return the policy's chunks for rows[places]; see `Policy.predict_chunk`."""
+        """Return the policy's chunks for rows[places]; see `PolicyModule.predict_chunk`."""
         window, is_pad = self.window(observation, rows, places)
         return self._policy.predict_chunk(window, is_pad, noise=noise, prefix=prefix)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from steadyhand.core.protocol import Observation
 from steadyhand.policies.contract import Prefix, StepEncoder
 from steadyhand.policies.noise import Noise
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.rollout.executors.history import require_features
 
 _CARRY = "carry/"
@@ -29,7 +29,7 @@ class StepMemory:
         num_rows: Rows of the env.
     """
 
-    def __init__(self, policy: Policy, num_rows: int) -> None:
+    def __init__(self, policy: PolicyModule, num_rows: int) -> None:
         assert isinstance(policy.encoder, StepEncoder)
         self._policy, self._encoder = policy, policy.encoder
         self._num_rows, self._num_steps = num_rows, policy.config.n_obs_steps
@@ -40,7 +40,7 @@ class StepMemory:
         self._carry: tuple[Tensor, ...] = ()
 
     @staticmethod
-    def fits(policy: Policy) -> bool:
+    def fits(policy: PolicyModule) -> bool:
         """Return whether the state can be carried: a step encoder, "reset", and no earlier state needed."""
         return (
             isinstance(policy.encoder, StepEncoder)

@@ -17,7 +17,7 @@ from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.contract import Prefix
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.rollout.executors.config import Schedule
 from steadyhand.rollout.executors.receding import RecedingHorizon
 
@@ -49,7 +49,7 @@ class RealTimeChunking(RecedingHorizon):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyModule,
         *,
         num_rows: int,
         delay: int,

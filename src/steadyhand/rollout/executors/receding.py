@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from steadyhand.core.errors import SpecError
 from steadyhand.core.protocol import Actor, Decision, Observation
 from steadyhand.core.seeding import RowStreams
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.rollout.executors.base import PolicyExecutor
 
 
@@ -42,7 +42,7 @@ class RecedingHorizon(PolicyExecutor):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyModule,
         *,
         num_rows: int,
         n_action_steps: int | None = None,

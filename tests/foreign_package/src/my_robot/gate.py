@@ -6,7 +6,7 @@ import numpy as np
 
 from steadyhand.core.specs import STATE
 from steadyhand.correction.contract import Stage
-from steadyhand.correction.gate import Gate, GateConfig, Moment
+from steadyhand.correction.gate import Gate, GateConfig, GateInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,6 @@ class Far(Gate):
     def __init__(self, distance: float) -> None:
         self._distance = distance
 
-    def takes_over(self, moment: Moment) -> np.ndarray:
+    def takes_over(self, moment: GateInput) -> np.ndarray:
         """Return which rows are far away."""
         return np.linalg.norm(moment.observation[STATE], axis=1) > self._distance

@@ -12,7 +12,7 @@ from steadyhand.core.seeding import derive, generator
 from steadyhand.core.specs import discrete_spec
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gates.calibration import (
-    Watch,
+    ScoreRecorder,
     answers,
     scored,
     threshold_at,
@@ -22,16 +22,16 @@ from steadyhand.correction.learner import net_learner
 from steadyhand.correction.marks import Marks, plain
 from steadyhand.data.episode import Episode
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.policy import Policy
+from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores import ActionScale, Score, Seen
 from steadyhand.policies.scores.predicted import SAFE, UNSAFE, classifier_of, classifier_spec
-from steadyhand.policies.scores.risk import Critics, Transitions, fit_critics, pairs
+from steadyhand.policies.scores.risk import Critics, RiskTransitions, fit_critics, pairs
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
 
 
-class Workshop:
+class GateFitter:
     """Makes, for one round, what the gates' thresholds and scores are made of; each at most once.
 
     Raises:
@@ -52,9 +52,9 @@ class Workshop:
         """Return the seed of a purpose, 63 bits."""
         return derive(self._stage.seed, "gate", name)
 
-    def watch(self, **scores: Score) -> Watch:
+    def watch(self, **scores: Score) -> ScoreRecorder:
         """Return what gives these scores at run time."""
-        return Watch(self.policy, scores, num_rows=self._stage.env.num_rows)
+        return ScoreRecorder(self.policy, scores, num_rows=self._stage.env.num_rows)
 
     def drives(self, count: int) -> list[Episode]:
         """Return `count` drives of the policy alone, to their ends: unlabelled, and filtered by nobody."""
@@ -105,7 +105,7 @@ class Workshop:
                 parts.append(Seen(observation={k: v[valid] for k, v in seen.observation.items()}, is_pad=pad))
         return Seen.joined(parts)
 
-    def members(self, count: int) -> list[Policy]:
+    def members(self, count: int) -> list[PolicyModule]:
         """Fit `count` policies to resampled labels, from other initial parameters each.
 
         The labels are drawn with replacement, step by step (the bootstrap of Thrifty- and EnsembleDAgger), by
@@ -143,7 +143,7 @@ class Workshop:
         below = values[values < values.max()]
         return min(tau, float(below.max())) if len(below) else tau
 
-    def classifier(self, tau: float, training: TrainConfig) -> Policy:
+    def classifier(self, tau: float, training: TrainConfig) -> PolicyModule:
         """Fit a classifier of discrepancy > tau to held-out demonstrations and what later rounds labelled.
 
         In the demonstrations that it was trained on the policy differs from nobody, so those are left out. It
@@ -167,7 +167,7 @@ class Workshop:
         )
         seed = self.seed("classifier") % 2**31
         spec = classifier_spec(self.policy.spec)
-        built = Policy.build(classifier_of(self.policy.config), spec, seed=seed)
+        built = PolicyModule.build(classifier_of(self.policy.config), spec, seed=seed)
         source = WindowSource(frames, built.window, features=built.features)
         built.fit_statistics(frames, source.steps)
         fit(built, source, config=replace(training, seed=seed))
@@ -194,7 +194,7 @@ class Workshop:
             *self._transitions(driven, [episode.action for episode in driven]),
             *self._transitions(shown, self.proposed(shown) if shown else []),
         ]
-        data = Transitions(
+        data = RiskTransitions(
             pair=np.concatenate([part.pair for part in parts]),
             next_pair=np.concatenate([part.next_pair for part in parts]),
             success=np.concatenate([part.success for part in parts]),
@@ -202,16 +202,16 @@ class Workshop:
         )
         return fit_critics(data, config=config, seed=self.seed("critics") % 2**31)
 
-    def _transitions(self, episodes: Sequence[Episode], own: Sequence[np.ndarray]) -> list[Transitions]:
+    def _transitions(self, episodes: Sequence[Episode], own: Sequence[np.ndarray]) -> list[RiskTransitions]:
         """Return one batch for each episode; where nobody told how it ended, its last step is left out."""
-        out: list[Transitions] = []
+        out: list[RiskTransitions] = []
         for episode, would in zip(episodes, own, strict=True):
             seen, length = windows_of(self.policy, episode), len(episode)
             kept = length if episode.success is not None else length - 1
             last = np.arange(kept) == length - 1
             ahead = pairs(self.policy, self.scale, seen, would)
             out.append(
-                Transitions(
+                RiskTransitions(
                     pair=pairs(self.policy, self.scale, seen, episode.action)[:kept],
                     next_pair=np.concatenate([ahead[1:], np.zeros_like(ahead[:1])])[:kept],
                     success=last & (episode.success is True),

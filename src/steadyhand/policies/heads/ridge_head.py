@@ -1,4 +1,4 @@
-"""The head behind `Linear`."""
+"""The head behind `Ridge`."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.checks import require_continuous
-from steadyhand.policies.heads.linear import Linear
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.noise import Noise
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
@@ -39,8 +39,8 @@ class _Sums:
     weight: Float64[Tensor, " H"]
 
 
-class LinearHead(Head):
-    """See `Linear`. Mode: W x + b. Sample: plus correlated Gaussian noise, each step on its own."""
+class RidgeHead(Head):
+    """See `Ridge`. Mode: W x + b. Sample: plus correlated Gaussian noise, each step on its own."""
 
     likelihood: Likelihood = "exact"
     closed_form = True
@@ -48,15 +48,15 @@ class LinearHead(Head):
     bias: Tensor
     scale_tril: Tensor
 
-    def __init__(self, config: Linear, context: ContextSpec, chunk: ChunkSpec) -> None:
+    def __init__(self, config: Ridge, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Linear")
+        require_continuous(chunk, head="Ridge")
         self.chunk = chunk
         self._config = config
         self._width = context.num_tokens * context.width
         if self._width > _MOST_FEATURES:
             raise ConfigError(
-                "Linear solves for all features at once.",
+                "Ridge solves for all features at once.",
                 got=f"{self._width} features",
                 expected=f"at most {_MOST_FEATURES}",
                 hint="use the Regression head, or an encoder with a smaller context",

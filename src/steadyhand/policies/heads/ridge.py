@@ -8,11 +8,11 @@ from steadyhand.policies.heads.config import HeadConfig, Judgement
 
 if TYPE_CHECKING:
     from steadyhand.policies.contract import ChunkSpec, ContextSpec
-    from steadyhand.policies.heads.linear_head import LinearHead
+    from steadyhand.policies.heads.ridge_head import RidgeHead
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(HeadConfig):
+class Ridge(HeadConfig):
     """Ridge regression from the context to the chunk, solved exactly, with its Gaussian of residuals.
 
     Least squares is maximum likelihood of a Gaussian whose mean is linear in the features. On
@@ -32,15 +32,15 @@ class Linear(HeadConfig):
     def __post_init__(self) -> None:
         if not (self.alpha >= 0.0 and self.min_std > 0.0):
             raise ConfigError(
-                "Linear needs alpha >= 0 and min_std > 0.", got=f"alpha={self.alpha}, min_std={self.min_std}"
+                "Ridge needs alpha >= 0 and min_std > 0.", got=f"alpha={self.alpha}, min_std={self.min_std}"
             )
 
     def why_silent(self) -> str:
         """Return why its loss of its own answer says nothing of the state."""
         return "its covariance is the same in every state, and so is -log p of its mean"
 
-    def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "LinearHead":
+    def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "RidgeHead":
         """Return the head for these sizes."""
-        from steadyhand.policies.heads.linear_head import LinearHead
+        from steadyhand.policies.heads.ridge_head import RidgeHead
 
-        return LinearHead(self, context, chunk)
+        return RidgeHead(self, context, chunk)
