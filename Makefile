@@ -27,7 +27,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q docs README.md
+	$(BIN)/python -m pytest -q docs README.md tests/unit/docs/test_pages.py
 	$(BIN)/mkdocs build --quiet
 
 # The site, in build/site/index.html; any warning is an error.

@@ -88,12 +88,12 @@ class Settings:
         demonstrations: To train on.
         held_out: To calibrate with, and to measure on: as many each.
         classes: Policy and training by name.
-        members: Of each ensemble.
-        draws: Of `OwnLoss`.
+        members: Members of each ensemble.
+        draws: Draws of `OwnLoss`.
         level: Quantile that the gates are calibrated to.
         off: Places off the demonstrations.
         apart: Least distance of those from each training step [m].
-        seed: Of everything.
+        seed: Seed of everything: data, weights and draws.
     """
 
     env: ForksConfig = field(default_factory=lambda: ForksConfig(late=True, start_std=0.03))

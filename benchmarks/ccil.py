@@ -61,7 +61,7 @@ class Task:
     """A table.
 
     Attributes:
-        name: Of its cells.
+        name: Name of the folder of cells.
         base: The settings that its methods share.
         methods: The rows.
         seeds: Number of seeds.

@@ -65,8 +65,8 @@ class Settings:
         drives: Demonstrations, from start to end.
         steps: Their length, and so drives * steps labels.
         epochs: Passes over as many labels: with `batch_size` they give the updates of each fit.
-        batch_size: Of the policy.
-        learning_rate: Of the policy; Adam, constant.
+        batch_size: Batch size of the policy's training.
+        learning_rate: Learning rate of the policy; Adam, constant.
         ccil: Settings of CCIL; None where the method has none.
         sigmas: Input noise among which NoiseBC chooses; empty for other methods.
         noise: Standard deviation of the disturbance, as a share of half the action's range; 0 for methods
@@ -76,7 +76,7 @@ class Settings:
         drives_per_round: Drives of each round, or of short drives in all.
         validation: Validation starts.
         rollouts: Test starts.
-        seed: Of everything.
+        seed: Seed of everything: data, weights and draws.
     """
 
     method: Method

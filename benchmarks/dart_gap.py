@@ -58,10 +58,10 @@ class Settings:
         views: Settings of the views.
         env: The car.
         delay: Reaction time [steps].
-        lookahead: Of the expert [m].
+        lookahead: Look-ahead distance of the expert [m].
         policy: The learner.
-        training: Of each fit.
-        seed: Of everything but the test starts.
+        training: Training of each fit.
+        seed: Seed of everything but the test starts.
     """
 
     kind: Kind

@@ -46,9 +46,9 @@ class Settings:
         num_sets: Independent data sets.
         num_contexts: Looks of each state.
         context_ratio: How much rarer each is than the one before.
-        rounds: Of SMILe.
-        alpha: Of SMILe.
-        seed: Of the data.
+        rounds: Rounds of SMILe.
+        alpha: Mixing rate alpha of SMILe, 0 to 1.
+        seed: Seed of the data.
     """
 
     layout: Layout

@@ -52,17 +52,17 @@ class LinearSettings:
         system: Open-loop unstable, or the stable twin.
         learner: "linear": ridge regression in closed form. "MLP": two layers of 64.
         remedy: Where the data come from.
-        sigma: Of the noise on what the expert executes.
+        sigma: Standard deviation of the noise on what the expert executes.
         clean_fraction: Share of demonstrations without noise.
         labels: In all.
         demonstrations: Drives that share them; of DAgger, in all rounds together.
-        rounds: Of DAgger.
+        rounds: Rounds of DAgger.
         horizon: Predicted steps.
-        updates: Of the MLP.
+        updates: Gradient updates of the MLP.
         drive_steps: Length of a test drive; demonstrations are labels / demonstrations steps long.
         starts: Test starts.
         limit: Norm of the state at which a drive has failed.
-        seed: Of data and weights.
+        seed: Seed of data and weights.
     """
 
     system: System

@@ -43,9 +43,9 @@ class Lesson:
 
     Args:
         config: The MDP and its contexts.
-        num_sets: X.
-        seed: Of the data.
-        name: Of the purpose; other names draw other data.
+        num_sets: Number X of data sets.
+        seed: Seed of the data.
+        name: Name of the purpose; other names draw other data.
     """
 
     def __init__(self, config: TabularConfig, *, num_sets: int, seed: int, name: str) -> None:

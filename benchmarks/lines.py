@@ -23,8 +23,8 @@ def report(
     Args:
         name: What was measured.
         value: The figure.
-        unit: Its unit.
-        floor: The same figure, in the same unit, of the least that must be done.
+        unit: Unit of the figure.
+        floor: Figure, in the same unit, of the least that must be done.
         floor_is: What that is.
         ratio: value / floor; give it where it is a median over pairs rather than the ratio of two medians.
         target: What was asked, such as "ratio >= 0.93" or "value >= 1e6"; empty if nothing was.

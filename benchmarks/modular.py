@@ -56,9 +56,9 @@ class Settings:
         labels: Labelled pictures.
         drives: Drives of the expert that they come from, equally long.
         policy: The network.
-        training: Its training.
+        training: Training of the network.
         rollouts: Test starts.
-        seed: Of everything.
+        seed: Seed of everything: data, weights and draws.
     """
 
     way: Way

@@ -91,15 +91,15 @@ class Settings:
     Attributes:
         env: The env, without its version.
         method: The remedy.
-        seed: Of everything but the test starts.
+        seed: Seed of everything but the test starts.
         steps: Length of a trajectory and of an evaluation.
         keep_every: One of so many steps is a training pair; the others are held out.
         evaluated: Rounds after which the iterate is evaluated; the last is the last round.
         renewed: Rounds before which DART's noise is estimated anew.
         window: Trajectories that the estimate is made on.
-        epochs: Of each fit.
-        learning_rate: Of Adam.
-        batch_size: Of each gradient step.
+        epochs: Epochs of each fit.
+        learning_rate: Learning rate of Adam.
+        batch_size: Pairs in a batch of a gradient step.
         starts: Test starts.
     """
 

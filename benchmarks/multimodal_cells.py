@@ -73,13 +73,13 @@ class Settings:
         expert: Who demonstrates.
         demonstrations: How many.
         policy: The policy.
-        training: Its training.
+        training: Training of the policy.
         rollouts: Episodes of the evaluation.
         temperatures: Also evaluate autoregressive bins at these.
         prefixes: Also ask whether a chunk with so many frozen steps keeps its mode.
         delays: Also drive with so many steps of inference delay, naively and with real-time chunking.
         studied: Chunks, and rollouts, of those two studies.
-        seed: Of everything.
+        seed: Seed of everything: data, weights and draws.
     """
 
     env: EnvConfig

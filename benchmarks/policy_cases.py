@@ -23,9 +23,9 @@ class Peer:
     """A script that measures another library, and how it is called.
 
     Attributes:
-        name: Of the library, which is also that of its virtual environment.
+        name: Name of the library, which is also that of its virtual environment.
         script: Prints a JSON line last.
-        arguments: Its arguments but for the number of steps.
+        arguments: Arguments of the script, but for the number of steps.
         steps: Timed gradient steps.
         least: Fewest of them that the script can do.
     """

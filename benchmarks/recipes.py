@@ -88,7 +88,7 @@ class Settings:
         rollouts: Test starts of the car.
         executed: Executed steps of each chunk; 0 means the recipe's own number.
         also: Also drive with so many executed steps of each chunk.
-        seed: Of everything.
+        seed: Seed of everything: data, weights and draws.
     """
 
     place: Place

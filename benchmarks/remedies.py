@@ -184,7 +184,7 @@ class Probe:
     Attributes:
         env: The car.
         policy: The learner.
-        training: Its training.
+        training: Training of the learner.
         demonstrations: The demonstrations that every offline remedy starts from.
         num_labels: Labels of the best fit.
         sigma: Disturbance under which they are collected, so that they lie where cars go astray.
@@ -310,7 +310,7 @@ class Selection:
         fits: Fits from other initial weights, on the same labels.
         validation_starts: Starts by which one of them is chosen: success, then return.
         num_starts: Test starts.
-        seed: Of everything.
+        seed: Seed of everything: data, weights and draws.
     """
 
     env: CarConfig

@@ -52,8 +52,8 @@ class DataModes:
         neighbours: K, the median over the states.
         multimodal: States around which two clusters explain more than of one lump.
         interval: Wilson's interval of multimodal / states. Neighbourhoods overlap, so it is too narrow.
-        unimodal_control: The same count where the chunks were replaced by normal draws of equal covariance.
-        shuffled_control: The same where each state got the chunks of K random states.
+        unimodal_control: Such states where the chunks were replaced by normal draws of equal covariance.
+        shuffled_control: Such states where each state got the chunks of K random states.
         difference: Share of multimodal states minus that of the unimodal control, on the same states.
         explained: Share of the variance of chunks that the neighbourhood explains, against random states.
         radius: Median distance to the farthest neighbour, in standard deviations of a feature.
@@ -109,7 +109,7 @@ def data_modes(
         horizon: Steps of a chunk; what leaves the episode repeats its last action.
         neighbours: K at most; fewer where farther ones are no neighbours, or there are fewer episodes.
         num_states: States to look at, drawn from all.
-        seed: Of the draws.
+        seed: Seed of the draw of states.
         test: How clusters are told from a lump.
 
     Raises:
@@ -168,7 +168,7 @@ def multimodal_states(
         episode: Episode of each step, never falling.
         neighbours: K at most; fewer where farther ones are no neighbours, or there are fewer episodes.
         num_states: States to look at.
-        seed: Of the draws.
+        seed: Seed of the draw of states.
         test: How clusters are told from a lump.
 
     Raises:

@@ -46,7 +46,7 @@ class ConditionalDistance:
     Attributes:
         value: Mean over the starts that both succeeded from at least twice, 0 to 1.
         chance: What two samples of one distribution, of the same sizes, give: read values near it as none.
-        marginal: The same over all starts at once. A policy can match it with a rule of the start.
+        marginal: Distance over all starts at once. A policy can match it with a rule of the start.
     """
 
     value: Estimate
@@ -99,7 +99,7 @@ class Ways:
 
     Attributes:
         modes: (n,) mode at the end, -1 where it was open.
-        success: (n,).
+        success: (n,) whether each episode succeeded.
         group: (n,) episodes of equal number had the same start.
         track: (n, T) mode after each step, -1 while open and after the end; None if it was not kept.
         paths: One (t, 2) path for each episode [m]; None if the env has no position.
@@ -135,10 +135,10 @@ def summarise_modes(
     """Return every number about the ways of one controller.
 
     Args:
-        ways: Its episodes.
+        ways: Episodes of the controller.
         num_modes: |B|.
         reference: Episodes of the demonstrator, with the same numbers for the same starts.
-        seed: Of the resampling.
+        seed: Seed of the bootstrap resampling.
         lag: Steps over which persistence is taken.
 
     Raises:
@@ -184,7 +184,7 @@ def behaviour_entropy(
 
     Args:
         counts: (B,) successful episodes that took each way, at least one in all.
-        seed: Of the resampling.
+        seed: Seed of the bootstrap resampling.
         level: Nominal coverage.
         num_resamples: Number of bootstrap samples.
     """

@@ -29,7 +29,7 @@ class OfflineError:
     """Mean absolute error in raw action units over W held-out windows.
 
     Attributes:
-        name: Whose answer.
+        name: Name of whoever answers.
         mean: Over all dimensions and predicted steps.
         by_step: (H,) over all dimensions, for each predicted step.
         relative: `mean` after dividing each dimension by its standard deviation over the held-out actions,
@@ -47,7 +47,7 @@ class OfflineAccuracy:
     """Share of right answers over W held-out windows, for discrete actions.
 
     Attributes:
-        name: Whose answer.
+        name: Name of whoever answers.
         accuracy: Over all predicted steps.
         by_class: Mean over the classes that occur of the share of right answers among their steps: what
             "always the most frequent class" cannot raise above 1 / classes.

@@ -32,7 +32,7 @@ class WideTest:
     """What was found in wide neighbourhoods.
 
     Attributes:
-        p_value: Of one lump, over everything that was tried.
+        p_value: p-value of the hypothesis that there is one lump, corrected for everything that was tried.
         num_states: States of the neighbourhood with the clearest groups, each of another episode.
         mixing: How often nearest states belong to different groups, against chance: 0 if the state tells the
             groups apart, 1 if it knows nothing of them.

@@ -9,7 +9,7 @@ class Quantity:
 
     Attributes:
         name: What is measured.
-        unit: Its unit; empty if it has none, or none is known.
+        unit: Unit, such as "m"; empty if it has none, or none is known.
     """
 
     name: str

@@ -21,8 +21,8 @@ class Replay:
     """Result of `replay`.
 
     Attributes:
-        env_id: The env.
-        control_dt: Its time between steps [s].
+        env_id: Id of the env.
+        control_dt: Time between steps of the env [s].
         method: From stored states, one step each; or whole episodes from their seeds.
         num_steps: Steps that were compared.
         errors: Pairing -> error that three quarters of the telling steps stay below, each that of its worst

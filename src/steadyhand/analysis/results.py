@@ -57,9 +57,10 @@ class PolicyResult:
         median_first_failure: Time by which half of the starts had failed [s], None if fewer did.
         error_curve: None if the env names no error.
         labels_used: Expert labels that were asked for it.
-        trained_labels: Those of them that it was trained on; None for all.
+        trained_labels: Expert labels that the policy was trained on, at most `labels_used`; None for all of
+            them.
         updates: Gradient updates of the fit that made it.
-        all_updates: Those of all fits that were made for it, such as of every round.
+        all_updates: Gradient updates of all fits that were made for the policy, such as of every round.
         fits: How many fits that were.
         train_wall_s: Time of collecting and of all fits [s].
         rollout_wall_s: Time of these n episodes [s].
@@ -122,7 +123,7 @@ class MeanTest:
     """The mean-versus-sample test of one policy: the mean minus single samples, on the same starts.
 
     Attributes:
-        name: The policy.
+        name: Name of the policy.
         num_samples: Sampled chunks that were averaged.
         returns: Difference of the return.
         mean_return: Mean return of the mean.
@@ -224,7 +225,7 @@ class Wording:
         outcome: Follows the name of a policy; {k} and {n} are filled in, and what follows {n} is said once.
         surviving: Share that has not failed yet, as the title of the survival curve.
         error: What the error curve measures.
-        error_unit: Its unit.
+        error_unit: Unit of that error.
     """
 
     outcome: str = "succeeded from {k} of {n} starts"
@@ -343,9 +344,9 @@ def summarise(
         control_dt: Time between steps [s].
         error: (n, T) |error| at each step, NaN after the end.
         labels_used: Expert labels that were asked for it.
-        trained_labels: Those of them that it was trained on; None for all.
+        trained_labels: Expert labels that the policy was trained on; None for all of them.
         updates: Gradient updates of the fit that made it.
-        all_updates: Those of all fits that were made for it, such as of every round.
+        all_updates: Gradient updates of all fits that were made for the policy, such as of every round.
         fits: How many fits that were.
         train_wall_s: Time of collecting and of all fits [s].
         rollout_wall_s: Time of these n episodes [s].

@@ -34,7 +34,7 @@ class HeldOutTable:
 
     Attributes:
         caption: What it compares.
-        headers: Of the columns; the first is that of the names.
+        headers: Headers of the columns; the first is that of the names.
         rows: Name and cells.
     """
 

@@ -138,7 +138,7 @@ def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | 
     Args:
         kind: The dataclass.
         arguments: What was typed after the verb.
-        verb: Its name, for the first line of the help.
+        verb: Name of the verb, for the first line of the help.
         description: What the help says of it; None takes the docstring of `kind`.
 
     Raises:

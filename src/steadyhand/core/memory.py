@@ -12,7 +12,7 @@ class _Seen:
     Attributes:
         thing: The object.
         first: Descriptions of its attributes, without what running changed.
-        left: Those of when they were last looked at.
+        left: Descriptions of the attributes when they were last looked at.
         depth: How deep it was looked into; None if that was as a part of another one.
     """
 
@@ -36,8 +36,8 @@ def without_memory(thing: Any, now: dict[str, Any], *, depth: int | None, has_ru
 
     Args:
         thing: The object.
-        now: Its attributes, described.
-        depth: As `_Seen` says.
+        now: Descriptions of all attributes of the object.
+        depth: How deep the object is looked into; None if that is as a part of another one.
         has_run: Whether what changed since the last look changed because it ran.
     """
     key = id(thing)

@@ -198,7 +198,7 @@ def made(kind: type[P], name: str) -> P:
     """Return the member that a person names with its default settings.
 
     Raises:
-        ConfigError: See `chosen`; or it has settings without a default.
+        ConfigError: Nothing is called that, see `chosen`, or it has settings without a default.
     """
     member = chosen(kind, name)
     settings = inspect.signature(member).parameters.values()

@@ -45,7 +45,7 @@ class PictureFormat:
     """How one picture lies in an array.
 
     Attributes:
-        shape: As it is stored.
+        shape: Shape in which the picture is stored.
         order: Which axis is which.
         values: "bytes" run from 0 to 255, "unit" from 0 to 1, a "mask" is False or True.
     """
@@ -130,9 +130,9 @@ def picture_format(
     matrix).
 
     Args:
-        shape: Of one step.
-        dtype: Of the array.
-        name: Of the feature.
+        shape: Shape of one step of the feature.
+        dtype: NumPy type of the array.
+        name: Name of the feature.
         limits: Returns the lowest and the highest value that it holds, or that its space allows; only asked
             where they decide.
         is_declared: Whether the feature is called a picture by whoever made it.

@@ -32,8 +32,8 @@ def answering(folder: Path, name: str, parts: Mapping[str, object], *, answers: 
 
     Args:
         folder: The folder.
-        name: As in `claim`.
-        parts: As in `claim`.
+        name: Name of the kind of work, for errors.
+        parts: Everything that the answer depends on, by name.
         answers: Pattern of what the answer consists of: where there is any of it, there is an answer.
     """
     with working_in(folder):

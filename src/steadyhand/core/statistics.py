@@ -107,7 +107,7 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interva
     It covers at least `level` at every rate, and is wider than Wilson's for that.
 
     Raises:
-        StatisticsError: As `wilson`.
+        StatisticsError: Not 0 <= successes <= trials with trials >= 1, or `level` outside (0, 1).
     """
     _check_counts(successes, trials, level)
     tail = (1 - level) / 2

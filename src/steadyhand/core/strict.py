@@ -25,7 +25,7 @@ def require_file(path: Path, *, error: type[SteadyhandError] = ConfigError, most
     """Raise unless `path` is a regular file that can be opened, and no larger than `most` bytes.
 
     Raises:
-        SteadyhandError: Of the kind `error`: it is missing, a folder, pipe, socket or device, or too large.
+        SteadyhandError: An `error`, if the file is missing, a folder, pipe, socket or device, or too large.
     """
     try:
         found = path.stat()
@@ -50,7 +50,7 @@ def read_text(path: Path, *, error: type[SteadyhandError] = ConfigError, most: i
     """Return the text of a file in UTF-8, a byte order mark left out.
 
     Raises:
-        SteadyhandError: Of the kind `error`: as in `require_file`, or it cannot be read, or is not UTF-8.
+        SteadyhandError: An `error`, if `require_file` raises one, or it cannot be read, or is not UTF-8.
     """
     require_file(path, error=error, most=most)
     try:
@@ -73,7 +73,7 @@ def parse_json(
         allows_nan: Take NaN and Infinity, which are no JSON, but which Python writes.
 
     Raises:
-        SteadyhandError: Of the kind `error`: it is not JSON, says a key twice, or is nested too deeply.
+        SteadyhandError: An `error`, if the text is not JSON, says a key twice, or is nested too deeply.
     """
     try:
         constant = None if allows_nan else _refuse_constant

@@ -34,7 +34,7 @@ class SuccessRule:
             mean of the rewards is at least `threshold`; "unknown": nothing tells success.
         keys: Where the info tells it; the first key that is there counts. Only for "ever" and "last".
         absent: What an episode is in which the info never had a key. Only for "ever" and "last".
-        threshold: Of the return or the mean reward.
+        threshold: Least return, or least mean reward, that is a success. Only for "return" and "mean_reward".
         said: The rule in words; empty takes general words.
     """
 

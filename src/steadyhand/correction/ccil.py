@@ -56,7 +56,7 @@ def corrective_labels(
             derived from steps whose expert action is known; branches among the episodes are left alone.
         spec: What policies see and do.
         config: Settings.
-        seed: Of the model's parameters, its training and the disturbances.
+        seed: Seed of the model's initial parameters, its training and the disturbances.
         oracle: Makes the labels instead of a learnt model, which is then not trained. An `Inverse` is exact,
             so explicit and implicit labels are the same; slopes are unknown to it, and L counts as 1.
 
@@ -151,9 +151,9 @@ def label_errors(
     Args:
         labels: What `corrective_labels` returned.
         episodes: What it was given.
-        spec: Likewise.
+        spec: Spec of the policies, the same as `corrective_labels` was given.
         truth: The true system.
-        features: As in `CorrectiveLabels`.
+        features: Vector features that make the state, the same as in `CorrectiveLabels`.
 
     Returns:
         (K,) distances in standard deviations of the state.

@@ -84,10 +84,10 @@ class CorrectiveLabels(OfflineRemedy, ABC):
         labels_per_step: Draws for each step; more than 1 only for "disturbed".
         delta: Standard deviation of the disturbance.
         rejection: Which labels are kept.
-        units: Of `delta`, distances and slopes: "normalised" by standard deviations, or "raw" as in the
+        units: Units of `delta`, distances and slopes: "normalised" by standard deviations, or "raw" as in the
             released code.
         tolerance: Largest error of a root, in standard deviations of the state; 1e-4 in the released code.
-        max_iterations: Newton steps.
+        max_iterations: Newton steps at most, for each label.
         weight: Training weight of a label. 1 / labels_per_step lets the labels of a step weigh as much as the
             step itself ("balanced" in the released code).
     """

@@ -160,7 +160,7 @@ def forward_training(
         labels_per_step: Labels of each. Rows are asked together: where their number does not divide this one,
             the last answers are asked for and thrown away.
         folder: One folder for each step is kept here.
-        seed: Of drives and training.
+        seed: Seed of drives and training.
         family: Family of starts.
 
     Returns:
@@ -272,7 +272,7 @@ def smile(
         learner: Fits policies.
         config: Settings.
         folder: One folder for each round is kept here.
-        seed: Of drives and training.
+        seed: Seed of drives and training.
 
     Raises:
         ConfigError: `folder` holds the rounds of another question, or somebody else works there.

@@ -184,10 +184,10 @@ class Stage:
         expert: The expert.
         learner: The learner.
         round: Number of the round, from 1.
-        seed: Of this round's driver.
+        seed: Seed of whoever drives in this round.
         folder: Where the round may keep what it fits (ensemble members, classifiers).
         iterate: Folder of the policy that is to drive; None while only the expert drives.
-        policy: The same as a controller.
+        policy: The policy that is to drive, as a controller.
         training: Episodes that the iterate was trained on.
         held_out: Demonstrations that it was not trained on.
         family: Family of starts on which data is collected.

@@ -59,7 +59,8 @@ class DartConfig(RoundsConfig):
         floor: Added to the variance of every dimension, after the scaling (to epsilon, for discrete actions):
             a learner that errs in few directions would leave the others undisturbed.
         initial_sigma: Deviation in the first round, before there is a learner; 0 means clean demonstrations.
-        initial_epsilon: The same for discrete actions.
+        initial_epsilon: Rate of random actions in the first round, for discrete actions; 0 means clean
+            demonstrations.
         theta: Share of the noise that is forgotten each step; 1, independent noise, is the paper's.
         clean_fraction: Share of episodes that are left undisturbed; 0 in the paper.
         held_out: Which steps the estimate is made on.

@@ -113,8 +113,8 @@ class NoiseRecord:
         changed: Share of disturbed steps at which something else was executed than intended.
         clean_episodes: Episodes that were left undisturbed.
         episodes: Episodes of the round.
-        failures: Those that ended in failure while the expert drove.
-        successes: Those that ran to their end and succeeded; most are cut before.
+        failures: Episodes that ended in failure while the expert drove.
+        successes: Episodes that ran to their end and succeeded; most are cut before.
     """
 
     round: int

@@ -91,7 +91,7 @@ class ExpertSteps:
         Args:
             repeats: Labels for each step.
             delta: (A,) standard deviation of the disturbance, raw.
-            seed: Of the draws.
+            seed: Seed of the draws.
         """
         points = self._points(first=0, lead=1, repeats=repeats)
         drawn = generator(seed, "disturbed actions").standard_normal(points.action.shape) * delta

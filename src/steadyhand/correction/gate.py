@@ -37,8 +37,8 @@ class Asking:
 
     Args:
         expert: The expert.
-        observation: Of all B rows.
-        privileged: Of all B rows.
+        observation: What policies see, of all B rows.
+        privileged: What only experts see, of all B rows.
         rows: (B,).
         generator: Streams of the rows, already forked for the expert.
     """
@@ -135,7 +135,7 @@ class Gate(ABC):
     """Decides who drives. Memory is kept by env row, as in a controller.
 
     Attributes:
-        actor: As whom the one who takes over is recorded.
+        actor: The actor under whose name the steps of the one who takes over are recorded.
     """
 
     actor: Actor = Actor.EXPERT

@@ -184,7 +184,7 @@ class HumanGate(GateConfig):
     """HG-DAgger's gate (Kelly et al., 2019): the human takes over and hands over as he sees fit.
 
     Attributes:
-        human: Who watches.
+        human: The simulated human who watches.
     """
 
     human: SimulatedHuman = field(default_factory=SimulatedHuman)

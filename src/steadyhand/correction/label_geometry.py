@@ -22,8 +22,8 @@ class LabelGeometry:
 
     Attributes:
         num_candidates: Labels that were sought.
-        num_converged: Of these, those whose equation was solved.
-        num_kept: Of these, those that were not rejected.
+        num_converged: Labels among the candidates whose equation was solved.
+        num_kept: Labels among those solved that were not rejected.
         kept_fraction: num_kept / num_candidates.
         distance_per_step: Distance from the state that the label stands in for, in lengths of the step that
             the expert took there; median. Near 0 the label repeats a demonstration, above 1 it leaves the
@@ -34,11 +34,11 @@ class LabelGeometry:
             in standard deviations of the action; median. Large where labels contradict demonstrations.
         action_leak: Held-out R2 with which label - expert's state predicts the label's action linearly; None
             for fewer labels than that takes. Near 1 a policy can read the answer off the label.
-        action_leak_true: The same for the step that the expert took there, in place of the label's: what is
-            due to the task itself.
+        action_leak_true: R2 of that prediction for the step that the expert took there, in place of the
+            label's: what is due to the task itself.
         model_error: Error of the next state on transitions that were trained on, in lengths of their steps;
             median. None where the labels come from the true system, as in the rest below.
-        heldout_error: The same on transitions that were not; None also where none were held out.
+        heldout_error: Error of the next state on transitions that were held out; None also where none were.
         lipschitz: End-to-end Lipschitz constant of the residual with respect to the state, raw units.
         lipschitz_step: That of the next state: 1 + `lipschitz`.
         lipschitz_normalised: Product of the layers' spectral norms.
@@ -80,7 +80,7 @@ def measure(
         states: (N, S) where the labels lie.
         found: (N,) which were found.
         kept: (N,) which of them were kept, at least one.
-        seed: Of the draw of labels whose neighbours are looked up.
+        seed: Seed of the draw of labels whose neighbours are looked up.
     """
     demos, actions = steps.labelled()
     away = np.linalg.norm((states - points.stands_for) / steps.scale, axis=1)[kept]

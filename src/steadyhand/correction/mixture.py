@@ -89,7 +89,7 @@ class BetaMixture(Switch):
 
     Args:
         policy: The learner; may be None when beta is 1.
-        expert: Its answer is the label, whoever drives.
+        expert: The expert, whose answer is the label, whoever drives.
         beta: Probability that the expert drives.
         granularity: Draw who drives at every "step" (as in the paper) or once for each "trajectory".
         query_every: Ask the expert at every so many steps of an episode while the policy drives; a budget of

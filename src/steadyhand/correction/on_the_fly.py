@@ -44,7 +44,7 @@ class OnTheFlyConfig:
         candidates: Old patterns of which one is evicted by "balanced"; see there.
         epochs_per_cycle: Times that the whole buffer is seen in each cycle.
         batch_size: Patterns in a gradient step.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
         num_threads: Threads of torch.
     """
 
@@ -87,7 +87,7 @@ class Cycle:
         loss: Mean loss over the buffer while it was learnt.
         patterns: Patterns in the buffer.
         mean: Mean steering in the buffer.
-        deviation: Its standard deviation.
+        deviation: Standard deviation of the steering in the buffer.
     """
 
     step: int
@@ -106,7 +106,7 @@ class OnTheFlyResult:
         cycles: One record for each cycle.
         labels: Driver's actions that were learnt from: one a cycle, views not counted.
         driven_steps: Control steps that the driver drove.
-        buffer: As it was at the end.
+        buffer: The buffer at the end.
     """
 
     policy: PolicyModule
@@ -133,7 +133,7 @@ def learn_on_the_fly(
         policy: One observed step, one predicted; for ALVINN `FlatImage(hidden=(4,))` with `GaussianHill()`.
         config: How.
         starts: Driven one after the other until the time is over.
-        seed: Of the net, the displacements and the order of patterns.
+        seed: Seed of the net's initial parameters, the displacements and the order of patterns.
 
     Raises:
         CapabilityError: The env has no displaced views.

@@ -33,7 +33,7 @@ class Task:
         expert: Who labels.
         learner: Who learns.
         folder: Where everything is kept; what is done there is not done again.
-        seed: Of everything; the first starts are the same for all remedies.
+        seed: Seed of everything; the first starts are the same for all remedies.
         key: Tells the random numbers of this task from those of others with the same seed.
         initial: Demonstrations to start from.
         fits: How often the labels of an offline remedy are fitted, from other initial weights each time;
@@ -60,7 +60,7 @@ class TrainedPolicy:
         name: Name for tables and plots.
         folder: Holds `policy`.
         labels: Expert labels that were asked for it, those of rounds after the returned one included.
-        trained_labels: Those of them that this policy was trained on.
+        trained_labels: Expert labels that this policy was trained on, at most `labels`.
         learner: Opens the policy: a remedy may have changed the head.
         updates: Gradient updates of this policy; earlier iterates not counted.
         wall_s: Time of collecting and training [s].
@@ -94,7 +94,7 @@ class Remedy(Part, ABC):
         name: On the command line, and the folder of its runs.
         title: In tables and in prose.
         summary: What it does, in one line that stands alone.
-        page: Its page in docs/methods.
+        page: Name of the page about it in docs/methods.
         example: Options of `steadyhand correct NAME car` with a `--set` of its own, for its help.
         seeds: Names its random streams; a new name is other numbers.
         spends: What it reads of a `Budget`, which the command line offers.

@@ -36,8 +36,8 @@ class RoundsResult:
             return, then the later one.
         folders: Folder of each iterate, in order.
         queries: Labels asked in all, initial demonstrations included.
-        trained_labels: Those of them that the returned policy was trained on: not later rounds', nor those
-            held out or left without weight.
+        trained_labels: Labels that the returned policy was trained on: not later rounds', nor those held out
+            or left without weight.
         validation_starts: Starts by which the returned round was chosen.
     """
 

@@ -132,7 +132,7 @@ class SideCameras(ViewConfig):
     """A camera to the left and one to the right, and views from poses drawn at random.
 
     Attributes:
-        offset: Of the side cameras from the middle [m].
+        offset: Distance of the side cameras from the middle [m].
         num_random: Further views for each real one.
         human_lateral_std: Deviation of the driver from the path [m]; see `spread_of`.
         human_heading_std: In heading [rad].

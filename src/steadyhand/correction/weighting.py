@@ -59,7 +59,7 @@ class InterventionWeighting(WeightingConfig):
     the corrections does not undo what worked.
 
     Attributes:
-        share: Of the interventions.
+        share: Share of what is trained on that interventions make up, 0 to 1.
     """
 
     share: float = 0.5
@@ -82,8 +82,8 @@ class Sirius(WeightingConfig):
     demonstrations are more than the rest, they are all of it.
 
     Attributes:
-        share: Of the interventions.
-        before: Of the steps before interventions.
+        share: Share of what is trained on that interventions make up, 0 to 1.
+        before: Share of what is trained on that the robot's steps just before interventions make up, 0 to 1.
         windows: How long before an intervention; the paper's is some 15 steps, at 20 Hz.
     """
 

@@ -21,7 +21,7 @@ class Entry:
     """Where one episode, or one piece of an episode that lost a step, lies in the journal.
 
     Attributes:
-        number: Of the episode in its journal.
+        number: Number of the episode in its journal.
         header: How it ended; for an open episode how it began.
         start: Number of its first step in the episode; 0 but for a piece behind a gap.
         blocks: Offset of each packed step.

@@ -122,7 +122,7 @@ class JournalWriter:
 
     Args:
         path: The journal.
-        end: Its whole length; what lies behind is cut away.
+        end: Length of what is whole in the journal [bytes]; what lies behind is cut away.
         replay: Whether the records that are there are to come again, in the same order and to the bit,
             before new ones are written.
     """

@@ -67,7 +67,7 @@ class WeightedSampler:
         steps: (M,) indices to draw from.
         weight: (M,) positive.
         batch_size: Steps in a batch.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
 
     def __init__(

@@ -138,7 +138,7 @@ class SpreadFloor:
 
     Attributes:
         absolute: Floor of entries without a listed unit, a standard deviation.
-        relative: The same as a share of the feature's largest absolute value.
+        relative: Floor of entries without a listed unit, as a share of the feature's largest absolute value.
         units: Unit -> floor in that unit.
         features: Feature name (or "action") -> floor of all its entries, in place of the rules above; 0
             leaves the rounding of float32 alone.
@@ -166,8 +166,8 @@ class SpreadFloor:
 
         Args:
             name: The feature, looked up in `features`.
-            spec: Its units and bounds; None knows neither.
-            stats: Its statistics.
+            spec: Spec with the units and bounds of the feature; None knows neither.
+            stats: Statistics of the feature.
             is_bounded: Whether the bounds of `spec` are those of these numbers (of delta actions they are
                 not).
         """
@@ -214,8 +214,8 @@ class Still:
         feature: Name of the feature.
         place: Position in the flattened feature.
         name: Name of the entry, or "".
-        unit: Its unit, or "".
-        std: Its standard deviation; 0 where it never changes.
+        unit: Unit of the entry, or "".
+        std: Standard deviation of the entry; 0 where it never changes.
         floor: The floor that this is not above, see `SpreadFloor`.
     """
 

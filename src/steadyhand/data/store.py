@@ -171,7 +171,7 @@ class EpisodeStore:
         """Append one step to the episode that is open under `key`.
 
         Args:
-            key: As in `begin`.
+            key: Key of an open episode, which `begin` was given.
             observation: Feature name -> (*feature shape), what was seen before the action.
             action: (A,) what was executed.
             expert_action: (A,) what the expert intended; repeats `action` where no expert was asked.

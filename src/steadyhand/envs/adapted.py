@@ -27,8 +27,8 @@ class Told:
     """What the copies said of a step, in the order of the rows.
 
     Attributes:
-        reward: (B,).
-        terminated: (B,).
+        reward: (B,) rewards.
+        terminated: (B,) whether the env ended the episode by its own rules.
         truncated: (B,) by the env itself.
         infos: (B,) what each said beside.
     """

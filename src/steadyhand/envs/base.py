@@ -41,7 +41,7 @@ class StepResult:
     """Outcome of one step for the stepped rows, in their order.
 
     Attributes:
-        reward: (B,).
+        reward: (B,) rewards.
         terminated: (B,) the task ended by its own rules (off the road, fallen, done).
         truncated: (B,) max_episode_steps was reached.
         success: (B,) whether the task counts as done; only meaningful where terminated or truncated.

@@ -90,7 +90,7 @@ def not_finite(name: str, value: np.ndarray, where: Callable[[int], str]) -> Env
     """Return the error of a feature with NaN or infinity in it.
 
     Args:
-        name: Of the feature.
+        name: Name of the feature.
         value: (B, ...), not all of it finite.
         where: Tells env, row and step of a position among the B.
     """
@@ -121,7 +121,7 @@ def flag(value: Any, *, name: str) -> bool:
     """Return one of the two flags with which `step` says that an episode ended.
 
     Args:
-        value: As the env gave it; a bool, or one 0 or 1.
+        value: The flag that the env gave: a bool, or one 0 or 1.
         name: "terminated" or "truncated".
 
     Raises:

@@ -22,7 +22,7 @@ class SuccessJudge:
 
     Attributes:
         counted: The rule's keys that the info had, in so far as they counted: of two at once the first does.
-        ignored: Those that it had beside one that counted.
+        ignored: Keys of the rule that the info had beside one that counted.
     """
 
     def __init__(self, rule: SuccessRule, *, env_id: str, num_rows: int, limit: int) -> None:
@@ -54,7 +54,7 @@ class SuccessJudge:
 
         Args:
             rows: The stepped rows.
-            rewards: Of this step.
+            rewards: Rewards of this step.
             infos: What the env said beside it.
             terminated: Whether the env ended the episode by its own rules.
             steps: Steps of each row since its reset, this one included.

@@ -64,9 +64,9 @@ def rounded_box(
     Args:
         picture: Drawn on, in place.
         centre: (column, line).
-        angle: Of its long axis, from the column axis towards smaller lines [rad].
+        angle: Angle of the long axis, from the column axis towards smaller lines [rad].
         size: Length along that axis, and across it, in pixels.
-        radius: Of the corners, in pixels.
+        radius: Radius of the corners, in pixels.
         colour: (3,).
         alpha: Opacity.
         softness: Width of the edge in pixels; above 1 it makes a shadow.

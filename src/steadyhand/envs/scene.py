@@ -25,8 +25,8 @@ class PlaneMap:
     Attributes:
         low: Lower left corner of the rectangle [m].
         high: Upper right corner [m].
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
 
     low: tuple[float, float]

@@ -24,7 +24,7 @@ class Leaf:
         path: Keys that lead to it.
         spec: Spec of the feature.
         stored: Shape of what the env returns.
-        dtype: Of the same.
+        dtype: NumPy type of what the env returns.
         picture: How its pictures lie in that; None for everything else.
     """
 

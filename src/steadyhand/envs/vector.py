@@ -37,7 +37,7 @@ def around(vector: Any, **settings: Any) -> "VectorGymnasiumEnv":
     """Return somebody's vector env as a batched env, under the id that it was made by.
 
     Args:
-        vector: See `VectorGymnasiumEnv`.
+        vector: A `gymnasium.vector.VectorEnv`, or what `VectorGymnasiumEnv` takes instead of one.
         settings: Fields of `GymnasiumConfig`, such as `max_episode_steps` where it does not tell its own.
     """
     spec = getattr(vector, "spec", None)
@@ -78,7 +78,7 @@ class VectorGymnasiumEnv(AdaptedEnv):
     Args:
         vector: A `gymnasium.vector.VectorEnv`, or something with its interface whose `reset` takes a seed
             for each copy.
-        config: Its id, rule of success, and what it does not tell itself.
+        config: Id and rule of success of the env, and what it does not tell itself.
         single: One copy by itself, where `config` makes the very same; then they can be filmed.
 
     Raises:

@@ -71,7 +71,7 @@ class DelayedExpert(ExpertConfig):
     Attributes:
         delay: Reaction time [steps].
         lookahead: Look-ahead distance [m]; a late driver must look farther ahead.
-        labels: As it drives, or as it would choice in hindsight.
+        labels: Whether labels are what the late driver does, or what it would choose in hindsight.
     """
 
     delay: int = 3

@@ -52,7 +52,7 @@ def record(
             Ornstein-Uhlenbeck noise in units of the action, or any noise.
         clean_fraction: Share of episodes that noise leaves undisturbed.
         family: Family of the starts.
-        seed: Of starts and noise.
+        seed: Seed of starts and noise.
         out: Folder for the data set, in LeRobot's format; None keeps it in memory.
         video: Store pictures in `out` as MP4 (small, lossy) instead of PNG; an env that shows policies none
             is filmed from the first start instead, as films/start-1.mp4.

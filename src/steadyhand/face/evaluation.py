@@ -39,7 +39,7 @@ def evaluate(
         starts: Number of starts; a longer list begins with the shorter one.
         family: Family of the starts; figures are quoted on "test".
         executor: What makes one action a step of a policy's chunks, if not its own.
-        seed: Of the starts, and of what is drawn.
+        seed: Seed of the starts, and of what is drawn.
         name: Name for tables.
 
     Returns:
@@ -110,7 +110,7 @@ def compare(
         family: Family of the starts.
         executor: What makes one action a step of the policies' chunks, if not their own.
         films: Starts to film, where the env renders.
-        seed: Of the starts, and of what is drawn.
+        seed: Seed of the starts, and of what is drawn.
         out: Folder of the report.
 
     Raises:

@@ -70,7 +70,7 @@ def show(
         seconds: Longest time that is filmed of a drive [s].
         family: Family of the starts.
         executor: What makes one action a step of a policy's chunks, if not its own.
-        seed: Of the starts, and of what is drawn.
+        seed: Seed of the starts, and of what is drawn.
 
     Raises:
         CapabilityError: The env does not render.

@@ -34,7 +34,7 @@ class Learning(TypedDict, total=False):
         head: The policy class, such as `sh.heads.Flow()`, or a name. By default Categorical for discrete
             actions, Regression otherwise.
         recipe: A published method by name, such as "act", instead of encoder, head and numbers of steps.
-        size: Of the recipe: "small" for a laptop, which is the default, or "paper".
+        size: Size of the recipe: "small" for a laptop, which is the default, or "paper".
         observation: Features to see, such as ["state"]; by default all that encoder or recipe can read.
         n_obs_steps: Observed steps, the current one included; 1 by default.
         horizon: Predicted steps; 1 by default, 16 for a head whose net is a UNet.

@@ -65,7 +65,8 @@ class Policy:
         network: The network, a torch module.
         name: Name for tables.
         executor: What makes one action a step of its chunks.
-        deterministic: As it was given.
+        deterministic: Whether it answers with its mode (True) or a sample (False); None does what its class
+            does.
         origin: What `train` or `correct` left behind beside it: losses, errors on held-out episodes, rounds,
             what the labels cost; None of a policy that was loaded.
     """
@@ -137,7 +138,7 @@ class Policy:
         """Begin an episode: forget history and chunks, and draw anew.
 
         Args:
-            seed: Of what it draws; the same seed and observations give the same actions.
+            seed: Seed of what the policy draws; the same seed and observations give the same actions.
         """
         self._seed, self._drive = seed, None
 

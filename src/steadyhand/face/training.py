@@ -47,7 +47,7 @@ def train(
     Args:
         data: A data set, its folder or .npz file, or what else `load_dataset` takes.
         validation_fraction: Share of episodes held out.
-        seed: Of the split, the initial weights and the order of the data.
+        seed: Seed of the split, the initial weights and the order of the data.
         out: Folder of the run; the same run in it is continued, or returned if it is done.
         name: Name for tables; by default the recipe's, or "clone".
         quiet: Do not say what the policy sees and what to beware of.
@@ -102,11 +102,11 @@ def correct(
         expert: Who labels and takes over; see `steadyhand.expert`.
         labels: Labels of all rounds together; 1000 by default, those of the settings where they are given.
         initial: Demonstrations to begin with, for interactive remedies; they count as labels.
-        seed: Of everything.
+        seed: Seed of everything: starts, noise, initial weights and the order of the data.
         out: Folder in which everything is kept; what is done there is not done again.
         name: Name for tables; by default the remedy's.
         quiet: Say nothing of what the policy sees and of the rounds.
-        learning: As of `train`.
+        learning: Settings of the learner and its training, the same as `train` takes.
 
     Raises:
         SteadyhandError: Env, expert, policy class and remedy do not fit together, or `out` holds the answer

@@ -32,8 +32,8 @@ class ContextSpec:
     """Size of a context, known before any data: flat heads need num_tokens * width when built.
 
     Attributes:
-        num_tokens: S.
-        width: C.
+        num_tokens: Number S of tokens.
+        width: Width C of a token.
         num_steps: Set where the tokens are one for each observed step, oldest first, and each says only what
             was known at its step (recurrent and causal encoders): then S = O and heads may answer for every
             step. None otherwise.
@@ -51,8 +51,8 @@ class ChunkSpec:
     """Size of a chunk of actions.
 
     Attributes:
-        horizon: H.
-        action_dim: A.
+        horizon: Number H of predicted steps.
+        action_dim: Number A of dimensions of an action.
         start: First predicted step relative to the current one, 0 or negative.
         num_classes: Set for discrete actions, which are (B, H, 1) int64.
         is_bounded: Whether normalised actions lie in [-1, 1] (min_max): only then may a head clip or squash.

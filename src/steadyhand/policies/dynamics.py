@@ -39,9 +39,9 @@ class Transitions:
     """N executed steps, raw.
 
     Attributes:
-        state: (N, S).
+        state: (N, S) states before the step.
         action: (N, A) what was executed, whether or not it was meant.
-        next_state: (N, S).
+        next_state: (N, S) states after the step.
     """
 
     state: Float32[np.ndarray, "N S"]

@@ -42,7 +42,7 @@ class SlopePenalty:
         limit: Largest slope that costs nothing.
         num_samples: Perturbations for each datum.
         radius: Length of a perturbation; what lies between data farther apart than this is not seen.
-        weight: Of the penalty, against the mean squared error.
+        weight: Weight of the penalty, against the mean squared error.
         power_steps: 0 leaves the directions random.
     """
 

@@ -82,7 +82,7 @@ class PolicyModule(Trainable[Batch]):
         Args:
             config: What it is made of.
             spec: What it is made for; features that it does not read are dropped.
-            seed: Of the initial parameters.
+            seed: Seed of the initial parameters.
 
         Raises:
             ConfigError: Features, encoder and head do not fit together.
@@ -274,7 +274,7 @@ class PolicyModule(Trainable[Batch]):
         """Predict from what the encoder says; see `predict_chunk`.
 
         Args:
-            context: Of the encoder.
+            context: Context that the encoder returned.
             state: The raw state that delta and relative actions are relative to.
             noise: What a sample is drawn with; None asks for the head's mode.
             prefix: Actions already committed, raw.

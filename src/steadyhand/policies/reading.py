@@ -19,7 +19,7 @@ class Reader:
 
     Args:
         observation: Feature name -> spec.
-        num_steps: O.
+        num_steps: Number O of observed steps.
         size: (height, width) that pictures are scaled down to; None leaves them as they are.
     """
 

@@ -21,7 +21,7 @@ class ActionRepresentation:
         kind: Which.
         action: Spec of the action.
         state: Spec of the state feature that actions are relative to; None if "absolute".
-        state_name: Its name, for messages.
+        state_name: Name of the state feature, for messages.
         state_dims: For each action dimension the state dimension that it commands, -1 for one that stays
             absolute (a gripper). Empty pairs them in order, and then their numbers must agree.
 

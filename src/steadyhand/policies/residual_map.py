@@ -21,10 +21,10 @@ class EndToEnd:
     """Lipschitz constants of a whole net, products of the exact norms of its layers: no slope exceeds them.
 
     Attributes:
-        normalised: Of the net itself, from normalised (state, action) to normalised residual.
-        state: Of the residual with respect to the state, raw units, Euclidean norms.
-        both: Of the residual with respect to (state, action), raw units.
-        step: Of the next state with respect to the state: 1 + `state`.
+        normalised: Constant of the net itself, from normalised (state, action) to normalised residual.
+        state: Constant of the residual with respect to the state, raw units, Euclidean norms.
+        both: Constant of the residual with respect to (state, action), raw units.
+        step: Constant of the next state with respect to the state: 1 + `state`.
     """
 
     normalised: float

@@ -13,10 +13,10 @@ class RiskConfig:
 
     Attributes:
         discount: gamma for each step.
-        num_steps: Gradient steps.
+        num_steps: Gradient steps of each fit.
         batch_size: Transitions in a batch.
-        positive_share: Of a batch, drawn among the steps that ended in success.
-        learning_rate: Of Adam.
+        positive_share: Share of a batch, 0 to 1, that is drawn among the steps that ended in success.
+        learning_rate: Learning rate of Adam.
         polyak: What a target critic keeps of itself at an update.
         target_every: Gradient steps between updates of the targets.
         hidden: Layers of each critic.

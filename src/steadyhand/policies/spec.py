@@ -30,7 +30,7 @@ class PolicyConfig:
         head: Turns tokens into a chunk of actions.
         observation: Features to read; empty means all that the encoder can read, vectors and cameras.
         n_obs_steps: Observed steps, the current one included.
-        horizon: Predicted steps.
+        horizon: Predicted steps of a chunk, at least 1.
         n_action_steps: Executed steps of each chunk.
         chunk_start: First predicted step relative to the current one, from -(n_obs_steps - 1) to 0. Diffusion
             Policy's chunks begin in the past; those steps are learnt, and dropped at prediction.
@@ -117,7 +117,7 @@ class PolicySpec:
 
     Attributes:
         observation: Feature name -> spec.
-        action: The action.
+        action: Spec of the action.
         control_dt: Time between two actions [s].
     """
 
@@ -184,7 +184,7 @@ def resolved(config: PolicyConfig, observation: Mapping[str, FeatureSpec]) -> Po
     """Return the configuration with its encoder and its features filled in for what there is to see.
 
     Raises:
-        ConfigError: See `read_features`.
+        ConfigError: A feature is named that is not there or that the encoder cannot read, or none is left.
     """
     names = read_features(config, observation)
     encoder = config.encoder or default_encoder({name: observation[name] for name in names})

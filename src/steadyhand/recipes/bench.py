@@ -130,7 +130,7 @@ class Trial:
         fits: Fits, if it has no rounds.
         validation_starts: Starts on which every fit is tried to choose among them; 0 if nothing is chosen.
         num_starts: Test starts; 0 for a search, which sees none of them.
-        seed: Of everything but the test starts.
+        seed: Seed of everything but the test starts.
     """
 
     env: EnvConfig

@@ -53,13 +53,13 @@ class LearnerChoice:
     Attributes:
         observation: Features to see; empty takes all that the encoder or the recipe can read.
         recipe: Name of a recipe; empty puts a policy together from the parts below.
-        size: Of the recipe.
+        size: Size of the recipe: "small" for a laptop, or "paper".
         encoder: "auto" takes one for every feature: SmallConv where there are pictures, StateMLP otherwise.
         head: "auto" takes Categorical for discrete actions, Regression otherwise.
-        n_obs_steps: Observed steps.
-        horizon: Predicted steps.
+        n_obs_steps: Observed steps, the current one included.
+        horizon: Predicted steps of a chunk.
         n_action_steps: Executed steps of each prediction.
-        steps: Gradient steps.
+        steps: Gradient steps of the training.
         batch_size: Windows in a batch.
         learning_rate: After the warm-up.
     """

@@ -58,9 +58,9 @@ class NamedController:
         controller: Who drives.
         kind: "expert" or "policy".
         labels: Expert labels that were asked for it.
-        trained_labels: Those of them that it was trained on.
+        trained_labels: Expert labels that it was trained on, at most `labels`.
         updates: Gradient updates of the fit that made it.
-        all_updates: Those of all fits that were made for it.
+        all_updates: Gradient updates of all fits that were made for it.
         fits: How many fits that were.
         train_wall_s: Time of collecting and training [s].
         note: A remark for the table.
@@ -118,8 +118,8 @@ def compete(
     Args:
         env: The env; its rows run in parallel.
         entrants: The expert first, then the baseline.
-        starts: The same for all.
-        seed: Of the controllers' random streams.
+        starts: Starts, the same for all.
+        seed: Seed of the controllers' random streams.
         num_films: How many starts to film, if the env renders; see `worth_filming`.
         on_step: Given a name, returns what is called with (ended, all) after each step.
     """

@@ -56,7 +56,7 @@ class Row:
     """The finished seeds of one method.
 
     Attributes:
-        title: Its name.
+        title: Name of the method.
         success: (seeds, starts), between 0 and 1 where it is a mean of fits; None where nothing tells it.
         returns: (seeds, starts); None if they were not kept.
         spread: (seeds, fits) success, or return where nothing tells success, of every fit; None if not kept.
@@ -64,7 +64,7 @@ class Row:
         burden: Mean costs of a seed, by the names of `correction.burden.Burden`.
         validation_steps: Env steps on validation starts that it took to choose one policy, and its settings.
         refusal: Why it cannot be used here; the rest is empty then.
-        settings: Those that were chosen on other seeds, in words; empty if they are as given.
+        settings: Settings that were chosen on other seeds, in words; empty if the method is as given.
         terms: On which terms it was made; None where nobody said.
     """
 
@@ -107,7 +107,7 @@ class Row:
         """Return the row of some seeds' results with all their fits, reduced by the rule of the terms.
 
         Args:
-            title: Its name.
+            title: Name of the method.
             results: What `recipes.bench.taught_fits` returned, seed by seed.
             terms: On which terms.
             searched: Validation steps that the search for its settings took.
@@ -130,7 +130,7 @@ def reduced(fits: Sequence[Mapping[str, Any]], selection: Selection) -> dict[str
 
     Args:
         fits: "success", "returns" and "validation" ("success", "return") of each, in order.
-        selection: See `Terms`.
+        selection: Rule that makes one policy of several fits; see `Terms`.
     """
     if selection == "mean":
         told = all(fit["success"] is not None for fit in fits)

@@ -26,7 +26,8 @@ class Clip:
 
     Attributes:
         mp4: The file, H.264.
-        poster: Its last picture at half the size, as PNG: how they end tells films of one start apart.
+        poster: Last picture of the film at half the size, as PNG: how they end tells films of one start
+            apart.
     """
 
     mp4: bytes
@@ -73,10 +74,10 @@ def shoot(
     """Drive once more from each start, before the camera, and return the films.
 
     Args:
-        env: See `BatchEnv.filmed`.
+        env: The env to film, which `BatchEnv.filmed` returns.
         controller: Who drives.
         starts: One film each.
-        seed: Of the controller's random streams: that of the drives that are to be seen again.
+        seed: Seed of the controller's random streams: that of the drives that are to be seen again.
         seconds: Length of a film, at most an episode [s].
     """
     num_steps = max(1, min(round(seconds / env.spec.control_dt), env.spec.max_episode_steps))

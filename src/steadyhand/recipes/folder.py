@@ -39,7 +39,7 @@ def check_run(run: object, folder: Path, *, resume: bool) -> bool:
     """Return whether `folder` holds this very run already; nothing is written.
 
     Raises:
-        ConfigError: As `start_run` says.
+        ConfigError: The folder holds another run, or one that may not be continued; see `start_run`.
     """
     path = folder / "run.json"
     if not path.is_file():

@@ -32,13 +32,13 @@ class ForkScene:
     Attributes:
         env: The fork.
         expert: The demonstrator, who passes on either side.
-        demonstrations: How many.
+        demonstrations: Number of demonstrations.
         regression: The policy that answers with the mean.
         flow: The policy that draws a sample.
         regression_training: Training of the first.
         flow_training: Training of the second.
         num_starts: Rollouts of each.
-        seed: Of everything.
+        seed: Seed of everything: data, weights, samples.
     """
 
     env: ForksConfig = field(default_factory=ForksConfig)

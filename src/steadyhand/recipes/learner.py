@@ -55,7 +55,7 @@ def fitted(
         frames: The data.
         policy: The policy.
         training: The loop; its seed counts.
-        weights_seed: Of the initial parameters.
+        weights_seed: Seed of the initial parameters.
         steps: Steps to train on; all if None.
         folder: Where checkpoints are kept, and an interrupted run continues from; None keeps nothing.
     """

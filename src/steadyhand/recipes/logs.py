@@ -105,7 +105,7 @@ def logging_to(name: LogName, folder: Path, settings: object) -> Generator[Metri
     """Yield what takes the metrics of a run while the block runs; None for "none".
 
     Args:
-        name: Of the log.
+        name: Name of the log: "none" or a tracker.
         folder: The run folder; its name is that of the run.
         settings: What is run; trackers keep it beside the figures.
 

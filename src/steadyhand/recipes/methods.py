@@ -24,7 +24,7 @@ class NamedRemedy:
     """A named method.
 
     Attributes:
-        name: For `--recipe`.
+        name: Name on the command line.
         summary: One line about it.
         source: The paper whose constants the size "paper" has.
         deviation: Where that differs from the paper.

@@ -40,7 +40,7 @@ def lane_frames(frames: Frames) -> Frames:
     """Return frames whose target is the lane pose instead of the expert's action.
 
     Args:
-        frames: Of the car, with "state" beside the camera among its senses.
+        frames: Frames of the car, with "state" beside the camera among its senses.
 
     Raises:
         CapabilityError: They hold no state to annotate the pictures with.
@@ -66,11 +66,11 @@ def teach_to_see(
     """Fit the lane-pose regressor and leave it in `folder`/policy.
 
     Args:
-        frames: Of the car, with state and camera.
+        frames: Frames of the car, with state and camera.
         folder: Where.
         policy: Configuration of the regressor; `observation` must name the camera alone.
         training: Configuration of the loop; its seed is replaced.
-        seed: Of initial weights and training.
+        seed: Seed of initial weights and training.
     """
     settings = replace(training, seed=seed % 2**31)
     network, _ = fitted(lane_frames(frames), policy, settings, weights_seed=seed, folder=folder / "training")
@@ -84,7 +84,7 @@ class LanePursuit(Controller):
     Args:
         network: What `teach_to_see` returned; it must observe one step.
         config: The car.
-        lookahead: Of the pursuit [m].
+        lookahead: Look-ahead distance of the pursuit [m].
     """
 
     sees_privileged = False

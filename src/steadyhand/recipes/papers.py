@@ -19,7 +19,7 @@ class Paper:
     """An entry of the bibliography.
 
     Attributes:
-        key: Its key.
+        key: BibTeX key of the entry.
         describes: Names of the parts, recipes and remedies that it describes.
         text: The entry as it is printed, without the names.
     """

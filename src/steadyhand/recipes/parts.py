@@ -33,9 +33,9 @@ class Setting:
     """A field of a part.
 
     Attributes:
-        name: Its name.
-        type: Its type, as it is written.
-        default: Its default, as it is written; empty where it has none.
+        name: Name of the field.
+        type: Type of the field, written out.
+        default: Default of the field, written out; empty where it has none.
         text: What it is.
     """
 

@@ -118,7 +118,7 @@ def demonstrate(
         num_labels: If set, stop at exactly this many labels, spread evenly over the episodes.
         family: Family of the starts.
         outside_labels: What becomes of labels outside the action's bounds.
-        seed: Of the starts, and of what the controller draws.
+        seed: Seed of the starts, and of what the controller draws.
         sink: Receives every step as it happens.
         on_step: Called with (labels, budget) or (episodes, all) after each step.
     """

@@ -33,7 +33,7 @@ class RecordRun:
             start instead, as films/start-1.mp4.
         outside_labels: What becomes of expert actions outside the env's bounds: "clipped" to them, or stored
             as "meant". What is executed is always clipped.
-        seed: Of starts and noise.
+        seed: Seed of starts and noise.
     """
 
     env: EnvConfig = field(default_factory=CarConfig)
@@ -68,11 +68,11 @@ class CorrectRun:
         policy: The policy.
         training: Training of each iterate.
         method: What is done against compounding error.
-        name: Its name in the report; the method's own if empty.
+        name: Name of the policy in the report; the method's own if empty.
         evaluation_starts: Test starts of the final comparison.
         clone: Also train a clone on as many labels, for the comparison.
         num_videos: Test starts to film.
-        seed: Of everything.
+        seed: Seed of everything: starts, noise, initial weights and the order of the data.
     """
 
     env: EnvConfig = field(default_factory=CarConfig)
@@ -109,7 +109,7 @@ class EvalRun:
         mean_of: Also test each policy that draws by the mean of so many samples; 0 leaves the test out.
         device: Where the policies are put; see `TrainConfig.device`.
         num_threads: Threads of torch while they predict.
-        seed: Of starts and samples.
+        seed: Seed of starts and samples.
     """
 
     policies: tuple[Path, ...] = ()

@@ -60,9 +60,9 @@ def candidates(method: Remedy, training: TrainConfig, *, trials: int, name: str)
 
     Args:
         method: The method as it was given.
-        training: Its training.
+        training: Training that belongs to the method.
         trials: How many.
-        name: Its name, from which the draws are made.
+        name: Name of the method, from which the draws are made.
     """
     found = [Candidate(method=method, training=training)]
     random = generator(0, "search", name)

@@ -26,7 +26,7 @@ class Trainer:
         learner: Who learns.
         updates: Gradient updates of each fit.
         folder: Each remedy gets a folder of its own in it.
-        seed: Of everything; the first starts are the same for all remedies.
+        seed: Seed of everything; the first starts are the same for all remedies.
     """
 
     env: BatchEnv
@@ -54,7 +54,7 @@ class Trainer:
                 remedy need keys of their own.
             name: Name for tables; likewise.
             initial: Demonstrations to start from; only for interactive remedies.
-            fits: See `Task`.
+            fits: How often the labels of an offline remedy are fitted, from other initial weights each time.
             on_round: Called after each round of an interactive remedy.
 
         Raises:

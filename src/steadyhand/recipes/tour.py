@@ -80,7 +80,7 @@ class TourRun:
         num_starts: Test starts.
         num_films: Starts to film: the first from which cloning failed soon.
         fork: The second scene; None leaves it out.
-        seed: Of everything; the default is the seed whose cloning is the median of seeds 0 to 4.
+        seed: Seed of everything; the default is the seed whose cloning is the median of seeds 0 to 4.
     """
 
     env: CarConfig = field(default_factory=CarConfig)
@@ -251,7 +251,7 @@ def teach(
 
     Args:
         run: The run.
-        env: Its env.
+        env: The env of that run.
         expert: Who labels.
         folder: Each method gets a folder in it; what is there already is not done again.
         watch: Who is told.

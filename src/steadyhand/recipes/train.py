@@ -57,7 +57,7 @@ class TrainOutcome:
         num_train: Episodes trained on.
         num_validation: Episodes held out.
         errors: Error on held-out episodes beside trivial answers; empty for discrete actions or no hold-out.
-        accuracies: The same for discrete actions.
+        accuracies: Accuracy on held-out episodes beside trivial answers, for discrete actions.
         used: Device, threads and precision.
         warnings: What to beware of in the outcome: answers without learning that are better, and a held-out
             loss that has risen since its best.
@@ -312,7 +312,7 @@ def _made_longer(run: TrainRun, longer: TrainRun, folder: Path, *, resume: bool)
     """Take up the run in `folder` with more steps.
 
     Raises:
-        ConfigError: Its schedule does not allow them, or nobody asked to resume.
+        ConfigError: The run's schedule does not allow more steps, or nobody asked to resume.
     """
     path = folder / "run.json"
     old, new = load(path, TrainRun).training, longer.training

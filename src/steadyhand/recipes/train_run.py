@@ -24,7 +24,7 @@ class TrainRun:
             data say, and numbers where they say nothing.
         start: Folder of a policy, or of the run around it, whose weights and statistics training starts from;
             None starts from fresh ones.
-        seed: Of the split and of the initial parameters.
+        seed: Seed of the split and of the initial parameters.
     """
 
     data: Path

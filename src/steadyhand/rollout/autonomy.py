@@ -62,7 +62,7 @@ def autonomy(
         controller: Who drives.
         starts: The n starts.
         seconds: Length of a drive [s].
-        seed: Of the controller's random streams.
+        seed: Seed of the controller's random streams.
         penalty: Time that each intervention counts [s].
 
     Raises:

@@ -45,7 +45,7 @@ class Evaluation:
         num_modes: In how many ways the task can be done; None if the env does not know.
         modes: (n,) the way that was taken, as the env saw it at the end; -1 where it was open. None likewise.
         mode_track: (n, T) the way after each step, -1 while it was open and after the end. None likewise.
-        num_told: Of how many episodes success was told.
+        num_told: Number of episodes of which the env told whether they succeeded.
     """
 
     name: str

@@ -49,10 +49,10 @@ class EpisodeRecorder:
         num_episodes: Finished episodes.
         num_steps: Their steps.
         num_labels: Labels recorded so far.
-        num_outside: Those that were meant to lie outside the action's bounds.
+        num_outside: Labels that were meant to lie outside the action's bounds.
         num_cut: Finished episodes that were cut before the env ended them.
         num_judged: Finished episodes that the env judged.
-        num_success: Those that succeeded.
+        num_success: Finished episodes that succeeded.
     """
 
     def __init__(

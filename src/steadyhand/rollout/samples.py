@@ -102,8 +102,8 @@ def mean_versus_sample(
         env: The env; its rows run in parallel.
         policy: The policy; it should be one that draws, otherwise both answers are the same.
         starts: The n starts.
-        seed: Of the samples.
-        num_samples: N.
+        seed: Seed of the samples.
+        num_samples: Number N of samples, whose mean is the answer.
         n_action_steps: Executed steps of each chunk; the policy's own number if None.
         on_step: Called with (episodes ended, episodes in all) after each env step.
     """

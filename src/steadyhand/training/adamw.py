@@ -25,7 +25,7 @@ class _Plan:
     """What the kernel takes in each step in which the same parameters move.
 
     Attributes:
-        parameters: These.
+        parameters: Parameters that move.
         first: Their first moments.
         second: Their second moments.
         steps: Their counts of steps; some are the same tensor.

@@ -57,8 +57,8 @@ class Checkpoints:
     Args:
         folder: The run's folder; states lie in `folder/state`.
         module: What is trained.
-        optimizer: Its optimiser.
-        ema: Its moving average, if any.
+        optimizer: Optimiser that trains it.
+        ema: Moving average of its weights, if any.
         config: How it is trained.
         fingerprint: Identifies the training data; a run continues only on the same.
     """
@@ -85,7 +85,7 @@ class Checkpoints:
 
         Args:
             step: Gradient steps so far.
-            losses: Of the steps that no line of metrics.jsonl speaks of yet.
+            losses: Losses of the steps that no line of metrics.jsonl speaks of yet.
         """
         folder = self._folder / f"step-{step:08d}"
         temporary = self._folder / f".{folder.name}.tmp"

@@ -40,7 +40,7 @@ class CompiledNets:
 
     Args:
         module: A policy, whose encoder and head are searched for nets, or another module.
-        backend: Of torch.compile; None takes the usual one.
+        backend: Backend of torch.compile; None takes the usual one.
         is_on: Whether to compile at all.
     """
 

@@ -21,7 +21,7 @@ class EmaConfig:
     Attributes:
         power: 3/4 suits training runs of 10^5 steps and more.
         inv_gamma: Steps until the decay begins to grow.
-        max_decay: Upper bound.
+        max_decay: Upper bound of the decay, 0 to 1.
     """
 
     power: float = 0.75
@@ -38,15 +38,15 @@ class TrainConfig:
     """One run of the training loop.
 
     Attributes:
-        num_steps: Gradient steps.
+        num_steps: Gradient steps in all.
         batch_size: Windows in a batch. Batches run across the ends of epochs: no window is left out.
-        learning_rate: Of AdamW, after the warm-up.
-        weight_decay: Of AdamW. At 0 AdamW is Adam.
-        betas: Of AdamW.
+        learning_rate: Learning rate of AdamW, after the warm-up.
+        weight_decay: Decoupled weight decay of AdamW; at 0 AdamW is Adam.
+        betas: Decay rates of AdamW's first and second moments.
         decay_exempt: Spare biases, norms, embeddings and position tables the weight decay (GPT-2's rule).
         encoder_learning_rate: That of a policy's encoder, where it differs (a backbone); 0 leaves it as it
             is. None means `learning_rate`.
-        encoder_weight_decay: Likewise; None means `weight_decay`.
+        encoder_weight_decay: Weight decay of a policy's encoder, where it differs; None means `weight_decay`.
         schedule: "cosine" and "linear" fall to `final_share` of the learning rate.
         final_share: What is left of the learning rate at the end of the fall.
         warmup_steps: Steps of linear rise before it.
@@ -62,7 +62,7 @@ class TrainConfig:
         sampling: "epochs" draws every step once an epoch and weights its loss; "weight" draws it in
             proportion to its weight instead, so that each batch holds every source in its share. The
             objective is the same; where few steps carry much of the weight, the gradient is quieter.
-        seed: Of the order of the data and of the noise.
+        seed: Seed of the order of the data and of the noise.
         num_threads: Threads of torch.
         device: Where recipes and learners put policy and data: "cpu", "cuda", "mps", or "auto" for the first
             of CUDA, MPS and CPU that is there.

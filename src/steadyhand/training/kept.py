@@ -53,7 +53,7 @@ class BestWeights:
 
     Attributes:
         step: Gradient steps at the best validation; None before the first.
-        loss: Its validation loss.
+        loss: Validation loss of the best weights.
     """
 
     def __init__(self, module: nn.Module, folder: Path | None) -> None:

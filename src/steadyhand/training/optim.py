@@ -89,7 +89,7 @@ class Ema:
     """A moving average of a module's parameters, updated by multi-tensor operations.
 
     Args:
-        module: Its parameters are averaged; its buffers are not.
+        module: Module whose parameters are averaged; its buffers are not.
         config: How the decay grows.
     """
 

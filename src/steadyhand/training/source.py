@@ -83,7 +83,7 @@ class StepNoise:
     """Noise that is a pure function of (seed, step), so that a resumed run has no random state to restore.
 
     Args:
-        seed: Of all of it.
+        seed: Seed of all draws.
         name: What it is for; different names are independent.
         device: Where the draws are wanted.
         augments: Whether nets drop out and move pictures with it: in training, not in validation.

@@ -46,9 +46,9 @@ class SafeGate(PolicyGate):
     Attributes:
         unsafe: Share of held-out steps whose discrepancy counts as unsafe: sets tau. About the share of the
             published setting.
-        share: Of the steps of a drive of the policy alone at which the expert would drive.
-        num_held_out: See above.
-        drives: See above.
+        share: Share of the steps of a drive of the policy alone at which the expert would drive, 0 to 1.
+        num_held_out: Number of demonstrations that are held out, on which tau is set.
+        drives: Number of drives of the policy alone, on which the classifier's threshold is set.
         classifier: Training of the classifier; its seed is replaced.
     """
 
@@ -87,11 +87,11 @@ class EnsembleGate(PolicyGate):
     farther than in DAgger, and the gate buys safety while training.
 
     Attributes:
-        share: Of the held-out steps whose discrepancy lies above tau, and of the steps of ungated drives
-            whose doubt lies above chi.
+        share: Share of the held-out steps whose discrepancy lies above tau, and of the steps of ungated
+            drives whose doubt lies above chi, 0 to 1.
         members: Policies of the ensemble, each fitted from scratch in each round.
-        num_held_out: See above.
-        drives: See above.
+        num_held_out: Number of demonstrations that are held out, on which tau is set.
+        drives: Number of drives of the policy alone, on which chi is set.
     """
 
     share: float = 0.1
@@ -132,12 +132,12 @@ class LazyGate(PolicyGate):
     the default of its code.
 
     Attributes:
-        unsafe: As in `SafeGate`.
-        share: As in `SafeGate`.
+        unsafe: Share of held-out steps whose discrepancy counts as unsafe, 0 to 1; it sets tau.
+        share: Share of the steps of a drive of the policy alone at which the expert would take over, 0 to 1.
         back: Share of held-out steps whose discrepancy is small enough to hand back.
-        num_held_out: See above.
-        drives: See above.
-        classifier: As in `SafeGate`.
+        num_held_out: Number of demonstrations that are held out, on which tau and the way out are set.
+        drives: Number of drives of the policy alone, on which the classifier's threshold is set.
+        classifier: Training of the classifier; its seed is replaced.
     """
 
     unsafe: float = 0.2
@@ -190,10 +190,12 @@ class ThriftyGate(PolicyGate):
     published budget of .01 needs hundreds of steps behind its quantile: give `drives` enough.
 
     Attributes:
-        share: Of the steps of a drive of the policy alone at which the expert would take over.
-        members: As in `EnsembleGate`.
-        num_held_out: See above.
-        drives: See above; they also feed the critics.
+        share: Share of the steps of a drive of the policy alone at which the expert would take over, 0 to 1.
+        members: Policies of the ensemble, each fitted from scratch in each round.
+        num_held_out: Number of demonstrations that are held out, on which the discrepancy to hand back is
+            set.
+        drives: Number of drives of the policy alone, on which delta and beta are set and the critics are
+            fitted.
         risk: Fit of the critics.
     """
 
@@ -308,8 +310,8 @@ class NearestGate(PolicyGate):
     gates, unless `asks_only`.
 
     Attributes:
-        level: Of the conformal quantile; the paper takes .9 to .95.
-        num_neighbours: K.
+        level: Level of the conformal quantile, 0 to 1; the paper takes .9 to .95.
+        num_neighbours: Number K of the neighbour whose distance counts.
         asks_only: Label those states and let the policy drive on.
         calibration: "held_out" demonstrations, or "drives" of the policy alone.
         held_out: Number of held-out demonstrations, if that is the calibration.

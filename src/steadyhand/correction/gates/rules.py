@@ -46,7 +46,7 @@ class Above(ScoreGate):
 
     Args:
         watch: Gives the score "score".
-        threshold: Of it.
+        threshold: Score above which the expert drives.
         asks_only: Ask the expert there and let the policy drive on.
     """
 
@@ -68,7 +68,7 @@ class Disagreeing(ScoreGate):
 
     Args:
         watch: Gives the score "doubt".
-        scale: Of actions.
+        scale: Scale in which differences of actions are measured.
         tau: Largest discrepancy that the policy is left with.
         chi: Largest doubt.
     """
@@ -92,7 +92,7 @@ class Hysteresis(ScoreGate):
 
     Args:
         watch: Gives the scores.
-        scale: Of actions.
+        scale: Scale in which differences of actions are measured.
         enter: Name of a score -> threshold: the expert takes over where any is exceeded.
         leave: Discrepancy at or below which it hands back.
         calm: Name of a score -> threshold: it hands back only where none is exceeded.
@@ -128,7 +128,7 @@ class Patient(ScoreGate):
 
     Args:
         watch: Gives the score "score".
-        threshold: Of it.
+        threshold: Score above which a step counts.
         patience: Steps in a row.
     """
 

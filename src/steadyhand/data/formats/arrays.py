@@ -172,9 +172,9 @@ def from_arrays(
         control_dt: Time between steps [s].
         name: What errors call them.
         task: Text of the task.
-        rename: As of `open_npz`, likewise `classes` and `episodes`.
-        classes: See there.
-        episodes: See there.
+        rename: New names of arrays, as `open_npz` takes them.
+        classes: Lowest and highest number of a discrete action, as `open_npz` takes them.
+        episodes: Which episodes to read, as `open_npz` takes them.
 
     Raises:
         DataError: Missing arrays, or arrays that do not fit one another.

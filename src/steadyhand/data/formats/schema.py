@@ -56,7 +56,7 @@ class Feature:
         shape: Shape of one step.
         names: One name for each value, if the file gives exactly that many.
         column: What it is called in the files, if it was renamed on reading.
-        info: Of a camera: how it is stored, such as video.pix_fmt.
+        info: How a camera is stored, such as video.pix_fmt; empty for other features.
     """
 
     dtype: str

@@ -149,10 +149,10 @@ class CarConfig(EnvConfig):
         min_progress: Share of speed * time that must be covered to succeed.
         control_dt: Time between two actions [s].
         max_episode_steps: Steps that the car must stay on the road.
-        params: The body.
+        params: Parameters of the body.
         camera: The small camera that "retina" reads, "observation.images.front".
         large_camera: The one that "camera" reads, "observation.images.camera".
-        lidar: The scanner.
+        lidar: Settings of the scanner.
         range_finder: The one that "ranges" reads, "observation.images.ranges".
     """
 

@@ -40,7 +40,7 @@ def dynamics(x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
     Args:
         x: (..., 5) x [m], y [m], heading [rad], steering angle [rad], speed [m/s].
         u: (..., 1) steering command in [-1, 1], or (..., 2) with a speed command in [-1, 1].
-        params: As `parameters` returns them; numbers or arrays that broadcast against (...).
+        params: Parameters that `parameters` returns; numbers or arrays that broadcast against (...).
         xp: The array namespace of `x` and `u`: numpy or torch.
 
     Returns:

@@ -35,7 +35,7 @@ def before(
     Args:
         state: x [m], y [m], heading [rad], steering angle [rad], speed [m/s] after the step.
         action: The command, as `dynamics` takes it.
-        params: As `dynamics.parameters` returns them.
+        params: Parameters that `dynamics.parameters` returns.
         steering: Steering angle before the step [rad], for what does not see the wheels: the step then leads
             to the pose and the speed in `state`, and to whatever steering angle follows. None looks for the
             angle that leads to the one in `state` too.

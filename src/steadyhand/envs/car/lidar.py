@@ -34,11 +34,11 @@ class Rays:
 
     Attributes:
         x: Origin in its raster, with half a cell added so that truncation finds the nearest cell.
-        y: Likewise.
+        y: Line of the origin in its raster, with half a cell added.
         offset: Where the ray's raster begins.
         width: Cells in a line of it.
         step_x: Unit direction, (B, beams), or (R,) after `only`.
-        step_y: Likewise.
+        step_y: Component of the unit direction along the lines, shaped like `step_x`.
         t: How far the ray has come, likewise.
     """
 

@@ -41,7 +41,7 @@ class RangePictures:
         """Return the pictures, left to right and from the horizon down.
 
         Args:
-            pose: Of the cars.
+            pose: Poses of the cars.
             slots: (B,) track of each car in the atlas.
         """
         walls = self._scanner.scan(pose.x, pose.y, pose.heading, slots, self._atlas.fields())[:, None, ::-1]

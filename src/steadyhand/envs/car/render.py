@@ -33,11 +33,11 @@ class View:
 
     Attributes:
         x: Ground position of the middle of the picture [m].
-        y: Likewise.
+        y: Ground position of the middle of the picture along the second axis [m].
         up: Heading that points up in the picture [rad].
         scale: Metres a pixel.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
 
     x: float

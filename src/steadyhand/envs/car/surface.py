@@ -61,7 +61,7 @@ class RoadCoordinates:
     """Arc length and lateral offset of the cells of a raster that lie near the road.
 
     Attributes:
-        shape: Of the raster.
+        shape: Lines and columns of the raster.
         origin: Position of the middle of its first cell [m].
         index: (K,) flat index of the cells near the road.
         s: (K,) arc length [m].

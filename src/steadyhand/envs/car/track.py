@@ -31,7 +31,7 @@ class Track:
     """One closed centre line.
 
     Attributes:
-        number: Its number; the block of FAMILY_BLOCK numbers says to which family it belongs.
+        number: Number of the track; the block of FAMILY_BLOCK numbers says to which family it belongs.
         length: Length of a lap [m].
         table: (M, 8) float32, evenly spaced in arc length, one row a sample: x [m], y [m], heading [rad],
             curvature [1/m], cos and sin of the heading, two zeros (32 bytes never straddle a cache line).

@@ -80,7 +80,7 @@ def displaced_steering(
         body: The car.
         view_offset: "lateral" [m] and "heading" [rad], left positive.
         lookahead: Distance ahead [m].
-        rule: See above.
+        rule: Which of the two rules above transforms the command.
 
     Returns:
         (B,) command, clipped to [-1, 1].

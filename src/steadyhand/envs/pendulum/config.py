@@ -33,8 +33,8 @@ class PendulumConfig(EnvConfig):
     Attributes:
         discontinuous: A step that ends within `FLIP_WIDTH` of one of `FLIP_ANGLES` reverses the motion.
         max_torque: Bound of the action [N m].
-        length: Of the rod [m].
-        gravity: [m/s^2].
+        length: Length of the rod [m].
+        gravity: Acceleration of gravity [m/s^2].
         start_angle: Starts lie this far to either side of hanging, evenly spread [rad].
         start_speed: They turn at most this fast, either way [rad/s].
         upright: Success asks for the bob to be this close to the top [rad] ...

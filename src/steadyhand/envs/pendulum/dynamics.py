@@ -32,7 +32,7 @@ def dynamics(x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
     Args:
         x: (..., 2) angle from hanging [rad], angular velocity [rad/s].
         u: (..., 1) torque [N m], clipped to its bound.
-        params: As `parameters` returns them; numbers or arrays that broadcast against (...).
+        params: Parameters that `parameters` returns; numbers or arrays that broadcast against (...).
         xp: The array namespace of `x` and `u`: numpy or torch.
 
     Returns:

@@ -45,9 +45,9 @@ class CameraEncoder(Encoder):
 
     Args:
         observation: Feature name -> spec, at least one image.
-        n_obs_steps: O.
+        n_obs_steps: Number O of observed steps.
         reader: Name of the encoder, for errors.
-        width: Of a token.
+        width: Width of a token.
         augmentation: What is done to pictures first.
     """
 

@@ -28,9 +28,9 @@ class CausalTransformer(EncoderConfig):
     Deviation: dropout also acts inside the feed-forward net, after its activation.
 
     Attributes:
-        width: Of a token.
-        num_layers: Layers.
-        num_heads: Attention heads.
+        width: Width of a token.
+        num_layers: Number of transformer layers.
+        num_heads: Heads of each attention.
         embedding_dropout: On tokens, after their positions are added.
         attention_dropout: On attention weights.
         dropout: On the residual branches.

@@ -34,8 +34,9 @@ class ResNet18(PictureEncoder):
         norm: "group", or "frozen_batch", which only makes sense with `weights`.
         pool: "spatial_softmax": expected coordinates of `num_keypoints` features. "average": mean of the
             map. "map": every cell of the current pictures' last maps is a token.
-        num_keypoints: For spatial_softmax.
-        width: Of what the linear layer after the pooling makes of each picture; of each token of a map.
+        num_keypoints: Number of features whose coordinates "spatial_softmax" takes.
+        width: Width of what the linear layer after the pooling makes of each picture, or of each token of a
+            map.
         join: For pooled pictures. "steps": one token for each step, pictures and raw vector features side
             by side. "tokens": one token for each camera and step, and one for the vector features and step.
         share: One network for all cameras instead of one each.

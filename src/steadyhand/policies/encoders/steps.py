@@ -20,7 +20,7 @@ class StepFeatures(nn.Module):
     Args:
         observation: Feature name -> spec.
         images: Reads the pictures; None where there are none.
-        n_obs_steps: O.
+        n_obs_steps: Number O of observed steps.
         reader: Name of the encoder, for errors.
     """
 

@@ -21,15 +21,16 @@ class Act(HeadConfig):
 
     Attributes:
         latent_dim: Z, the size of z.
-        width: Of a token.
-        num_heads: Of each attention.
-        feedforward: Of the hidden layers.
+        width: Width of a token.
+        num_heads: Heads of each attention.
+        feedforward: Width of the hidden layers of the feed-forward nets.
         num_posterior_layers: Layers of the encoder of the chunk, which only training uses.
         num_encoder_layers: Layers over z and the context.
         num_decoder_layers: Layers from the queries to the chunk.
-        kl_weight: Of the KL, summed over the latent, against the L1 error, a mean over dimensions and steps.
+        kl_weight: Weight of the KL, summed over the latent, against the L1 error, a mean over dimensions and
+            steps.
         latent: What z is when the policy drives: "zero", the mean of the prior, as published; or "sample".
-        dropout: Rate.
+        dropout: Dropout rate, 0 to 1.
     """
 
     latent_dim: int = 32

@@ -29,7 +29,7 @@ class Bins(HeadConfig):
             dimension. "independent": all given the context alone (RT-1), which cannot hold two modes apart.
         temperature: Logits are divided by it when a chunk is drawn; 0 takes the likeliest bin each time.
         decode: Answer with the bin's "centre", or with a "uniform" draw inside it.
-        width: Of the GRU and its tokens.
+        width: Width of the GRU and its tokens.
         hidden: Layers between context and logits, or between context and the GRU's first state.
         activation: After each of them.
     """

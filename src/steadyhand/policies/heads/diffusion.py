@@ -28,13 +28,14 @@ class Diffusion(HeadConfig):
     """Diffusion Policy (Chi et al., 2023): DDPM's loss (Ho et al., 2020), DDIM's sampler (Song et al., 2021).
 
     Attributes:
-        net: The denoiser.
+        net: Settings of the denoiser.
         prediction: What it predicts: the noise ("epsilon") or the chunk ("sample").
         num_train_steps: Noise levels in training, on the squared-cosine schedule.
         sampler: "ddim": `num_sample_steps` of them; "ddpm": all of them, with noise at each (eta 1, the
             smaller of DDPM's two variances).
         num_sample_steps: Evaluations of the net in DDIM.
-        order: Of DDIM without noise: 1 as published; 2 keeps the spread better at no cost, see `Sampler`.
+        order: Order of DDIM without noise: 1 as published; 2 keeps the spread better at no cost, see
+            `Sampler`.
         eta: Noise that DDIM adds at each step; 0 is deterministic after the first draw.
         spacing: Which levels DDIM visits. "even": from 95 to 0 of 100; "leading": 90, 80, .., 0, as
             published, where noise that stands for level 90 lacks its share of the data's mean (signal .14).

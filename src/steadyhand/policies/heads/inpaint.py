@@ -33,7 +33,7 @@ def inpaint(
         noise: Source of the draws.
         sampler: The head's sampler.
         guesser: Condition -> the head's estimate of the clean chunk.
-        condition: Of the net, one row for each row of the prefix.
+        condition: Condition of the net, one row for each row of the prefix.
     """
     rows, horizon, width = prefix.actions.shape
     candidates = noise.normal(rows, config.candidates, horizon, width)

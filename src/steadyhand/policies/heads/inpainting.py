@@ -25,7 +25,7 @@ class Inpainting:
     Deviation: RTC draws a single noise; a frozen prefix alone does not say which way the chunk goes on.
 
     Attributes:
-        method: As above.
+        method: Which of the three methods above honours the prefix.
         candidates: Chunks to choose from; 1 takes the first noise that comes.
         max_guidance: Largest weight of the gradient (beta of RTC).
     """

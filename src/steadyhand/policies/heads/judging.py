@@ -36,7 +36,7 @@ class Judging(HeadConfig):
 
     Attributes:
         head: The head; one whose training loss is a score of (s, a) that gradients can move.
-        quantile: Of the explicit losses, at which "good enough" ends.
+        quantile: Quantile of the explicit losses, 0 to 1, at which "good enough" ends.
         margin: m over the distance between that quantile and the median.
         settle: Batches with labels before judged steps count; give training several times as many.
     """

@@ -22,9 +22,9 @@ class Latent(HeadConfig):
         latent_dim: Z, the size of z; twice the action's dimensions if None.
         encoder: Hidden layers of q.
         decoder: Hidden layers of f.
-        std: Of the chunk given z, in normalised units. With kl_weight = 1 it sets what z is worth: an
-            error of 1 costs 1 / (2 std^2) nats.
-        kl_weight: Of the KL; 1 is the evidence bound.
+        std: Standard deviation of the chunk given z, in normalised units. With kl_weight = 1 it sets what z
+            is worth: an error of 1 costs 1 / (2 std^2) nats.
+        kl_weight: Weight of the KL; 1 is the evidence bound.
         low_noise: Answer with f(z, context) when it drives, without the spread around it.
         num_draws: Draws of z behind one figure of `log_prob`.
         activation: After each hidden layer.

@@ -21,7 +21,7 @@ class Mixture(HeadConfig):
     draws a mode anew at every step, and its chunks cross from one mode to another.
 
     Attributes:
-        num_modes: Components K.
+        num_modes: Number K of components.
         joint: One component for the chunk, or one for each step.
         init_std: Standard deviation before training, in normalised units.
         min_std: Lower bound of it.

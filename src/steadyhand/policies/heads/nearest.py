@@ -21,8 +21,8 @@ class Nearest(HeadConfig):
     temperature), which mixes modes; a sample is one of them, drawn by the same weights.
 
     Attributes:
-        num_neighbours: k.
-        temperature: Of the weights, in standardised units.
+        num_neighbours: Number k of neighbours.
+        temperature: Temperature of the weights, in standardised units of distance.
     """
 
     judgement: ClassVar[Judgement] = "none"

@@ -113,7 +113,7 @@ class DenoisingSampler:
 
     Attributes:
         levels: Noisiest first; the last is clean.
-        order: As above.
+        order: Order of the solver, 1 or 2, as described above.
         eta: Noise at each step: 0 none, 1 with all levels is DDPM's posterior with its smaller variance.
         bounds: (A,) least and greatest data; what is expected is held there. None holds nothing.
     """

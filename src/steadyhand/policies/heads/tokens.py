@@ -22,13 +22,13 @@ class Tokens(HeadConfig):
     Deviation: by default the centres are whole chunks, so that a chunk stays in one mode.
 
     Attributes:
-        num_centres: K.
+        num_centres: Number K of centres.
         joint: Centres are whole chunks, or single steps.
-        gamma: Of the focal loss; 0 is cross-entropy.
+        gamma: Exponent of the focal loss; 0 is cross-entropy.
         offset_scale: Weight of the squared error, which is tiny beside the focal loss.
         calibrated: Draw centres by what the focal loss says of their true shares, see `true_shares`; False,
             as published, draws by the softmax, which leans towards equal shares.
-        num_iterations: Of k-means.
+        num_iterations: Iterations of k-means.
         hidden: Layers between context and output; empty for one linear layer.
         activation: After each of them.
     """

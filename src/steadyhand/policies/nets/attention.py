@@ -24,7 +24,7 @@ class Attention(nn.Module):
 
     Args:
         width: Width of queries and of the output, a multiple of `num_heads`.
-        num_heads: N.
+        num_heads: Number N of heads.
         memory_width: Width of what is attended to; `width` if None.
         rate: Share of attention weights that are dropped in training.
     """

@@ -19,9 +19,9 @@ class DenoisingTransformer(DenoiserConfig):
     itself, as in the paper; other tokens are seen by all.
 
     Attributes:
-        width: Of a token; the feed-forward layers are four times as wide.
-        num_layers: Decoder layers.
-        num_heads: Attention heads.
+        width: Width of a token; the feed-forward layers are four times as wide.
+        num_layers: Number of decoder layers.
+        num_heads: Heads of each attention.
         embedding_dropout: On tokens, after their positions are added.
         dropout: Everywhere else. The paper's: .01 on Push-T, .1 on kitchen, .3 on images.
     """

@@ -19,13 +19,13 @@ class Posterior(nn.Module):
     the log-variance of z are read from CLS.
 
     Args:
-        action_dim: A.
-        horizon: H.
+        action_dim: Number A of dimensions of an action.
+        horizon: Number H of predicted steps.
         state_width: V; 0 leaves the state token out.
-        latent_dim: Z.
-        width: Of a token.
-        num_heads: Of each attention.
-        feedforward: Of the hidden layers.
+        latent_dim: Size Z of the latent z.
+        width: Width of a token.
+        num_heads: Heads of each attention.
+        feedforward: Width of the hidden layers of the feed-forward nets.
         num_layers: Layers.
         rate: Dropout.
     """
@@ -85,10 +85,10 @@ class Detr(nn.Module):
         horizon: H, the number of queries.
         token_width: C of the context; projected if it is not `width`.
         has_vectors: Whether some tokens may lie on no map.
-        latent_dim: Z.
-        width: Of a token.
-        num_heads: Of each attention.
-        feedforward: Of the hidden layers.
+        latent_dim: Size Z of the latent z.
+        width: Width of a token.
+        num_heads: Heads of each attention.
+        feedforward: Width of the hidden layers of the feed-forward nets.
         num_encoder_layers: Layers of the encoder.
         num_decoder_layers: Layers of the decoder; the last is the output.
         rate: Dropout.

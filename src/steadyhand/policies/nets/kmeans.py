@@ -25,10 +25,11 @@ def kmeans(
 
     Args:
         points: M points, at least one.
-        num_centres: K.
+        num_centres: Number K of centres.
         noise: Source of the starts.
         counts: Which entries count; all if None.
-        num_iterations: Of Lloyd, in each run; it stops when no point changes its centre.
+        num_iterations: Iterations of Lloyd's algorithm at most, in each run; it stops when no point changes
+            its centre.
         num_starts: Runs; the one with the least summed squared distance wins.
     """
     mask = torch.ones_like(points) if counts is None else counts.to(points.dtype)

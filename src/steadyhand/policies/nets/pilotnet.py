@@ -37,9 +37,9 @@ class PilotConvolutions(nn.Module):
     """Convolutions without padding, and fully connected layers, each with its activation.
 
     Args:
-        height: Of the image [pixels].
-        width: Of the image [pixels].
-        in_channels: Of the image.
+        height: Height of the image [pixels].
+        width: Width of the image [pixels].
+        in_channels: Channels of the image.
         convolutions: One entry for each layer.
         hidden: Width of each fully connected layer.
         activation: After every layer.

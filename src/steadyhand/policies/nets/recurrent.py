@@ -19,7 +19,7 @@ class Recurrence(nn.Module):
         width_in: Width of a step.
         cell: Kind of layer.
         hidden: C, width of the state.
-        num_layers: L.
+        num_layers: Number L of stacked layers.
     """
 
     def __init__(self, width_in: int, *, cell: Cell, hidden: int, num_layers: int) -> None:

@@ -13,9 +13,9 @@ class SpatialSoftmax(nn.Module):
 
     Args:
         channels: Channels of the map.
-        num_keypoints: K.
-        height: Of the map [cells].
-        width: Of the map [cells].
+        num_keypoints: Number K of features.
+        height: Height of the map [cells].
+        width: Width of the map [cells].
     """
 
     coordinates: Tensor

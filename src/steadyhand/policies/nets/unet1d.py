@@ -29,7 +29,7 @@ class UNet(DenoiserConfig):
     with 128 for images (250 M).
 
     Attributes:
-        channels: Of each level; the chunk is halved between levels.
+        channels: Channels of each level; the chunk is halved between levels.
         kernel_size: Taps of a convolution, odd.
         time_width: Width of the time's embedding, even.
         num_groups: Groups of GroupNorm; divides every level's channels.

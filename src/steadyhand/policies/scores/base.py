@@ -86,8 +86,8 @@ class ActionScale:
 
     Attributes:
         scale: (A,) of a continuous action; empty for a discrete one.
-        num_classes: Of a discrete action; None for a continuous one.
-        start: Its lowest class.
+        num_classes: Number of classes of a discrete action; None for a continuous one.
+        start: Lowest class of a discrete action.
         action: Spec of the action, for `discrepancy`; None where it has no bounds.
     """
 

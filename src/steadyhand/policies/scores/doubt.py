@@ -30,7 +30,7 @@ class Doubt(Score):
 
     Args:
         members: The policies; they read the same features.
-        scale: Of actions.
+        scale: Scale in which differences of actions are measured.
         measure: "norm" or "mean".
         noise: Whether members that draw samples do so with the "same" noise or each with its "own".
     """

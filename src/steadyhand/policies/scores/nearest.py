@@ -23,7 +23,7 @@ class Neighbour(Score):
     Args:
         policy: Whose normaliser, and encoder, describe a window.
         bank: Training windows.
-        num_neighbours: K.
+        num_neighbours: Number K of neighbours.
     """
 
     def __init__(self, policy: PolicyModule, bank: Seen, *, num_neighbours: int = 5) -> None:

@@ -107,7 +107,7 @@ class Risk(Score):
     Args:
         policy: Whose normaliser, and encoder, describe a window.
         critics: Fitted to what that policy does.
-        scale: Of actions.
+        scale: Scale in which actions become vectors.
     """
 
     def __init__(self, policy: PolicyModule, critics: Critics, scale: ActionScale) -> None:

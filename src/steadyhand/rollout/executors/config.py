@@ -39,7 +39,7 @@ class ExecutorConfig(Part, ABC):
             policy: The policy.
             num_rows: Rows of the env.
             deterministic: Whether it answers with its mode; None as its class does.
-            num_threads: Of torch.
+            num_threads: Threads of torch.
         """
 
     def timed(self, *, n_action_steps: int | None, delay: int | None) -> "ExecutorConfig":

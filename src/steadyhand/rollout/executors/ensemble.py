@@ -30,7 +30,7 @@ class TemporalEnsemble(PolicyExecutor):
     Args:
         policy: The policy; it is put into evaluation mode and is itself without memory.
         num_rows: Rows of the env that will be driven.
-        decay: m.
+        decay: Decay rate m of the weights for each step.
         newest_heaviest: Count i from the newest prediction instead.
         deterministic: Ask for the mode (True) or a sample (False); None does what the policy class does.
         num_threads: Threads of torch while predicting; small nets are many times faster with one.

@@ -115,7 +115,7 @@ def prefix_weights(
     Args:
         delay: d, steps that are executed whatever the new chunk says.
         overlap: H - s, steps of which the old chunk says anything.
-        horizon: H.
+        horizon: Number H of predicted steps.
         schedule: How it falls off.
     """
     step = np.arange(horizon)
