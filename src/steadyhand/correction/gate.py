@@ -72,7 +72,7 @@ class Asking:
         return np.zeros((0, 0)) if self._reply is None else self._reply.label[places]
 
     def peek(self) -> Shaped[np.ndarray, "B A"]:
-        """Return what the expert would do in all rows, without a label: what somebody thinks to himself."""
+        """Return what the expert would do in all rows, without a label: what somebody keeps to themselves."""
         if not self._known.all():
             self._fill(np.flatnonzero(~self._known))
         return self.reply.label

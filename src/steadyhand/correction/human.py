@@ -1,7 +1,7 @@
-"""A simulated human who watches a robot and takes over when it looks dangerous to him.
+"""A simulated human who watches a robot and takes over when it looks dangerous to them.
 
 Gated methods are made for people; this stands in for one, so that they can be tested and compared without.
-He sees what a person would: states that were and actions that were executed, late by his reaction delay;
+They see what a person would: states that were and actions that were executed, late by their reaction delay;
 never the proposal of this step, the policy's doubts, or the future.
 """
 
@@ -34,19 +34,19 @@ class Meter(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Discrepancy:
-    """Risk for any env: how far the robot's actions are from what he would have done himself, of late.
+    """Risk for any env: how far the robot's actions are from what the human would have done, of late.
 
     The root mean square over the action's dimensions of |a - a_human| / range, smoothed over time; 1 is the
-    action's whole range, and 0 or 1 for discrete actions. While he drives himself it falls to 0, so that
+    action's whole range, and 0 or 1 for discrete actions. While the human drives it falls to 0, so that
     `min_hold` and the smoothing alone say for how long. A task that has several right answers looks
-    dangerous to him wherever the robot chooses another one than his.
+    dangerous to them wherever the robot chooses another one than theirs.
 
-    The defaults were chosen on train starts of the car. At 0.1 he takes half of the steps from a driver who
-    pulls to one side and never leaves the road; at 0.2 and a delay of 0.15 s he loses 10 of 32 drives by one
-    who steers 0.4 of what it takes, at 0.15 none.
+    The defaults were chosen on train starts of the car. At 0.1 the human takes half of the steps from a
+    driver who pulls to one side and never leaves the road; at 0.2 and a delay of 0.15 s 10 of 32 drives are
+    lost by one who steers 0.4 of what it takes, at 0.15 none.
 
     Attributes:
-        threshold: Risk at which he takes over with probability 1/2.
+        threshold: Risk at which the human takes over with probability 1/2.
         sigma: Spread of that threshold from one look to the next.
         smoothing: Time constant of the smoothing [s]; one odd action alarms nobody.
     """
@@ -74,13 +74,13 @@ class RoadEdge:
     v: 1 at the edge of the road, and also when the edge is `horizon` away.
 
     The defaults were chosen on train starts. Pure pursuit reaches 0.33 at most; of 16 drives by a driver who
-    steers 0.4 of what it takes, and who alone always leaves the road, he loses none at a delay of 0.1 s, 1 at
-    0.2 s and 13 at 0.3 s.
+    steers 0.4 of what it takes, and who alone always leaves the road, the human loses none at a delay of
+    0.1 s, 1 at 0.2 s and 13 at 0.3 s.
 
     Attributes:
-        threshold: Risk at which he takes over with probability 1/2.
+        threshold: Risk at which the human takes over with probability 1/2.
         sigma: Spread of that threshold from one look to the next.
-        horizon: How far he looks ahead [s].
+        horizon: How far the human looks ahead [s].
         smoothing: Time constant of the smoothing [s].
         road_width: Edge to edge [m]; that of the env if None.
     """
@@ -139,24 +139,25 @@ def _check_probit(threshold: float, sigma: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedHuman:
-    """How he watches, takes over and hands over. All times are in seconds, whatever the control step.
+    """How a human watches, takes over and hands over. All times are in seconds, whatever the control step.
 
-    At each look he takes over with probability Phi((risk - threshold) / sigma), of the risk as it was
-    `reaction_delay` ago (a probit, as in MILE; Korkmaz and Biyik, 2025, arXiv 2502.13519). He drives until
-    the risk that he perceives has stayed below `release * threshold` for `calm`, but at least `min_hold`.
+    At each look they take over with probability Phi((risk - threshold) / sigma), of the risk as it was
+    `reaction_delay` ago (a probit, as in MILE; Korkmaz and Biyik, 2025, arXiv 2502.13519). They drive until
+    the risk that they perceive has stayed below `release * threshold` for `calm`, but at least `min_hold`.
 
-    Deviation: MILE draws at every step, which makes the human more nervous at a higher control rate; here he
-    looks once every `judging_period`. MILE's human knows the robot by a mental model; here he sees its acts.
+    Deviation: MILE draws at every step, which makes the human more nervous at a higher control rate; here
+    they look once every `judging_period`. MILE's human knows the robot by a mental model; here they see its
+    acts.
 
     Attributes:
-        risk: What alarms him.
-        reaction_delay: Between what happens and what he can do about it [s]; one control step at least. The
-            car is small and fast: its 0.2 s are 0.6 s on a road ten times as large (Froude).
-        miss_rate: Probability that he does not notice a danger at all, until it is over.
-        judging_period: Between two looks [s]; one control step at least.
-        release: Share of the threshold below which all is calm.
-        calm: How long it has to be calm before he hands over [s].
-        min_hold: Shortest time that he drives [s].
+        risk: What alarms the human.
+        reaction_delay: Time between what happens and what the human can do about it [s]; one control step at
+            least. The car is small and fast: its 0.2 s are 0.6 s on a road ten times as large (Froude).
+        miss_rate: Probability that the human does not notice a danger at all, until it is over.
+        judging_period: Time between two looks [s]; one control step at least.
+        release: Share of the threshold below which all is calm, above 0 and at most 1.
+        calm: How long it has to be calm before the human hands over [s].
+        min_hold: Shortest time that the human drives [s].
     """
 
     risk: RiskConfig = field(default_factory=Discrepancy)
@@ -181,7 +182,7 @@ class SimulatedHuman:
 
 @dataclass(frozen=True, kw_only=True)
 class HumanGate(GateConfig):
-    """HG-DAgger's gate (Kelly et al., 2019): the human takes over and hands over as he sees fit.
+    """HG-DAgger's gate (Kelly et al., 2019): the human takes over and hands over as they see fit.
 
     Attributes:
         human: The simulated human who watches.
@@ -204,8 +205,8 @@ class HumanWatch(Gate):
     """See `SimulatedHuman`.
 
     Args:
-        human: How he watches.
-        meter: What alarms him.
+        human: How the human watches.
+        meter: What alarms the human.
         control_dt: Control step [s].
     """
 
@@ -274,7 +275,7 @@ class HumanWatch(Gate):
         self._blind = grown(self._blind, rows, fill=False)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what he saw and what he is about to do."""
+        """Return what was seen and what is about to be done."""
         return {
             "seen": self._seen.copy(),
             "level": self._level.copy(),

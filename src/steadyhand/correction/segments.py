@@ -1,7 +1,7 @@
 """What each step of a drive says about the robot, read off from when somebody took over.
 
 A person who watches and does nothing says "good enough"; one who takes over says that what the robot did just
-before was not. He reacts late, so that window is a time, not a number of steps. One segmenter serves EIL's
+before was not. They react late, so that window is a time, not a number of steps. One segmenter serves EIL's
 set not-G and Sirius' class before an intervention.
 """
 

@@ -1,4 +1,4 @@
-"""The simulated human: what he can know, when he acts on it, and how often."""
+"""The simulated human: what they can know, when they act on it, and how often."""
 
 import math
 from dataclasses import replace
@@ -100,7 +100,7 @@ def test_his_times_are_seconds(dt):
 
 
 def test_he_cannot_see_the_future():
-    """Two drives that agree up to a step have the same decisions up to his delay after it."""
+    """Two drives that agree up to a step have the same decisions up to their delay after it."""
     random = np.random.default_rng(0)
     for cut in (5, 12, 20):
         one, two = random.uniform(0, 1.4, (2, 30))
@@ -115,10 +115,10 @@ def test_he_drives_at_least_min_hold_and_until_it_was_calm_for_a_while():
     assert held.sum() == 4  # the shortest: calm for 0.2 s is over before 0.4 s are
     assert watch(ATTENTIVE, spike(10, width=12))[:, 0].sum() == 11 + 2  # seen until step 24, calm from 25 on
     between = spike(10)
-    between[11:25] = 0.7  # above release * threshold, below the threshold: he keeps what he has
+    between[11:25] = 0.7  # above release * threshold, below the threshold: they keep what they have
     drives = watch(ATTENTIVE, between)[:, 0]
     assert drives[13 : 25 + 3].all()
-    assert not watch(ATTENTIVE, np.where(between == 0.7, 0.7, 0.0)).any()  # but it would not alarm him
+    assert not watch(ATTENTIVE, np.where(between == 0.7, 0.7, 0.0)).any()  # but it would not alarm them
 
 
 @pytest.mark.parametrize("risk", [0.8, 1.0, 1.15])
