@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from steadyhand.core.digests import sealed, unsealed
+from steadyhand.core.digests import sealed
 from steadyhand.core.errors import DataError
 from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.formats.columns import to_array
-from steadyhand.data.formats.files import open_parquet, read_json_file
+from steadyhand.data.formats.files import open_parquet, read_sealed
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.formats.lerobot_v3 import TASKS_PATH
 from steadyhand.data.formats.lerobot_v3_writer import (
@@ -207,8 +207,9 @@ def _merged_histograms(
 ) -> dict[str, tuple[np.ndarray, int]]:
     path = root / HISTOGRAMS_PATH
     merged = dict(new)
-    sealed_before = read_json_file(path) if path.exists() else sealed({"cameras": {}})
-    before = unsealed(sealed_before, path=path, error=DataError)["cameras"]
+    if not path.exists():
+        return merged
+    before = read_sealed(path)["cameras"]
     try:
         for name, entry in before.items():
             counts, frames = merged[name]

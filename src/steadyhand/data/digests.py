@@ -7,10 +7,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from steadyhand.core.digests import Digest
-from steadyhand.data.episode import Episode
+from steadyhand.data.episode import STEP_COLUMNS, Episode
 from steadyhand.data.frames import Frames
-
-_STEPWISE = ("action", "expert_action", "expert_action_valid", "actor", "intervention", "weight", "reward")
 
 
 class DataDigest(TypedDict):
@@ -63,7 +61,7 @@ def episodes_digest(episodes: Sequence[Episode]) -> DataDigest:
         end = (episode.terminated, episode.truncated, episode.success)
         digest.text(*end, episode.task, episode.control_dt, episode.provenance, episode.branch)
         digest.arrays(dict(episode.observation))
-        digest.arrays({name: getattr(episode, name) for name in _STEPWISE})
+        digest.arrays({name: getattr(episode, name) for name in STEP_COLUMNS})
         last = episode.final_observation
         digest.text("no final observation") if last is None else digest.arrays(dict(last))
     return {"episodes": len(episodes), "steps": sum(map(len, episodes)), "sha256": digest.hex()}

@@ -1,19 +1,15 @@
 """One episode of a journal: where it lies, and what its header says of how it began or ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from steadyhand.core.codec import to_data
-from steadyhand.data.episode import Branch, Episode, EpisodeOrigin, TaskRun, texts_of
+from steadyhand.data.episode import STEP_COLUMNS, Branch, Episode, EpisodeOrigin, TaskRun, texts_of
 from steadyhand.data.formats.sidecar import Ending
 from steadyhand.data.spec import StoreSpec
-
-STEP_COLUMNS = (
-    *("action", "expert_action", "expert_action_valid", "actor"),
-    *("intervention", "weight", "reward"),
-)
 
 
 @dataclass(slots=True)
@@ -41,15 +37,17 @@ class Entry:
     branch: tuple[int, int] | None = None
 
 
-def outcome_header(episode: Episode) -> dict[str, Any]:
-    """Return how an episode ended, but for its branch, as JSON data."""
+def outcome_header(
+    ending: Ending | Episode, *, task: str, task_runs: Sequence[TaskRun] = ()
+) -> dict[str, Any]:
+    """Return how an episode ended, but for its branch, as JSON data; runs only where tasks follow."""
     return {
-        "terminated": bool(episode.terminated),
-        "truncated": bool(episode.truncated),
-        "success": None if episode.success is None else bool(episode.success),
-        "task": episode.task,
-        **({"task_runs": [list(run) for run in episode.task_runs]} if episode.step_tasks else {}),
-        "provenance": to_data(episode.provenance),
+        "terminated": bool(ending.terminated),
+        "truncated": bool(ending.truncated),
+        "success": None if ending.success is None else bool(ending.success),
+        "task": task,
+        **({"task_runs": [list(run) for run in task_runs]} if task_runs else {}),
+        "provenance": to_data(ending.provenance),
     }
 
 

@@ -11,6 +11,12 @@ from jaxtyping import Bool, Float32, Shaped, UInt8
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
 
+STEP_COLUMNS = (
+    *("action", "expert_action", "expert_action_valid", "actor"),
+    *("intervention", "weight", "reward"),
+)
+"""What an episode holds of each step beside what was seen."""
+
 TaskRun = tuple[str, int]
 """Text of a task, and for how many steps on end it holds."""
 
@@ -101,15 +107,7 @@ class Episode:
         length = len(self.action)
         if length < 1:
             raise DataError("An episode has no steps.", hint="drop it before building an Episode")
-        columns = {
-            "expert_action": self.expert_action,
-            "expert_action_valid": self.expert_action_valid,
-            "actor": self.actor,
-            "intervention": self.intervention,
-            "weight": self.weight,
-            "reward": self.reward,
-            **self.observation,
-        }
+        columns = self.columns
         for name, column in columns.items():
             if len(column) != length:
                 raise DataError(
@@ -118,7 +116,7 @@ class Episode:
                     expected=length,
                     hint="T actions need T observations; put observation T in final_observation",
                 )
-        for name, column in {"action": self.action, **columns}.items():
+        for name, column in columns.items():
             if column.dtype.kind == "f" and not np.isfinite(column).all():
                 step = int(np.argwhere(~np.isfinite(column))[0][0])
                 raise DataError(
@@ -161,6 +159,11 @@ class Episode:
         shapes = {**self.observation, "action": self.action}
         parts = ", ".join(f"{name} {list(value.shape[1:])}" for name, value in shapes.items())
         return f"<Episode of {len(self)} steps, {self.provenance.outcome}: {parts}>"
+
+    @property
+    def columns(self) -> dict[str, Shaped[np.ndarray, "T ..."]]:
+        """Everything with one entry a step: `STEP_COLUMNS`, then what was seen."""
+        return {name: getattr(self, name) for name in STEP_COLUMNS} | dict(self.observation)
 
     @property
     def task_runs(self) -> tuple[TaskRun, ...]:

@@ -23,11 +23,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from steadyhand.core.codec import write_json
-from steadyhand.core.digests import sealed, unsealed
+from steadyhand.core.digests import sealed
 from steadyhand.core.errors import DataError, SteadyhandError
 from steadyhand.core.lock import FileLock
 from steadyhand.data.camera import StoredCamera
-from steadyhand.data.formats.files import read_json_file
+from steadyhand.data.formats.files import read_sealed
 from steadyhand.data.formats.layout import EpisodeRef
 from steadyhand.data.pictures import Size, check_size, resized
 
@@ -109,7 +109,7 @@ def _fingerprint(camera: StoredCamera, refs: Sequence[EpisodeRef], root: Path, s
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     """Whether a cache is there and holds what was written; one that does not is as good as none."""
     try:
-        note = unsealed(read_json_file(path.with_suffix(".json")), path=path)
+        note = read_sealed(path.with_suffix(".json"))
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size != note["bytes"] or note["shape"] != list(shape):
                 return False

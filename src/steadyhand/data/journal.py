@@ -15,15 +15,8 @@ import numpy as np
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.strict import require_file
-from steadyhand.data.entries import (
-    STEP_COLUMNS,
-    Entry,
-    ending_of,
-    provenance_of,
-    task_runs_of,
-    unpacked,
-)
-from steadyhand.data.episode import Episode, EpisodeOrigin, TaskRun
+from steadyhand.data.entries import Entry, ending_of, provenance_of, task_runs_of, unpacked
+from steadyhand.data.episode import STEP_COLUMNS, Episode, EpisodeOrigin, TaskRun
 from steadyhand.data.formats.blocks import EpisodeBlock
 from steadyhand.data.formats.sidecar import SidecarRow
 from steadyhand.data.records import (

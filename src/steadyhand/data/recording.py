@@ -1,13 +1,12 @@
 """The open end of a store: who writes it, and what must be remembered to check what comes next."""
 
 from pathlib import Path
-from typing import Any
 
-from steadyhand.core.codec import to_data
 from steadyhand.core.errors import DataError
 from steadyhand.data import staging
 from steadyhand.data.dataset import StoredDataset
-from steadyhand.data.episode import Branch, EpisodeOrigin
+from steadyhand.data.entries import ending_of, outcome_header
+from steadyhand.data.episode import Branch
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH, WriterLock
@@ -70,7 +69,8 @@ class Recording:
             length = pieces[-1].start + pieces[-1].length
             kind = "end" if any(piece.length for piece in pieces) else "abort"
             header = {"kind": kind, "episode": number, "length": length, "branch": None}
-            self.writer.append(encode(header | _interrupted(pieces[0].header)))
+            outcome = outcome_header(ending_of(pieces[0]), task=pieces[0].header.get("task", ""))
+            self.writer.append(encode(header | outcome))
         if journal.open:
             journal.refresh()
 
@@ -129,14 +129,3 @@ class Recording:
         self.lengths.append(length)
         self.is_branch.append(branch is not None)
         self._origins.append((number, 0))
-
-
-def _interrupted(begin: dict[str, Any]) -> dict[str, Any]:
-    source = begin.get("provenance", to_data(EpisodeOrigin()))
-    return {
-        "terminated": False,
-        "truncated": True,
-        "success": None,
-        "task": begin.get("task", ""),
-        "provenance": {**source, "outcome": "interrupted"},
-    }

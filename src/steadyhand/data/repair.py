@@ -14,7 +14,7 @@ from steadyhand.core.specs import ACTION
 from steadyhand.data.checks.blocks import AnyDataset, blocks
 from steadyhand.data.checks.content import Duplicates
 from steadyhand.data.dataset import StoredDataset
-from steadyhand.data.episode import Branch, Episode
+from steadyhand.data.episode import STEP_COLUMNS, Branch, Episode
 from steadyhand.data.formats.extras import extras
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, OWN_COLUMNS, STEP_FEATURES, SUCCESS
 from steadyhand.data.spec import load_spec
@@ -134,7 +134,7 @@ def losses(dataset: AnyDataset) -> tuple[str, ...]:
             lost.append(f"{name}: vanishes; a column of ours takes its name and means something else")
         elif feature.is_depth:
             lost.append(f"{name}: a depth map, vanishes")
-        elif name not in kept or (_is_told(name) and not (feature.is_number and feature.shape == (1,))):
+        elif name not in kept or (_is_told(name) and not feature.is_scalar):
             lost.append(f"{name}: vanishes ({feature.dtype} {list(feature.shape)})")
         elif feature.is_image and feature.shape[2] == 4:
             lost.append(f"{name}: its transparency vanishes")
@@ -157,14 +157,16 @@ def _is_told(name: str) -> bool:
     return name.startswith("next.") and name in STEP_FEATURES
 
 
+def _told(dataset: StoredDataset, *names: str) -> list[str]:
+    """Return which of these columns there are, with a number a row."""
+    features = dataset.layout.features
+    return [name for name in names if name in features and features[name].is_scalar]
+
+
 def _early_ends(dataset: StoredDataset) -> list[str]:
     """Return which columns tell of an end before the last row of an episode; a copy holds one answer each."""
     features = dataset.layout.features
-    told = {
-        name: features[name].dtype
-        for name in (SUCCESS, "next.done", "next.truncated")
-        if name in features and features[name].is_number and features[name].shape == (1,)
-    }
+    told = {name: features[name].dtype for name in _told(dataset, SUCCESS, "next.done", "next.truncated")}
     early = dict.fromkeys(told, 0)
     refs = dataset.layout.episodes
     for first in range(0, len(refs) if told else 0, _EPISODES_AT_ONCE):
@@ -238,12 +240,7 @@ def _episodes(dataset: AnyDataset) -> Iterator[Episode]:
 
 def _ended(dataset: StoredDataset, number: int, episode: Episode) -> Episode:
     """Return an episode of another origin with the ending that its last row tells."""
-    features = dataset.layout.features
-    told = [
-        name
-        for name in ("next.done", "next.truncated")
-        if name in features and features[name].is_number and features[name].shape == (1,)
-    ]
+    told = _told(dataset, "next.done", "next.truncated")
     if not told or load_spec(dataset.root) is not None:
         return episode
     columns = dataset.stored.read([dataset.layout.episodes[number]], dict.fromkeys(told, "bool"))[0]
@@ -280,16 +277,5 @@ def _shifted(episode: Episode, shift: Shift) -> Episode | None:
         observation={name: column[seen] for name, column in episode.observation.items()},
         final_observation=final,
         step_tasks=tasks,
-        **{
-            name: getattr(episode, name)[done]
-            for name in (
-                "action",
-                "expert_action",
-                "expert_action_valid",
-                "actor",
-                "intervention",
-                "weight",
-                "reward",
-            )
-        },
+        **{name: getattr(episode, name)[done] for name in STEP_COLUMNS},
     )

@@ -28,10 +28,6 @@ class Sampler:
         self._seed = seed
         self._cached: tuple[int, np.ndarray] | None = None
 
-    def epoch_of(self, step: int) -> int:
-        """Return the epoch in which batch `step` begins."""
-        return step * self.batch_size // len(self._steps)
-
     def order(self, epoch: int) -> Int64[np.ndarray, " M"]:
         """Return the order of the steps in an epoch."""
         if self._cached is None or self._cached[0] != epoch:

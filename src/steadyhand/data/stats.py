@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.seeding import generator
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.frames import Frames
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 _LEVELS = 256
@@ -246,7 +245,7 @@ def hardly_moving(
 
     Args:
         specs: Feature name -> spec; also "action". Only continuous features are looked at.
-        stats: Their statistics, as `compute_stats(frames)` returns.
+        stats: Their statistics.
         floor: The rule; the default one if None.
     """
     rule = SpreadFloor() if floor is None else floor
@@ -322,36 +321,6 @@ def histogram_stats(counts: Int64[np.ndarray, "c 256"], *, num_frames: int) -> F
         **{name: quantile(q) for name, q in QUANTILES.items()},
         count=num_frames,
     )
-
-
-def compute_stats(
-    frames: Frames, *, steps: Int64[np.ndarray, " M"] | None = None, max_images: int = 1000
-) -> dict[str, FeatureStats]:
-    """Return the statistics of every observation feature and of the action (`expert_action`, the target).
-
-    Args:
-        frames: The data.
-        steps: Over which steps, such as those of the training episodes; all if None.
-        max_images: At most so many images are looked at, evenly spaced.
-
-    Raises:
-        DataError: No steps.
-    """
-    chosen = np.arange(len(frames)) if steps is None else steps
-    if not len(chosen):
-        raise DataError("There is nothing to take statistics of.", got="0 steps")
-    out: dict[str, FeatureStats] = {}
-    for name, spec in frames.observation_spec.items():
-        if spec.kind == "image":
-            places = np.unique(
-                np.linspace(0, len(chosen) - 1, min(max_images, len(chosen))).round().astype(int)
-            )
-            images = frames.observation[name][chosen[places]]
-            out[name] = histogram_stats(histogram(images), num_frames=len(images))
-        else:
-            out[name] = array_stats(frames.observation[name][chosen])
-    out["action"] = array_stats(frames.expert_action[chosen])
-    return out
 
 
 def split_episodes(

@@ -16,9 +16,10 @@ from steadyhand.data import staging
 from steadyhand.data.compaction import compact, write_empty_info
 from steadyhand.data.dataset import StoredDataset, open_dataset
 from steadyhand.data.entries import outcome_header
-from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
+from steadyhand.data.episode import STEP_COLUMNS, Branch, Episode, EpisodeOrigin
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.formats.lerobot import locate
+from steadyhand.data.formats.sidecar import Ending
 from steadyhand.data.frames import Frames
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.recording import Recording
@@ -224,17 +225,10 @@ class EpisodeStore:
             raise DataError("An episode has no steps.", hint="call discard instead of end")
         recording.check_branch(branch, length)
         final = self._packed_final(final_observation)
-        header = {
-            "kind": "end",
-            "episode": number,
-            "length": length,
-            "terminated": bool(terminated),
-            "truncated": bool(truncated),
-            "success": None if success is None else bool(success),
-            "task": task,
-            "provenance": to_data(provenance or EpisodeOrigin()),
-            "branch": recording.branch_mark(branch),
-        }
+        origin = provenance or EpisodeOrigin()
+        ending = Ending(terminated=terminated, truncated=truncated, success=success, provenance=origin)
+        header: dict[str, Any] = {"kind": "end", "episode": number, "length": length}
+        header |= outcome_header(ending, task=task) | {"branch": recording.branch_mark(branch)}
         recording.writer.append(encode(header, final))
         recording.forget(key)
         recording.ended(number, length, branch)
@@ -261,14 +255,15 @@ class EpisodeStore:
         recording.check_branch(episode.branch, len(episode))
         steps = np.zeros(len(episode), dtype=self.spec.step_dtype())
         pack_observation(self.spec, episode.observation, steps["observation"])
-        for name in ("action", "expert_action", "expert_action_valid", "actor", "intervention"):
+        for name in STEP_COLUMNS:
             put(steps, name, getattr(episode, name), name=name)
-        put(steps, "weight", episode.weight, name="weight")
-        put(steps, "reward", episode.reward, name="reward")
         final = self._packed_final(episode.final_observation)
         number, branch = recording.next_number, recording.branch_mark(episode.branch)
-        header = {"kind": "episode", "episode": number, "final": bool(final), "branch": branch}
-        recording.writer.append(encode(header | outcome_header(episode), steps.tobytes() + final))
+        header: dict[str, Any] = {"kind": "episode", "episode": number}
+        header |= {"final": bool(final), "branch": branch}
+        runs = episode.task_runs if episode.step_tasks else ()
+        header |= outcome_header(episode, task=episode.task, task_runs=runs)
+        recording.writer.append(encode(header, steps.tobytes() + final))
         recording.next_number += 1
         recording.ended(number, len(episode), episode.branch)
 

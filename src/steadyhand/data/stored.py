@@ -10,7 +10,7 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec, class_spec
 from steadyhand.data.camera import StoredCamera
-from steadyhand.data.episode import Episode, TaskRun, texts_of
+from steadyhand.data.episode import STEP_COLUMNS, Episode, TaskRun, texts_of
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import (
     EXPERT_ACTION,
@@ -118,7 +118,7 @@ class StoredEpisodes:
         wanted |= {
             name: STEP_FEATURES[name] if name != SUCCESS else features[name].dtype
             for name in told
-            if name in features and features[name].shape == (1,) and features[name].is_number
+            if name in features and features[name].is_scalar
         }
         read = self.read(refs, wanted)
         if self.action.kind == "discrete":
@@ -177,15 +177,10 @@ class StoredEpisodes:
         if self._sidecar is None and SUCCESS in columns:
             success = _verdict(columns[SUCCESS][-1], ref)
         tasks = self.task_runs([ref])[0]
+        columns["reward"] = columns.get("next.reward", np.zeros(ref.length, dtype=np.float32))
         return Episode(
             observation={name: columns[name] for name in names},
-            action=columns[ACTION],
-            expert_action=columns[EXPERT_ACTION],
-            expert_action_valid=columns["expert_action_valid"],
-            actor=columns["actor"],
-            intervention=columns["intervention"],
-            weight=columns["weight"],
-            reward=columns.get("next.reward", np.zeros(ref.length, dtype=np.float32)),
+            **{name: columns[name] for name in STEP_COLUMNS},
             final_observation=None if final is None else {name: final[name] for name in names},
             terminated=ending.terminated,
             truncated=ending.truncated,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from steadyhand.core.digests import file_digest, sealed, unsealed
+from steadyhand.core.digests import file_digest, sealed
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import inside, read_json_file
+from steadyhand.data.formats.files import inside, read_sealed
 from steadyhand.data.formats.sidecar import FOLDER
 from steadyhand.data.staging import StagedFiles, write_json_indented
 
@@ -35,7 +35,7 @@ def _noted(root: Path) -> dict[str, str]:
     path = root / _PATH
     if not path.exists():
         return {}
-    videos = unsealed(read_json_file(path), path=path, error=DataError).get("videos")
+    videos = read_sealed(path).get("videos")
     if not isinstance(videos, dict):
         raise DataError(f"{path} is damaged.", got=type(videos).__name__, hint="restore it from a copy")
     return {str(name): str(digest) for name, digest in videos.items()}

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.images import decode_image, decode_samples
 from steadyhand.data.formats.orientation import orientation_of
-from steadyhand.data.formats.video import decode_frames, write_mp4
+from steadyhand.data.formats.video import VideoReader, write_mp4
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
 EXACT = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}}
@@ -80,11 +80,12 @@ def test_damaged_exif_does_not_keep_a_picture_from_being_read() -> None:
 def test_a_video_that_is_to_be_turned_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_mp4(path, [PICTURE] * 3, fps=10)
-    assert len(decode_frames(path)) == 3
+    with VideoReader(path) as video:
+        assert len(video.frames(np.arange(3))) == 3
     data = bytearray(path.read_bytes())
     place = data.find(b"tkhd") + 44  # of the matrix of ISO/IEC 14496-12, in version 0 of its box
     assert struct.unpack_from(">9i", data, place) == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
     struct.pack_into(">9i", data, place, 0, 65536, 0, -65536, 0, 0, 16 << 16, 0, 1 << 30)
     path.write_bytes(data)
-    with pytest.raises(DataError, match="to be turned when it is shown"):
-        decode_frames(path)
+    with VideoReader(path) as video, pytest.raises(DataError, match="to be turned when it is shown"):
+        video.frames(np.arange(3))

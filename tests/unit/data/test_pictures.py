@@ -144,7 +144,7 @@ def test_what_the_disk_cannot_hold_is_refused_before_anything_is_decoded(
     new_set(tmp_path / "d")
     usage = image_cache.shutil.disk_usage(tmp_path)._replace(free=100_000)
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: usage)
-    monkeypatch.setattr(image_cache.Camera, "read_all", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(image_cache.StoredCamera, "read_all", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"no room[\s\S]*--cache DIR"):
         open_dataset(tmp_path / "d").frames()
     assert not caches(tmp_path / "d/.cache/steadyhand")

@@ -1,6 +1,7 @@
 """Frames by index and time against decoding from the start; PNG against Pillow."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -14,13 +15,18 @@ from PIL import Image
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.images import decode_image
 from steadyhand.data.formats.png import encode_png
-from steadyhand.data.formats.video import VideoReader, decode_frames, has_encoder, write_mp4
+from steadyhand.data.formats.video import VideoReader, has_encoder, write_mp4
 from toy_episodes import smooth_image
 
 
 def sequential(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def decode_frames(path: Path, *, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    with VideoReader(path) as video:
+        return video.frames(np.arange(len(video)) if indices is None else np.asarray(indices))
 
 
 def clip(length: int, height: int = 48, width: int = 64, channels: int = 3) -> list[np.ndarray]:
@@ -38,7 +44,6 @@ def test_any_index_equals_decoding_from_the_start(tmp_path: Path, codec: str, go
     for indices in ([0], [52], [13, 14, 15], [40, 3, 3, 52, 0], rng.permutation(53)[:20]):
         np.testing.assert_array_equal(decode_frames(path, indices=indices), whole[np.asarray(indices)])
     np.testing.assert_array_equal(decode_frames(path), whole)
-    np.testing.assert_array_equal(decode_frames(path, timestamps=[0.5, 3.1]), whole[[5, 31]])
 
 
 def test_frames_written_by_lerobot_equal_sequential_decoding(shared_data: Path) -> None:
@@ -48,18 +53,17 @@ def test_frames_written_by_lerobot_equal_sequential_decoding(shared_data: Path) 
     np.testing.assert_array_equal(decode_frames(path, indices=indices), whole[indices])
 
 
-def test_times_between_frames_are_refused(tmp_path: Path) -> None:
+def test_the_nearest_frame_of_a_time_and_its_distance_are_told(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_mp4(path, clip(5), fps=10)
-    with pytest.raises(DataError, match="no frame at a time"):
-        decode_frames(path, timestamps=[0.05])
-    with pytest.raises(DataError, match=r"shorter than its episodes"):
-        decode_frames(path, timestamps=[0.5])
     with pytest.raises(DataError, match="too few frames"):
         decode_frames(path, indices=[5])
     with VideoReader(path) as video:
         assert len(video) == 5
         np.testing.assert_allclose(video.timestamps, np.arange(5) / 10, atol=1e-6)
+        index, distance = video.nearest(np.array([0.0, 0.11, 0.26, 0.7, np.nan]))
+        assert index[:4].tolist() == [0, 1, 3, 4]
+        np.testing.assert_allclose(distance, [0.0, 0.01, 0.04, 0.3, np.inf], atol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(47, 63), (48, 63), (47, 64), (1, 1)])

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.frames import Frames
-from steadyhand.data.stats import compute_stats, hardly_moving
+from steadyhand.data.stats import array_stats, hardly_moving
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.choices import Mode
 from steadyhand.policies.policy import PolicyModule
@@ -39,7 +39,8 @@ def frames(shared_data: Path) -> Frames:
 
 
 def test_they_are_named(frames: Frames) -> None:
-    found = hardly_moving({STATE: frames.observation_spec[STATE]}, compute_stats(frames))
+    stats = {STATE: array_stats(frames.observation[STATE])}
+    found = hardly_moving({STATE: frames.observation_spec[STATE]}, stats)
     assert [one.place for one in found] == [*TREMBLE, *range(30, 60)]
     assert_array_equal([one.std == 0.0 for one in found], [False] * 8 + [True] * 30)
     assert str(found[0]) == "observation.state[9] hardly moves: spread 0.00029, floor 0.001"

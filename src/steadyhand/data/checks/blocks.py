@@ -1,7 +1,7 @@
 """Episodes of a data set end to end, a bounded piece at a time: what `check` looks at."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -162,37 +162,37 @@ def _of_columns(
     names: Sequence[str],
     is_branch: np.ndarray,
 ) -> Block:
+    numbers = np.array([ref.index for ref in refs], dtype=np.int64)
+    return _joined(columns, numbers, names, is_branch=is_branch[numbers])
+
+
+def _of_episodes(
+    episodes: Sequence[Episode], numbers: np.ndarray, names: Sequence[str], *, is_compacted: bool
+) -> Block:
+    is_branch = np.array([episode.branch is not None for episode in episodes])
+    columns = [episode.columns for episode in episodes]
+    block = _joined(columns, numbers.astype(np.int64), names, is_branch=is_branch)
+    return replace(block, is_compacted=is_compacted)
+
+
+def _joined(
+    columns: Sequence[dict[str, np.ndarray]],
+    numbers: np.ndarray,
+    names: Sequence[str],
+    *,
+    is_branch: np.ndarray,
+) -> Block:
     def joined(name: str) -> np.ndarray:
         return np.concatenate([part[name] for part in columns])
 
-    numbers = np.array([ref.index for ref in refs], dtype=np.int64)
     return Block(
         numbers=numbers,
-        ends=np.cumsum([ref.length for ref in refs]).astype(np.int64),
+        ends=np.cumsum([len(part[ACTION]) for part in columns]).astype(np.int64),
         observation={name: joined(name) for name in names},
         action=joined(ACTION),
         label=joined(EXPERT_ACTION),
         weight=joined("weight"),
         is_labelled=joined("expert_action_valid"),
         actor=joined("actor"),
-        is_branch=is_branch[numbers],
-    )
-
-
-def _of_episodes(
-    episodes: Sequence[Episode], numbers: np.ndarray, names: Sequence[str], *, is_compacted: bool
-) -> Block:
-    return Block(
-        numbers=numbers.astype(np.int64),
-        ends=np.cumsum([len(episode) for episode in episodes]).astype(np.int64),
-        observation={
-            name: np.concatenate([episode.observation[name] for episode in episodes]) for name in names
-        },
-        action=np.concatenate([episode.action for episode in episodes]),
-        label=np.concatenate([episode.expert_action for episode in episodes]),
-        weight=np.concatenate([episode.weight for episode in episodes]),
-        is_labelled=np.concatenate([episode.expert_action_valid for episode in episodes]),
-        actor=np.concatenate([episode.actor for episode in episodes]),
-        is_branch=np.array([episode.branch is not None for episode in episodes]),
-        is_compacted=is_compacted,
+        is_branch=is_branch,
     )

@@ -104,14 +104,16 @@ class CameraCheck:
             yield from self._doubts(name)
         yield from self._twins()
 
+    def _videos(self) -> Iterator[tuple[StoredDataset, str]]:
+        """Yield the cameras whose pictures lie in videos, and the data set whose they are."""
+        if isinstance(self._dataset, StoredDataset):
+            for name in self._names:
+                if self._dataset.layout.features[name].dtype == "video":
+                    yield self._dataset, name
+
     def _missing(self) -> Iterator[Problem]:
-        dataset = self._dataset
-        if not isinstance(dataset, StoredDataset):
-            return
-        refs = dataset.layout.episodes
-        for name in self._names:
-            if dataset.layout.features[name].dtype != "video":
-                continue
+        for dataset, name in self._videos():
+            refs = dataset.layout.episodes
             absent = [ref.index for ref in refs if not dataset.stored.image_file(name, ref).is_file()]
             self._absent[name] = set(absent)
             if absent:
@@ -148,12 +150,7 @@ class CameraCheck:
 
     def _overlaps(self) -> Iterator[Problem]:
         """Tell where an episode starts in its video before the one before it has ended there."""
-        dataset = self._dataset
-        if not isinstance(dataset, StoredDataset):
-            return
-        for name in self._names:
-            if dataset.layout.features[name].dtype != "video":
-                continue
+        for dataset, name in self._videos():
             parts = sorted(
                 (str(ref.videos[name].path), ref.videos[name].start, ref.length, ref.index)
                 for ref in dataset.layout.episodes

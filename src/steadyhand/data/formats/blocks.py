@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float64, Int64
 
 from steadyhand.core.specs import ACTION
 from steadyhand.data.episode import TaskRun
-from steadyhand.data.formats.arrow import ArrowArray
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, EXPERT_ACTION
 from steadyhand.data.stats import QUANTILES, quantile_of_sorted
 
@@ -101,12 +99,3 @@ def episode_stats(
         for name, q in QUANTILES.items():
             out[name][chosen] = quantile_of_sorted(ordered, q)
     return out
-
-
-def listed(values: np.ndarray) -> ArrowArray:
-    """Return (rows, *shape) as lists of variable length, nested once for each axis of the shape."""
-    column = pa.array(np.ascontiguousarray(values).reshape(-1))
-    for size in reversed(values.shape[1:]):
-        offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
-        column = pa.ListArray.from_arrays(offsets, column, type=pa.list_(pa.field("element", column.type)))
-    return column

@@ -187,15 +187,20 @@ def to_column(array: np.ndarray, shape: tuple[int, ...]) -> ArrowArray:
 
     Shape (1,) becomes a plain column, (n,) a list of fixed size, more axes nested lists.
     """
-    flat = pa.array(np.ascontiguousarray(array).reshape(-1))
+    if len(shape) > 1:
+        return listed(array.reshape(-1, *shape))
+    flat = listed(array.reshape(-1))
     if shape == (1,):
         return flat
-    if len(shape) == 1:
-        return pa.FixedSizeListArray.from_arrays(
-            flat, type=pa.list_(pa.field("element", flat.type), shape[0])
-        )
-    column = flat
-    for size in reversed(shape):
+    return pa.FixedSizeListArray.from_arrays(
+        flat, type=pa.list_(pa.field("element", flat.type), math.prod(shape))
+    )
+
+
+def listed(values: np.ndarray) -> ArrowArray:
+    """Return (rows, *shape) as lists of variable length, nested once for each axis of the shape."""
+    column = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for size in reversed(values.shape[1:]):
         offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
         column = pa.ListArray.from_arrays(offsets, column, type=pa.list_(pa.field("element", column.type)))
     return column

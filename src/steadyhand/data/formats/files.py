@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from steadyhand.core.digests import unsealed
 from steadyhand.core.errors import DataError
 from steadyhand.core.strict import load_json, parse_json, read_text, require_file
 from steadyhand.data.formats.arrow import ArrowTable
@@ -94,6 +95,15 @@ def read_json_file(path: Path) -> Any:
     if not path.exists():
         raise missing(path)
     return load_json(path, error=DataError, allows_nan=True)
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that carries its own digest, without it; see `core.digests.sealed`.
+
+    Raises:
+        DataError: As of `read_json_file`, or it holds something else than was written.
+    """
+    return unsealed(read_json_file(path), path=path, error=DataError)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

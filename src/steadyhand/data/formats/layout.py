@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import check_feature_name, read_json_file, reading
+from steadyhand.data.formats.files import check_feature_name, check_template, read_json_file, reading
 from steadyhand.data.formats.schema import DEFAULT_FEATURES, Feature, parse_features
 
 INFO = "meta/info.json"
@@ -132,6 +132,23 @@ class Info:
     total_frames: int
     robot_type: str | None
     chunks_size: int
+
+    @property
+    def videos(self) -> list[str]:
+        """Names of the features that lie in videos."""
+        return [name for name, feature in self.features.items() if feature.dtype == "video"]
+
+    def templates(self, data: str, video: str, fields: tuple[str, ...]) -> tuple[str, str]:
+        """Return the checked templates of the paths of data files and videos, these where none are named.
+
+        Raises:
+            DataError: One that may not be filled with these fields, or for videos "video_key".
+        """
+        data = check_template(self.raw.get("data_path", data), fields=fields, key="data_path")
+        if self.videos:
+            named = self.raw.get("video_path") or video
+            video = check_template(named, fields=(*fields, "video_key"), key="video_path")
+        return data, video
 
 
 def read_info(root: Path) -> Info:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyhand.core.errors import DataError
-from steadyhand.data.formats.files import check_template, fill, read_json_lines, reading, whole
+from steadyhand.data.formats.files import fill, read_json_lines, reading, whole
 from steadyhand.data.formats.layout import INFO, EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
 
 VERSION = "v2.1"
@@ -68,13 +68,8 @@ def _tasks(path: Path) -> tuple[str, ...]:
 
 def _refs(root: Path, info: Info, rows: list[dict[str, Any]]) -> list[EpisodeRef]:
     fields = ("episode_chunk", "episode_index", "chunk_index", "file_index")
-    data_template = check_template(info.raw.get("data_path", DATA_PATH), fields=fields, key="data_path")
-    cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
-    video_template = VIDEO_PATH
-    if cameras:
-        video_template = check_template(
-            info.raw.get("video_path") or VIDEO_PATH, fields=(*fields, "video_key"), key="video_path"
-        )
+    data_template, video_template = info.templates(DATA_PATH, VIDEO_PATH, fields)
+    cameras = info.videos
     refs: list[EpisodeRef] = []
     for row in rows:
         number = row["episode_index"]

@@ -6,15 +6,7 @@ from typing import Any
 
 from steadyhand.core.errors import DataError
 from steadyhand.data.formats.arrow import ArrowTable
-from steadyhand.data.formats.files import (
-    ParquetSource,
-    check_template,
-    fill,
-    inside,
-    missing,
-    reading,
-    whole,
-)
+from steadyhand.data.formats.files import ParquetSource, fill, inside, missing, reading, whole
 from steadyhand.data.formats.layout import INFO, EpisodeRef, Info, Layout, VideoRef, check_totals, read_info
 
 VERSION = "v3.0"
@@ -42,15 +34,14 @@ def locate(root: Path) -> Layout:
         DataError: Missing or damaged metadata, or episodes that do not add up.
     """
     info = read_info(root)
-    cameras = [name for name, feature in info.features.items() if feature.dtype == "video"]
-    rows = _episode_rows(root, cameras)
+    rows = _episode_rows(root, info)
     rows.sort(key=lambda row: row["episode_index"])
     path = _episodes_path(root)
     with reading(path):
         _check_rows(rows, path)
         check_totals(info, [row["length"] for row in rows], path)
     with reading(root / INFO):
-        refs = _refs(root, info, rows, cameras)
+        refs = _refs(root, info, rows)
     return Layout(
         root=root,
         version=VERSION,
@@ -92,16 +83,16 @@ def _values(table: ArrowTable, column: str) -> list[Any]:
     return table.column(column).to_pylist()
 
 
-def _episode_rows(root: Path, cameras: list[str]) -> list[dict[str, Any]]:
+def _episode_rows(root: Path, info: Info) -> list[dict[str, Any]]:
     """Return the rows of meta/episodes; where a row does not say where a video lies, its entry is None."""
     folder = root / "meta/episodes"
     files = sorted(folder.glob("*/*.parquet"))
-    video_columns = [f"videos/{key}/{part}" for key in cameras for part in _VIDEO_COLUMNS]
+    video_columns = [f"videos/{key}/{part}" for key in info.videos for part in _VIDEO_COLUMNS]
     rows: list[dict[str, Any]] = []
     for path in files:
         with reading(path):
             rows += _rows_of(path, video_columns)
-    if not files and read_info(root).total_episodes:
+    if not files and info.total_episodes:
         raise missing(folder / "chunk-000/file-000.parquet")
     return rows
 
@@ -156,14 +147,10 @@ def _check_rows(rows: list[dict[str, Any]], path: Path) -> None:
         end += row["length"]
 
 
-def _refs(root: Path, info: Info, rows: list[dict[str, Any]], cameras: list[str]) -> tuple[EpisodeRef, ...]:
+def _refs(root: Path, info: Info, rows: list[dict[str, Any]]) -> tuple[EpisodeRef, ...]:
     fields = ("chunk_index", "file_index")
-    data_template = check_template(info.raw.get("data_path", DATA_PATH), fields=fields, key="data_path")
-    video_template = VIDEO_PATH
-    if cameras:
-        video_template = check_template(
-            info.raw.get("video_path") or VIDEO_PATH, fields=(*fields, "video_key"), key="video_path"
-        )
+    data_template, video_template = info.templates(DATA_PATH, VIDEO_PATH, fields)
+    cameras = info.videos
     paths: dict[tuple[int, int], Path] = {}
     used: dict[Path, int] = {}
     total: dict[tuple[int, int], int] = {}

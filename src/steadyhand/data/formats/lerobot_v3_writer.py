@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from steadyhand.data.formats.arrow import ArrowArray, ArrowTable
-from steadyhand.data.formats.blocks import EpisodeBlock, episode_stats, listed
-from steadyhand.data.formats.columns import to_column
+from steadyhand.data.formats.blocks import EpisodeBlock, episode_stats
+from steadyhand.data.formats.columns import listed, to_column
 from steadyhand.data.formats.lerobot_v3 import DATA_PATH, EPISODES_PATH, VIDEO_PATH
 from steadyhand.data.formats.png import encode_png
 from steadyhand.data.formats.schema import huggingface_metadata

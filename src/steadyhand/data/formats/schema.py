@@ -80,6 +80,11 @@ class Feature:
         """Whether it holds numbers: no camera, no text."""
         return self.dtype not in ("image", "video", "string")
 
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it holds one number."""
+        return self.is_number and self.shape == (1,)
+
 
 def parse_features(data: object) -> dict[str, Feature]:
     """Return the features of an info.json.

@@ -1,7 +1,7 @@
 """Exact frames of a video by index or time, and writing MP4 files (PyAV)."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -116,26 +116,6 @@ class VideoReader:
         """Presentation time of each frame [s]."""
         return self._pts * float(self._time_base)
 
-    def indices_at(
-        self, timestamps: Float64[np.ndarray, " n"], *, tolerance_s: float
-    ) -> Int64[np.ndarray, " n"]:
-        """Return the index of the frame shown nearest to each time.
-
-        Raises:
-            DataError: No frame within `tolerance_s` of a time.
-        """
-        index, distance = self.nearest(timestamps)
-        far = distance > tolerance_s
-        if far.any():
-            worst, available = int(np.flatnonzero(far)[0]), self.timestamps
-            raise DataError(
-                f"{self.path} has no frame at a time that was asked for.",
-                got=f"nearest to {timestamps[worst]:.4f} s is {available[index[worst]]:.4f} s",
-                expected=f"within {tolerance_s:.4g} s; the video lasts {available[-1]:.4f} s",
-                hint="the video is shorter than its episodes, or its frame rate is not the data set's",
-            )
-        return index
-
     def nearest(
         self, timestamps: Float64[np.ndarray, " n"]
     ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
@@ -225,32 +205,6 @@ class VideoReader:
                 if next_key > reached + 1:
                     break
         return filled
-
-
-def decode_frames(
-    path: Path,
-    *,
-    indices: Sequence[int] | np.ndarray | None = None,
-    timestamps: Sequence[float] | np.ndarray | None = None,
-    tolerance_s: float = 1e-4,
-) -> UInt8[np.ndarray, "n h w 3"]:
-    """Return frames of a video as RGB, by index or by time [s]; all frames if neither is given.
-
-    Args:
-        path: Video file.
-        indices: Frame numbers from 0, in any order, repeated at will.
-        timestamps: Times [s] instead of numbers.
-        tolerance_s: Greatest distance of a frame from its time [s].
-
-    Raises:
-        DataError: Missing, damaged or short.
-    """
-    with VideoReader(path) as video:
-        if timestamps is not None:
-            times = np.asarray(timestamps, dtype=np.float64)
-            return video.frames(video.indices_at(times, tolerance_s=tolerance_s))
-        chosen = np.arange(len(video)) if indices is None else np.asarray(indices)
-        return video.frames(chosen.astype(np.int64))
 
 
 class Mp4Writer:
