@@ -20,10 +20,11 @@ from steadyhand.core.specs import ENVIRONMENT_STATE
 from steadyhand.correction.ccil import corrective_labels
 from steadyhand.correction.ccil_config import CcilConfig
 from steadyhand.correction.collect import collect
-from steadyhand.correction.dagger import DaggerConfig, dagger
-from steadyhand.correction.dart import DartConfig, dart
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.dart_noise import WholeEpisodes
 from steadyhand.correction.noise import NoisyExecution, OrnsteinUhlenbeck
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.correction.true_dynamics import Oracle, TrueDynamics
 from steadyhand.data.episode import Episode
 from steadyhand.data.stats import array_stats
@@ -253,25 +254,12 @@ def in_rounds(school: School) -> tuple[Controller, int, dict[str, Any]]:
         "episodes_per_round": settings.drives_per_round,
         "validation_starts": settings.validation,
     }
-    if settings.method == "DAgger":
-        result = dagger(
-            school.env,
-            school.expert,
-            learner,
-            config=DaggerConfig(**common),
-            folder=school.folder,
-            seed=settings.seed,
-        )
-    else:
-        held_out = WholeEpisodes(every=min(4, settings.drives_per_round))
-        result = dart(
-            school.env,
-            school.expert,
-            learner,
-            config=DartConfig(held_out=held_out, **common),
-            folder=school.folder,
-            seed=settings.seed,
-        )
+    held_out = WholeEpisodes(every=min(4, settings.drives_per_round))
+    dagger = settings.method == "DAgger"
+    config = DaggerConfig(**common) if dagger else DartConfig(held_out=held_out, **common)
+    result = teach_in_rounds(
+        school.env, school.expert, learner, config=config, folder=school.folder, seed=settings.seed
+    )
     driver = learner.controller(result.best_folder, num_rows=school.env.num_rows)
     return driver, result.queries, {"round": result.best}
 

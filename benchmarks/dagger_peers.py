@@ -41,8 +41,9 @@ import torch
 from dagger_experts import EXPERTS
 from lines import report
 
-from steadyhand.correction.dagger import DaggerConfig, dagger
+from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.mixture import LinearDecay
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.experts.network import CallableExpert
@@ -144,7 +145,9 @@ def ours(
         env: BatchEnv = GymnasiumConfig(env_id=env_id).build(8)
         expert = CallableExpert(EXPERTS[env_id], action=env.spec.action)
         learner = PolicyLearner(env.spec, policy=setting.policy, training=setting.training)
-        run = partial(dagger, env, expert, learner, config=setting.dagger, folder=Path(folder), seed=seed)
+        run = partial(
+            teach_in_rounds, env, expert, learner, config=setting.dagger, folder=Path(folder), seed=seed
+        )
         reached = False
         try:
             run(on_round=judge)

@@ -9,7 +9,6 @@ A cell is one (method, seed); see pages.py.
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +21,12 @@ from steadyhand.core.seeding import derive
 from steadyhand.core.statistics import clustered_rate, wilson
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
-from steadyhand.correction.dagger import DaggerConfig, dagger
-from steadyhand.correction.dart import DartConfig, DartResult, dart
-from steadyhand.correction.dart_noise import WholeEpisodes
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.dart import DartConfig
+from steadyhand.correction.dart_noise import WholeEpisodes, noise_records
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.correction.view_config import SideCameras
-from steadyhand.correction.views import collect_with_views
+from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.car import CarConfig
 from steadyhand.experts.delayed import Delayed, Labels
@@ -150,9 +150,8 @@ def late(settings: Settings, labels: Labels) -> Delayed:
 def offline(settings: Settings, env: BatchEnv, learner: PolicyLearner, folder: Path) -> dict[str, Any]:
     """Clone demonstrations, with views or without."""
     expert, count = late(settings, "driven"), ROUNDS * EPISODES
-    gather = collect if settings.views is None else partial(collect_with_views, config=settings.views)
     starts = env.starts("train", 2 * count, seed=derive(settings.seed, "starts") % 2**31)
-    episodes = gather(
+    episodes = collect(
         env,
         expert,
         starts,
@@ -161,6 +160,7 @@ def offline(settings: Settings, env: BatchEnv, learner: PolicyLearner, folder: P
         num_labels=ROUNDS * LABELS,
         num_rows=count,
         max_steps=ROUNDS * LABELS // count,
+        views=settings.views,
     )
     learner.fit(episodes, folder=folder / "fit", seed=derive(settings.seed, "fit"), warm_start=None)
     driven = _drive(env, learner.controller(folder / "fit", num_rows=env.num_rows))
@@ -172,11 +172,8 @@ def in_rounds(
     settings: Settings, rounds: DartConfig | DaggerConfig, env: BatchEnv, learner: PolicyLearner, folder: Path
 ) -> dict[str, Any]:
     """Teach by DART or DAgger and drive with the returned iterate and with the last one."""
-    expert = late(settings, settings.labels)
-    if isinstance(rounds, DartConfig):
-        result = dart(env, expert, learner, config=rounds, folder=folder, seed=settings.seed)
-        burden = result.burden
-    else:
+    expert, shown = late(settings, settings.labels), list[Episode]()
+    if isinstance(rounds, DaggerConfig):
         starts = env.starts("train", 2 * EPISODES, seed=derive(settings.seed, "starts") % 2**31)
         shown = collect(
             env,
@@ -188,8 +185,10 @@ def in_rounds(
             num_rows=EPISODES,
             max_steps=LABELS // EPISODES,
         )
-        result = dagger(env, expert, learner, config=rounds, initial=shown, folder=folder, seed=settings.seed)
-        burden = result.burden + Burden.of(shown)
+    result = teach_in_rounds(
+        env, expert, learner, config=rounds, initial=shown, folder=folder, seed=settings.seed
+    )
+    burden = result.burden + Burden.of(shown)
     outcome = {
         "success": _drive(env, learner.controller(result.best_folder, num_rows=env.num_rows)),
         "last": _drive(env, learner.controller(result.folders[-1], num_rows=env.num_rows)),
@@ -198,9 +197,10 @@ def in_rounds(
         "labels": burden.labels,
         **_costs(burden),
     }
-    if isinstance(result, DartResult):
-        outcome["deviation"] = [round(float(np.sqrt(one.estimate.trace)), 4) for one in result.noise]
-        outcome["watched"] = [one.estimate.watched_success for one in result.noise]
+    if isinstance(rounds, DartConfig):
+        noise = [one.estimate for one in noise_records(learner, result.folders)]
+        outcome["deviation"] = [round(float(np.sqrt(one.trace)), 4) for one in noise]
+        outcome["watched"] = [one.watched_success for one in noise]
     return outcome
 
 

@@ -12,8 +12,9 @@ from pages import experiment
 
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
-from steadyhand.correction.dagger import DaggerConfig, dagger
+from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.linear.config import LinearConfig
 from steadyhand.envs.linear.env import LinearSystem
@@ -147,7 +148,7 @@ def policy_of(settings: LinearSettings, config: LinearConfig) -> PolicyModule:
     learner = PolicyLearner(env.spec, policy=policy_config(settings), training=training(settings))
     with tempfile.TemporaryDirectory() as folder:
         if settings.remedy == "DAgger":
-            outcome = dagger(
+            outcome = teach_in_rounds(
                 env,
                 expert,
                 learner,

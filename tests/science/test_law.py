@@ -11,7 +11,8 @@ import torch
 
 from steadyhand.core.specs import STATE
 from steadyhand.correction.collect import collect
-from steadyhand.correction.dagger import DaggerConfig, dagger
+from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.envs.tabular.config import CONTEXT, TabularConfig
 from steadyhand.envs.tabular.exact import expected_cost
 from steadyhand.envs.tabular.layouts import MISTAKE, RIGHT_WAY
@@ -126,7 +127,7 @@ def test_the_tabular_head_is_the_table_of_the_experiment(table, tmp_path):
 
 def test_the_librarys_dagger_learns_the_way_back(table, tmp_path):
     config, env, expert, learner = table
-    result = dagger(
+    result = teach_in_rounds(
         env,
         expert,
         learner,

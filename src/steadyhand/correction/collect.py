@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from steadyhand.core.description import running
 from steadyhand.core.errors import ConfigError
@@ -9,7 +10,10 @@ from steadyhand.core.protocol import Controller, OutsideLabels
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.recorder import EpisodeRecorder
-from steadyhand.rollout.session import Session
+from steadyhand.rollout.session import Listener, Session
+
+if TYPE_CHECKING:
+    from steadyhand.correction.view_config import ViewConfig
 
 
 @running()
@@ -26,6 +30,7 @@ def collect(
     max_env_steps: int | None = None,
     round: int = 0,
     outside_labels: OutsideLabels = "clipped",
+    views: "ViewConfig | None" = None,
 ) -> list[Episode]:
     """Run `controller` from `starts` and return the episodes.
 
@@ -42,13 +47,24 @@ def collect(
             labels that there are: a gate that never asks would otherwise drive for ever.
         round: Round of an iterative correction.
         outside_labels: What becomes of labels outside the action's bounds. A warning says their share.
+        views: Displaced views that are taken of each labelled step. The drives are the same as without, bit
+            for bit; the views follow them as branch episodes, whose parents are positions in the returned
+            list. They are nobody's answers, so they do not count as labels that were asked.
 
     Raises:
+        CapabilityError: The env has no displaced views.
         ConfigError: All starts were used up before `num_labels` labels were collected.
     """
     recorder = EpisodeRecorder(
         env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels
     )
+    listeners: list[Listener] = [recorder]
+    camera = None
+    if views is not None:
+        from steadyhand.correction.views import ViewCamera
+
+        controller = camera = ViewCamera(env, controller, views)
+        listeners.append(camera.listen)
     session = Session(
         env,
         controller,
@@ -56,7 +72,7 @@ def collect(
         seed=seed,
         num_rows=num_rows,
         max_steps=max_steps,
-        listeners=[recorder],
+        listeners=listeners,
         outside_labels=outside_labels,
     )
     while not recorder.full and session.step() is not None:
@@ -72,7 +88,7 @@ def collect(
     episodes = recorder.finish()
     if recorder.num_outside:
         warnings.warn(outside_in_words(recorder, outside_labels), stacklevel=2)
-    return episodes
+    return episodes if camera is None else [*episodes, *camera.branches(episodes, recorder.numbers)]
 
 
 def outside_in_words(recorder: EpisodeRecorder, outside_labels: OutsideLabels) -> str:

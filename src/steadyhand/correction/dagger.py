@@ -5,16 +5,14 @@ aggregate; pi_hat_{i+1} = fit(all data). The rounds themselves are those of `cor
 """
 
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig, Stage
-from steadyhand.correction.learner import Learner
 from steadyhand.correction.mixture import (
     BetaMixture,
     BetaSchedule,
@@ -22,11 +20,6 @@ from steadyhand.correction.mixture import (
     FirstRoundOnly,
     Granularity,
 )
-from steadyhand.correction.record import RoundRecord
-from steadyhand.correction.rounds import RoundsResult, teach_in_rounds
-from steadyhand.data.episode import Episode
-from steadyhand.envs.base import BatchEnv
-from steadyhand.rollout.evaluate import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,35 +92,3 @@ class DaggerBeta(MixedRounds):
     example: ClassVar[str] = "--set method.beta.p=0.7"
 
     beta: BetaSchedule = field(default_factory=lambda: ExponentialDecay(p=0.5))
-
-
-def dagger(
-    env: BatchEnv,
-    expert: Controller,
-    learner: Learner,
-    *,
-    config: DaggerConfig,
-    folder: Path,
-    seed: int,
-    initial: Sequence[Episode] = (),
-    on_round: Callable[[RoundRecord, Evaluation], None] | None = None,
-) -> RoundsResult:
-    """Run DAgger; see `correction.rounds.teach_in_rounds`.
-
-    Args:
-        env: Env for collection and validation.
-        expert: Labels every visited state, and drives with probability beta.
-        learner: Fits policies; see `Learner`.
-        config: Settings.
-        folder: One folder for each round is kept here.
-        seed: Seed of collection and training; each round derives its own.
-        initial: Demonstrations; they count as labels and stand for the schedule's first round, so that with
-            `FirstRoundOnly` the policy drives from round 1 on.
-        on_round: Called after each round that was not already complete, with its validation rollouts.
-
-    Raises:
-        ConfigError: beta_1 < 1 and there are no demonstrations to fit a first policy to.
-    """
-    return teach_in_rounds(
-        env, expert, learner, config=config, folder=folder, seed=seed, initial=initial, on_round=on_round
-    )

@@ -10,29 +10,27 @@ shape, Sigma^alpha = alpha / (T tr Sigma) Sigma with alpha a guess of the final 
 steps; the released code does not. Both are here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from steadyhand.core.codec import load, save
-from steadyhand.core.errors import ConfigError, DataError
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.dart_noise import (
+    ESTIMATE,
     HeldOut,
     NoiseEstimate,
-    NoiseRecord,
     Shape,
     WholeEpisodes,
     as_matrix,
     held_out_error,
     initial_estimate,
-    noise_record,
     scaled,
     second_moment,
     shaped,
@@ -40,11 +38,9 @@ from steadyhand.correction.dart_noise import (
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import Marks, plain
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
-from steadyhand.correction.record import RoundRecord
-from steadyhand.correction.rounds import RoundsResult, teach_in_rounds
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
-from steadyhand.rollout.evaluate import Evaluation, evaluate
+from steadyhand.rollout.evaluate import evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +154,7 @@ class DartConfig(RoundsConfig):
             seen = evaluate(stage.env, always, starts, name="watch", seed=stage.seed, positions=False)
             if seen.success is not None:
                 estimate = replace(estimate, watched_success=float(seen.success.mean()))
-        save(stage.folder / "estimate.json", estimate)
+        save(stage.folder / ESTIMATE, estimate)
         return noisy
 
     def disturbed(
@@ -182,7 +178,7 @@ class DartConfig(RoundsConfig):
         action = stage.env.spec.action
         if stage.iterate is None:
             return initial_estimate(action, self.initial_sigma**2, epsilon=self.initial_epsilon)
-        previous = stage.iterate / "driver" / "estimate.json"
+        previous = stage.iterate / "driver" / ESTIMATE
         if self.updates is not None and stage.round not in self.updates and previous.is_file():
             return load(previous, NoiseEstimate)
         iterate = stage.iterate
@@ -209,58 +205,3 @@ class DartConfig(RoundsConfig):
         return NoiseEstimate(
             covariance=as_matrix(covariance), pairs=len(error), error_trace=float(np.trace(moment))
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DartResult(RoundsResult):
-    """The rounds, and the disturbance of each.
-
-    Attributes:
-        noise: One record for each round.
-    """
-
-    noise: tuple[NoiseRecord, ...]
-
-
-def dart(
-    env: BatchEnv,
-    expert: Controller,
-    learner: Learner,
-    *,
-    config: DartConfig,
-    folder: Path,
-    seed: int,
-    initial: Sequence[Episode] = (),
-    on_round: Callable[[RoundRecord, Evaluation], None] | None = None,
-) -> DartResult:
-    """Run DART; see `correction.rounds.teach_in_rounds`.
-
-    Args:
-        env: Env for collection and validation.
-        expert: Drives in all rounds, disturbed; its intended action is the label.
-        learner: Fits policies; see `Learner`.
-        config: Settings.
-        folder: One folder for each round is kept here; `driver/estimate.json` in it holds the disturbance.
-        seed: Seed of collection and training; each round derives its own.
-        initial: Demonstrations to start from; the first round is then disturbed too.
-        on_round: Called after each round that was not already complete, with its validation rollouts.
-    """
-    result = teach_in_rounds(
-        env, expert, learner, config=config, folder=folder, seed=seed, initial=initial, on_round=on_round
-    )
-    noise: list[NoiseRecord] = []
-    for number, here in enumerate(result.folders, start=1):
-        estimate = load(here / "driver" / "estimate.json", NoiseEstimate)
-        episodes = learner.read(here / "episodes")
-        if episodes is None:
-            raise DataError("The episodes of a round are gone.", got=str(here / "episodes"))
-        noise.append(noise_record(number, estimate, episodes))
-    return DartResult(
-        rounds=result.rounds,
-        best=result.best,
-        folders=result.folders,
-        queries=result.queries,
-        trained_labels=result.trained_labels,
-        validation_starts=result.validation_starts,
-        noise=tuple(noise),
-    )

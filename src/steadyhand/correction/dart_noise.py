@@ -8,6 +8,7 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
 
+from steadyhand.core.codec import load
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import generator
@@ -15,6 +16,8 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.learner import Learner
 from steadyhand.data.episode import Episode
 
+ESTIMATE = "estimate.json"
+"""Where the driver's folder of a round holds its disturbance."""
 Shape = Literal["full", "diagonal", "isotropic"]
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -133,6 +136,16 @@ def initial_estimate(action: FeatureSpec, variance: float, *, epsilon: float) ->
     if action.num_classes is not None:
         return NoiseEstimate(epsilon=epsilon)
     return NoiseEstimate(covariance=as_matrix(variance * np.eye(action.size)))
+
+
+def noise_records(learner: Learner, folders: Sequence[Path]) -> list[NoiseRecord]:
+    """Return what the disturbance of each round of DART was; `folders` are those of its iterates."""
+    return [
+        noise_record(
+            number, load(here / "driver" / ESTIMATE, NoiseEstimate), learner.read(here / "episodes") or ()
+        )
+        for number, here in enumerate(folders, start=1)
+    ]
 
 
 def noise_record(number: int, estimate: NoiseEstimate, episodes: Sequence[Episode]) -> NoiseRecord:

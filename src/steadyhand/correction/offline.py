@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
@@ -17,6 +17,9 @@ from steadyhand.correction.noise import ActionNoise, NoisyExecution, OrnsteinUhl
 from steadyhand.correction.remedy import Remedy, Task, TrainedPolicy
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family, Start
+
+if TYPE_CHECKING:
+    from steadyhand.correction.view_config import ViewConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +113,8 @@ class OfflineRemedy(Remedy, ABC):
         """Steps after which an episode is cut."""
         return -(-self.num_labels // self.num_episodes)
 
-    def driven(self, task: Task, driver: Controller) -> list[Episode]:
-        """Return the labels of a driver, spread over the episodes."""
+    def driven(self, task: Task, driver: Controller, *, views: "ViewConfig | None" = None) -> list[Episode]:
+        """Return the labels of a driver, spread over the episodes; see `collect` for the views."""
         return collect(
             task.env,
             driver,
@@ -121,6 +124,7 @@ class OfflineRemedy(Remedy, ABC):
             num_labels=self.num_labels,
             num_rows=self.num_episodes,
             max_steps=self.steps_per_episode,
+            views=views,
         )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64, Shaped
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.offline import OfflineRemedy
 from steadyhand.correction.remedy import Task
@@ -74,19 +74,7 @@ class ViewConfig(OfflineRemedy, ABC):
 
     def collect(self, task: Task) -> list[Episode]:
         """Return demonstrations and, behind them, their displaced views."""
-        from steadyhand.correction.views import collect_with_views
-
-        return collect_with_views(
-            task.env,
-            task.expert,
-            self.starts(task),
-            config=self,
-            source="demonstration",
-            seed=derive(task.seed, "collect", task.key),
-            num_labels=self.num_labels,
-            num_rows=self.num_episodes,
-            max_steps=self.steps_per_episode,
-        )
+        return self.driven(task, task.expert, views=self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 ALVINN (Pomerleau, 1991) turns each picture into 14 shifted and rotated ones; PilotNet's car (Bojarski et al.,
 2016) carries cameras on the left and on the right. Both show a learner states that the driver never visits,
 at no cost in labels: the label is geometry, from the driver's own action. For any env that can displace its
-sensors (`observe(view_offset=...)`) and knows the way back (`displaced_action`).
+sensors (`observe(view_offset=...)`) and knows the way back (`displaced_action`). `collect` takes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,12 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from steadyhand.core.description import running
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.view_config import ViewConfig
 from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.rollout.recorder import EpisodeRecorder
 from steadyhand.rollout.session import Session, StepEvent
 
 
@@ -148,68 +147,6 @@ def take_views(
         labels.append(config.label(env, rows, action, offset))
     stacked = {name: np.stack([one[name] for one in seen], axis=1) for name in seen[0]}
     return Views(observation=stacked, label=np.stack(labels, axis=1))
-
-
-@running()
-def collect_with_views(
-    env: BatchEnv,
-    controller: Controller,
-    starts: Sequence[Start],
-    *,
-    config: ViewConfig,
-    source: str,
-    seed: int,
-    num_labels: int | None = None,
-    num_rows: int | None = None,
-    max_steps: int | None = None,
-    round: int = 0,
-) -> list[Episode]:
-    """Collect episodes as `correction.collect` does, and displaced views of each labelled step.
-
-    The drives are the same as without views, bit for bit. The views follow them as branch episodes, whose
-    parents are positions in the returned list; they are nobody's answers, so they do not count as labels that
-    were asked (`Burden` leaves branches out).
-
-    Args:
-        env: An env with displaced sensors.
-        controller: Who drives and labels.
-        starts: Taken in order until the labels are spent.
-        config: Which views.
-        source: Stored with the drives; the views are stored as "views".
-        seed: Seed of the controller's random streams and of the displacements.
-        num_labels: Stop at exactly this many labelled steps of drives; None runs every start to its end.
-        num_rows: Episodes that run at the same time; all rows of the env if None.
-        max_steps: Steps after which an episode is cut.
-        round: Round of an iterative correction.
-
-    Raises:
-        CapabilityError: The env has no displaced views.
-        ConfigError: All starts were used up before `num_labels` labels were collected.
-    """
-    camera = ViewCamera(env, controller, config)
-    recorder = EpisodeRecorder(
-        env, tuple(starts), source=source, seed=seed, round=round, label_budget=num_labels
-    )
-    session = Session(
-        env,
-        camera,
-        starts,
-        seed=seed,
-        num_rows=num_rows,
-        max_steps=max_steps,
-        listeners=[recorder, camera.listen],
-    )
-    while not recorder.full and session.step() is not None:
-        pass
-    if num_labels is not None and not recorder.full:
-        raise ConfigError(
-            "The starts were used up before the labels were collected.",
-            got=f"{recorder.num_labels} labels from {len(starts)} starts",
-            expected=f"{num_labels} labels",
-            hint="give more starts, longer episodes or fewer labels",
-        )
-    drives = recorder.finish()
-    return [*drives, *camera.branches(drives, recorder.numbers)]
 
 
 @running()

@@ -12,9 +12,10 @@ from point_env import Halving, PointEnv
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.specs import STATE
-from steadyhand.correction.dagger import DaggerConfig, dagger
+from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import ExponentialDecay
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.data.episode import Branch, Episode, demonstration
 
 
@@ -106,7 +107,7 @@ def summary(folder: Path) -> dict[str, str]:
 
 def test_labels_are_counted_and_data_is_aggregated(tmp_path):
     expert, learner = Halving(), Line()
-    result = dagger(PointEnv(4), expert, learner, config=CONFIG, folder=tmp_path, seed=0)
+    result = teach_in_rounds(PointEnv(4), expert, learner, config=CONFIG, folder=tmp_path, seed=0)
     assert [record.labels for record in result.rounds] == [20] * 4
     assert [record.total_labels for record in result.rounds] == [20, 40, 60, 80]
     assert result.queries == 80
@@ -120,7 +121,7 @@ def test_labels_are_counted_and_data_is_aggregated(tmp_path):
 
 def test_online_loss_and_regret_are_those_of_the_definition(tmp_path):
     learner = Line()
-    result = dagger(PointEnv(2), Halving(), learner, config=CONFIG, folder=tmp_path, seed=3)
+    result = teach_in_rounds(PointEnv(2), Halving(), learner, config=CONFIG, folder=tmp_path, seed=3)
     data = [learner.read(folder / "episodes") for folder in result.folders]
     online = [learner.loss(result.folders[i - 1], data[i]) for i in (1, 2, 3)]
     assert [record.online_loss for record in result.rounds[1:]] == pytest.approx(online)
@@ -135,7 +136,7 @@ def test_the_returned_iterate_is_the_best_by_validation_and_not_the_last(tmp_pat
             if folder.name != "round-02":
                 (folder / "line.json").write_text(json.dumps({"k": 3.0}))
 
-    result = dagger(PointEnv(4), Halving(), Spoilt(), config=CONFIG, folder=tmp_path, seed=0)
+    result = teach_in_rounds(PointEnv(4), Halving(), Spoilt(), config=CONFIG, folder=tmp_path, seed=0)
     assert result.best == 2
     assert result.best_folder.name == "round-02"
     assert [record.validation_success for record in result.rounds] == pytest.approx([1 / 6, 1, 1 / 6, 1 / 6])
@@ -147,7 +148,7 @@ def test_among_equal_rounds_the_later_one_is_returned(tmp_path):
             super().fit(episodes, folder=folder, seed=seed, warm_start=warm_start)
             (folder / "line.json").write_text(json.dumps({"k": -0.5, "n": 1}))
 
-    result = dagger(PointEnv(4), Halving(), Same(), config=CONFIG, folder=tmp_path, seed=0)
+    result = teach_in_rounds(PointEnv(4), Halving(), Same(), config=CONFIG, folder=tmp_path, seed=0)
     assert len({(one.validation_success, one.validation_return) for one in result.rounds}) == 1
     assert result.best == CONFIG.rounds
 
@@ -155,7 +156,7 @@ def test_among_equal_rounds_the_later_one_is_returned(tmp_path):
 @pytest.mark.parametrize("die_at", [("fit", 1), ("fit", 3), ("write", 2), ("write", 4)])
 def test_a_run_that_was_stopped_continues_to_the_same_end(tmp_path, die_at):
     def go(folder: Path, learner: Line):
-        return dagger(PointEnv(4), Halving(), learner, config=CONFIG, folder=folder, seed=5)
+        return teach_in_rounds(PointEnv(4), Halving(), learner, config=CONFIG, folder=folder, seed=5)
 
     whole = go(tmp_path / "whole", Line())
     with pytest.raises(KeyboardInterrupt):
@@ -176,7 +177,7 @@ def test_fine_tuning_starts_from_the_last_iterate_and_refitting_does_not(tmp_pat
             rounds=4, labels_per_round=20, episodes_per_round=2, validation_starts=2, training=training
         )
         folder = tmp_path / training
-        result = dagger(PointEnv(4), Halving(), Line(), config=config, folder=folder, seed=0)
+        result = teach_in_rounds(PointEnv(4), Halving(), Line(), config=config, folder=folder, seed=0)
         warm = [json.loads((path / "line.json").read_text())["warm"] for path in result.folders]
         assert warm == expected
 
@@ -186,7 +187,9 @@ def test_demonstrations_stand_for_the_first_round_and_count_as_labels(tmp_path):
     demo = demonstration({STATE: x}, -0.5 * x, control_dt=0.1)
     config = DaggerConfig(rounds=2, labels_per_round=10, episodes_per_round=1, validation_starts=2)
     expert, learner = Halving(), Line()
-    result = dagger(PointEnv(2), expert, learner, config=config, folder=tmp_path, seed=0, initial=[demo])
+    result = teach_in_rounds(
+        PointEnv(2), expert, learner, config=config, folder=tmp_path, seed=0, initial=[demo]
+    )
     assert [record.beta for record in result.rounds] == [0.0, 0.0]
     assert [record.total_labels for record in result.rounds] == [13, 23]
     assert all(record.online_loss is not None for record in result.rounds)
@@ -200,7 +203,7 @@ def test_a_first_round_without_any_policy_is_refused(tmp_path):
 
     config = DaggerConfig(rounds=1, labels_per_round=4, episodes_per_round=1, beta=Never())
     with pytest.raises(ConfigError, match="beta_1 = 1"):
-        dagger(PointEnv(1), Halving(), Line(), config=config, folder=tmp_path, seed=0)
+        teach_in_rounds(PointEnv(1), Halving(), Line(), config=config, folder=tmp_path, seed=0)
     with pytest.raises(ConfigError, match="fewer labels than episodes"):
         DaggerConfig(labels_per_round=2, episodes_per_round=4)
 
@@ -213,7 +216,7 @@ def test_rounds_collect_from_train_starts_and_validate_on_validation_starts(tmp_
             seen.extend(start.family for start in starts)
             super().reset(starts, rows)
 
-    dagger(Watched(4), Halving(), Line(), config=CONFIG, folder=tmp_path, seed=0)
+    teach_in_rounds(Watched(4), Halving(), Line(), config=CONFIG, folder=tmp_path, seed=0)
     assert set(seen) == {"train", "validation"}
     assert seen.count("validation") == 4 * 6
 
@@ -225,7 +228,9 @@ def test_labels_made_from_demonstrations_count_for_nothing(tmp_path):
     made = replace(made, branch=Branch(parent=0, step=2))
     config = DaggerConfig(rounds=2, labels_per_round=4, episodes_per_round=2, validation_starts=2)
     initial = [demo, made, made]
-    result = dagger(PointEnv(2), Halving(), Line(), config=config, folder=tmp_path, seed=0, initial=initial)
+    result = teach_in_rounds(
+        PointEnv(2), Halving(), Line(), config=config, folder=tmp_path, seed=0, initial=initial
+    )
     assert [record.labels for record in result.rounds] == [4, 4]
     assert result.queries == 6 + 4 + 4
 
@@ -237,7 +242,7 @@ def test_drives_that_failed_are_counted_round_by_round(tmp_path):
             (folder / "line.json").write_text(json.dumps({"k": 3.0}))
 
     learner = Away()
-    result = dagger(PointEnv(4), Halving(), learner, config=CONFIG, folder=tmp_path, seed=0)
+    result = teach_in_rounds(PointEnv(4), Halving(), learner, config=CONFIG, folder=tmp_path, seed=0)
     failed = [
         sum(episode.success is False for episode in learner.read(folder / "episodes"))
         for folder in result.folders

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,19 +15,21 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec
 from steadyhand.correction.collect import collect
-from steadyhand.correction.dart import DartConfig, dart
+from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.dart_noise import (
     NoiseEstimate,
     Thinned,
     WholeEpisodes,
     held_out_error,
     noise_record,
+    noise_records,
     scaled,
     second_moment,
     shaped,
 )
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
 from steadyhand.correction.offline import NoiseInjection
+from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.data.episode import Episode, demonstration
 from steadyhand.envs.base import BatchEnv, Start, StepResult
 from steadyhand.experts.base import Expert
@@ -199,7 +202,9 @@ def run(
     tmp_path: Path, config: DartConfig = CONFIG, *, learner: Linear | None = None, env: BatchEnv | None = None
 ):
     env = env or Plane(4)
-    return dart(env, Homing(env), learner or Linear(env, ERROR), config=config, folder=tmp_path, seed=0)
+    learner = learner or Linear(env, ERROR)
+    result = teach_in_rounds(env, Homing(env), learner, config=config, folder=tmp_path, seed=0)
+    return SimpleNamespace(**vars(result), burden=result.burden, noise=noise_records(learner, result.folders))
 
 
 def test_the_estimate_is_the_error_moment_of_a_known_linear_error(tmp_path):

@@ -12,7 +12,7 @@ from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.noise import NoisyExecution, OrnsteinUhlenbeck
 from steadyhand.correction.view_config import AlvinnViews, SideCameras
-from steadyhand.correction.views import collect_with_views, spread_of
+from steadyhand.correction.views import spread_of
 from steadyhand.data.frames import Frames, Windower, WindowSpec
 from steadyhand.envs.car import Car, CarConfig, CarParams
 from steadyhand.envs.car.views import displaced_steering
@@ -159,9 +159,7 @@ def recorded(config, *, labels=40, rows=2, with_views=True, controller=None, car
     driver = controller(env) if controller else PurePursuit(car)
     options = {"source": "demonstration", "seed": 4, "num_labels": labels}
     starts = env.starts("train", 6, seed=1)
-    if not with_views:
-        return collect(env, driver, starts, **options)
-    return collect_with_views(env, driver, starts, config=config, **options)
+    return collect(env, driver, starts, views=config if with_views else None, **options)
 
 
 def noisy(env):
@@ -270,10 +268,10 @@ def test_weights_and_budgets():
 def test_envs_without_displaced_sensors_say_so():
     env = PointEnv(2)
     with pytest.raises(CapabilityError, match="such as 'car'"):
-        collect_with_views(env, Halving(), env.starts("train", 2), config=SHIFTED, source="x", seed=0)
+        collect(env, Halving(), env.starts("train", 2), views=SHIFTED, source="x", seed=0)
     constant = SideCameras(gain=0.2)
     with pytest.raises(CapabilityError, match="such as 'car'"):
-        collect_with_views(env, Halving(), env.starts("train", 2), config=constant, source="x", seed=0)
+        collect(env, Halving(), env.starts("train", 2), views=constant, source="x", seed=0)
     with pytest.raises(CapabilityError, match="on the road"):
         spread_of(env, Halving(), env.starts("train", 2), seed=0)
 

@@ -1,15 +1,11 @@
-"""The gates as configurations. What each score is: `policies.scores`; how each decides: `gates.rules`.
+"""The gates as configurations. What each score is: `policies.scores`; how each decides: `gates.rules`."""
 
-Every `num_held_out` is a number of demonstrations of the first round that no policy is trained on, and that
-count as labels all the same; every `drives` a number of drives of the policy alone, in each round, that cost
-env steps and no labels.
-"""
-
-from abc import ABC
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.correction.contract import Stage
@@ -35,9 +31,72 @@ class PolicyGate(GateConfig, ABC):
         del env
         net_learner(learner)
 
+    def build(self, stage: Stage) -> Gate:
+        """Return the gate for a round."""
+        from steadyhand.correction.gates.fitter import GateFitter
+
+        return self.fitted(GateFitter(stage))
+
+    @abstractmethod
+    def fitted(self, shop: "GateFitter") -> Gate:
+        """Return the gate, with thresholds and scores that are made of what a round offers."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class SafeGate(PolicyGate):
+class DrivenGate(PolicyGate, ABC):
+    """Settings of a gate whose scores are judged by drives of the policy alone, in each round.
+
+    Attributes:
+        num_held_out: Demonstrations of the first round that no policy is trained on. They set the limits on
+            the discrepancy, and count as labels all the same.
+        drives: Number of drives of the policy alone in each round, which cost env steps and no labels.
+    """
+
+    num_held_out: int = 1
+    drives: int = 4
+
+    def __post_init__(self) -> None:
+        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
+
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the thresholds are set on."""
+        return self.num_held_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantileGate(PolicyGate, ABC):
+    """Settings of a gate with one score, against a quantile of it.
+
+    Attributes:
+        level: Level of the quantile of the score, 0 to 1.
+        calibration: Where the quantile is taken: on "held_out" demonstrations, or on "drives" of the policy alone, of
+            which 1 - level is then a budget.
+        held_out: Demonstrations of the first round that no policy is trained on, if they are the calibration.
+        drives: Drives of the policy alone in each round, if they are the calibration.
+    """
+
+    level: float = 0.95
+    calibration: Calibration = "held_out"
+    held_out: int = 1
+    drives: int = 4
+
+    def __post_init__(self) -> None:
+        _require_shares(level=self.level)
+        _require_counts(held_out=self.held_out, drives=self.drives)
+
+    def demonstrations_kept_out(self) -> int:
+        """Return how many demonstrations the threshold is set on."""
+        return self.held_out if self.calibration == "held_out" else 0
+
+    def values(self, shop: "GateFitter", score: "Score") -> Float64[np.ndarray, " N"]:
+        """Return the score at the steps on which the quantile is taken."""
+        if self.calibration == "held_out":
+            return shop.on_held_out(score)
+        return shop.on_drives(score, self.drives)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafeGate(DrivenGate):
     """SafeDAgger (Zhang and Cho, 2016): the expert drives while a classifier calls the policy unsafe.
 
     Deviation: tau is a quantile of the held-out discrepancy, for which the paper's .0025 is the value on one
@@ -47,40 +106,28 @@ class SafeGate(PolicyGate):
         unsafe: Share of held-out steps whose discrepancy counts as unsafe: sets tau. About the share of the
             published setting.
         share: Share of the steps of a drive of the policy alone at which the expert would drive, 0 to 1.
-        num_held_out: Number of demonstrations that are held out, on which tau is set.
-        drives: Number of drives of the policy alone, on which the classifier's threshold is set.
         classifier: Training of the classifier; its seed is replaced.
     """
 
     unsafe: float = 0.2
     share: float = 0.2
-    num_held_out: int = 1
-    drives: int = 4
     classifier: TrainConfig = CLASSIFIER
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _require_shares(unsafe=self.unsafe, share=self.share)
-        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
 
-    def demonstrations_kept_out(self) -> int:
-        """Return how many demonstrations the thresholds are set on."""
-        return self.num_held_out
-
-    def build(self, stage: Stage) -> Gate:
+    def fitted(self, shop: "GateFitter") -> Gate:
         """Return the gate for a round."""
-        from steadyhand.correction.gates.calibration import threshold_at
-        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Above
         from steadyhand.policies.scores import PredictedDiscrepancy
 
-        shop = GateFitter(stage)
         score = PredictedDiscrepancy(shop.classifier(shop.tau(self.unsafe), self.classifier))
-        threshold = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
-        return Above(shop.watch(score=score), threshold=threshold)
+        return Above(shop.watch(score=score), threshold=shop.limit(score, self.drives, self.share))
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnsembleGate(PolicyGate):
+class EnsembleGate(DrivenGate):
     """EnsembleDAgger (Menda et al., 2019): the policy acts where it agrees with the expert and with itself.
 
     The expert is asked at every step, so every step is a label, whoever drives: a budget of labels reaches no
@@ -90,40 +137,29 @@ class EnsembleGate(PolicyGate):
         share: Share of the held-out steps whose discrepancy lies above tau, and of the steps of ungated
             drives whose doubt lies above chi, 0 to 1.
         members: Policies of the ensemble, each fitted from scratch in each round.
-        num_held_out: Number of demonstrations that are held out, on which tau is set.
-        drives: Number of drives of the policy alone, on which chi is set.
     """
 
     share: float = 0.1
     members: int = 5
-    num_held_out: int = 1
-    drives: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _require_shares(share=self.share)
-        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
         _require_ensemble(self.members)
 
-    def demonstrations_kept_out(self) -> int:
-        """Return how many demonstrations the thresholds are set on."""
-        return self.num_held_out
-
-    def build(self, stage: Stage) -> Gate:
+    def fitted(self, shop: "GateFitter") -> Gate:
         """Return the gate for a round."""
-        from steadyhand.correction.gates.calibration import threshold_at
-        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Disagreeing
         from steadyhand.policies.scores import Doubt
 
-        shop = GateFitter(stage)
         score = Doubt(shop.members(self.members), shop.scale, measure="norm")
-        chi = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
-        tau = threshold_at(shop.discrepancy(shop.held_out), 1.0 - self.share)
+        chi = shop.limit(score, self.drives, self.share)
+        tau = shop.held_out_discrepancy(1.0 - self.share)
         return Disagreeing(shop.watch(doubt=score), shop.scale, tau=tau, chi=chi)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LazyGate(PolicyGate):
+class LazyGate(DrivenGate):
     """LazyDAgger (Hoque et al., 2021): SafeDAgger with hysteresis, for fewer changes of control.
 
     In as in `SafeGate`; out only where the true discrepancy is small, which the expert's own driving tells.
@@ -135,21 +171,17 @@ class LazyGate(PolicyGate):
         unsafe: Share of held-out steps whose discrepancy counts as unsafe, 0 to 1; it sets tau.
         share: Share of the steps of a drive of the policy alone at which the expert would take over, 0 to 1.
         back: Share of held-out steps whose discrepancy is small enough to hand back.
-        num_held_out: Number of demonstrations that are held out, on which tau and the way out are set.
-        drives: Number of drives of the policy alone, on which the classifier's threshold is set.
         classifier: Training of the classifier; its seed is replaced.
     """
 
     unsafe: float = 0.2
     share: float = 0.2
     back: float = 0.5
-    num_held_out: int = 1
-    drives: int = 4
     classifier: TrainConfig = CLASSIFIER
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _require_shares(unsafe=self.unsafe, share=self.share, back=self.back)
-        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
         if self.back > 1.0 - self.unsafe:
             raise ConfigError(
                 "The way out must be the stricter one.",
@@ -157,27 +189,20 @@ class LazyGate(PolicyGate):
                 expected="back <= 1 - unsafe",
             )
 
-    def demonstrations_kept_out(self) -> int:
-        """Return how many demonstrations the thresholds are set on."""
-        return self.num_held_out
-
-    def build(self, stage: Stage) -> Gate:
+    def fitted(self, shop: "GateFitter") -> Gate:
         """Return the gate for a round."""
-        from steadyhand.correction.gates.calibration import threshold_at
-        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Hysteresis
         from steadyhand.policies.scores import PredictedDiscrepancy
 
-        shop = GateFitter(stage)
         tau = shop.tau(self.unsafe)
-        leave = min(tau, threshold_at(shop.discrepancy(shop.held_out), self.back))
+        leave = min(tau, shop.held_out_discrepancy(self.back))
         score = PredictedDiscrepancy(shop.classifier(tau, self.classifier))
-        enter = threshold_at(shop.on_drives(score, self.drives), 1.0 - self.share)
+        enter = shop.limit(score, self.drives, self.share)
         return Hysteresis(shop.watch(score=score), shop.scale, enter={"score": enter}, leave=leave)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThriftyGate(PolicyGate):
+class ThriftyGate(DrivenGate):
     """ThriftyDAgger (Hoque et al., 2021): the expert takes over where it is new or risky, within a budget.
 
     In: novelty above delta or risk above beta, both at one quantile such that together they cover `share` of
@@ -192,27 +217,20 @@ class ThriftyGate(PolicyGate):
     Attributes:
         share: Share of the steps of a drive of the policy alone at which the expert would take over, 0 to 1.
         members: Policies of the ensemble, each fitted from scratch in each round.
-        num_held_out: Number of demonstrations that are held out, on which the discrepancy to hand back is
-            set.
         drives: Number of drives of the policy alone, on which delta and beta are set and the critics are
             fitted.
         risk: Fit of the critics.
     """
 
     share: float = 0.01
-    members: int = 5
-    num_held_out: int = 1
     drives: int = 10
+    members: int = 5
     risk: RiskConfig = field(default_factory=RiskConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _require_shares(share=self.share)
-        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
         _require_ensemble(self.members)
-
-    def demonstrations_kept_out(self) -> int:
-        """Return how many demonstrations the thresholds are set on."""
-        return self.num_held_out
 
     def check(self, env: BatchEnv, learner: Learner) -> None:
         """Refuse, too, an env in which nothing tells success: risk is its chance."""
@@ -224,14 +242,12 @@ class ThriftyGate(PolicyGate):
                 hint="say when it succeeds (on the command line --success), or use another gate",
             )
 
-    def build(self, stage: Stage) -> Gate:
+    def fitted(self, shop: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import joint_thresholds
-        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Hysteresis
         from steadyhand.policies.scores import Doubt, Risk
 
-        shop = GateFitter(stage)
         novelty = Doubt(shop.members(self.members), shop.scale, measure="mean")
         risk = Risk(shop.policy, shop.critics(self.drives, self.risk), shop.scale)
         new, risky = shop.on_drives(novelty, self.drives), shop.on_drives(risk, self.drives)
@@ -246,7 +262,7 @@ class ThriftyGate(PolicyGate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossGate(PolicyGate):
+class LossGate(QuantileGate):
     """Diff-DAgger (Lee and Kuo, 2024): the expert takes over while the policy's own loss is high.
 
     Works with every head whose loss of its own answer says something of the state; see
@@ -257,28 +273,17 @@ class LossGate(PolicyGate):
     lower than anywhere else.
 
     Attributes:
-        level: Quantile of the loss.
         patience: Steps in a row.
         draws: Noises, or answers, behind one figure.
-        calibration: "held_out" demonstrations, or "drives" of the policy alone: then 1 - level is a budget.
-        held_out: Number of held-out demonstrations, if that is the calibration.
-        drives: Number of drives, if that is the calibration.
     """
 
     level: float = 0.99
     patience: int = 3
     draws: int = 16
-    calibration: Calibration = "held_out"
-    held_out: int = 1
-    drives: int = 4
 
     def __post_init__(self) -> None:
-        _require_shares(level=self.level)
-        _require_counts(patience=self.patience, draws=self.draws, held_out=self.held_out, drives=self.drives)
-
-    def demonstrations_kept_out(self) -> int:
-        """Return how many demonstrations the threshold is set on."""
-        return self.held_out if self.calibration == "held_out" else 0
+        super().__post_init__()
+        _require_counts(patience=self.patience, draws=self.draws)
 
     def check(self, env: BatchEnv, learner: Learner) -> None:
         """Refuse, too, a head whose loss of its own answer says nothing of the state."""
@@ -287,22 +292,19 @@ class LossGate(PolicyGate):
         super().check(env, learner)
         require_telling(net_learner(learner).policy_config.head)
 
-    def build(self, stage: Stage) -> Gate:
+    def fitted(self, shop: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import threshold_at
-        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Patient
         from steadyhand.policies.scores import OwnLoss
 
-        shop = GateFitter(stage)
         score = OwnLoss(shop.policy, num_draws=self.draws)
-        values = _calibration(shop, score, self.calibration, self.drives)
-        threshold = threshold_at(values, self.level)
+        threshold = threshold_at(self.values(shop, score), self.level)
         return Patient(shop.watch(score=score), threshold=threshold, patience=self.patience)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearestGate(PolicyGate):
+class NearestGate(QuantileGate):
     """CRSAIL (2025): the expert drives while the state is far from everything that was demonstrated.
 
     Distance to the K-th nearest training step, against a conformal quantile of the same distance at held-out
@@ -313,41 +315,24 @@ class NearestGate(PolicyGate):
         level: Level of the conformal quantile, 0 to 1; the paper takes .9 to .95.
         num_neighbours: Number K of the neighbour whose distance counts.
         asks_only: Label those states and let the policy drive on.
-        calibration: "held_out" demonstrations, or "drives" of the policy alone.
-        held_out: Number of held-out demonstrations, if that is the calibration.
-        drives: Number of drives, if that is the calibration.
     """
 
-    level: float = 0.95
     num_neighbours: int = 5
     asks_only: bool = False
-    calibration: Calibration = "held_out"
-    held_out: int = 1
-    drives: int = 4
 
     def __post_init__(self) -> None:
-        _require_shares(level=self.level)
-        _require_counts(num_neighbours=self.num_neighbours, held_out=self.held_out, drives=self.drives)
+        super().__post_init__()
+        _require_counts(num_neighbours=self.num_neighbours)
 
-    def demonstrations_kept_out(self) -> int:
-        """Return how many demonstrations the threshold is set on."""
-        return self.held_out if self.calibration == "held_out" else 0
-
-    def build(self, stage: Stage) -> Gate:
+    def fitted(self, shop: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import conformal_threshold
-        from steadyhand.correction.gates.fitter import GateFitter
         from steadyhand.correction.gates.rules import Above
         from steadyhand.policies.scores import Neighbour
 
-        shop = GateFitter(stage)
         score = Neighbour(shop.policy, shop.bank(), num_neighbours=self.num_neighbours)
-        threshold = conformal_threshold(_calibration(shop, score, self.calibration, self.drives), self.level)
+        threshold = conformal_threshold(self.values(shop, score), self.level)
         return Above(shop.watch(score=score), threshold=threshold, asks_only=self.asks_only)
-
-
-def _calibration(shop: "GateFitter", score: "Score", where: Calibration, drives: int) -> np.ndarray:
-    return shop.on_held_out(score) if where == "held_out" else shop.on_drives(score, drives)
 
 
 def _require_shares(**values: float) -> None:

@@ -78,6 +78,10 @@ class GateFitter:
         executed = [episode.action for episode in episodes]
         return scored(score, self.policy, episodes, executed, seed=self.seed("drives"))
 
+    def limit(self, score: Score, count: int, share: float) -> float:
+        """Return what a score exceeds at no more than a share of the steps of `count` drives."""
+        return threshold_at(self.on_drives(score, count), 1.0 - share)
+
     def on_held_out(self, score: Score) -> Float64[np.ndarray, " N"]:
         """Return a score at each step of the held-out demonstrations, of the policy's own proposal there."""
         proposed = self.proposed(self.held_out)
@@ -94,6 +98,10 @@ class GateFitter:
             for episode, action in zip(episodes, self.proposed(episodes), strict=True)
         ]
         return np.concatenate(parts)
+
+    def held_out_discrepancy(self, level: float) -> float:
+        """Return a quantile of |pi - pi*|^2 at the steps of the held-out demonstrations."""
+        return threshold_at(self.discrepancy(self.held_out), level)
 
     def bank(self) -> Seen:
         """Return the labelled windows of the training data: what the policy knows."""
