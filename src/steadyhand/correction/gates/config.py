@@ -69,8 +69,8 @@ class QuantileGate(PolicyGate, ABC):
 
     Attributes:
         level: Level of the quantile of the score, 0 to 1.
-        calibration: Where the quantile is taken: on "held_out" demonstrations, or on "drives" of the policy alone, of
-            which 1 - level is then a budget.
+        calibration: Where the quantile is taken: on "held_out" demonstrations, or on "drives" of the policy
+            alone, of which 1 - level is then a budget.
         held_out: Demonstrations of the first round that no policy is trained on, if they are the calibration.
         drives: Drives of the policy alone in each round, if they are the calibration.
     """
