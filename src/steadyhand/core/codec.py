@@ -11,17 +11,17 @@ import math
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
-
-import cattrs
-from cattrs.errors import ForbiddenExtraKeysError
-from cattrs.v import format_exception
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from steadyhand.core import parts as open_parts
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, UnknownPart
 from steadyhand.core.strict import load_json, replacing
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 T = TypeVar("T")
 
@@ -72,8 +72,11 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
     return structure
 
 
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
+@cache
+def _converter() -> "Converter":
+    from cattrs import Converter  # what asks for help reads no JSON
+
+    converter = Converter(forbid_extra_keys=True)
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _strict(kind))
 
@@ -122,10 +125,10 @@ def _converter() -> cattrs.Converter:
     return converter
 
 
-_CONVERTER = _converter()
-
-
 def _explain(error: BaseException, kind: Any) -> str:
+    from cattrs.errors import ForbiddenExtraKeysError
+    from cattrs.v import format_exception
+
     if isinstance(error, UnknownPart):
         return f"type {error.rest['got']!r}, available: {', '.join(error.rest['available'])}"
     if isinstance(error, TypeError | ValueError) and str(error).startswith("got "):
@@ -138,7 +141,7 @@ def _explain(error: BaseException, kind: Any) -> str:
 
 def to_data(value: object, kind: Any = None) -> Any:
     """Return `value` as plain JSON data; pass `kind` when its static type is a union."""
-    return _CONVERTER.unstructure(value, kind or type(value))
+    return _converter().unstructure(value, kind or type(value))
 
 
 def from_data(
@@ -157,10 +160,12 @@ def from_data(
     """
     try:
         with open_parts.handed_over(parts):
-            return _CONVERTER.structure(data, kind)
+            return _converter().structure(data, kind)
     except Exception as error:
+        from cattrs import transform_error
+
         name = getattr(kind, "__name__", str(kind))
-        problems = "; ".join(cattrs.transform_error(error, format_exception=_explain))
+        problems = "; ".join(transform_error(error, format_exception=_explain))
         unknown = _unknown_part(error)
         raise ConfigError(
             f"{source} does not describe a {name}.",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64, Shaped
@@ -12,11 +13,12 @@ from steadyhand.data.formats.arrow import ArrowArray
 from steadyhand.data.formats.columns import to_array
 from steadyhand.data.formats.depth import DepthScale, depth_scale
 from steadyhand.data.formats.files import ParquetSource, open_parquet
-from steadyhand.data.formats.images import decode_image, decode_samples
 from steadyhand.data.formats.layout import EpisodeRef, Layout
 from steadyhand.data.formats.schema import picture_of
-from steadyhand.data.formats.video import VideoReader
 from steadyhand.data.rows import read_columns, step_times
+
+if TYPE_CHECKING:
+    from steadyhand.data.formats.video import VideoReader
 
 _BLOCK_BYTES = 256_000_000
 """Pictures held at once; smaller blocks would decode the frames since the last key frame more often."""
@@ -83,6 +85,8 @@ class StoredCamera:
         chosen = np.arange(ref.length) if steps is None else steps
         if not self._is_video:
             return self._from_parquet(open_parquet(ref.data_path), ref, chosen)
+        from steadyhand.data.formats.video import VideoReader
+
         times = step_times(self._layout, [ref])[0]
         with VideoReader(self.file(ref)) as video:
             return self._from_video(video, ref, chosen, times)
@@ -94,6 +98,8 @@ class StoredCamera:
                 for steps in self._blocks(ref):
                     yield self._from_parquet(open_parquet(ref.data_path), ref, steps)
             return
+        from steadyhand.data.formats.video import VideoReader
+
         video: VideoReader | None = None
         try:
             for ref, times in zip(refs, step_times(self._layout, refs), strict=True):
@@ -116,7 +122,7 @@ class StoredCamera:
 
     def _places(
         self,
-        video: VideoReader,
+        video: "VideoReader",
         ref: EpisodeRef,
         steps: np.ndarray,
         times: Float64[np.ndarray, " T"],
@@ -155,7 +161,7 @@ class StoredCamera:
         return f"leave the episode out (--episodes '!{ref.index}'), train without this camera (--observation)"
 
     def _from_video(
-        self, video: VideoReader, ref: EpisodeRef, steps: np.ndarray, times: np.ndarray
+        self, video: "VideoReader", ref: EpisodeRef, steps: np.ndarray, times: np.ndarray
     ) -> np.ndarray:
         height, width = self._size
         pad = (video.height - height, video.width - width)
@@ -230,6 +236,8 @@ class StoredCamera:
         return self._range
 
     def _decoded(self, data: bytes, what: str) -> np.ndarray:
+        from steadyhand.data.formats.images import decode_image, decode_samples
+
         height, width = self._size
         if self._feature.is_depth:
             return self._scale().metres(

@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, final
 
-from steadyhand.core.codec import to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.training.metrics import MetricsListener
 
@@ -76,6 +75,8 @@ class _Tracker(_Log):
     """Weights & Biases, or Trackio, which has the same interface; each source counts steps of its own."""
 
     def _begun(self) -> Any:
+        from steadyhand.core.codec import to_data
+
         self._sources = set[str]()
         options = {"dir": str(self._folder)} if self._module.__name__ == "wandb" else {}
         try:

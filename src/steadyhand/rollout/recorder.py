@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int64
@@ -9,9 +10,11 @@ from jaxtyping import Int64
 from steadyhand.core.codec import to_data
 from steadyhand.core.protocol import Decision
 from steadyhand.data.episode import Episode, EpisodeOrigin
-from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.session import StepEvent
+
+if TYPE_CHECKING:
+    from steadyhand.data.store import EpisodeStore
 
 DECISION_COLUMNS = ("action", "expert_action", "expert_action_valid", "actor", "intervention")
 
@@ -64,7 +67,7 @@ class EpisodeRecorder:
         seed: int,
         round: int = 0,
         label_budget: int | None = None,
-        sink: EpisodeStore | None = None,
+        sink: "EpisodeStore | None" = None,
     ) -> None:
         self._env = env
         self._starts = starts
@@ -160,7 +163,7 @@ class EpisodeRecorder:
         return keep
 
     def _write_steps(
-        self, sink: EpisodeStore, event: StepEvent, columns: Mapping[str, np.ndarray], kept: np.ndarray
+        self, sink: "EpisodeStore", event: StepEvent, columns: Mapping[str, np.ndarray], kept: np.ndarray
     ) -> None:
         for position in kept:
             key = int(event.rows[position])

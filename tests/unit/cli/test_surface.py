@@ -101,12 +101,36 @@ def test_help_imports_next_to_nothing():
     assert not imported_by("--version") & heavy
 
 
-def test_looking_at_data_and_at_help_needs_no_torch(cli, tmp_path):
+HELP = """
+import contextlib, io, sys
+from steadyhand.cli.main import VERBS, main
+WORDS = [[verb] for verb in VERBS if verb != "correct"] + [["bench", "remedies"], ["data", "check"]]
+with contextlib.redirect_stdout(io.StringIO()):
+    for words in WORDS:
+        assert main([*words, "--help"]) == 0
+    light = {*sys.modules}
+    assert main(["correct", "--help"]) == main(["correct", "dagger", "--help"]) == 0
+print(*light, sep=",")
+print(*sys.modules, sep=",")
+"""
+
+
+def test_the_help_of_every_verb_imports_settings_and_nothing_that_computes():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    most, with_remedies = ({*line.split(",")} for line in done.stdout.splitlines())
+    heavy = {"torch", "av", "pyarrow", "gymnasium", "cattrs", "rich.progress", "steadyhand.envs.car.env"}
+    assert not with_remedies & heavy
+    assert not most & {"numpy", "jaxtyping", "steadyhand.envs", "steadyhand.data", "steadyhand.training.loop"}
+
+
+def test_looking_at_data_needs_neither_torch_nor_envs_nor_codecs(cli, tmp_path):
     made = cli("record", "car", "--observation", "state", "--labels", "8", "--out", "demos")
     assert made.status == 0
     demos = str(tmp_path / "demos")
-    for words in (("data", "info", demos), ("data", "check", demos), ("envs",), ("train", "--help")):
+    for words in (("data", "check", demos), ("envs",)):
         assert "torch" not in imported_by(*words), words
+    unwanted = {"torch", "av", "gymnasium", "rich.progress", "steadyhand.envs", "steadyhand.data.store"}
+    assert not modules_of("data", "info", demos) & unwanted
 
 
 def test_training_on_data_imports_no_env_no_expert_and_no_remedy(cli, tmp_path):

@@ -14,7 +14,6 @@ from steadyhand.data.episode import Branch, EpisodeOrigin
 from steadyhand.data.formats.arrow import ArrowArray, ArrowTable, ArrowType
 from steadyhand.data.formats.columns import to_array, to_column
 from steadyhand.data.formats.files import ParquetSource, reading
-from steadyhand.data.formats.images import decode_image
 from steadyhand.data.formats.png import encode_png
 
 FOLDER = "meta/steadyhand"
@@ -115,6 +114,8 @@ def _check_types(table: ArrowTable) -> None:
 
 def _final_value(column: ArrowArray, spec: FeatureSpec, *, name: str, path: Path) -> np.ndarray:
     if spec.kind == "image":
+        from steadyhand.data.formats.images import decode_image
+
         height, width, channels = spec.shape
         data = column[0].as_py()["bytes"]
         return decode_image(data, shape=(height, width, channels), name=f"final {name} in {path}")
