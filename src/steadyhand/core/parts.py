@@ -26,6 +26,7 @@ from dataclasses import is_dataclass
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Settings
 
 GROUP = "steadyhand.parts"
 """Entry point group of installed packages: NAME = "package.module:Class"."""
@@ -35,7 +36,7 @@ class UnknownPart(ConfigError):
     """A file names a part that this process does not know."""
 
 
-class Part:
+class Part(Settings):
     """Base of every kind of part; a class that derives from it and sets `kind` and `ours` is a kind.
 
     Attributes:

@@ -2,10 +2,12 @@
 
 from typing import Literal
 
+from steadyhand.core.settings import Count
+
 Activation = Literal["relu", "tanh", "gelu", "silu"]
 ImageRange = Literal["unit", "signed"]
 """Range of a pixel as a network sees it: [0, 1] or [-1, 1]."""
-Convolution = tuple[int, int, int]
+Convolution = tuple[Count, Count, Count]
 """(channels, kernel size, stride), without padding."""
 Cell = Literal["lstm", "gru"]
 Norm = Literal["group", "frozen_batch"]

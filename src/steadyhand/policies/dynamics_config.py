@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Positive, Settings, Whole, Widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class Unlimited:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spectral:
+class Spectral(Settings):
     """Every layer's spectral norm is at most `per_layer`, so that of n layers is at most per_layer^n.
 
     That is in normalised units; what it comes to in raw ones is `ResidualMap.end_to_end`.
@@ -21,22 +21,17 @@ class Spectral:
         per_layer: The constant c. With two hidden layers, 2.0 allows slopes of 8.
     """
 
-    per_layer: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not self.per_layer > 0:
-            raise ConfigError("per_layer must be positive.", got=self.per_layer, expected="> 0")
+    per_layer: Positive = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlopePenalty:
+class SlopePenalty(Settings):
     """Adds weight * mean over samples of max(0, ||g(x + d) - g(x)|| / ||d|| - limit)^2 to the loss.
 
     g is the net, x = (s, a) a datum and d a perturbation of length `radius`, all normalised.
 
     Deviation: a random direction in n dimensions shows only about n^(-1/2) of the steepest slope, so each d
-        is
-    first turned towards it by `power_steps` steps of power iteration (d <- J^T J d, through a gradient).
+    is first turned towards it by `power_steps` steps of power iteration (d <- J^T J d, through a gradient).
 
     Attributes:
         limit: Largest slope that costs nothing.
@@ -46,30 +41,18 @@ class SlopePenalty:
         power_steps: 0 leaves the directions random.
     """
 
-    limit: float = 2.0
-    num_samples: int = 5
-    radius: float = 0.03
-    weight: float = 1.0
-    power_steps: int = 1
-
-    def __post_init__(self) -> None:
-        if (
-            not (self.limit > 0 and self.radius > 0)
-            or not self.weight >= 0
-            or self.num_samples < 1
-            or self.power_steps < 0
-        ):
-            raise ConfigError(
-                "SlopePenalty needs limit, radius > 0, weight, power_steps >= 0 and num_samples >= 1.",
-                got=self,
-            )
+    limit: Positive = 2.0
+    num_samples: Count = 5
+    radius: Positive = 0.03
+    weight: NotNegative = 1.0
+    power_steps: Whole = 1
 
 
 Lipschitz = Unlimited | Spectral | SlopePenalty
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicsConfig:
+class DynamicsConfig(Settings):
     """The net and its limit.
 
     Attributes:
@@ -84,13 +67,7 @@ class DynamicsConfig:
             before it has learnt anything. None keeps every transition.
     """
 
-    hidden: tuple[int, ...] = (512, 512)
+    hidden: Widths = (512, 512)
     activation: Literal["relu", "tanh"] = "relu"
     lipschitz: Lipschitz = field(default_factory=Spectral)
-    slack: float | None = None
-
-    def __post_init__(self) -> None:
-        if any(width < 1 for width in self.hidden):
-            raise ConfigError("Hidden layers have at least one unit.", got=self.hidden)
-        if self.slack is not None and not self.slack > 0:
-            raise ConfigError("slack is a positive price, or None.", got=self.slack, expected="> 0")
+    slack: Positive | None = None

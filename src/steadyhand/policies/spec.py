@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import require_part
+from steadyhand.core.settings import Count, NotNegative, Positive, Range, Settings
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import SpreadFloor
@@ -16,7 +17,7 @@ from steadyhand.policies.heads.regression import Regression
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
+class PolicyConfig(Settings):
     """Everything about a policy but its weights and its task.
 
         step        t-1   t   t+1  t+2  t+3
@@ -53,42 +54,29 @@ class PolicyConfig:
     encoder: EncoderConfig | None = None
     head: HeadConfig = field(default_factory=Regression)
     observation: tuple[str, ...] = ()
-    n_obs_steps: int = 1
-    horizon: int = 1
-    n_action_steps: int = 1
-    chunk_start: int = 0
+    n_obs_steps: Count = 1
+    horizon: Count = 1
+    n_action_steps: Annotated[Count, Range(le="num_future_steps")] = 1
+    chunk_start: Annotated[int, Range(le=0)] = 0
     normalisation: dict[str, Mode] = field(default_factory=dict[str, Mode])
     spread_floor: SpreadFloor = field(default_factory=SpreadFloor)
-    input_clip: float | None = None
+    input_clip: Positive | None = None
     action_representation: Representation = "absolute"
     state_feature: str = STATE
     state_dims: tuple[int, ...] = ()
     history: Literal["sliding", "reset"] = "sliding"
-    input_noise: float = 0.0
+    input_noise: NotNegative = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_part(HeadConfig, self.head)
         if self.encoder is not None:
             require_part(EncoderConfig, self.encoder)
-        if not self.input_noise >= 0:
-            raise ConfigError("input_noise is a standard deviation.", got=self.input_noise, expected=">= 0")
-        if self.input_clip is not None and not self.input_clip > 0:
-            raise ConfigError(
-                "input_clip is a number of spreads.", got=self.input_clip, expected="> 0 or None"
-            )
-        if self.n_obs_steps < 1:
-            raise ConfigError("A policy observes at least the current step.", got=self.n_obs_steps)
-        if not -self.n_obs_steps < self.chunk_start <= 0:
+        if self.chunk_start <= -self.n_obs_steps:
             raise ConfigError(
                 "chunk_start must lie within the observed steps.",
                 got=self.chunk_start,
                 expected=f"{1 - self.n_obs_steps} to 0",
-            )
-        if not 1 <= self.n_action_steps <= self.num_future_steps:
-            raise ConfigError(
-                "n_action_steps must lie within what is predicted from the current step on.",
-                got=self.n_action_steps,
-                expected=f"1 to horizon + chunk_start = {self.num_future_steps}",
             )
         if self.action_representation == "delta" and self.chunk_start < 0:
             raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, load_all, name_of, spoken_name, summary
+from steadyhand.core.settings import type_text
 
 KINDS: dict[str, str] = {
     "encoder": "steadyhand.policies.encoders.config:EncoderConfig",
@@ -34,7 +35,7 @@ class Setting:
 
     Attributes:
         name: Name of the field.
-        type: Type of the field, written out.
+        type: Type of the field, with the range of its values.
         default: Default of the field, written out; empty where it has none.
         text: What it is.
     """
@@ -68,12 +69,12 @@ def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
 
 def settings_of(part: type) -> list[Setting]:
     """Return the fields of a part with type, default and text."""
-    hints, texts = get_type_hints(part), _texts(part)
+    hints, texts = get_type_hints(part, include_extras=True), _texts(part)
     members: tuple[Field[Any], ...] = fields(part)  # pyright: ignore[reportArgumentType]  parts are dataclasses
     return [
         Setting(
             name=one.name,
-            type=_type_text(hints[one.name]),
+            type=type_text(hints[one.name]),
             default=_default(one),
             text=texts.get(one.name, ""),
         )
@@ -95,11 +96,6 @@ def _default(field: "Field[Any]") -> str:
     if field.default is not MISSING:
         return repr(field.default)
     return repr(field.default_factory()) if field.default_factory is not MISSING else ""
-
-
-def _type_text(kind: Any) -> str:
-    text = kind.__name__ if isinstance(kind, type) and not getattr(kind, "__args__", ()) else str(kind)
-    return re.sub(r"(?:\w+\.)+(?=\w)", "", text)
 
 
 def _texts(part: type) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """How to train, as frozen values."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Positive, Range, Rate, Settings, Share, Whole
 
 Schedule = Literal["cosine", "linear", "constant"]
 Sampling = Literal["epochs", "weight"]
@@ -13,7 +13,7 @@ Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmaConfig:
+class EmaConfig(Settings):
     """An exponential moving average of the weights with a decay that grows (Diffusion Policy's rule).
 
     decay(k) = 1 - (1 + k / inv_gamma) ** -power, kept below `max_decay`, k = steps so far.
@@ -24,9 +24,9 @@ class EmaConfig:
         max_decay: Upper bound of the decay, 0 to 1.
     """
 
-    power: float = 0.75
-    inv_gamma: float = 1.0
-    max_decay: float = 0.9999
+    power: Positive = 0.75
+    inv_gamma: Positive = 1.0
+    max_decay: Share = 0.9999
 
     def decay(self, step: int) -> float:
         """Return the decay of update number `step`, counted from 0."""
@@ -34,7 +34,7 @@ class EmaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """One run of the training loop.
 
     Attributes:
@@ -75,60 +75,32 @@ class TrainConfig:
             bit for bit.
     """
 
-    num_steps: int = 10_000
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
-    betas: tuple[float, float] = (0.9, 0.999)
+    num_steps: Count = 10_000
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 1e-6
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
     decay_exempt: bool = False
-    encoder_learning_rate: float | None = None
-    encoder_weight_decay: float | None = None
+    encoder_learning_rate: NotNegative | None = None
+    encoder_weight_decay: NotNegative | None = None
     schedule: Schedule = "cosine"
-    final_share: float = 0.0
-    warmup_steps: int = 100
-    fall_steps: int | None = None
+    final_share: Share = 0.0
+    warmup_steps: Whole = 100
+    fall_steps: Annotated[int, Range(gt="warmup_steps")] | None = None
     ema: EmaConfig | None = None
-    clip_norm: float | None = None
-    validation_every: int = 0
-    checkpoint_every: int = 0
-    checkpoint_every_s: float = 300.0
-    log_every: int = 100
+    clip_norm: Positive | None = None
+    validation_every: Whole = 0
+    checkpoint_every: Whole = 0
+    checkpoint_every_s: NotNegative = 300.0
+    log_every: Count = 100
     keep: Keep = "last"
     seed: int = 0
-    num_threads: int = 1
+    num_threads: Count = 1
     device: Device = "cpu"
     precision: Precision = "float32"
-    accumulate: int = 1
+    accumulate: Annotated[Count, Range(le="batch_size")] = 1
     compile: bool = False
     sampling: Sampling = "epochs"
-
-    def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "log_every", "num_threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
-        if not 1 <= self.accumulate <= self.batch_size:
-            raise ConfigError(
-                "A batch has no so many parts.",
-                got=f"accumulate = {self.accumulate}",
-                expected=f"1 to batch_size = {self.batch_size}",
-            )
-        if not self.checkpoint_every_s >= 0:
-            raise ConfigError(
-                "checkpoint_every_s is a time.", got=self.checkpoint_every_s, expected=">= 0 [s]"
-            )
-        if not self.learning_rate > 0:
-            raise ConfigError("learning_rate must be positive.", got=self.learning_rate)
-        for name in ("encoder_learning_rate", "encoder_weight_decay", "weight_decay"):
-            if (value := getattr(self, name)) is not None and not value >= 0:
-                raise ConfigError(f"{name} must not be negative.", got=value, expected=">= 0")
-        if not 0 <= self.final_share <= 1:
-            raise ConfigError("final_share is a share.", got=self.final_share, expected="0 to 1")
-        if self.fall_steps is not None and self.fall_steps <= self.warmup_steps:
-            raise ConfigError(
-                "The learning rate cannot fall before it has risen.",
-                got=f"fall_steps = {self.fall_steps}",
-                expected=f"> warmup_steps = {self.warmup_steps}",
-            )
 
     @property
     def can_be_longer(self) -> bool:

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, Rate
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.pictures import Size
-from steadyhand.policies.encoders.config import EncoderConfig, PictureEncoder, step_readable
+from steadyhand.policies.encoders.config import PictureEncoder, SequenceEncoder
 
 if TYPE_CHECKING:
     from steadyhand.policies.encoders.causal_encoder import CausalTransformerEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTransformer(EncoderConfig):
+class CausalTransformer(SequenceEncoder):
     """A small GPT over the observed steps: one token for each, which looks at that step and those before.
 
     Linear layer, learnt positions, pre-norm layers with GELU and a feed-forward net of four times the width,
@@ -37,45 +36,13 @@ class CausalTransformer(EncoderConfig):
         images: Reads the pictures; its features go into the first layer beside the vectors.
     """
 
-    width: int = 120
-    num_layers: int = 6
-    num_heads: int = 6
-    embedding_dropout: float = 0.1
-    attention_dropout: float = 0.1
-    dropout: float = 0.1
+    width: Annotated[Count, Range(multiple_of="num_heads")] = 120
+    num_layers: Count = 6
+    num_heads: Count = 6
+    embedding_dropout: Rate = 0.1
+    attention_dropout: Rate = 0.1
+    dropout: Rate = 0.1
     images: PictureEncoder | None = None
-
-    def __post_init__(self) -> None:
-        for name, rate in (
-            ("embedding_dropout", self.embedding_dropout),
-            ("attention_dropout", self.attention_dropout),
-            ("dropout", self.dropout),
-        ):
-            if not 0.0 <= rate < 1.0:
-                raise ConfigError(f"CausalTransformer: {name} is a probability.", got=rate, expected="[0, 1)")
-        if self.num_layers < 1:
-            raise ConfigError("CausalTransformer needs a layer.", got=self.num_layers, expected=">= 1")
-        if self.num_heads < 1 or self.width < 1 or self.width % self.num_heads:
-            raise ConfigError(
-                "The width of a transformer must be a multiple of its heads.",
-                got=f"width {self.width}, {self.num_heads} heads",
-            )
-        if self.images is not None:
-            self.images.require_every_step(reader="CausalTransformer")
-
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
-        """Return the features that this encoder can read: images only if it has an encoder for them."""
-        return step_readable(observation, self.images)
-
-    @property
-    def picture_size(self) -> Size | None:
-        """(height, width) that the encoder of its pictures has them scaled down to."""
-        return None if self.images is None else self.images.picture_size
-
-    def require_trainable(self) -> None:
-        """Raise ConfigError if the encoder of its pictures could not learn."""
-        if self.images is not None:
-            self.images.require_trainable()
 
     def build(
         self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int

@@ -60,6 +60,10 @@ class PictureEncoder(EncoderConfig, ABC):
 
     resize: Size | None
 
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the features that this encoder can read: all of them, if one is an image."""
+        return tuple(observation)
+
     @property
     def picture_size(self) -> Size | None:
         """(height, width) that pictures are scaled down to."""
@@ -67,6 +71,31 @@ class PictureEncoder(EncoderConfig, ABC):
 
     def require_every_step(self, *, reader: str) -> None:
         """Raise ConfigError if it reads the current pictures only, which is no use to `reader`."""
+
+
+class SequenceEncoder(EncoderConfig, ABC):
+    """Settings of an encoder that reads step after step, and the pictures of each by another encoder."""
+
+    images: PictureEncoder | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.images is not None:
+            self.images.require_every_step(reader=type(self).__name__)
+
+    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+        """Return the features that this encoder can read: images only if it has an encoder for them."""
+        return tuple(name for name, spec in observation.items() if self.images is not None or is_vector(spec))
+
+    @property
+    def picture_size(self) -> Size | None:
+        """(height, width) that the encoder of its pictures has them scaled down to."""
+        return None if self.images is None else self.images.picture_size
+
+    def require_trainable(self) -> None:
+        """Raise ConfigError if the encoder of its pictures could not learn."""
+        if self.images is not None:
+            self.images.require_trainable()
 
 
 def picture_size(encoder: EncoderConfig | None) -> Size | None:
@@ -114,8 +143,3 @@ def is_image(spec: FeatureSpec) -> bool:
 def is_vector(spec: FeatureSpec) -> bool:
     """Return whether a feature is anything but an image."""
     return spec.kind != "image"
-
-
-def step_readable(observation: Mapping[str, FeatureSpec], images: PictureEncoder | None) -> tuple[str, ...]:
-    """Return the features that can be read: images only where there is an encoder for them."""
-    return tuple(name for name, spec in observation.items() if images is not None or is_vector(spec))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from steadyhand.core.settings import Count, Whole, Widths
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.pictures import Size
 from steadyhand.policies.choices import Activation, ImageRange
@@ -30,11 +31,11 @@ class FlatImage(EncoderConfig):
             it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
-    hidden: tuple[int, ...] = (64,)
+    hidden: Widths = (64,)
     activation: Activation = "tanh"
     image_range: ImageRange = "signed"
-    num_images: int = 1
-    resize: tuple[int, int] | None = None
+    num_images: Count = 1
+    resize: tuple[Count, Count] | None = None
 
     def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images."""
@@ -70,17 +71,13 @@ class SmallConv(PictureEncoder):
             it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
-    channels: tuple[int, ...] = (16, 32, 64)
-    width: int = 128
+    channels: Widths = (16, 32, 64)
+    width: Count = 128
     activation: Activation = "relu"
     image_range: ImageRange = "signed"
-    shift: int = 0
-    crop: tuple[int, int] | None = None
-    resize: tuple[int, int] | None = None
-
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
-        """Return the features that this encoder can read: all of them, if one is an image."""
-        return tuple(observation)
+    shift: Whole = 0
+    crop: tuple[Count, Count] | None = None
+    resize: tuple[Count, Count] | None = None
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "SmallConvEncoder":
         """Return the encoder for these features."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, SomeWidths, Whole
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.choices import Activation, Convolution
 from steadyhand.policies.encoders.config import PictureEncoder
@@ -32,23 +32,17 @@ class PilotNet(PictureEncoder):
             it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
-    convolutions: tuple[Convolution, ...] = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
-    hidden: tuple[int, ...] = (100, 50, 10)
+    convolutions: Annotated[tuple[Convolution, ...], Range(ge=1)] = (
+        (24, 5, 2),
+        (36, 5, 2),
+        (48, 5, 2),
+        (64, 3, 1),
+        (64, 3, 1),
+    )
+    hidden: SomeWidths = (100, 50, 10)
     activation: Activation = "relu"
-    shift: int = 0
-    resize: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.convolutions or not self.hidden or min(map(min, self.convolutions)) < 1:
-            raise ConfigError(
-                "PilotNet needs convolutions and fully connected layers.",
-                got=f"convolutions={self.convolutions}, hidden={self.hidden}",
-                expected="(channels, kernel size, stride) of at least 1 each, and a width",
-            )
-
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
-        """Return the features that this encoder can read: all of them, if one is an image."""
-        return tuple(observation)
+    shift: Whole = 0
+    resize: tuple[Count, Count] | None = None
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "PilotNetEncoder":
         """Return the encoder for these features."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.choices import Norm, Stem
 from steadyhand.policies.encoders.config import PictureEncoder
@@ -47,28 +48,18 @@ class ResNet18(PictureEncoder):
             it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
 
-    channels: int = 64
+    channels: Count = 64
     stem: Stem = "imagenet"
     norm: Norm = "group"
     pool: Pool = "spatial_softmax"
-    num_keypoints: int = 32
-    width: int = 64
+    num_keypoints: Count = 32
+    width: Count = 64
     join: Literal["steps", "tokens"] = "steps"
     share: bool = False
-    crop: tuple[int, int] | None = None
+    crop: tuple[Count, Count] | None = None
     image_range: Literal["unit", "signed", "imagenet"] = "signed"
     weights: Path | None = None
-    resize: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        sizes = {"channels": self.channels, "num_keypoints": self.num_keypoints, "width": self.width}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ConfigError(f"ResNet18: {name} must be positive.", got=size, expected=">= 1")
-
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
-        """Return the features that this encoder can read: all of them, if one is an image."""
-        return tuple(observation)
+    resize: tuple[Count, Count] | None = None
 
     def require_trainable(self) -> None:
         """Raise ConfigError for statistics that are frozen before there are any."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from steadyhand.core.settings import Widths
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.encoders.config import EncoderConfig, is_vector
@@ -24,7 +25,7 @@ class StateMLP(EncoderConfig):
             heads that attend to tokens.
     """
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Widths = (256, 256)
     activation: Activation = "relu"
     join: Literal["window", "steps"] = "window"
 

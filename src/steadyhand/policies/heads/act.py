@@ -1,9 +1,9 @@
 """Action chunking with transformers: a conditional VAE over chunks."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Range, Rate
 from steadyhand.policies.heads.config import HeadConfig
 
 if TYPE_CHECKING:
@@ -33,36 +33,16 @@ class Act(HeadConfig):
         dropout: Dropout rate, 0 to 1.
     """
 
-    latent_dim: int = 32
-    width: int = 512
-    num_heads: int = 8
-    feedforward: int = 3200
-    num_posterior_layers: int = 4
-    num_encoder_layers: int = 4
-    num_decoder_layers: int = 7
-    kl_weight: float = 10.0
+    latent_dim: Count = 32
+    width: Annotated[Count, Range(multiple_of=4), Range(multiple_of="num_heads")] = 512
+    num_heads: Count = 8
+    feedforward: Count = 3200
+    num_posterior_layers: Count = 4
+    num_encoder_layers: Count = 4
+    num_decoder_layers: Count = 7
+    kl_weight: NotNegative = 10.0
     latent: Literal["zero", "sample"] = "zero"
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in (
-            "latent_dim",
-            "feedforward",
-            "num_posterior_layers",
-            "num_encoder_layers",
-            "num_decoder_layers",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected=">= 1")
-        if self.width < 4 or self.width % 4:
-            raise ConfigError(
-                "Sines of two coordinates need a width of fours.", got=self.width, expected="4, 8, ..."
-            )
-        if not (self.kl_weight >= 0.0 and 0.0 <= self.dropout < 1.0):
-            raise ConfigError(
-                "Act needs kl_weight >= 0 and 0 <= dropout < 1.",
-                got=f"kl_weight={self.kl_weight}, dropout={self.dropout}",
-            )
+    dropout: Rate = 0.1
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "ActHead":
         """Return the head for these sizes."""

@@ -1,9 +1,9 @@
 """Actions cut into bins: one classification for each number of the chunk, on its own or one after another."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Range, Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -34,21 +34,13 @@ class Bins(HeadConfig):
         activation: After each of them.
     """
 
-    num_bins: int = 256
+    num_bins: Annotated[int, Range(ge=2)] = 256
     dependence: Dependence = "autoregressive"
-    temperature: float = 1.0
+    temperature: NotNegative = 1.0
     decode: Decode = "centre"
-    width: int = 128
-    hidden: tuple[int, ...] = ()
+    width: Count = 128
+    hidden: Widths = ()
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        if self.num_bins < 2:
-            raise ConfigError("Bins needs at least two bins.", got=f"num_bins={self.num_bins}")
-        if not self.temperature >= 0.0:
-            raise ConfigError("A temperature is not negative.", got=self.temperature, expected=">= 0")
-        if self.width < 1:
-            raise ConfigError("Bins: width must be positive.", got=self.width, expected=">= 1")
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "BinsHead":
         """Return the head for these sizes."""

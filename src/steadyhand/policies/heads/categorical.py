@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from steadyhand.core.settings import Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import ActionKind, HeadConfig
 
@@ -20,7 +21,7 @@ class Categorical(HeadConfig):
         activation: After each of them.
     """
 
-    hidden: tuple[int, ...] = ()
+    hidden: Widths = ()
     activation: Activation = "relu"
 
     @property

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part
 
 if TYPE_CHECKING:
@@ -65,11 +64,3 @@ class HeadConfig(Part, ABC):
     def why_silent(self) -> str | None:
         """Return why its loss of its own answer says nothing of the state; None if it says something."""
         return None
-
-
-def require_margin(margin: float, *, head: str) -> None:
-    """Raise ConfigError unless the margin is positive."""
-    if not margin > 0:
-        raise ConfigError(
-            f"{head} needs a margin.", got=margin, expected="> 0", hint="without one Q = B solves everything"
-        )

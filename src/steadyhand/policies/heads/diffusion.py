@@ -1,9 +1,10 @@
 """Diffusion: a chunk is reached from noise by removing it in steps."""
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, Literal, assert_never
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, Share
 from steadyhand.policies.choices import Order
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.inpainting import Inpainting
@@ -45,26 +46,17 @@ class Diffusion(HeadConfig):
 
     net: DenoiserConfig = field(default_factory=DenoisingMLP)
     prediction: Prediction = "epsilon"
-    num_train_steps: int = 100
+    num_train_steps: Count = 100
     sampler: Method = "ddim"
-    num_sample_steps: int = 10
+    num_sample_steps: Annotated[int, Range(ge=1, le="num_train_steps")] = 10
     order: Order = 2
-    eta: float = 0.0
+    eta: Share = 0.0
     spacing: Spacing = "even"
     inpainting: Inpainting = field(default_factory=Inpainting)
-    likelihood_draws: int = 8
+    likelihood_draws: Count = 8
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_sample_steps <= self.num_train_steps:
-            raise ConfigError(
-                "Diffusion samples in at most as many steps as it was trained with.",
-                got=f"num_sample_steps={self.num_sample_steps}",
-                expected=f"1 to {self.num_train_steps}",
-            )
-        if not 0.0 <= self.eta <= 1.0:
-            raise ConfigError("eta of DDIM lies between 0 and 1.", got=self.eta)
-        if self.likelihood_draws < 1:
-            raise ConfigError("A bound needs a draw.", got=f"likelihood_draws={self.likelihood_draws}")
+        super().__post_init__()
         if self.sampler == "ddpm":
             self._check_ddpm()
 

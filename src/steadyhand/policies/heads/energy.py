@@ -1,11 +1,11 @@
 """Energy: EIL with continuous actions, by sampling."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Positive, Range, SomeWidths, Whole
 from steadyhand.policies.choices import Activation
-from steadyhand.policies.heads.config import HeadConfig, Judgement, require_margin
+from steadyhand.policies.heads.config import HeadConfig, Judgement
 
 if TYPE_CHECKING:
     from steadyhand.policies.contract import ChunkSpec, ContextSpec
@@ -35,23 +35,13 @@ class Energy(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "own"
-    margin: float = 1.0
-    num_others: int = 48
-    num_stored: int = 128
-    num_refinements: int = 6
-    cloud_size: int = 48
-    hidden: tuple[int, ...] = (128, 128)
+    margin: Positive = 1.0
+    num_others: Annotated[Count, Range(multiple_of=3)] = 48
+    num_stored: Count = 128
+    num_refinements: Whole = 6
+    cloud_size: Count = 48
+    hidden: SomeWidths = (128, 128)
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        require_margin(self.margin, head="Energy")
-        if self.num_others < 3 or self.num_others % 3:
-            raise ConfigError("num_others is a multiple of 3.", got=self.num_others, expected="3, 6, ...")
-        if not self.hidden or self.num_stored < 1 or self.num_refinements < 0 or self.cloud_size < 1:
-            raise ConfigError(
-                "Energy needs layers and candidates.",
-                got=(self.hidden, self.num_stored, self.num_refinements, self.cloud_size),
-            )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "EnergyHead":
         """Return the head for these sizes."""

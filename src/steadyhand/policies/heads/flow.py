@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count
 from steadyhand.policies.choices import Order
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.inpainting import Inpainting
@@ -39,17 +39,10 @@ class Flow(HeadConfig):
     net: DenoiserConfig = field(default_factory=DenoisingMLP)
     prediction: Prediction = "velocity"
     time: TimeLaw = "beta"
-    num_sample_steps: int = 10
+    num_sample_steps: Count = 10
     order: Order = 2
     inpainting: Inpainting = field(default_factory=Inpainting)
-    likelihood_steps: int = 50
-
-    def __post_init__(self) -> None:
-        for name in ("num_sample_steps", "likelihood_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    "Flow takes at least one step.", got=f"{name}={getattr(self, name)}", expected=">= 1"
-                )
+    likelihood_steps: Count = 50
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "FlowHead":
         """Return the head for these sizes."""

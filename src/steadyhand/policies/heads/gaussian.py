@@ -1,9 +1,9 @@
 """A diagonal Gaussian for each step of the chunk, with an exact likelihood."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Positive, Range, Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -32,18 +32,11 @@ class Gaussian(HeadConfig):
     """
 
     std: Spread = "state"
-    init_std: float = 0.1
-    min_std: float = 0.01
+    init_std: Positive = 0.1
+    min_std: Annotated[float, Range(gt=0, lt="init_std")] = 0.01
     squash: bool = False
-    hidden: tuple[int, ...] = ()
+    hidden: Widths = ()
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.min_std < self.init_std:
-            raise ConfigError(
-                "Gaussian needs 0 < min_std < init_std.",
-                got=f"min_std={self.min_std}, init_std={self.init_std}",
-            )
 
     def why_silent(self) -> str | None:
         """Return why its loss of its own answer says nothing of the state."""

@@ -1,9 +1,9 @@
 """ALVINN's output: a row of units for each number, taught a Gaussian hill around the true value."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Positive, Range, Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -30,17 +30,11 @@ class GaussianHill(HeadConfig):
         activation: After each of them.
     """
 
-    num_units: int = 30
-    spread: float = 10.0
+    num_units: Annotated[int, Range(ge=3)] = 30
+    spread: Positive = 10.0
     error: HillError = "mse"
-    hidden: tuple[int, ...] = ()
+    hidden: Widths = ()
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        if self.num_units < 3:
-            raise ConfigError("A hill needs units.", got=f"num_units={self.num_units}", expected=">= 3")
-        if not self.spread > 0.0:
-            raise ConfigError("A hill has a width.", got=f"spread={self.spread}", expected="> 0")
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "GaussianHillHead":
         """Return the head for these sizes."""

@@ -1,16 +1,15 @@
 """Sampling a chunk that agrees with actions already committed (real-time chunking)."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Settings
 
 Method = Literal["nearest", "guidance", "overwrite"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inpainting:
+class Inpainting(Settings):
     """How a prefix is honoured.
 
     First `candidates` chunks are drawn without regard to the prefix, and the noise of the one that lies
@@ -31,13 +30,5 @@ class Inpainting:
     """
 
     method: Method = "guidance"
-    candidates: int = 16
-    max_guidance: float = 5.0
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ConfigError("Inpainting needs at least one candidate.", got=self.candidates)
-        if not 0.0 <= self.max_guidance < math.inf:
-            raise ConfigError(
-                "The largest weight of the guidance is a number.", got=self.max_guidance, expected=">= 0"
-            )
+    candidates: Count = 16
+    max_guidance: NotNegative = 5.0

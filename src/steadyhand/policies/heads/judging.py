@@ -1,10 +1,11 @@
 """Judging: EIL's value terms for any head that is trained, with the head's own loss as its score."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement, require_margin
+from steadyhand.core.settings import Count, Positive, Range
+from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 from steadyhand.policies.heads.regression import Regression
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ class Judging(HeadConfig):
 
     judgement: ClassVar[Judgement] = "own"
     head: HeadConfig = field(default_factory=Regression)
-    quantile: float = 0.9
-    margin: float = 0.5
-    settle: int = 200
+    quantile: Annotated[float, Range(gt=0.5, lt=1)] = 0.9
+    margin: Positive = 0.5
+    settle: Count = 200
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.head.judgement != "wrapped":
             raise ConfigError(
                 "Judging needs a head whose loss gradients can lower or raise for any action.",
@@ -55,11 +57,6 @@ class Judging(HeadConfig):
                 expected="a head that is trained by gradients, and does not read judgements itself",
                 hint="Primitives and Energy are made for judged steps; a closed form cannot learn from them",
             )
-        require_margin(self.margin, head="Judging")
-        if not 0.5 < self.quantile < 1.0:
-            raise ConfigError("quantile lies above the median.", got=self.quantile, expected="(0.5, 1)")
-        if self.settle < 1:
-            raise ConfigError("There is no bound before the first batch.", got=self.settle, expected=">= 1")
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:

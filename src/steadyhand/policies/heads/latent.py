@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Positive, Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -30,23 +30,14 @@ class Latent(HeadConfig):
         activation: After each hidden layer.
     """
 
-    latent_dim: int | None = None
-    encoder: tuple[int, ...] = (300, 400)
-    decoder: tuple[int, ...] = (300, 400)
-    std: float = 0.1
-    kl_weight: float = 1.0
+    latent_dim: Count | None = None
+    encoder: Widths = (300, 400)
+    decoder: Widths = (300, 400)
+    std: Positive = 0.1
+    kl_weight: NotNegative = 1.0
     low_noise: bool = True
-    num_draws: int = 64
+    num_draws: Count = 64
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        for name in ("latent_dim", "num_draws"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"{name} must be positive.", got=value, expected=">= 1")
-        if not (self.std > 0.0 and self.kl_weight >= 0.0):
-            raise ConfigError(
-                "Latent needs std > 0 and kl_weight >= 0.", got=f"std={self.std}, kl_weight={self.kl_weight}"
-            )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "LatentHead":
         """Return the head for these sizes."""

@@ -1,9 +1,9 @@
 """The softmax policy over joint features of context and action."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Range
 from steadyhand.policies.heads.config import ActionKind, HeadConfig
 
 if TYPE_CHECKING:
@@ -25,15 +25,8 @@ class LogLinear(HeadConfig):
         num_bumps: Gaussian bumps over it, evenly spaced, each as wide as their distance.
     """
 
-    num_bins: int = 64
-    num_bumps: int = 12
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.num_bumps <= self.num_bins:
-            raise ConfigError(
-                "LogLinear needs 2 <= num_bumps <= num_bins.",
-                got=f"num_bumps={self.num_bumps}, num_bins={self.num_bins}",
-            )
+    num_bins: Annotated[int, Range(ge=2)] = 64
+    num_bumps: Annotated[int, Range(ge=2, le="num_bins")] = 12
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:

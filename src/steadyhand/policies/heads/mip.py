@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import OpenShare
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
@@ -23,11 +23,7 @@ class Mip(HeadConfig):
     """
 
     net: DenoiserConfig = field(default_factory=DenoisingMLP)
-    time: float = 0.9
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.time < 1.0:
-            raise ConfigError("Mip needs a time between 0 and 1.", got=self.time)
+    time: OpenShare = 0.9
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "MipHead":
         """Return the head for these sizes."""

@@ -1,9 +1,9 @@
 """A mixture of diagonal Gaussians, over the chunk as a whole or for each step, with an exact likelihood."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Positive, Range, Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -32,23 +32,14 @@ class Mixture(HeadConfig):
         activation: After each of them.
     """
 
-    num_modes: int = 5
+    num_modes: Count = 5
     joint: bool = True
-    init_std: float = 0.1
-    min_std: float = 1e-4
+    init_std: Positive = 0.1
+    min_std: Annotated[float, Range(gt=0, lt="init_std")] = 1e-4
     low_noise: bool = True
     tanh_mean: bool = False
-    hidden: tuple[int, ...] = ()
+    hidden: Widths = ()
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        if self.num_modes < 1:
-            raise ConfigError("A mixture has components.", got=self.num_modes, expected="num_modes >= 1")
-        if not 0.0 < self.min_std < self.init_std:
-            raise ConfigError(
-                "Mixture needs 0 < min_std < init_std.",
-                got=f"min_std={self.min_std}, init_std={self.init_std}",
-            )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "MixtureHead":
         """Return the head for these sizes."""

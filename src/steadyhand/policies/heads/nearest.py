@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Positive
 from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 
 if TYPE_CHECKING:
@@ -26,15 +26,8 @@ class Nearest(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "none"
-    num_neighbours: int = 1
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.num_neighbours < 1 or not self.temperature > 0.0:
-            raise ConfigError(
-                "Nearest needs num_neighbours >= 1 and temperature > 0.",
-                got=f"num_neighbours={self.num_neighbours}, temperature={self.temperature}",
-            )
+    num_neighbours: Count = 1
+    temperature: Positive = 1.0
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:

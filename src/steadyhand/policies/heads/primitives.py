@@ -1,11 +1,11 @@
 """Primitives: a score for each of a few fixed chunks; the reference head of EIL."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Positive, Range, Widths
 from steadyhand.policies.choices import Activation
-from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement, require_margin
+from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 
 if TYPE_CHECKING:
     from steadyhand.policies.contract import ChunkSpec, ContextSpec
@@ -28,15 +28,10 @@ class Primitives(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "own"
-    num_primitives: int = 32
-    margin: float = 1.0
-    hidden: tuple[int, ...] = ()
+    num_primitives: Annotated[int, Range(ge=2)] = 32
+    margin: Positive = 1.0
+    hidden: Widths = ()
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        require_margin(self.margin, head="Primitives")
-        if self.num_primitives < 2:
-            raise ConfigError("Primitives needs a choice.", got=self.num_primitives, expected=">= 2")
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from steadyhand.core.settings import Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -25,7 +26,7 @@ class Regression(HeadConfig):
     """
 
     error: Error = "mse"
-    hidden: tuple[int, ...] = ()
+    hidden: Widths = ()
     activation: Activation = "relu"
 
     def why_silent(self) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import NotNegative, Positive
 from steadyhand.policies.heads.config import HeadConfig, Judgement
 
 if TYPE_CHECKING:
@@ -26,14 +26,8 @@ class Ridge(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "none"
-    alpha: float = 1e-6
-    min_std: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not (self.alpha >= 0.0 and self.min_std > 0.0):
-            raise ConfigError(
-                "Ridge needs alpha >= 0 and min_std > 0.", got=f"alpha={self.alpha}, min_std={self.min_std}"
-            )
+    alpha: NotNegative = 1e-6
+    min_std: Positive = 0.01
 
     def why_silent(self) -> str:
         """Return why its loss of its own answer says nothing of the state."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Positive
 from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
 
 if TYPE_CHECKING:
@@ -23,11 +23,7 @@ class Tabular(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "none"
-    prior: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.prior > 0.0:
-            raise ConfigError("Tabular needs a positive prior.", got=self.prior, expected="prior > 0")
+    prior: Positive = 1.0
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:

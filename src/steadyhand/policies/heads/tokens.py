@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, NotNegative, Widths
 from steadyhand.policies.choices import Activation
 from steadyhand.policies.heads.config import HeadConfig
 
@@ -33,19 +33,14 @@ class Tokens(HeadConfig):
         activation: After each of them.
     """
 
-    num_centres: int = 16
+    num_centres: Count = 16
     joint: bool = True
-    gamma: float = 2.0
-    offset_scale: float = 1000.0
+    gamma: NotNegative = 2.0
+    offset_scale: NotNegative = 1000.0
     calibrated: bool = False
-    num_iterations: int = 50
-    hidden: tuple[int, ...] = ()
+    num_iterations: Count = 50
+    hidden: Widths = ()
     activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        for name, least in (("num_centres", 1), ("num_iterations", 1), ("gamma", 0), ("offset_scale", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is too small.", got=getattr(self, name), expected=f">= {least}")
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "TokensHead":
         """Return the head for these sizes."""

@@ -1,9 +1,9 @@
 """A residual MLP over the flattened chunk: the smallest denoiser, for short chunks and for tests."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, SomeWidths
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 
 if TYPE_CHECKING:
@@ -20,15 +20,8 @@ class DenoisingMLP(DenoiserConfig):
         time_width: Width of the time's embedding, even.
     """
 
-    hidden: tuple[int, ...] = (512, 512, 512)
-    time_width: int = 64
-
-    def __post_init__(self) -> None:
-        if not self.hidden or self.time_width % 2:
-            raise ConfigError(
-                "DenoisingMLP needs a hidden layer and an even time_width.",
-                got=f"hidden={self.hidden}, time_width={self.time_width}",
-            )
+    hidden: SomeWidths = (512, 512, 512)
+    time_width: Annotated[Count, Range(multiple_of=2)] = 64
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "MLPDenoiser":
         """Return the net for these sizes."""

@@ -1,9 +1,9 @@
 """The transformer of Diffusion Policy (Chi et al., 2023): action tokens attend to time and observations."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, Rate
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 
 if TYPE_CHECKING:
@@ -26,23 +26,11 @@ class DenoisingTransformer(DenoiserConfig):
         dropout: Everywhere else. The paper's: .01 on Push-T, .1 on kitchen, .3 on images.
     """
 
-    width: int = 256
-    num_layers: int = 8
-    num_heads: int = 4
-    embedding_dropout: float = 0.0
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.num_layers < 1 or self.width % 2:
-            raise ConfigError(
-                "DenoisingTransformer needs a layer and an even width.",
-                got=f"num_layers={self.num_layers}, width={self.width}",
-            )
-        for name, rate in (("embedding_dropout", self.embedding_dropout), ("dropout", self.dropout)):
-            if not 0.0 <= rate < 1.0:
-                raise ConfigError(
-                    f"DenoisingTransformer: {name} is a probability.", got=rate, expected="[0, 1)"
-                )
+    width: Annotated[Count, Range(multiple_of=2), Range(multiple_of="num_heads")] = 256
+    num_layers: Count = 8
+    num_heads: Count = 4
+    embedding_dropout: Rate = 0.0
+    dropout: Rate = 0.1
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "TransformerDenoiser":
         """Return the net for these sizes."""

@@ -11,9 +11,10 @@ It computes what `ConditionalUnet1D` computes, with as many parameters, in anoth
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, SomeWidths
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 
 if TYPE_CHECKING:
@@ -35,25 +36,17 @@ class UNet(DenoiserConfig):
         num_groups: Groups of GroupNorm; divides every level's channels.
     """
 
-    channels: tuple[int, ...] = (64, 128, 256)
-    kernel_size: int = 5
-    time_width: int = 128
-    num_groups: int = 8
+    channels: SomeWidths = (64, 128, 256)
+    kernel_size: Count = 5
+    time_width: Annotated[Count, Range(multiple_of=2)] = 128
+    num_groups: Count = 8
 
     def __post_init__(self) -> None:
-        if (
-            not self.channels
-            or self.num_groups < 1
-            or any(width < 1 or width % self.num_groups for width in self.channels)
-        ):
+        super().__post_init__()
+        if any(width % self.num_groups for width in self.channels) or self.kernel_size % 2 == 0:
             raise ConfigError(
-                "Every level of a UNet needs channels that its groups divide.",
-                got=f"channels={self.channels}, num_groups={self.num_groups}",
-            )
-        if self.kernel_size % 2 == 0 or self.time_width % 2:
-            raise ConfigError(
-                "A UNet needs an odd kernel and an even time_width.",
-                got=f"kernel_size={self.kernel_size}, time_width={self.time_width}",
+                "A UNet needs channels that its groups divide, and an odd kernel.",
+                got=f"channels={self.channels}, num_groups={self.num_groups}, kernel_size={self.kernel_size}",
             )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "UNetDenoiser":

@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
+from steadyhand.core.settings import Count, NotNegative, Range, Whole
 
 if TYPE_CHECKING:
     from steadyhand.policies.policy import PolicyModule
@@ -70,11 +71,8 @@ class Receding(ExecutorConfig):
         delay: Control steps that a prediction takes.
     """
 
-    n_action_steps: int | None = None
-    delay: int = 0
-
-    def __post_init__(self) -> None:
-        _check_timing(self.n_action_steps, self.delay)
+    n_action_steps: Annotated[Count, Range(ge="delay")] | None = None
+    delay: Whole = 0
 
     def build(
         self,
@@ -115,7 +113,7 @@ class Ensemble(ExecutorConfig):
         newest_heaviest: Whether i counts from the newest prediction rather than from the oldest.
     """
 
-    decay: float = 0.01
+    decay: NotNegative = 0.01
     newest_heaviest: bool = False
 
     def build(
@@ -153,12 +151,9 @@ class RealTime(ExecutorConfig):
         schedule: How agreement with the old chunk falls off.
     """
 
-    delay: int = 1
-    execution_horizon: int | None = None
+    delay: Whole = 1
+    execution_horizon: Annotated[Count, Range(ge="delay")] | None = None
     schedule: Schedule = "exponential"
-
-    def __post_init__(self) -> None:
-        _check_timing(self.execution_horizon, self.delay)
 
     def build(
         self,
@@ -189,14 +184,3 @@ class RealTime(ExecutorConfig):
     def __str__(self) -> str:
         steps = "each policy's own" if self.execution_horizon is None else str(self.execution_horizon)
         return f"real-time chunking, delay {self.delay}, execution horizon {steps}, {self.schedule}"
-
-
-def _check_timing(steps: int | None, delay: int) -> None:
-    if delay < 0:
-        raise ConfigError("A delay is a number of control steps.", got=delay, expected=">= 0")
-    if steps is not None and steps < max(1, delay):
-        raise ConfigError(
-            "A prediction cannot begin before the last one is there.",
-            got=f"{steps} steps from one to the next, delay {delay}",
-            expected=f">= {max(1, delay)} steps",
-        )

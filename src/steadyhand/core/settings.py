@@ -1,0 +1,178 @@
+"""Settings: frozen dataclasses whose fields say in their type which values they take.
+
+    num_modes: Count = 5
+    min_std: Annotated[float, Range(gt=0, lt="init_std")] = 0.01
+
+What a type says is checked when the settings are made, and shown by `steadyhand parts` and in the docs: it is
+said once. Checked are ranges of numbers, also within a tuple, lengths, and the words of a `Literal`.
+"""
+
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from numbers import Integral, Real
+from operator import ge, gt, le, lt
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from steadyhand.core.errors import ConfigError
+
+Bound = int | float | str
+
+
+def _is_multiple(value: Any, of: Any) -> bool:
+    return bool(of != 0 and value % of == 0)
+
+
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    ">": gt,
+    ">=": ge,
+    "<": lt,
+    "<=": le,
+    "a multiple of": _is_multiple,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The range of a number, which is finite in any case; as the type of a tuple, that of its length.
+
+    Attributes:
+        gt: The number is greater; the name of a field stands for what that field holds, if it is not None.
+        ge: It is greater or equal.
+        lt: It is less.
+        le: It is less or equal.
+        multiple_of: It is a multiple of this, or of what the field of that name holds.
+    """
+
+    gt: Bound | None = None
+    ge: Bound | None = None
+    lt: Bound | None = None
+    le: Bound | None = None
+    multiple_of: Bound | None = None
+
+    def has(self, value: Any, settings: object) -> bool:
+        """Whether a number in these settings lies in the range."""
+        bounds = ((sign, _held(bound, settings)) for sign, bound in self._bounds())
+        return math.isfinite(value) and all(
+            _HOLDS[sign](value, bound) for sign, bound in bounds if isinstance(bound, Real)
+        )
+
+    def text(self, settings: object = None) -> str:
+        """Return the range in words, with what other fields hold where `settings` are given."""
+        return " and ".join(f"{sign} {_said(bound, settings)}" for sign, bound in self._bounds())
+
+    def _bounds(self) -> list[tuple[str, Bound]]:
+        pairs = zip(_HOLDS, (self.gt, self.ge, self.lt, self.le, self.multiple_of), strict=True)
+        return [(sign, bound) for sign, bound in pairs if bound is not None]
+
+
+Count = Annotated[int, Range(ge=1)]
+"""One, two, three ..."""
+Whole = Annotated[int, Range(ge=0)]
+"""Zero, one, two ..."""
+Positive = Annotated[float, Range(gt=0)]
+NotNegative = Annotated[float, Range(ge=0)]
+Share = Annotated[float, Range(ge=0, le=1)]
+"""From nothing to all."""
+OpenShare = Annotated[float, Range(gt=0, lt=1)]
+"""Neither nothing nor all."""
+Rate = Annotated[float, Range(ge=0, lt=1)]
+"""From nothing to nearly all, such as that of dropout."""
+Widths = tuple[Count, ...]
+"""Units of each layer."""
+SomeWidths = Annotated[Widths, Range(ge=1)]
+"""Units of each layer, of which there is one at least."""
+
+
+class Settings:
+    """Base of settings, which checks their values against their types.
+
+    A dataclass that has a `__post_init__` of its own calls this one first.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in _checked(type(self)):
+            if not _fits(kind, value := getattr(self, name), self):
+                raise ConfigError(
+                    f"{type(self).__name__} does not take this {name}.",
+                    got=f"{name} = {value!r}",
+                    expected=type_text(kind, self),
+                )
+
+
+def type_text(kind: Any, settings: object = None) -> str:
+    """Return a type as it is shown: `int >= 1`, `tuple[int >= 1, ...]`, `float > 0 or None`.
+
+    Args:
+        kind: The type of a field, with its annotations.
+        settings: Settings whose fields its bounds may name; None shows the names.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        ranges = [one.text(settings) for one in inner[1:] if isinstance(one, Range)]
+        of = ", length " if get_origin(inner[0]) is tuple else " "
+        return type_text(inner[0], settings) + of + " and ".join(ranges)
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_text(one, settings) for one in inner)
+    if kind is Ellipsis:
+        return "..."
+    name = "None" if kind is types.NoneType else getattr(kind, "__name__", str(kind))
+    return f"{name}[{', '.join(type_text(one, settings) for one in inner)}]" if inner else name
+
+
+@cache
+def _checked(settings: Any) -> tuple[tuple[str, Any], ...]:
+    """Return (name, type) of the fields whose type says which values they take."""
+    try:
+        hints = get_type_hints(settings, include_extras=True)
+    except NameError:  # a class within a function, in a module whose annotations are texts
+        return ()
+    return tuple((one.name, hints[one.name]) for one in fields(settings) if _says_values(hints[one.name]))
+
+
+def _says_values(kind: Any) -> bool:
+    if get_origin(kind) in (Annotated, Literal):
+        return True
+    return get_origin(kind) in (Union, types.UnionType, tuple) and any(map(_says_values, get_args(kind)))
+
+
+def _fits(kind: Any, value: Any, settings: object) -> bool:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        ranges = [one for one in inner[1:] if isinstance(one, Range)]
+        if not _fits(inner[0], value, settings):
+            return False
+        size = len(value) if get_origin(inner[0]) is tuple else value
+        return all(one.has(size, settings) for one in ranges)
+    if origin is Literal:
+        return value in inner
+    if origin in (Union, types.UnionType):
+        return any(_fits(one, value, settings) for one in inner)
+    if origin is tuple:
+        return isinstance(value, Sequence) and not isinstance(value, str) and _all_fit(inner, value, settings)
+    if kind is types.NoneType:
+        return value is None
+    if kind in (int, float):
+        return not isinstance(value, bool) and isinstance(value, Integral if kind is int else Real)
+    return True  # of any other type: the type checker and the codec see to that
+
+
+def _all_fit(kinds: tuple[Any, ...], values: Sequence[Any], settings: object) -> bool:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return all(_fits(kinds[0], value, settings) for value in values)
+    return len(kinds) == len(values) and all(map(_fits, kinds, values, (settings,) * len(values)))
+
+
+def _held(bound: Bound, settings: object) -> object:
+    return getattr(settings, bound) if isinstance(bound, str) else bound
+
+
+def _said(bound: Bound, settings: object) -> str:
+    if not isinstance(bound, str):
+        return f"{bound:g}"
+    held = None if settings is None else _held(bound, settings)
+    return bound if held is None else f"{bound} = {held}"

@@ -1,0 +1,110 @@
+"""What the types of settings say is what their values are held to, and what is shown."""
+
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pytest
+
+from steadyhand.core.codec import from_data, to_data
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Positive, Range, Settings, Share, SomeWidths, type_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Settings):
+    steps: Count = 1
+    few: Annotated[Count, Range(le="steps")] | None = None
+    rate: Positive = 1.0
+    share: Share = 0.5
+    widths: SomeWidths = (1,)
+    pair: tuple[Count, Positive] | None = None
+    heads: Annotated[Count, Range(multiple_of=2), Range(multiple_of="steps")] = 2
+    word: Literal["red", "blue"] | None = "red"
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"steps": np.int64(3)},
+        {"rate": 2},
+        {"share": 0.0},
+        {"share": 1},
+        {"widths": [4, 4]},
+        {"pair": (1, 0.5)},
+        {"steps": 3, "few": 3, "heads": 6},
+        {"few": None, "word": None},
+    ],
+)
+def test_values_in_range_pass(good):
+    Sample(**good)
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        ({"steps": 0}, "int >= 1"),
+        ({"steps": 2.0}, "int >= 1"),
+        ({"steps": True}, "int >= 1"),
+        ({"steps": "3"}, "int >= 1"),
+        ({"steps": None}, "int >= 1"),
+        ({"rate": inf}, "float > 0"),
+        ({"rate": nan}, "float > 0"),
+        ({"share": 1.0001}, "float >= 0 and <= 1"),
+        ({"steps": 3, "few": 4}, "int >= 1 and <= steps = 3 or None"),
+        ({"widths": ()}, "tuple[int >= 1, ...], length >= 1"),
+        ({"widths": (4, 0)}, "tuple[int >= 1, ...], length >= 1"),
+        ({"widths": 4}, "tuple[int >= 1, ...], length >= 1"),
+        ({"pair": (1,)}, "tuple[int >= 1, float > 0] or None"),
+        ({"pair": (0.5, 1)}, "tuple[int >= 1, float > 0] or None"),
+        ({"heads": 3}, "int >= 1 and a multiple of 2 and a multiple of steps = 1"),
+        ({"steps": 3, "heads": 4}, "int >= 1 and a multiple of 2 and a multiple of steps = 3"),
+        ({"word": "green"}, "'red' or 'blue' or None"),
+    ],
+)
+def test_a_refusal_says_what_it_got_and_what_it_expected(bad: dict[str, Any], expected):
+    with pytest.raises(ConfigError) as refusal:
+        Sample(**bad)
+    name = list(bad)[-1]
+    assert refusal.value.what.startswith(f"Sample does not take this {name}")
+    assert refusal.value.rest["got"] == f"{name} = {bad[name]!r}"
+    assert refusal.value.rest["expected"] == expected
+
+
+def test_a_bound_that_names_a_field_is_none_where_the_field_holds_none():
+    @dataclass(frozen=True, kw_only=True)
+    class Budget(Settings):
+        most: int | None = None
+        every: Annotated[int, Range(le="most")] = 9
+
+    assert Budget().every == 9
+    with pytest.raises(ConfigError, match="most = 8"):
+        Budget(most=8)
+
+
+def test_ranges_do_not_show_in_files():
+    sample = Sample(steps=2, few=1, pair=(3, 0.5))
+    assert from_data(to_data(sample), Sample) == sample
+    with pytest.raises(ConfigError, match="int >= 1"):
+        from_data(to_data(Sample()) | {"steps": 0}, Sample)
+
+
+def test_a_check_of_its_own_comes_after_that_of_the_types():
+    @dataclass(frozen=True, kw_only=True)
+    class Odd(Settings):
+        size: Count = 1
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if 6 % self.size == 0:
+                raise ConfigError("It divides six.")
+
+    with pytest.raises(ConfigError, match="does not take this size"):
+        Odd(size=0)
+
+
+def test_types_are_shown_with_what_they_allow():
+    assert type_text(Annotated[float, Range(gt=0, lt="init_std")]) == "float > 0 and < init_std"
+    assert type_text(tuple[Count, ...] | None) == "tuple[int >= 1, ...] or None"
+    assert type_text(dict[str, Literal["a", "b"]]) == "dict[str, 'a' or 'b']"
