@@ -7,7 +7,9 @@ What a type says is checked when the settings are made, and shown by `steadyhand
 said once. Checked are ranges of numbers, also within a tuple, lengths, and the words of a `Literal`.
 """
 
+import inspect
 import math
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -95,8 +97,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name, kind in _checked(type(self)):
             if not _fits(kind, value := getattr(self, name), self):
+                said = field_texts(type(self)).get(name, "").partition(". ")[0].removesuffix(".")
                 raise ConfigError(
-                    f"{type(self).__name__} does not take this {name}.",
+                    f"{type(self).__name__} does not take this {name}" + (f" ({said})." if said else "."),
                     got=f"{name} = {value!r}",
                     expected=type_text(kind, self),
                 )
@@ -122,6 +125,17 @@ def type_text(kind: Any, settings: object = None) -> str:
         return "..."
     name = "None" if kind is types.NoneType else getattr(kind, "__name__", str(kind))
     return f"{name}[{', '.join(type_text(one, settings) for one in inner)}]" if inner else name
+
+
+def field_texts(settings: type) -> dict[str, str]:
+    """Return field -> what the section "Attributes" says of it, in a class and in those it derives from."""
+    found: dict[str, str] = {}
+    for one in reversed(settings.__mro__):
+        section = inspect.cleandoc(one.__doc__ or "").partition("\nAttributes:\n")[2]
+        for entry in re.split(r"\n(?=    \w+: )", "\n" + section)[1:]:
+            name, _, text = entry.strip().partition(": ")
+            found[name] = " ".join(text.split())
+    return found
 
 
 @cache

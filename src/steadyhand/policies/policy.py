@@ -100,6 +100,7 @@ class PolicyModule(Trainable[Batch]):
         )
         if len(spec.action.shape) != 1:
             raise SpecError("An action must be a vector.", got=spec.action.shape, expected="(A,)")
+        config.head.require_actions(spec.action)
         assert config.encoder is not None, "`resolved` fills it in"
         with scoped(seed):
             seen = as_encoded(spec.observation, picture_size(config.encoder))

@@ -1,14 +1,13 @@
 """Every kind of part, and what a part says of itself: read from its class, so that nothing is said twice."""
 
 import inspect
-import re
 from dataclasses import MISSING, Field, dataclass, fields
 from importlib import import_module
 from typing import Any, get_type_hints
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, load_all, name_of, spoken_name, summary
-from steadyhand.core.settings import type_text
+from steadyhand.core.settings import field_texts, type_text
 
 KINDS: dict[str, str] = {
     "encoder": "steadyhand.policies.encoders.config:EncoderConfig",
@@ -69,7 +68,7 @@ def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
 
 def settings_of(part: type) -> list[Setting]:
     """Return the fields of a part with type, default and text."""
-    hints, texts = get_type_hints(part, include_extras=True), _texts(part)
+    hints, texts = get_type_hints(part, include_extras=True), field_texts(part)
     members: tuple[Field[Any], ...] = fields(part)  # pyright: ignore[reportArgumentType]  parts are dataclasses
     return [
         Setting(
@@ -96,14 +95,3 @@ def _default(field: "Field[Any]") -> str:
     if field.default is not MISSING:
         return repr(field.default)
     return repr(field.default_factory()) if field.default_factory is not MISSING else ""
-
-
-def _texts(part: type) -> dict[str, str]:
-    """Return field -> text of the section "Attributes" of a class and of those that it derives from."""
-    found: dict[str, str] = {}
-    for one in reversed(part.__mro__):
-        section = inspect.cleandoc(one.__doc__ or "").partition("\nAttributes:\n")[2]
-        for entry in re.split(r"\n(?=    \w+: )", "\n" + section)[1:]:
-            name, _, text = entry.strip().partition(": ")
-            found[name] = " ".join(text.split())
-    return found

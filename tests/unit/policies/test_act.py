@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.specs import STATE, FeatureSpec, image_spec
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.encoders.resnet import ResNet18
@@ -272,16 +271,3 @@ def test_it_obeys_the_laws_with_dropout_and_two_decoder_layers() -> None:
     maps = ResNet18(channels=4, stem="small", norm="group", pool="map", width=16)
     check_policy(PolicyConfig(encoder=maps, head=SMALL, horizon=4))
     assert build(width=8).net.token(random(B, 3, 8)).shape == (B, 3, 16)
-
-
-def test_wrong_settings_raise() -> None:
-    with pytest.raises(ConfigError, match="num_decoder_layers"):
-        Act(num_decoder_layers=0)
-    with pytest.raises(ConfigError, match="feedforward"):
-        Act(feedforward=0)
-    with pytest.raises(ConfigError, match="fours"):
-        Act(width=30)
-    with pytest.raises(ConfigError, match="dropout"):
-        Act(dropout=1.0)
-    with pytest.raises(SpecError, match="continuous"):
-        SMALL.build(ContextSpec(num_tokens=1, width=4), ChunkSpec(horizon=1, action_dim=1, num_classes=3))

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix, Target
 from steadyhand.policies.heads.bins import Bins, Dependence
@@ -262,14 +261,3 @@ def test_unbounded_actions_take_the_range_of_the_data_once() -> None:
     assert head.range.low.tolist() == [-3.0, 1.0]
     error = (head.decode(head.encode(actions), NoNoise()) - actions).abs()
     assert error[~is_pad].max() <= 0.5 * (last + 3.0) / 10 * (1 + 1e-4)
-
-
-def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="two bins"):
-        Bins(num_bins=1)
-    with pytest.raises(ConfigError, match="temperature"):
-        Bins(temperature=-1.0)
-    with pytest.raises(ConfigError, match="width"):
-        Bins(width=0)
-    with pytest.raises(SpecError, match="continuous"):
-        Bins().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

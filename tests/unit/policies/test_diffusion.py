@@ -162,15 +162,6 @@ def test_context_is_read_once_and_the_net_asked_once_a_step(config: Diffusion, c
     assert (net.num_conditions, net.num_calls) == (1, calls)
 
 
-def test_what_cannot_work_is_refused() -> None:
-    with pytest.raises(ConfigError, match="as many steps"):
-        Diffusion(num_sample_steps=101)
-    with pytest.raises(ConfigError, match="eta"):
-        Diffusion(eta=1.5)
-    with pytest.raises(ConfigError, match="draw"):
-        Diffusion(likelihood_draws=0)
-
-
 def test_options_of_ddim_are_refused_where_ddpm_would_ignore_them() -> None:
     for wrong in ({"eta": 0.5}, {"spacing": "leading"}, {"num_sample_steps": 50}):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is an option of DDIM"):

@@ -259,11 +259,6 @@ def test_pilotnet_names_the_smallest_picture_it_can_read() -> None:
     assert encoder(observation, no_pad(2, 1), None).tokens.shape == (2, 1, 10)
 
 
-def test_pilotnet_refuses_to_be_empty() -> None:
-    with pytest.raises(ConfigError, match="needs convolutions"):
-        PilotNet(hidden=())
-
-
 # --- ResNet18 -------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.core.errors import CapabilityError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.heads.hill import GaussianHill, HillError
 from steadyhand.policies.heads.hill_head import GaussianHillHead
@@ -114,12 +114,3 @@ def test_unbounded_actions_take_the_range_of_the_data() -> None:
     head.prepare(lambda: iter([pair]), no_fit, GeneratorNoise.seeded(0))
     found = head.decode(head.hill(head.range.to_unit(actions)))
     torch.testing.assert_close(found, actions, atol=2e-3, rtol=0)
-
-
-def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="units"):
-        GaussianHill(num_units=2)
-    with pytest.raises(ConfigError, match="width"):
-        GaussianHill(spread=0.0)
-    with pytest.raises(SpecError, match="continuous"):
-        GaussianHill().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
@@ -138,8 +137,3 @@ def test_linear_has_it_as_its_penalty(sigma: float) -> None:
         :, 0, 0
     ].tolist()
     assert (high - low) / 2 == pytest.approx(1.0 / (1.0 + sigma**2), rel=1e-4)
-
-
-def test_a_negative_deviation_is_refused() -> None:
-    with pytest.raises(ConfigError, match="standard deviation"):
-        PolicyConfig(input_noise=-0.1)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.heads.latent import Latent
 from steadyhand.policies.heads.latent_head import LatentHead
@@ -177,9 +176,3 @@ def test_sizes_and_settings() -> None:
     assert [layer.out_features for layer in head.encoder if isinstance(layer, nn.Linear)] == [300, 400, 8]
     assert head.draws
     assert head.likelihood == "lower_bound"
-    with pytest.raises(ConfigError, match="latent_dim"):
-        Latent(latent_dim=0)
-    with pytest.raises(ConfigError, match="std"):
-        Latent(std=0.0)
-    with pytest.raises(SpecError, match="continuous"):
-        Latent().build(ContextSpec(num_tokens=1, width=4), ChunkSpec(horizon=1, action_dim=1, num_classes=3))

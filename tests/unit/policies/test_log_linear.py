@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, Head, Target
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
@@ -88,5 +87,3 @@ def test_log_linear_lays_its_grid_over_the_data_unless_the_range_is_known() -> N
         ranges.append([*head.range.low.tolist(), *head.range.high.tolist()])
     assert ranges[0] == pytest.approx([-3.0, 0.0, 5.0, 0.5], abs=0.01)
     assert ranges[1] == [-1.0, -1.0, 1.0, 1.0]
-    with pytest.raises(ConfigError, match="num_bumps"):
-        LogLinear(num_bins=3, num_bumps=4)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Target
 from steadyhand.policies.encoders.causal import CausalTransformer
@@ -186,12 +185,3 @@ def test_centres_are_found_once_and_from_valid_steps() -> None:
     before = head.centres.clone()
     head.prepare(lambda: iter([(context(20), target(actions - 5))]), no_fit, GeneratorNoise.seeded(0))
     assert torch.equal(head.centres, before)
-
-
-def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="num_centres"):
-        Tokens(num_centres=0)
-    with pytest.raises(ConfigError, match="gamma"):
-        Tokens(gamma=-1.0)
-    with pytest.raises(SpecError, match="continuous"):
-        Tokens().build(SIZE, ChunkSpec(horizon=1, action_dim=1, num_classes=3))

@@ -267,11 +267,6 @@ def test_parts_of_unequal_weight_count_by_their_weight() -> None:
         torch.testing.assert_close(results[1][name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_has_at_least_one_row_in_each_part() -> None:
-    with pytest.raises(ConfigError, match="no so many parts"):
-        TrainConfig(batch_size=4, accumulate=5)
-
-
 def test_bf16_trains_float32_weights_to_about_the_same_loss() -> None:
     config = replace(CONSTANT, num_steps=60, learning_rate=3e-3)
     exact, at_once = fitted(config)

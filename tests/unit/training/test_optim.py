@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -198,29 +197,6 @@ def test_threads_are_restored_even_after_an_error() -> None:
         fail()
     assert inside == [before + 1]
     assert torch.get_num_threads() == before
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"num_steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"num_threads": 0}], ids=str
-)
-def test_impossible_settings_raise(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="positive"):
-        TrainConfig(**wrong)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"encoder_learning_rate": -1.0},
-        {"encoder_weight_decay": -1.0},
-        {"final_share": 1.5},
-        {"fall_steps": 100, "warmup_steps": 100},
-    ],
-    ids=str,
-)
-def test_impossible_schedules_and_groups_raise(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"negative|share|fall"):
-        TrainConfig(**wrong)
 
 
 PICTURE = FeatureSpec(shape=(16, 20, 3), dtype="uint8", kind="image")

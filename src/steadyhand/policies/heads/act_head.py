@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.heads.act import Act
-from steadyhand.policies.heads.checks import fold_into, require_continuous, unfold_into
+from steadyhand.policies.heads.checks import fold_into, unfold_into
 from steadyhand.policies.nets.detr import Detr, Posterior
 from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import Noise
@@ -21,7 +21,6 @@ class ActHead(Head):
 
     def __init__(self, config: Act, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Act")
         self.chunk = chunk
         self.draws = config.latent == "sample"
         self._config = config

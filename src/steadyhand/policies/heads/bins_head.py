@@ -20,7 +20,6 @@ from steadyhand.policies.contract import (
 )
 from steadyhand.policies.heads.action_range import ActionRange
 from steadyhand.policies.heads.bins import Bins
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.nets.recurrent import separate
@@ -42,7 +41,6 @@ class BinsHead(Head):
 
     def __init__(self, config: Bins, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Bins")
         self.chunk = chunk
         self._config = config
         num_tokens = chunk.horizon * chunk.action_dim

@@ -16,7 +16,6 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.categorical import Categorical
-from steadyhand.policies.heads.checks import require_discrete
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import Noise
@@ -29,7 +28,8 @@ class CategoricalHead(Head):
 
     def __init__(self, config: Categorical, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        self._num_classes = require_discrete(chunk, head="Categorical")
+        assert chunk.num_classes is not None
+        self._num_classes = chunk.num_classes
         self.chunk = chunk
         num_outputs = chunk.horizon * self._num_classes
         sizes = (context.num_tokens * context.width, *config.hidden, num_outputs)

@@ -1,4 +1,4 @@
-"""Which actions a head can learn, checked when it is built."""
+"""What several heads ask of their actions and do to their layers."""
 
 import torch
 from jaxtyping import Float
@@ -6,28 +6,6 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.policies.contract import ChunkSpec, ContextSpec
-
-
-def require_continuous(chunk: ChunkSpec, *, head: str) -> None:
-    """Raise SpecError if the actions are discrete."""
-    if chunk.num_classes is not None:
-        raise SpecError(
-            f"{head} needs continuous actions.",
-            got=f"one of {chunk.num_classes} discrete actions",
-            expected="a vector of real numbers",
-            hint="use the Categorical head",
-        )
-
-
-def require_discrete(chunk: ChunkSpec, *, head: str) -> int:
-    """Return the number of classes; raise SpecError if the actions are continuous."""
-    if chunk.num_classes is None:
-        raise SpecError(
-            f"{head} needs discrete actions.",
-            got=f"a continuous action of {chunk.action_dim} dimensions",
-            hint="use the Regression or Gaussian head",
-        )
-    return chunk.num_classes
 
 
 def require_bounded(chunk: ChunkSpec, *, what: str) -> None:

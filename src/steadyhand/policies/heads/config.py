@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from steadyhand.core.errors import SpecError
 from steadyhand.core.parts import Part
+from steadyhand.core.specs import FeatureSpec
 
 if TYPE_CHECKING:
     from steadyhand.policies.contract import ChunkSpec, ContextSpec, Head
@@ -58,8 +60,17 @@ class HeadConfig(Part, ABC):
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:
-        """Kinds of action that it can answer with."""
+        """Kinds of action that it can answer with; a policy is not built for others."""
         return ("continuous",)
+
+    def require_actions(self, action: FeatureSpec) -> None:
+        """Raise SpecError if it cannot answer with such actions."""
+        if action.kind not in self.actions:
+            raise SpecError(
+                f"{type(self).__name__} needs {' or '.join(self.actions)} actions.",
+                got=f"{action.kind} actions",
+                hint="use Categorical for discrete actions, Regression or Gaussian for continuous ones",
+            )
 
     def why_silent(self) -> str | None:
         """Return why its loss of its own answer says nothing of the state; None if it says something."""

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.inpaint import inpaint
 from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.heads.schedule import DenoisingSampler, Guess, Level
@@ -42,7 +41,6 @@ class DenoisingHead(Head):
         inpainting: Inpainting,
     ) -> None:
         super().__init__()
-        require_continuous(chunk, head=type(self).__name__.removesuffix("Head"))
         self.chunk = chunk
         self.net = net.build(context, chunk)
         self._sampler = sampler

@@ -15,7 +15,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_continuous, unfold_into
+from steadyhand.policies.heads.checks import unfold_into
 from steadyhand.policies.heads.drawing import gather_chunks
 from steadyhand.policies.heads.energy import Energy
 from steadyhand.policies.heads.judgement import (
@@ -48,7 +48,6 @@ class EnergyHead(Head):
 
     def __init__(self, config: Energy, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Energy")
         self.chunk = chunk
         self._config = config
         self._size = chunk.horizon * chunk.action_dim

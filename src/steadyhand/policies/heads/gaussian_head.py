@@ -18,7 +18,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import refuse_to_widen, require_bounded, require_continuous
+from steadyhand.policies.heads.checks import refuse_to_widen, require_bounded
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.nets.normal import log_normal
@@ -35,7 +35,6 @@ class GaussianHead(Head):
 
     def __init__(self, config: Gaussian, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Gaussian")
         if config.squash:
             require_bounded(chunk, what="Gaussian(squash=True)")
         self.chunk = chunk

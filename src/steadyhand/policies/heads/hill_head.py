@@ -19,7 +19,6 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.action_range import ActionRange
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.hill import GaussianHill
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import Noise
@@ -36,7 +35,6 @@ class GaussianHillHead(Head):
 
     def __init__(self, config: GaussianHill, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="GaussianHill")
         self.chunk = chunk
         self._config = config
         self.range = ActionRange(chunk)

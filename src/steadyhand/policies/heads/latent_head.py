@@ -17,7 +17,6 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.latent import Latent
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.nets.normal import HALF_LOG_TWO_PI, kl_to_standard_normal
@@ -33,7 +32,6 @@ class LatentHead(Head):
 
     def __init__(self, config: Latent, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Latent")
         self.chunk = chunk
         self._config = config
         width, num_values = context.num_tokens * context.width, chunk.horizon * chunk.action_dim

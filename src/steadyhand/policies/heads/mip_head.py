@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.mip import Mip
 from steadyhand.policies.noise import Noise
 
@@ -17,7 +16,6 @@ class MipHead(Head):
 
     def __init__(self, config: Mip, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Mip")
         self.chunk = chunk
         self.net = config.net.build(context, chunk)
         self._time = config.time

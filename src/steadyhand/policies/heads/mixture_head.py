@@ -20,7 +20,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import is_aligned, refuse_to_widen, require_bounded, require_continuous
+from steadyhand.policies.heads.checks import is_aligned, refuse_to_widen, require_bounded
 from steadyhand.policies.heads.drawing import draw_class, gather_chunks
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.nets.kmeans import kmeans
@@ -52,7 +52,6 @@ class MixtureHead(Head):
 
     def __init__(self, config: Mixture, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Mixture")
         if config.tanh_mean:
             require_bounded(chunk, what="Mixture(tanh_mean=True)")
         self.chunk = chunk

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import fold_into, require_continuous
+from steadyhand.policies.heads.checks import fold_into
 from steadyhand.policies.heads.regression import Error, Regression
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import Noise
@@ -18,7 +18,6 @@ class RegressionHead(Head):
 
     def __init__(self, config: Regression, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Regression")
         self.chunk = chunk
         self._error: Error = config.error
         sizes = (context.num_tokens * context.width, *config.hidden, chunk.horizon * chunk.action_dim)

@@ -20,7 +20,6 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.noise import Noise
 
@@ -50,7 +49,6 @@ class RidgeHead(Head):
 
     def __init__(self, config: Ridge, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Ridge")
         self.chunk = chunk
         self._config = config
         self._width = context.num_tokens * context.width

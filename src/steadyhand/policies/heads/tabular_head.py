@@ -17,7 +17,6 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import require_discrete
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.heads.tabular import Tabular
 from steadyhand.policies.noise import Noise
@@ -37,7 +36,8 @@ class TabularHead(Head):
 
     def __init__(self, config: Tabular, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        self._num_classes = require_discrete(chunk, head="Tabular")
+        assert chunk.num_classes is not None
+        self._num_classes = chunk.num_classes
         self.chunk = chunk
         self._config = config
         self.register_buffer("keys", torch.zeros(0, context.num_tokens * context.width))

@@ -15,7 +15,7 @@ from steadyhand.policies.contract import (
     Prefix,
     Target,
 )
-from steadyhand.policies.heads.checks import is_aligned, require_continuous
+from steadyhand.policies.heads.checks import is_aligned
 from steadyhand.policies.heads.drawing import draw_class, gather_chunks
 from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.kmeans import kmeans, nearest_centre
@@ -39,7 +39,6 @@ class TokensHead(Head):
 
     def __init__(self, config: Tokens, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Tokens")
         self.chunk = chunk
         self._config = config
         self._steps = chunk.horizon if config.joint else 1

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.noise import Noise
 
@@ -39,7 +38,6 @@ class LaplaceHead(Head):
 
     def __init__(self, config: Laplace, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Laplace")
         self.chunk = chunk
         self._min_width = config.min_width
         self.middle = nn.Linear(context.num_tokens * context.width, chunk.horizon * chunk.action_dim)
