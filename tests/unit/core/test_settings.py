@@ -27,7 +27,7 @@ class Sample(Settings):
 @pytest.mark.parametrize(
     "good",
     [
-        {"steps": np.int64(3)},
+        {"steps": np.int64(3), "heads": 6},
         {"rate": 2},
         {"share": 0.0},
         {"share": 1},
@@ -52,7 +52,7 @@ def test_values_in_range_pass(good):
         ({"rate": inf}, "float > 0"),
         ({"rate": nan}, "float > 0"),
         ({"share": 1.0001}, "float >= 0 and <= 1"),
-        ({"steps": 3, "few": 4}, "int >= 1 and <= steps = 3 or None"),
+        ({"steps": 3, "heads": 6, "few": 4}, "int >= 1 and <= steps = 3 or None"),
         ({"widths": ()}, "tuple[int >= 1, ...], length >= 1"),
         ({"widths": (4, 0)}, "tuple[int >= 1, ...], length >= 1"),
         ({"widths": 4}, "tuple[int >= 1, ...], length >= 1"),
