@@ -9,7 +9,7 @@ from itertools import groupby
 from string import Template
 
 from steadyhand.analysis import comparison_section, mode_section, scene, sections
-from steadyhand.analysis.charts import colours
+from steadyhand.analysis.charts import Colours, colours
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.results import Report
 from steadyhand.core.errors import DataError
@@ -64,6 +64,16 @@ def render(report: Report, videos: Sequence[Video] = ()) -> str:
     return shell(report.title, body)
 
 
+def film_page(title: str, videos: Sequence[Video]) -> str:
+    """Return a page of films alone."""
+    return shell(title, group(_films(videos, {})))
+
+
+def framed(page: str, *, height: int) -> str:
+    """Return a whole page for a place within another one, such as the output of a notebook's cell."""
+    return tag("iframe", srcdoc=page, width="100%", height=height, style="border:0")
+
+
 def shell(title: str, body: Markup) -> str:
     """Return a whole page with our styles around `body`; it asks the network for nothing."""
     script = _asset("report.js")
@@ -86,7 +96,11 @@ def _asset(name: str) -> str:
 def _videos(report: Report, videos: Sequence[Video]) -> Markup:
     if not videos:
         return Markup("")
-    colour = colours(report.results)
+    rows = _films(videos, colours(report.results))
+    return tag("section", tag("h2", "Watch them from the same start"), rows)
+
+
+def _films(videos: Sequence[Video], colour: Colours) -> list[Markup]:
     rows: list[Markup] = []
     budget, left_out = MAX_VIDEO_BYTES, 0
     for name, members in groupby(videos, key=lambda video: video.group):
@@ -101,7 +115,7 @@ def _videos(report: Report, videos: Sequence[Video]) -> Markup:
         rows.append(tag("div", heading, tag("div", shown, class_="videos"), _player(name), class_="films"))
     if left_out:
         rows.append(tag("p", f"{left_out} videos are left out to keep this page small.", class_="note"))
-    return tag("section", tag("h2", "Watch them from the same start"), rows)
+    return rows
 
 
 def _player(name: str) -> Markup:

@@ -10,69 +10,39 @@ import numpy as np
 
 from steadyhand.analysis.page import Video, render
 from steadyhand.analysis.quantities import error_of
-from steadyhand.analysis.results import (
-    ComparedPair,
-    Fact,
-    MeanTest,
-    OccupancyMaps,
-    PolicyResult,
-    Report,
-    Rounds,
-    Wording,
-)
+from steadyhand.analysis.results import ComparedPair, PolicyResult, Report, Wording
 from steadyhand.analysis.verdict import verdict
 from steadyhand.core.codec import load, to_data
 from steadyhand.core.errors import DataError
 from steadyhand.core.statistics import Estimate, paired_difference
 from steadyhand.core.strict import replacing
-from steadyhand.core.success import SuccessRule
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
 
 
-def make_report(
-    *,
-    title: str,
-    command: str,
-    env: str,
-    setting: Sequence[Fact],
-    seed: int,
-    results: Sequence[PolicyResult],
-    rounds: Rounds | None = None,
-    occupancy: OccupancyMaps | None = None,
-    regime: Sequence[Fact] = (),
-    caveats: Sequence[str] = (),
-    versions: dict[str, str] | None = None,
-    wall_s: float | None = None,
-    wording: Wording | None = None,
-    mean_tests: Sequence[MeanTest] = (),
-    success: SuccessRule | None = None,
-    random_returns: Sequence[float] | None = None,
-) -> Report:
-    """Compare the policies on their common starts and return the whole report.
+def completed(report: Report, *, random_returns: Sequence[float] | None = None) -> Report:
+    """Compare the policies on their common starts and return the report with what follows from its results.
 
     Args:
-        title: Heading.
-        command: The command that makes this report again.
-        env: Name of the env.
-        setting: What was run: track, speed, sensors, starts, budget.
-        seed: Seed of the run; also of the bootstrap.
-        results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
-        rounds: Rounds of an interactive method.
-        occupancy: Maps of where each policy drove.
-        regime: Under which conditions the outcome is claimed.
-        caveats: What the numbers do not say.
-        versions: Package -> version.
-        wall_s: Time of the whole run [s].
-        wording: How the task is spoken of; by default in general words, with what the env's error measures.
-        mean_tests: Mean against sample, for each policy that draws.
-        success: When an episode counts as a success; by default as the env says.
+        report: The experiment: its results, and everything that is told about it.
         random_returns: Return of uniformly random actions from each of the same starts.
 
     Raises:
         DataError: No results, equal names, or results from different numbers of starts.
     """
+    _check(report.results)
+    report = replace(
+        report,
+        comparisons=_comparisons(report.results, report.seed),
+        wording=_wording(report),
+        random_return=None if random_returns is None else float(np.mean(random_returns)),
+        expert_gain=_expert_gain(report.results, random_returns, report.seed),
+    )
+    return replace(report, verdict=verdict(report))
+
+
+def _check(results: Sequence[PolicyResult]) -> None:
     names = [result.name for result in results]
     if not results or len(set(names)) != len(names):
         raise DataError("A report needs results with different names.", got=names)
@@ -83,37 +53,15 @@ def make_report(
             got=sizes,
             hint="evaluate every policy from the same list of starts",
         )
-    comparisons = _comparisons(results, seed)
-    quantity = error_of(env)
-    words = wording or Wording(error=quantity.name, error_unit=quantity.unit)
-    if any(result.successes is None for result in results):
-        words = replace(words, surviving="Not ended by the env yet")
-    report = Report(
-        title=title,
-        verdict="",
-        command=command,
-        env=env,
-        setting=tuple(setting),
-        seed=seed,
-        results=tuple(results),
-        comparisons=comparisons,
-        rounds=rounds,
-        occupancy=occupancy,
-        regime=tuple(regime),
-        caveats=tuple(caveats),
-        versions=versions or {},
-        wall_s=wall_s,
-        wording=words,
-        mean_tests=tuple(mean_tests),
-        success=success or SuccessRule(),
-        random_return=None if random_returns is None else float(np.mean(random_returns)),
-        expert_gain=_expert_gain(results, random_returns, seed),
-    )
-    scale = [(one.name, report.normalised(one)) for one in results if one.kind == "policy"]
-    known = [(name, value) for name, value in scale if value is not None]
-    gain = None if report.has_scale else report.expert_gain
-    text = verdict(results, comparisons, words, normalised=known, no_scale=gain)
-    return replace(report, verdict=text)
+
+
+def _wording(report: Report) -> Wording:
+    """Return how the task is spoken of, with what its error measures where nobody said."""
+    words = report.wording
+    if not words.error:
+        quantity = error_of(report.env)
+        words = replace(words, error=quantity.name, error_unit=quantity.unit)
+    return words if report.tells_success else replace(words, surviving="Not ended by the env yet")
 
 
 def write_report(report: Report, folder: Path, *, videos: Sequence[Video] = ()) -> Path:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 
 from steadyhand.analysis.multimodality import ModeSummary
-from steadyhand.analysis.quantities import DEVIATION
 from steadyhand.analysis.scene import Scene
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
 from steadyhand.core.success import SuccessRule
 from steadyhand.correction.record import RoundRecord
+from steadyhand.rollout.evaluate import Evaluation
 
 Kind = Literal["expert", "policy"]
 
@@ -40,6 +40,32 @@ class ErrorCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What making a policy took; None where nobody counted it.
+
+    Attributes:
+        labels: Expert labels that were asked for it.
+        trained_labels: Expert labels that it was trained on, at most `labels`; None for all.
+        updates: Gradient updates of the fit that made it.
+        all_updates: Gradient updates of all fits that were made for it, such as of every round.
+        fits: How many fits that were.
+        wall_s: Time of collecting and of all fits [s].
+    """
+
+    labels: int | None = None
+    trained_labels: int | None = None
+    updates: int | None = None
+    all_updates: int | None = None
+    fits: int | None = None
+    wall_s: float | None = None
+
+    @property
+    def is_of_all_labels(self) -> bool:
+        """Whether the policy was trained on every label that was asked for it."""
+        return self.trained_labels in (None, self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyResult:
     """How one policy, or the expert, did from n starts; build it with `summarise`.
 
@@ -56,13 +82,7 @@ class PolicyResult:
         mean_return: Mean return with a BCa bootstrap interval over starts.
         median_first_failure: Time by which half of the starts had failed [s], None if fewer did.
         error_curve: None if the env names no error.
-        labels_used: Expert labels that were asked for it.
-        trained_labels: Expert labels that the policy was trained on, at most `labels_used`; None for all of
-            them.
-        updates: Gradient updates of the fit that made it.
-        all_updates: Gradient updates of all fits that were made for the policy, such as of every round.
-        fits: How many fits that were.
-        train_wall_s: Time of collecting and of all fits [s].
+        cost: What making it took.
         rollout_wall_s: Time of these n episodes [s].
         note: A remark for the table.
         modes: Which ways of doing the task it took; None if the env does not know its ways.
@@ -79,12 +99,7 @@ class PolicyResult:
     mean_return: Estimate
     median_first_failure: float | None
     error_curve: ErrorCurve | None = None
-    labels_used: int | None = None
-    trained_labels: int | None = None
-    updates: int | None = None
-    all_updates: int | None = None
-    fits: int | None = None
-    train_wall_s: float | None = None
+    cost: Cost = field(default_factory=Cost)
     rollout_wall_s: float | None = None
     note: str = ""
     modes: ModeSummary | None = None
@@ -224,13 +239,13 @@ class Wording:
     Attributes:
         outcome: Follows the name of a policy; {k} and {n} are filled in, and what follows {n} is said once.
         surviving: Share that has not failed yet, as the title of the survival curve.
-        error: What the error curve measures.
+        error: What the error curve measures; empty for what the env's error is known to measure.
         error_unit: Unit of that error.
     """
 
     outcome: str = "succeeded from {k} of {n} starts"
     surviving: str = "Not failed yet"
-    error: str = DEVIATION.name
+    error: str = ""
     error_unit: str = ""
 
     def __post_init__(self) -> None:
@@ -244,16 +259,18 @@ class Wording:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One experiment: exactly what `report.json` holds. Build it with `analysis.report.make_report`.
+    """One experiment: exactly what `report.json` holds.
+
+    Verdict, comparisons and expert_gain follow from the rest: `analysis.report.completed` fills them in.
 
     Attributes:
         title: Heading.
-        verdict: The outcome in plain words, generated from the numbers.
         command: The command that makes this report again.
         env: Name of the env.
         setting: What was run: track, speed, sensors, starts, budget.
-        seed: Seed of the run.
+        seed: Seed of the run; also of the bootstrap.
         results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
+        verdict: The outcome in plain words, generated from the numbers.
         comparisons: Every further policy against the baseline.
         rounds: Rounds of an interactive method, if one was run.
         occupancy: Maps of where each policy drove.
@@ -270,13 +287,13 @@ class Report:
     """
 
     title: str
-    verdict: str
     command: str
     env: str
-    setting: tuple[Fact, ...]
-    seed: int
+    setting: tuple[Fact, ...] = ()
+    seed: int = 0
     results: tuple[PolicyResult, ...]
-    comparisons: tuple[ComparedPair, ...]
+    verdict: str = ""
+    comparisons: tuple[ComparedPair, ...] = ()
     rounds: Rounds | None = None
     occupancy: OccupancyMaps | None = None
     regime: tuple[Fact, ...] = ()
@@ -311,85 +328,62 @@ class Report:
 
 
 def summarise(
-    name: str,
+    evaluation: Evaluation,
     *,
-    kind: Kind,
-    success: Bool[np.ndarray, " n"] | None,
-    returns: Float[np.ndarray, " n"],
-    lengths: Int64[np.ndarray, " n"],
-    first_failure: Float[np.ndarray, " n"],
-    control_dt: float,
-    error: Float[np.ndarray, "n T"] | None = None,
-    labels_used: int | None = None,
-    trained_labels: int | None = None,
-    updates: int | None = None,
-    all_updates: int | None = None,
-    fits: int | None = None,
-    train_wall_s: float | None = None,
+    kind: Kind = "policy",
+    cost: Cost | None = None,
     rollout_wall_s: float | None = None,
     note: str = "",
     modes: ModeSummary | None = None,
     seed: int = 0,
-    num_bins: int = 120,
 ) -> PolicyResult:
     """Return what the report needs of n episodes.
 
     Args:
-        name: Name in tables and plots.
+        evaluation: The episodes; its name is that of tables and plots.
         kind: "expert" or "policy".
-        success: (n,); None where nothing tells it.
-        returns: (n,) sums of rewards.
-        lengths: (n,) steps until the end.
-        first_failure: (n,) time of the first failure [s], infinite where there was none.
-        control_dt: Time between steps [s].
-        error: (n, T) |error| at each step, NaN after the end.
-        labels_used: Expert labels that were asked for it.
-        trained_labels: Expert labels that the policy was trained on; None for all of them.
-        updates: Gradient updates of the fit that made it.
-        all_updates: Gradient updates of all fits that were made for the policy, such as of every round.
-        fits: How many fits that were.
-        train_wall_s: Time of collecting and of all fits [s].
-        rollout_wall_s: Time of these n episodes [s].
+        cost: What making it took.
+        rollout_wall_s: Time of the episodes [s].
         note: A remark for the table.
         modes: Which ways it took; see `analysis.multimodality.summarise_modes`.
         seed: Seed of the bootstrap.
-        num_bins: Most time bins of the error curve.
 
     Raises:
         DataError: No episodes, or arrays that do not have one entry for each start.
     """
-    num_starts = len(returns)
-    columns = [lengths, first_failure, *(one for one in (success, error) if one is not None)]
-    sizes = [len(column) for column in columns]
-    if num_starts == 0 or any(size != num_starts for size in sizes):
-        raise DataError(
-            f"The episodes of {name} do not add up.",
-            got=f"{num_starts} returns and columns of {sizes}",
-            expected="one entry for each start, at least one start",
-        )
-    median = float(np.quantile(first_failure, 0.5, method="inverted_cdf"))
+    _check_columns(evaluation)
+    success, dt, error = evaluation.success, evaluation.control_dt, evaluation.error
+    failure = evaluation.first_failure
+    median = float(np.quantile(failure, 0.5, method="inverted_cdf"))
     return PolicyResult(
-        name=name,
+        name=evaluation.name,
         kind=kind,
         successes=None if success is None else tuple(success.tolist()),
-        returns=tuple(float(value) for value in returns),
-        lengths=tuple(lengths.tolist()),
-        first_failure=tuple(float(t) if np.isfinite(t) else None for t in first_failure),
-        control_dt=control_dt,
-        success_interval=None if success is None else wilson(int(success.sum()), num_starts),
-        mean_return=bootstrap_mean(returns, seed=seed),
+        returns=tuple(evaluation.returns.tolist()),
+        lengths=tuple(evaluation.lengths.tolist()),
+        first_failure=tuple(time if np.isfinite(time) else None for time in failure.tolist()),
+        control_dt=dt,
+        success_interval=None if success is None else wilson(int(success.sum()), len(success)),
+        mean_return=bootstrap_mean(evaluation.returns, seed=seed),
         median_first_failure=median if np.isfinite(median) else None,
-        error_curve=None if error is None else error_curve(error, control_dt=control_dt, num_bins=num_bins),
-        labels_used=labels_used,
-        trained_labels=trained_labels,
-        updates=updates,
-        all_updates=all_updates,
-        fits=fits,
-        train_wall_s=train_wall_s,
+        error_curve=None if error is None else error_curve(error, control_dt=dt),
+        cost=cost or Cost(),
         rollout_wall_s=rollout_wall_s,
         note=note,
         modes=modes,
     )
+
+
+def _check_columns(evaluation: Evaluation) -> None:
+    columns = (evaluation.returns, evaluation.lengths, evaluation.terminated)
+    columns += tuple(one for one in (evaluation.success, evaluation.error) if one is not None)
+    sizes, expected = [len(column) for column in columns], len(evaluation.starts)
+    if expected == 0 or any(size != expected for size in sizes):
+        raise DataError(
+            f"The episodes of {evaluation.name} do not add up.",
+            got=f"{expected} starts and columns of {sizes}",
+            expected="one entry for each start, at least one start",
+        )
 
 
 def error_curve(error: Float[np.ndarray, "n T"], *, control_dt: float, num_bins: int = 120) -> ErrorCurve:

@@ -17,7 +17,7 @@ from steadyhand.analysis.notation import (
     seconds,
     wall,
 )
-from steadyhand.analysis.results import Fact, PolicyResult, Report, Rounds
+from steadyhand.analysis.results import Cost, Fact, PolicyResult, Report, Rounds
 from steadyhand.analysis.round_columns import round_columns
 from steadyhand.analysis.verdict import in_sentence
 
@@ -95,7 +95,7 @@ def all_numbers(report: Report) -> Markup:
         "Mean return with its BCa bootstrap interval over starts. "
         "A dash: fewer than half failed, nothing tells it, or it does not apply."
     )
-    if any((result.fits or 1) > 1 for result in report.results):
+    if any((result.cost.fits or 1) > 1 for result in report.results):
         note += (
             " Updates are those of all fits of a policy, such as of every round, and below them those of the "
             "fit that made this one; training time is that of collecting and of all fits."
@@ -344,16 +344,16 @@ def _result_row(result: PolicyResult, colour: str) -> list[Markup]:
         Markup(NONE) if result.success_interval is None else interval_of_share(result.success_interval),
         estimate(result.mean_return),
         optional(result.median_first_failure, write=seconds),
-        optional(result.labels_used, write="{:,}".format),
-        _updates(result),
-        optional(result.train_wall_s, write=wall),
+        optional(result.cost.labels, write="{:,}".format),
+        _updates(result.cost),
+        optional(result.cost.wall_s, write=wall),
         optional(result.rollout_wall_s, write=wall),
     ]
 
 
-def _updates(result: PolicyResult) -> Markup:
+def _updates(cost: Cost) -> Markup:
     """Show the updates of all fits, and below them those of the policy at hand where they are fewer."""
-    total, own, fits = result.all_updates, result.updates, result.fits
+    total, own, fits = cost.all_updates, cost.updates, cost.fits
     if total is None or own is None or fits is None or fits < 2:
         return optional(own if total is None else total, write="{:,}".format)
     small = tag("small", exact(f"{own:,}", own), " of ", exact(f"{fits:,}", fits), " fits")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from steadyhand.analysis.notation import number, percent_of, signed
-from steadyhand.analysis.results import ComparedPair, PolicyResult, Wording
+from steadyhand.analysis.results import ComparedPair, PolicyResult, Report, Wording
 from steadyhand.core.statistics import Estimate
 
 Measure = Literal["success", "return"]
@@ -17,46 +17,25 @@ _LEVEL = 0.05
 """p-value below which successes tell two policies apart."""
 
 
-def verdict(
-    results: Sequence[PolicyResult],
-    comparisons: Sequence[ComparedPair],
-    wording: Wording,
-    *,
-    normalised: Sequence[tuple[str, float]] = (),
-    no_scale: Estimate | None = None,
-) -> str:
-    """Return two or three sentences for the head of the report.
-
-    Args:
-        results: The expert, if it was evaluated, and the policies; the first policy is the baseline.
-        comparisons: Every further policy against the baseline.
-        wording: How the task is spoken of.
-        normalised: Names of policies, and their return on the scale from random actions, 0, to the expert, 1.
-        no_scale: By how much the expert returned more than random actions, where that is too little for one.
-    """
-    policies = [result for result in results if result.kind == "policy"]
-    experts = [result for result in results if result.kind == "expert"]
-    measure = _measure(results, comparisons)
-    sentences: list[str] = []
-    if policies:
-        sentences.append(_scores(policies, wording, measure))
-        sentences += [_beside(policies, wording)] if measure == "return" and _is_told(policies) else []
-    sentences += [
-        _expert_beside(expert, wording, measure)
-        for expert in experts
-        if policies and (measure == "return" or _fails(expert))
-    ]
-    if measure == "return" and normalised:
-        sentences.append(_scale(normalised))
-    if no_scale is not None:
-        sentences.append(_no_scale(no_scale))
+def verdict(report: Report) -> str:
+    """Return two or three sentences for the head of the report, from its results and comparisons."""
+    policies = [result for result in report.results if result.kind == "policy"]
+    experts = [result for result in report.results if result.kind == "expert"]
+    measure, words = _measure(report.results, report.comparisons), report.wording
     if not policies:
-        sentences += [f"{_opening(expert)} {_outcome(expert, wording, measure)}." for expert in experts]
-    if comparisons:
-        sentences.append(evidence(_leader(comparisons, measure)))
-    if not _is_told(results):
+        sentences = [f"{_opening(expert)} {_outcome(expert, words, measure)}." for expert in experts]
+    else:
+        sentences = [_scores(policies, words, measure)]
+        if measure == "return" and _is_told(policies):
+            sentences.append(_beside(policies, words))
+        shown = [expert for expert in experts if measure == "return" or _fails(expert)]
+        sentences += [_expert_beside(expert, words, measure) for expert in shown]
+    sentences += _on_a_scale(report, policies, measure)
+    if report.comparisons:
+        sentences.append(evidence(_leader(report.comparisons, measure)))
+    if not report.tells_success:
         sentences.append("Nothing tells success here, so the return is compared.")
-    text = " ".join(sentence for sentence in sentences if sentence)
+    text = " ".join(sentences)
     return text if text[:1].isupper() or not policies else f"The policy {text}"
 
 
@@ -143,7 +122,7 @@ def _scores(policies: Sequence[PolicyResult], wording: Wording, measure: Measure
     same = [one for one in others if _on_the_same_labels(one, baseline)]
     if len(same) > 1:
         clauses = [f"{other.name} {_outcome(other, wording, measure, brief=True)}" for other in same]
-        parts.append(f"with the same {baseline.labels_used:,} labels, {_listed(clauses)}")
+        parts.append(f"with the same {baseline.cost.labels:,} labels, {_listed(clauses)}")
         rest = [one for one in others if one not in same]
     if rest:
         clauses = [
@@ -171,9 +150,15 @@ def _expert_beside(expert: PolicyResult, wording: Wording, measure: Measure) -> 
     return f"{who} {outcome}."
 
 
-def _scale(normalised: Sequence[tuple[str, float]]) -> str:
-    clauses = [f"{name} is at {percent_of(value)}" for name, value in normalised]
-    return f"On the way from random actions to the expert {_listed(clauses)}."
+def _on_a_scale(report: Report, policies: Sequence[PolicyResult], measure: Measure) -> list[str]:
+    """Say where policies are between random actions and the expert, or why nobody can."""
+    if report.expert_gain is not None and not report.has_scale:
+        return [_no_scale(report.expert_gain)]
+    scale = [(policy.name, report.normalised(policy)) for policy in policies]
+    clauses = [f"{name} is at {percent_of(value)}" for name, value in scale if value is not None]
+    if not clauses or measure != "return":
+        return []
+    return [f"On the way from random actions to the expert {_listed(clauses)}."]
 
 
 def _no_scale(gain: Estimate) -> str:
@@ -196,23 +181,19 @@ def _outcome(result: PolicyResult, wording: Wording, measure: Measure, *, brief:
 
 
 def _labels(other: PolicyResult, baseline: PolicyResult) -> str:
-    if other.labels_used is None:
+    cost = other.cost
+    if cost.labels is None:
         return ""
-    if not _on_all_labels(other):
-        return f", taught on {other.trained_labels:,} of its {other.labels_used:,} labels,"
+    if not cost.is_of_all_labels:
+        return f", taught on {cost.trained_labels:,} of its {cost.labels:,} labels,"
     same = "the same " if _on_the_same_labels(other, baseline) else ""
-    return f", with {same}{other.labels_used:,} labels,"
-
-
-def _on_all_labels(result: PolicyResult) -> bool:
-    """Whether it was trained on every label that was asked for it."""
-    return result.trained_labels in (None, result.labels_used)
+    return f", with {same}{cost.labels:,} labels,"
 
 
 def _on_the_same_labels(one: PolicyResult, other: PolicyResult) -> bool:
     """Whether both were trained on as many labels as were asked for either."""
-    is_same = one.labels_used is not None and one.labels_used == other.labels_used
-    return is_same and _on_all_labels(one) and _on_all_labels(other)
+    is_same = one.cost.labels is not None and one.cost.labels == other.cost.labels
+    return is_same and one.cost.is_of_all_labels and other.cost.is_of_all_labels
 
 
 def _leader(comparisons: Sequence[ComparedPair], measure: Measure) -> ComparedPair:

@@ -100,8 +100,8 @@ def results(report: "Report") -> None:
                 f"{one.mean_return.value:.1f}",
                 *([] if is_told else [_spread(one.mean_return)]),
                 failure,
-                "-" if one.labels_used is None else str(one.labels_used),
-                "-" if one.train_wall_s is None else f"{one.train_wall_s:.1f} s",
+                "-" if one.cost.labels is None else str(one.cost.labels),
+                "-" if one.cost.wall_s is None else f"{one.cost.wall_s:.1f} s",
             ]
         )
     headers = ["", "success", "95 % interval", "return", "half failed by", "labels", "training"]

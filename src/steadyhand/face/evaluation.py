@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
+from steadyhand.analysis.page import framed
 from steadyhand.analysis.results import Report
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
@@ -84,8 +84,7 @@ class Comparison:
         return f"<Comparison of {', '.join(self.evaluations)}: {self.page}>"
 
     def _repr_html_(self) -> str:
-        page = escape(self.page.read_text(encoding="utf-8"))
-        return f'<iframe srcdoc="{page}" width="100%" height="800" style="border:0"></iframe>'
+        return framed(self.page.read_text(encoding="utf-8"), height=800)
 
 
 def compare(
@@ -142,10 +141,6 @@ def compare(
         "seed": seed,
     }
     with answering(folder.path, "compare", question, answers="report.json"):
-        compared = compare_drivers(run, built, entries, folder.path)
-    return Comparison(
-        evaluations=dict(zip(names, compared.evaluations, strict=True)),
-        report=compared.report,
-        page=compared.page,
-        _folder=folder,
-    )
+        drives, report, page = compare_drivers(run, built, entries, folder.path)
+    evaluations = dict(zip(names, drives, strict=True))
+    return Comparison(evaluations=evaluations, report=report, page=page, _folder=folder)

@@ -1,11 +1,9 @@
 """Films of drives, to be looked at in a notebook or to be saved."""
 
-from base64 import b64encode
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
-from steadyhand.analysis.page import Video
+from steadyhand.analysis.page import Video, film_page, framed
 from steadyhand.core.strict import replacing
 from steadyhand.envs.base import Family
 from steadyhand.face.drivers import Driver, as_driver
@@ -48,7 +46,7 @@ class Film:
         return f"<Film of {self.name}: {', '.join(clip.group for clip in self.clips)}, {size / 1e6:.2g} MB>"
 
     def _repr_html_(self) -> str:
-        return "".join(_player(f"{self.name}, {clip.group}", clip.mp4) for clip in self.clips)
+        return framed(film_page(self.name, self.clips), height=480)
 
 
 def show(
@@ -82,11 +80,3 @@ def show(
     entrant = NamedController(name=name, controller=controller)
     clips = filmed_drives(built, entrant, chosen, range(starts), seed, seconds=seconds)
     return Film(name=name, clips=clips)
-
-
-def _player(title: str, mp4: bytes) -> str:
-    source = f"data:video/mp4;base64,{b64encode(mp4).decode()}"
-    return (
-        f'<figure style="display:inline-block;margin:4px"><video src="{source}" controls autoplay loop muted '
-        f'playsinline width="360"></video><figcaption>{escape(title)}</figcaption></figure>'
-    )

@@ -4,17 +4,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from steadyhand.analysis.multimodality import ModeSummary, Ways, summarise_modes
+from steadyhand.analysis.multimodality import Ways, summarise_modes
 from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
-from steadyhand.analysis.quantities import error_of
-from steadyhand.analysis.report import make_report, write_report
+from steadyhand.analysis.report import completed, write_report
 from steadyhand.analysis.results import (
+    Cost,
     Fact,
     Kind,
     MeanTest,
@@ -37,61 +37,43 @@ from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.random_actions import RandomActions
 from steadyhand.training.metrics import updates_of_fits
 
-WORDING = {
-    "car": Wording(
-        outcome="kept {k} of {n} cars on the road",
-        surviving="Still on the road",
-        error=error_of("car").name,
-        error_unit=error_of("car").unit,
-    )
-}
+WORDING = {"car": Wording(outcome="kept {k} of {n} cars on the road", surviving="Still on the road")}
 """How the tasks of some envs are spoken of, by id."""
 Tick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedController:
-    """One controller in a comparison, and what it cost to make.
+    """One controller in a comparison.
 
     Attributes:
         name: Name for tables and plots.
         controller: Who drives.
         kind: "expert" or "policy".
-        labels: Expert labels that were asked for it.
-        trained_labels: Expert labels that it was trained on, at most `labels`.
-        updates: Gradient updates of the fit that made it.
-        all_updates: Gradient updates of all fits that were made for it.
-        fits: How many fits that were.
-        train_wall_s: Time of collecting and training [s].
+        cost: What making it took.
         note: A remark for the table.
     """
 
     name: str
     controller: Controller
     kind: Kind = "policy"
-    labels: int | None = None
-    trained_labels: int | None = None
-    updates: int | None = None
-    all_updates: int | None = None
-    fits: int | None = None
-    train_wall_s: float | None = None
+    cost: Cost = field(default_factory=Cost)
     note: str = ""
 
 
 def entrant(taught: TrainedPolicy, env: BatchEnv) -> NamedController:
     """Return a taught policy as an entrant; its folders say how many updates were made for it."""
     fits = updates_of_fits(taught.folder if taught.rounds is None else taught.folder.parent)
-    return NamedController(
-        name=taught.name,
-        controller=taught.learner.controller(taught.folder, num_rows=env.num_rows),
+    cost = Cost(
         labels=taught.labels,
         trained_labels=taught.trained_labels,
         updates=fits.get(taught.folder / "training", taught.updates),
         all_updates=sum(fits.values()) if fits else None,
         fits=len(fits) or None,
-        train_wall_s=taught.wall_s,
-        note=taught.note,
+        wall_s=taught.wall_s,
     )
+    controller = taught.learner.controller(taught.folder, num_rows=env.num_rows)
+    return NamedController(name=taught.name, controller=controller, cost=cost, note=taught.note)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,28 +227,26 @@ def report_of(
 ) -> Report:
     """Return the report of a comparison; where nothing tells success, random actions give its scale."""
     rule = _rule(env)
-    return make_report(
+    evaluations = [outcome.evaluation for outcome in outcomes]
+    no_films = dict.fromkeys(f"No films: {one.no_films}" for one in outcomes if one.no_films)
+    report = Report(
         title=title,
         command="steadyhand " + " ".join(sys.argv[1:]),
         env=env.spec.env_id,
         setting=(*setting, Fact(name="Success", value=rule.words)),
         seed=seed,
-        results=[outcome.result for outcome in outcomes],
+        results=tuple(outcome.result for outcome in outcomes),
         rounds=rounds,
         occupancy=maps,
-        regime=regime,
-        caveats=(
-            *caveats,
-            *_untold(env, [outcome.evaluation for outcome in outcomes]),
-            *dict.fromkeys(f"No films: {one.no_films}" for one in outcomes if one.no_films),
-        ),
+        regime=tuple(regime),
+        caveats=(*caveats, *_untold(env, evaluations), *no_films),
         versions=versions(),
         wall_s=wall_s,
-        wording=WORDING.get(env.spec.env_id),
-        mean_tests=mean_tests,
+        wording=WORDING.get(env.spec.env_id, Wording()),
+        mean_tests=tuple(mean_tests),
         success=rule,
-        random_returns=_random_returns(env, outcomes, seed),
     )
+    return completed(report, random_returns=_random_returns(env, outcomes, seed))
 
 
 def _rule(env: BatchEnv) -> SuccessRule:
@@ -352,36 +332,19 @@ def film_name(group: str, name: str) -> str:
     return f"{kept.strip('.-')[:100]}.mp4"
 
 
-def _modes(
-    entrant: NamedController, evaluation: Evaluation, seed: int, reference: Ways | None
-) -> ModeSummary | None:
-    ways = ways_of(evaluation)
-    if ways is None or evaluation.num_modes is None:
-        return None
-    other = None if entrant.kind == "expert" else reference
-    return summarise_modes(ways, num_modes=evaluation.num_modes, reference=other, seed=seed)
-
-
 def _summary(
     entrant: NamedController, evaluation: Evaluation, wall: float, seed: int, reference: Ways | None
 ) -> PolicyResult:
+    ways, num_modes, modes = ways_of(evaluation), evaluation.num_modes, None
+    if ways is not None and num_modes is not None:
+        other = None if entrant.kind == "expert" else reference
+        modes = summarise_modes(ways, num_modes=num_modes, reference=other, seed=seed)
     return summarise(
-        entrant.name,
+        evaluation,
         kind=entrant.kind,
-        success=evaluation.success,
-        returns=evaluation.returns,
-        lengths=evaluation.lengths,
-        first_failure=evaluation.first_failure,
-        control_dt=evaluation.control_dt,
-        error=evaluation.error,
-        labels_used=entrant.labels,
-        trained_labels=entrant.trained_labels,
-        updates=entrant.updates,
-        all_updates=entrant.all_updates,
-        fits=entrant.fits,
-        train_wall_s=entrant.train_wall_s,
+        cost=entrant.cost,
         rollout_wall_s=wall,
         note=entrant.note,
-        modes=_modes(entrant, evaluation, seed, reference),
+        modes=modes,
         seed=seed,
     )

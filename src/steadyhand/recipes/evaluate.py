@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from steadyhand.analysis.results import Fact, MeanTest, Report
@@ -54,17 +53,8 @@ def evaluate_policies(
         entrants.append(NamedController(name=_name(path, run.policies), controller=controller))
     with working_in(folder):
         start_run(run, folder, resume=True)
-        compared = compare_drivers(run, env, entrants, folder, on_step=on_step)
-        return compared.report, compared.page
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """A comparison: everybody's episodes, the report, and the path of its page."""
-
-    evaluations: tuple[Evaluation, ...]
-    report: Report
-    page: Path
+        _, report, page = compare_drivers(run, env, entrants, folder, on_step=on_step)
+        return report, page
 
 
 def compare_drivers(
@@ -74,7 +64,7 @@ def compare_drivers(
     folder: Path,
     *,
     on_step: Callable[[str], Tick] | None = None,
-) -> Compared:
+) -> tuple[list[Evaluation], Report, Path]:
     """Run everybody from every start, and write the report to `folder`.
 
     Args:
@@ -83,6 +73,9 @@ def compare_drivers(
         entrants: Who drives: the expert first, if at all, then the policies, the baseline first.
         folder: Where the report is written.
         on_step: Given a name, returns what is called with (ended, all) after each step.
+
+    Returns:
+        Everybody's episodes, the report, and the path of its page.
     """
     began = time.perf_counter()
     has_expert = any(entry.kind == "expert" for entry in entrants)
@@ -107,8 +100,7 @@ def compare_drivers(
         maps=occupancy(env, evaluations, expert=entrants[0].name) if has_expert else None,
         mean_tests=mean_tests,
     )
-    page = publish(report, outcomes, folder)
-    return Compared(evaluations=tuple(evaluations), report=report, page=page)
+    return evaluations, report, publish(report, outcomes, folder)
 
 
 def _mean_tests(

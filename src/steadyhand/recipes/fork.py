@@ -107,12 +107,12 @@ def _drive(env: BatchEnv, run: ForkScene, name: str, driver: Controller) -> Path
             tuple((round(float(x), 3), round(float(y), 3)) for x, y in np.vstack([[[0.0, 0.0]], path]))
             for path in driven.positions
         ),
-        failed=tuple(bool(not success) for success in driven.told_success),
+        failed=tuple(bool(not success) for success in driven.told),
     )
 
 
 def _outcome(driven: Evaluation) -> str:
     assert driven.modes is not None
-    left = int((driven.told_success & (driven.modes == 0)).sum())
-    right = int((driven.told_success & (driven.modes == 1)).sum())
-    return f"{left} pass on the left, {right} on the right, {int((~driven.told_success).sum())} do not pass"
+    left = int((driven.told & (driven.modes == 0)).sum())
+    right = int((driven.told & (driven.modes == 1)).sum())
+    return f"{left} pass on the left, {right} on the right, {int((~driven.told).sum())} do not pass"

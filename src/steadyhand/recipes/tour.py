@@ -145,16 +145,16 @@ def _tour(
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)
     field_of = [NamedController(name="expert", controller=expert, kind="expert")]
-    field_of += [entrant(one, env) for one in taught.methods]
+    field_of += [entrant(one, env) for one in taught]
     seed = derive(run.seed, "test")
     outcomes = compete(env, field_of, starts, seed=seed, num_films=run.num_films, on_step=watch.rollout)
     evaluations = [outcome.evaluation for outcome in outcomes]
-    dagger = next(one for one in taught.methods if one.name == "DAgger")
+    dagger = next(one for one in taught if one.name == "DAgger")
     if dagger.rounds is not None:
         watch.stage("Mapping where each of DAgger's iterates drives")
         here = [start for start in starts if start.options.get("track") == starts[0].options.get("track")]
         for number, path in enumerate(dagger.rounds.folders, start=1):
-            controller = taught.learner.controller(path, num_rows=env.num_rows)
+            controller = dagger.learner.controller(path, num_rows=env.num_rows)
             evaluations.append(evaluate(env, controller, here, name=f"DAgger round {number}", seed=seed))
     scene = None
     if run.fork is not None:
@@ -219,14 +219,6 @@ def teach_beside(folder: str, method: Method) -> None:
     lessons_of(run, _trainer(run, env, PurePursuitExpert().build(env), Path(folder)), method)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainedMethods:
-    """The learner and what each method made of it, cloning first."""
-
-    learner: PolicyLearner
-    methods: tuple[TrainedPolicy, ...]
-
-
 def _trainer(run: TourRun, env: BatchEnv, expert: Controller, folder: Path) -> Trainer:
     return Trainer(
         env=env,
@@ -246,7 +238,7 @@ def teach(
     *,
     watch: TourListener,
     finished: Callable[[Method], None] = lambda _: None,
-) -> TrainedMethods:
+) -> tuple[TrainedPolicy, ...]:
     """Train cloning and four remedies on the same number of labels, HG-DAgger on at most as many.
 
     Args:
@@ -256,6 +248,9 @@ def teach(
         folder: Each method gets a folder in it; what is there already is not done again.
         watch: Who is told.
         finished: Called before each method; it waits where somebody else is teaching that one.
+
+    Returns:
+        What each method made, cloning first.
     """
     trainer = _trainer(run, env, expert, folder)
     labels, rounds = run.num_labels, run.dagger.rounds
@@ -271,7 +266,7 @@ def teach(
         watch.stage(stage)
         finished(method)
         methods.append(lessons_of(run, trainer, method, on_round=watch.round if method == "DAgger" else None))
-    return TrainedMethods(learner=trainer.learner, methods=tuple(methods))
+    return tuple(methods)
 
 
 def lessons_of(

@@ -54,8 +54,8 @@ class Evaluation:
     returns: Float64[np.ndarray, " n"]
     lengths: Int64[np.ndarray, " n"]
     terminated: Bool[np.ndarray, " n"]
-    error: Float32[np.ndarray, "n T"] | None
-    positions: tuple[Float32[np.ndarray, "_ 2"], ...] | None
+    error: Float32[np.ndarray, "n T"] | None = None
+    positions: tuple[Float32[np.ndarray, "_ 2"], ...] | None = None
     control_dt: float
     group: Int64[np.ndarray, " n"]
     num_modes: int | None = None
@@ -152,21 +152,6 @@ class Evaluation:
                 "pandas is not installed.", hint="pip install pandas, or use columns(), which needs none"
             ) from error
         return pandas.DataFrame(self.columns())
-
-    @property
-    def told_success(self) -> Bool[np.ndarray, " n"]:
-        """(n,) which episodes succeeded, for figures that mean nothing without it.
-
-        Raises:
-            CapabilityError: Nothing told success of every episode.
-        """
-        if self.success is not None:
-            return self.success
-        raise CapabilityError(
-            "Success is asked for, and nothing tells it here.",
-            got=f"told of {self.num_told} of {len(self.starts)} episodes of {self.name}",
-            hint="state a rule, such as GymnasiumConfig(success='return>=200'), or use the return",
-        )
 
     @property
     def first_failure(self) -> Float64[np.ndarray, " n"]:

@@ -9,10 +9,11 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from outcomes import episodes
 from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
-from steadyhand.analysis.report import make_report
-from steadyhand.analysis.results import Fact, PolicyResult, Report, Rounds, Wording, summarise
+from steadyhand.analysis.report import completed
+from steadyhand.analysis.results import Cost, Fact, PolicyResult, Report, Rounds, Wording, summarise
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.record import RoundRecord
 
@@ -45,22 +46,14 @@ def drive(seed: int, pull: float, noise: float) -> tuple[np.ndarray, np.ndarray,
     return np.abs(error).astype(np.float32), lengths.astype(np.int64), paths
 
 
-def result(name: str, seed: int, pull: float, noise: float, **costs: object) -> tuple[PolicyResult, list]:
+def result(name: str, seed: int, pull: float, noise: float, **more: object) -> tuple[PolicyResult, list]:
     """Return the summary of one made-up policy and its paths."""
     error, lengths, paths = drive(seed, pull, noise)
     success = lengths == STEPS
-    summary = summarise(
-        name,
-        kind="expert" if name == "Expert" else "policy",
-        success=success,
-        returns=np.nansum(1.0 - error.astype(np.float64), axis=1),
-        lengths=lengths,
-        first_failure=np.where(success, np.inf, lengths * CONTROL_DT),
-        control_dt=CONTROL_DT,
-        error=error,
-        **costs,
-    )
-    return summary, paths
+    returns = np.nansum(1.0 - error.astype(np.float64), axis=1)
+    driven = episodes(name, success, returns, lengths, error=error, control_dt=CONTROL_DT)
+    kind = "expert" if name == "Expert" else "policy"
+    return summarise(driven, kind=kind, **more), paths
 
 
 def record(number: int, success: float, online: float | None, regret: float | None) -> RoundRecord:
@@ -82,12 +75,14 @@ def record(number: int, success: float, online: float | None, regret: float | No
 
 @pytest.fixture(scope="session")
 def report() -> Report:
-    cost = {"labels_used": 1000, "updates": 3000}
+    def cost(wall_s: float) -> Cost:
+        return Cost(labels=1000, updates=3000, wall_s=wall_s)
+
     expert, expert_paths = result("Expert", 0, 0.97, 0.006, rollout_wall_s=0.8)
-    clone, clone_paths = result("Cloning", 1, 0.9995, 0.0142, train_wall_s=9.4, rollout_wall_s=1.1, **cost)
-    views, view_paths = result("Side cameras", 2, 0.985, 0.014, train_wall_s=11.0, rollout_wall_s=1.4, **cost)
+    clone, clone_paths = result("Cloning", 1, 0.9995, 0.0142, cost=cost(9.4), rollout_wall_s=1.1)
+    views, view_paths = result("Side cameras", 2, 0.985, 0.014, cost=cost(11.0), rollout_wall_s=1.4)
     dagger, dagger_paths = result(
-        "DAgger", 3, 0.975, 0.009, train_wall_s=126.0, rollout_wall_s=1.4, note="round 4 of 5", **cost
+        "DAgger", 3, 0.975, 0.009, cost=cost(126.0), rollout_wall_s=1.4, note="round 4 of 5"
     )
     third = drive(4, 0.993, 0.016)[2]
     rounds = Rounds(
@@ -109,42 +104,46 @@ def report() -> Report:
         "DAgger, round 4": dagger_paths,
         "Side cameras": view_paths,
     }
-    return make_report(
-        title="Can a cloned driver stay on a narrow road?",
-        command="steadyhand tour --env car --seed 7 --starts 64 --out runs/tour",
-        env="car",
-        setting=(
-            Fact(
-                name="Task",
-                value="Drive a car 60 s on a closed road 0.6 m wide at 2.5 m/s, 20 actions a second.",
+    return completed(
+        Report(
+            title="Can a cloned driver stay on a narrow road?",
+            command="steadyhand tour --env car --seed 7 --starts 64 --out runs/tour",
+            env="car",
+            setting=(
+                Fact(
+                    name="Task",
+                    value="Drive a car 60 s on a closed road 0.6 m wide at 2.5 m/s, 20 actions a second.",
+                ),
+                Fact(name="Observation", value="A 30 x 32 grey picture of the ground ahead."),
+                Fact(name="Starts", value="64 from the test family, the same for every policy."),
             ),
-            Fact(name="Observation", value="A 30 x 32 grey picture of the ground ahead."),
-            Fact(name="Starts", value="64 from the test family, the same for every policy."),
-        ),
-        seed=7,
-        results=(expert, clone, dagger, views),
-        rounds=rounds,
-        occupancy=occupancy_maps("Expert", paths, outline=[road(HALF_ROAD), road(-HALF_ROAD)]),
-        regime=(
-            Fact(
-                name="Recoverable",
-                value="Yes: from every place on the road the expert returns to its centre.",
+            seed=7,
+            results=(expert, clone, dagger, views),
+            rounds=rounds,
+            occupancy=occupancy_maps("Expert", paths, outline=[road(HALF_ROAD), road(-HALF_ROAD)]),
+            regime=(
+                Fact(
+                    name="Recoverable",
+                    value="Yes: from every place on the road the expert returns to its centre.",
+                ),
+                Fact(
+                    name="Realisable", value="Nearly: the picture shows what the expert uses, through noise."
+                ),
+                Fact(name="Labels", value="The expert's clean, intended action, whoever drove."),
             ),
-            Fact(name="Realisable", value="Nearly: the picture shows what the expert uses, through noise."),
-            Fact(name="Labels", value="The expert's clean, intended action, whoever drove."),
-        ),
-        caveats=(
-            "One training seed: another one gives another policy.",
-            "One speed and one width of road. On a wide road cloning is enough.",
-        ),
-        versions={"steadyhand": "0.1.0", "torch": "2.13.0", "numpy": "2.4.0"},
-        wall_s=162.0,
-        wording=Wording(
-            outcome="kept {k} of {n} cars on the road",
-            surviving="Still on the road",
-            error="Distance from the centre line",
-            error_unit="m",
-        ),
+            caveats=(
+                "One training seed: another one gives another policy.",
+                "One speed and one width of road. On a wide road cloning is enough.",
+            ),
+            versions={"steadyhand": "0.1.0", "torch": "2.13.0", "numpy": "2.4.0"},
+            wall_s=162.0,
+            wording=Wording(
+                outcome="kept {k} of {n} cars on the road",
+                surviving="Still on the road",
+                error="Distance from the centre line",
+                error_unit="m",
+            ),
+        )
     )
 
 

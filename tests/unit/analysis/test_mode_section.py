@@ -8,11 +8,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from outcomes import episodes
 from steadyhand.analysis.mode_section import modes
 from steadyhand.analysis.multimodality import Ways, summarise_modes
 from steadyhand.analysis.page import render
-from steadyhand.analysis.report import make_report, read_report, write_report
-from steadyhand.analysis.results import MeanTest, summarise
+from steadyhand.analysis.report import completed, read_report, write_report
+from steadyhand.analysis.results import MeanTest, Report, summarise
 from steadyhand.core.statistics import paired_difference
 
 STARTS = 48
@@ -37,13 +38,8 @@ def result(name, kind, modes, num_modes, *, reference=None):
         track=np.repeat(modes[:, None], 20, axis=1).astype(np.int8),
     )
     one = summarise(
-        name,
+        episodes(name, success, success.astype(np.float64), np.full(STARTS, 20)),
         kind=kind,
-        success=success,
-        returns=success.astype(np.float64),
-        lengths=np.full(STARTS, 20),
-        first_failure=np.where(success, np.inf, 2.0),
-        control_dt=0.1,
         modes=summarise_modes(ways, num_modes=num_modes, reference=reference),
     )
     return one, ways
@@ -65,15 +61,8 @@ def fork(num_modes=2):
         sample_successes=int(sampled.sum()),
         success=paired_difference(averaged, sampled, seed=0),
     )
-    return make_report(
-        title="fork",
-        command="steadyhand eval",
-        env="forks",
-        setting=(),
-        seed=0,
-        results=(expert, mean, flow),
-        mean_tests=(test,),
-    )
+    results = (expert, mean, flow)
+    return completed(Report(title="fork", command="c", env="forks", results=results, mean_tests=(test,)))
 
 
 @pytest.mark.parametrize("num_modes", [2, 24])

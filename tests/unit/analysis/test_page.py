@@ -13,14 +13,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from outcomes import episodes
 from steadyhand.analysis import page as page_module
 from steadyhand.analysis.axes import Axes, ceiling, ticks
 from steadyhand.analysis.charts import colours
 from steadyhand.analysis.maps import LEVELS, level
 from steadyhand.analysis.markup import Markup, group, tag
 from steadyhand.analysis.page import Video, render
-from steadyhand.analysis.report import json_text, make_report, read_report, write_report
-from steadyhand.analysis.results import Fact, summarise
+from steadyhand.analysis.report import completed, json_text, read_report, write_report
+from steadyhand.analysis.results import Cost, Fact, Report, summarise
 from steadyhand.core.errors import ConfigError, DataError
 
 VOID = {"meta", "br", "input", "source", "path", "rect", "line", "circle"}
@@ -147,7 +148,7 @@ def test_writing_twice_gives_the_same_bytes_and_no_leftovers(report, videos, tmp
 
 def test_a_json_that_is_no_report_is_refused(tmp_path):
     (tmp_path / "report.json").write_text('{"title": "x"}')
-    with pytest.raises(ConfigError, match="verdict"):
+    with pytest.raises(ConfigError, match="results"):
         read_report(tmp_path / "report.json")
 
 
@@ -224,7 +225,7 @@ def test_the_slider_begins_at_the_method_in_rounds(report):
 
 
 def test_updates_of_all_fits_stand_above_those_of_the_policy_at_hand(report):
-    rounds = dataclasses.replace(report.results[2], updates=3000, all_updates=15_000, fits=5)
+    rounds = dataclasses.replace(report.results[2], cost=Cost(updates=3000, all_updates=15_000, fits=5))
     results = (*report.results[:2], rounds, report.results[3])
     text = re.sub(r"<[^>]*>", "", render(dataclasses.replace(report, results=results)))
     assert "15,0003,000 of 5 fits" in text
@@ -258,17 +259,12 @@ def test_posters_keep_their_type(report, videos):
 def test_the_least_and_the_most_still_make_a_page(names):
     results = [
         summarise(
-            name,
+            episodes(name, np.array([False]), np.array([0.0]), np.array([1])),
             kind="expert" if name == "Expert" else "policy",
-            success=np.array([False]),
-            returns=np.array([0.0]),
-            lengths=np.array([1]),
-            first_failure=np.array([0.1]),
-            control_dt=0.1,
         )
         for name in names
     ]
-    report = make_report(title="t", command="c", env="e", setting=(), seed=0, results=results)
+    report = completed(Report(title="t", command="c", env="e", results=tuple(results)))
     text = render(report)
     Reader(text)
     assert "one episode" in text

@@ -7,8 +7,8 @@ import pytest
 
 from steadyhand.analysis import sections
 from steadyhand.analysis.quantities import DEVIATION, error_of
-from steadyhand.analysis.report import make_report
-from steadyhand.analysis.results import Wording
+from steadyhand.analysis.report import completed
+from steadyhand.analysis.results import Report, Wording
 from steadyhand.envs.catalogue import BUILT_IN
 
 
@@ -17,7 +17,7 @@ def title(report, **changes):
 
 
 def about(report, env, **options):
-    return make_report(title="t", command="c", env=env, setting=(), seed=0, results=report.results, **options)
+    return completed(Report(title="t", command="c", env=env, results=report.results, **options))
 
 
 @pytest.mark.parametrize("env_id", BUILT_IN)

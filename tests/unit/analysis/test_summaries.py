@@ -1,8 +1,11 @@
 """Episodes become the numbers of a report: derived by hand from tiny arrays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from outcomes import episodes
 from steadyhand.analysis.occupancy import occupancy_maps, total_variation
 from steadyhand.analysis.results import error_curve, summarise
 from steadyhand.core.errors import DataError
@@ -11,15 +14,9 @@ from steadyhand.core.statistics import bootstrap_mean, wilson
 
 def summary(first_failure, **changes):
     failed = np.isfinite(first_failure)
-    arguments = {
-        "kind": "policy",
-        "success": ~failed,
-        "returns": np.arange(len(failed), dtype=np.float64),
-        "lengths": np.where(failed, first_failure / 0.5, 20).astype(np.int64),
-        "first_failure": first_failure,
-        "control_dt": 0.5,
-    }
-    return summarise("Cloning", **{**arguments, **changes})
+    lengths = np.where(failed, first_failure / 0.5, 20).astype(np.int64)
+    made = episodes("Cloning", ~failed, np.arange(len(failed), dtype=np.float64), lengths, control_dt=0.5)
+    return summarise(replace(made, **changes))
 
 
 def test_a_summary_by_hand():

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from steadyhand.analysis.report import make_report
-from steadyhand.analysis.results import Wording, summarise
+from outcomes import episodes
+from steadyhand.analysis.report import completed
+from steadyhand.analysis.results import Cost, Report, Wording, summarise
 from steadyhand.core.errors import ConfigError, DataError
 
 CARS = Wording(outcome="kept {k} of {n} cars on the road")
@@ -16,22 +17,14 @@ def outcome(name, successes, starts=64, *, returns=None, **costs):
     success = None if successes is None else np.arange(starts) < successes
     if returns is None:
         returns = success.astype(np.float64)
-    return summarise(
-        name,
-        kind="expert" if name == "Expert" else "policy",
-        success=success,
-        returns=returns,
-        lengths=np.full(starts, 10),
-        first_failure=np.full(starts, np.inf) if success is None else np.where(success, np.inf, 0.5),
-        control_dt=0.1,
-        **costs,
-    )
+    lengths = np.full(starts, 10)
+    kind = "expert" if name == "Expert" else "policy"
+    return summarise(episodes(name, success, returns, lengths), kind=kind, cost=Cost(**costs))
 
 
-def report(*results, wording=CARS, **fields):
-    return make_report(
-        title="t", command="c", env="car", setting=(), seed=0, results=results, wording=wording, **fields
-    )
+def report(*results, wording=CARS, random_returns=None):
+    made = Report(title="t", command="c", env="car", results=results, wording=wording)
+    return completed(made, random_returns=random_returns)
 
 
 def verdict(*results, **fields):
@@ -39,7 +32,7 @@ def verdict(*results, **fields):
 
 
 def test_a_clear_win():
-    text = verdict(outcome("Cloning", 3, labels_used=1000), outcome("DAgger", 64, labels_used=1000))
+    text = verdict(outcome("Cloning", 3, labels=1000), outcome("DAgger", 64, labels=1000))
     assert text == (
         "Cloning kept 3 of 64 cars on the road; DAgger, with the same 1,000 labels, kept 64 of 64. "
         "From the same 64 starts, DAgger succeeded 61 times where Cloning failed, "
@@ -156,28 +149,26 @@ def test_one_start_gives_no_scale():
 
 
 def test_different_label_budgets_are_named():
-    text = verdict(outcome("Cloning", 3, labels_used=500), outcome("DAgger", 64, labels_used=1000))
+    text = verdict(outcome("Cloning", 3, labels=500), outcome("DAgger", 64, labels=1000))
     assert "DAgger, with 1,000 labels, kept" in text
 
 
 def test_labels_that_the_returned_policy_was_not_taught_on_are_not_called_the_same():
-    cloning = outcome("Cloning", 3, labels_used=300)
-    early = outcome("HG-DAgger", 64, labels_used=300, trained_labels=200)
+    cloning = outcome("Cloning", 3, labels=300)
+    early = outcome("HG-DAgger", 64, labels=300, trained_labels=200)
     text = verdict(cloning, early)
     assert "; HG-DAgger, taught on 200 of its 300 labels, kept 64 of 64. " in text
-    others = [outcome(name, 60, labels_used=300, trained_labels=300) for name in ("DART", "noise")]
+    others = [outcome(name, 60, labels=300, trained_labels=300) for name in ("DART", "noise")]
     text = verdict(cloning, early, *others)
     assert (
         "; with the same 300 labels, DART kept 60 of 64 and noise kept 60 of 64; HG-DAgger, taught on" in text
     )
-    partly = outcome("Cloning", 3, labels_used=300, trained_labels=100)
+    partly = outcome("Cloning", 3, labels=300, trained_labels=100)
     assert "the same 300 labels" not in verdict(partly, *others)
 
 
 def test_several_policies_share_their_budget_once():
-    results = [
-        outcome(name, k, labels_used=1000) for name, k in (("Cloning", 3), ("DAgger", 64), ("DART", 60))
-    ]
+    results = [outcome(name, k, labels=1000) for name, k in (("Cloning", 3), ("DAgger", 64), ("DART", 60))]
     text = verdict(*results)
     assert "; with the same 1,000 labels, DAgger kept 64 of 64 and DART kept 60 of 64. " in text
     assert text.count("DAgger succeeded") == 1

@@ -58,8 +58,8 @@ def check_report(folder: Path, out: str, *, names: list[str], starts: int) -> No
         words = len(one["name"].split())
         assert row[words] == f"{sum(one['successes'])}/{starts}"
         assert row[words + 5] == f"{np.mean(one['returns']):.1f}"
-        if one["labels_used"] is not None:
-            assert str(one["labels_used"]) in row
+        if one["cost"]["labels"] is not None:
+            assert str(one["cost"]["labels"]) in row
     assert report["verdict"] in out
     page = (folder / "report.html").read_text()
     assert "</html>" in page

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,7 +105,9 @@ def test_a_comparison_pairs_everybody_with_the_first(forks: sh.Env, clone: sh.Po
 
 def test_a_film_is_shown_and_saved(forks: sh.Env, clone: sh.Policy, tmp_path: Path) -> None:
     film = sh.show(clone, forks, seconds=0.4)
-    assert "<video" in film._repr_html_()
+    shown = unescape(film._repr_html_())
+    assert shown.startswith("<iframe")
+    assert shown.count("<video") == shown.count('class="player"') == 1
     (path,) = film.save(tmp_path / "clone.mp4")
     assert path.read_bytes()[4:8] == b"ftyp"
     assert repr(film).count("\n") == 0

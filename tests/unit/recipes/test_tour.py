@@ -56,7 +56,7 @@ def test_a_method_taught_in_a_second_process_is_the_same_policy(tmp_path, monkey
     assert sum("hg-dagger" in name for name in made) >= 2
     assert policies(tmp_path / "beside") == made
     assert [one.returns for one in beside.results] == [one.returns for one in alone.results]
-    costs = {one.name: (one.updates, one.all_updates, one.fits) for one in alone.results}
+    costs = {one.name: (one.cost.updates, one.cost.all_updates, one.cost.fits) for one in alone.results}
     assert costs["expert"] == (None, None, None)
     assert costs["cloning"] == (20, 20, 1)
     assert costs["DAgger"] == costs["HG-DAgger"] == (20, 40, 2)

@@ -44,8 +44,8 @@ def test_an_evaluation_without_success_has_returns_and_says_so():
     assert driven.num_told == 0
     assert (driven.returns < 0).all()
     assert np.isinf(driven.first_failure).all()  # nothing ended before the time limit
-    with pytest.raises(CapabilityError, match="told of 0 of 3 episodes of still"):
-        driven.told_success  # noqa: B018
+    with pytest.raises(CapabilityError, match="still succeeded was told of 0 of 3 episodes"):
+        driven.told  # noqa: B018
     env.close()
 
 
