@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 HERE = Path(__file__).parent
 COURSE = HERE.parent / "course"
@@ -121,8 +122,18 @@ def likelihood(names: Names, path: Path) -> None:
 @picture("04")
 def hills(names: Names, path: Path) -> None:
     """Two retinas and the thirty steering units above each."""
+    camera, demos, network = "observation.images.front", names["demos"], names["alvinn"].network
+    episodes = [demos.episode(number) for number in range(demos.num_episodes)]
+    pictures = np.concatenate([one.observation[camera] for one in episodes])
+    steering = np.concatenate([one.expert_action[:, 0] for one in episodes])
     parts = []
-    for place, (words, retina, units) in enumerate(names["seen"]):
+    for place, side in enumerate(("left", "right")):
+        step = int(steering.argmax() if side == "left" else steering.argmin())
+        seen, retina = {camera: torch.from_numpy(pictures[step][None, None])}, pictures[step]
+        context = network.encode(seen, torch.zeros(1, 1, dtype=torch.bool), None)
+        units = network.head.units(context)[0, 0, 0].detach().numpy()
+        words = f"a bend to the {side}: unit {units.argmax() + 1} of 30"
+        print(f"{words}, steering {steering[step]:.2f}")
         left = 20 + place * 215
         parts.append(tag("text", words, x=left, y=16))
         for line in range(30):
