@@ -1,4 +1,4 @@
-"""Every remedy on the car, from the same starts and on the same labels: tables of docs/results/remedies.md.
+"""Every remedy on the car, from the same starts, on one budget of labels: tables of docs/results/remedies.md.
 
     python benchmarks/remedies.py run [--only NAME] [--shard I/N]   compute the cells that are missing
     python benchmarks/remedies.py table                             write the tables into the page

@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
 
     if not arguments or arguments[0] in ("-h", "--help"):
         terminal.say("usage: steadyhand bench remedies ENV [options]\n")
-        terminal.say("  remedies  every remedy for compounding error, at equal labels\n")
+        terminal.say("  remedies  every remedy for compounding error, on the same budget of labels\n")
         terminal.say("`steadyhand bench remedies --help` explains it.")
         return 0
     if arguments[0] != "remedies":

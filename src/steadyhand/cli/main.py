@@ -19,7 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "train a policy on a data set"),
     "eval": ("evaluate", "run policies from the same starts and compare them"),
     "correct": ("correct", "teach with a remedy for compounding error: dagger, noise, 18 others"),
-    "bench": ("bench", "compare remedies over seeds, at equal labels: remedies"),
+    "bench": ("bench", "compare remedies over seeds, on the same budget of labels: remedies"),
     "cite": ("cite", "print the BibTeX of the methods that a run used"),
     "data": ("data", "look at a data set: info | check | repair | compact | modes"),
     "runs": ("runs", "list the runs below a folder and what came of them"),

@@ -11,7 +11,7 @@ from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrid
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Clone a race car, watch it leave the road, correct it with the same number of labels; then pass a tree.
+    """Clone a race car, watch it leave the road, correct it on the same budget of labels; then pass a tree.
 
     Writes a report with videos, plots and numbers. A run that was interrupted goes on where it stopped.
     """

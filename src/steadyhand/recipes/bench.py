@@ -1,8 +1,8 @@
 """Several remedies on equal terms: the run behind `steadyhand bench remedies`.
 
-Every remedy gets the same labels, test starts and seeds, as many fits as there are rounds, the same choice
-among them on the same validation starts, and the same search for its own settings on other seeds. A cell is
-one (remedy, seed), with all its fits; `recipes.experiment` computes and keeps it.
+Every remedy gets the same budget of labels, test starts and seeds, as many fits as there are rounds, the same
+choice among them on the same validation starts, and the same search for its own settings on other seeds. A
+cell is one (remedy, seed), with all its fits; `recipes.experiment` computes and keeps it.
 """
 
 import tempfile
