@@ -101,7 +101,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file that carries its own digest, without it; see `core.digests.sealed`.
 
     Raises:
-        DataError: As of `read_json_file`, or it holds something else than was written.
+        DataError: `read_json_file` raises one, or the file holds something else than was written.
     """
     return unsealed(read_json_file(path), path=path, error=DataError)
 
