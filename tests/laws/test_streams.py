@@ -171,3 +171,43 @@ def test_rows_never_draw_one_from_the_half_open_interval(monkeypatch):
     assert drawn.dtype == torch.float32
     assert bool((drawn < 1.0).all())
     assert float(drawn.min()) > 1.0 - 2.0**-23
+
+
+def test_streams_are_splitmix64():
+    # The first numbers of the reference generator (Vigna, splitmix64.c) from state 0 and 1234567.
+    reference = {
+        0: (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F),
+        1234567: (6457827717110365317, 3203168211198807973, 9817491932198370423),
+    }
+    for key, numbers in reference.items():
+        drawn = RowStreams(np.array([key], dtype=np.uint64)).uniform(3)
+        assert drawn[0].tolist() == [(number >> 11) * 2.0**-53 for number in numbers]
+
+
+def test_normal_is_box_and_muller():
+    numbers = RowStreams.from_seed(3, 4).uniform(4)
+    radius, angle = np.sqrt(-2 * np.log(1 - numbers[:, :2])), 2 * np.pi * numbers[:, 2:]
+    for count in (3, 4):  # an odd count leaves the last of a pair aside
+        drawn = RowStreams.from_seed(3, 4).normal(count)
+        expected = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
+        np.testing.assert_allclose(drawn, expected, rtol=1e-12)
+
+
+def test_single_precision_never_draws_one():
+    class Last(RowStreams):
+        def uniform(self, *shape):
+            return np.full((len(self), *shape), 1.0 - 2.0**-53)
+
+    drawn = RowNoise(Last.from_seed(0, 2)).uniform(2, 3)
+    assert drawn.dtype == torch.float32
+    assert torch.equal(drawn, torch.full((2, 3), 1.0 - 2.0**-24))
+
+
+def test_a_forked_stream_moves_on_with_its_parent_and_names_are_apart():
+    parent = RowStreams.from_seed(0, 3)
+    first = parent.fork("a").uniform(2)
+    assert np.array_equal(parent.fork("a").uniform(2), first)
+    assert not np.isclose(parent.fork("b").uniform(2), first).any()
+    parent.advance()
+    assert not np.isclose(parent.fork("a").uniform(2), first).any()
+    assert parent.counters.tolist() == [1, 1, 1]

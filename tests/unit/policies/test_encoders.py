@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.parts import resolved
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, image_spec
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.contract import ChunkSpec, Context
@@ -462,3 +463,35 @@ def test_what_cannot_be_read_is_refused(
 def test_impossible_configs_are_refused(make) -> None:
     with pytest.raises(ConfigError):
         make()
+
+
+@pytest.mark.parametrize("name", sorted(EncoderConfig.ours))
+def test_an_encoder_stores_its_parameters_alone(name: str) -> None:
+    reads_pictures = name not in ("StateMLP", "Recurrent", "CausalTransformer")
+    features = {LEFT: image_spec(96, 96, 3)} if reads_pictures else VECTOR
+    encoder = build(TINY if name == "ResNet18" else resolved(EncoderConfig, name)(), features)
+    assert encoder.state_dict().keys() == dict(encoder.named_parameters()).keys()
+
+
+def test_the_state_of_a_context_is_the_current_step() -> None:
+    seen = draw(VECTOR | {LEFT: SMALL}, rows=3, steps=3)
+    for config in (StateMLP(hidden=(4,)), StateMLP(hidden=(4,), join="steps"), *STEPWISE, TINY, SmallConv()):
+        features = (
+            VECTOR if isinstance(config, StateMLP | Recurrent | CausalTransformer) else VECTOR | {LEFT: SMALL}
+        )
+        context = build(config, features, steps=3)(
+            {name: seen[name] for name in features}, no_pad(3, 3), None
+        )
+        assert torch.equal(context.state, seen[STATE][:, -1]), config
+
+
+def test_steps_and_cameras_add_their_widths() -> None:
+    features = {LEFT: SMALL, RIGHT: SMALL, **VECTOR}
+    encoder = build(replace(TINY, join="steps"), features, steps=2)
+    assert (encoder.spec.num_tokens, encoder.spec.width, encoder.spec.state_width) == (
+        2,
+        2 * TINY.width + 5,
+        5,
+    )
+    tokens = encoder(draw(features, rows=3, steps=2), no_pad(3, 2), None).tokens
+    assert tokens.shape == (3, 2, 2 * TINY.width + 5)

@@ -12,6 +12,7 @@ from steadyhand.core.parts import load_all
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, LazyMetrics, Target
+from steadyhand.policies.heads.act import Act
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.gaussian import Gaussian
@@ -212,3 +213,30 @@ def test_absent_tokens_are_zeroed_in_a_flat_context() -> None:
         Context(tokens=tokens, is_pad=is_pad).rows(2).padding().tolist()
         == is_pad.repeat_interleave(2, 0).tolist()
     )
+
+
+LEARNT = {
+    "Bins": {"range.high", "range.is_found", "range.low"},
+    "LogLinear": {"range.high", "range.is_found", "range.low"},
+    "GaussianHill": {"range.high", "range.is_found", "range.low"},
+    "Diffusion": {"high", "low"},
+    "Energy": {"cloud", "is_prepared", "stored"},
+    "Judging": {"levels", "num_seen"},
+    "Mixture": {"is_prepared"},
+    "Primitives": {"is_prepared", "library"},
+    "Ridge": {"bias", "scale_tril", "weight"},
+    "Nearest": {"chunks", "keys", "offset", "scale", "squares"},
+    "Tabular": {"counts", "keys"},
+    "Tokens": {"centres", "is_prepared"},
+}
+"""What a head knows from data beside its parameters. All else follows from its settings."""
+SMALL = {"Act": Act(width=8, num_heads=2, feedforward=8)}
+
+
+@pytest.mark.parametrize("head", load_all(HeadConfig), ids=lambda head: head.__name__)
+def test_a_head_stores_its_parameters_and_what_it_learnt_alone(head: type[HeadConfig]) -> None:
+    chunk = CONTINUOUS if "continuous" in head().actions else DISCRETE
+    config = SMALL.get(head.__name__) or head()
+    built = config.build(ContextSpec(num_tokens=1, width=C, state_width=C), chunk)
+    stored = built.state_dict().keys() - dict(built.named_parameters()).keys()
+    assert stored == LEARNT.get(head.__name__, set())
