@@ -42,7 +42,7 @@ class Mutant:
     path: str
     node: int
     line: int
-    statement: range
+    statement: tuple[str, ...]
     source: str
     column: int
     change: str
@@ -59,6 +59,7 @@ def places(path: Path) -> Iterator[Mutant]:
     tree = ast.parse(text)
     barred = _barred(tree)
     statements = _statements(tree)
+    lines = text.splitlines()
     for number, node in enumerate(ast.walk(tree)):
         if id(node) in barred or not hasattr(node, "lineno"):
             continue
@@ -66,26 +67,26 @@ def places(path: Path) -> Iterator[Mutant]:
             before = ast.get_source_segment(text, node) or ""
             said = " ".join(before.split())[:90]
             line = int(getattr(node, "lineno", 0))
-            source = text.splitlines()[line - 1]
+            source = lines[line - 1]
             yield Mutant(
                 path=str(path.relative_to(SOURCE)),
                 node=number,
                 line=line,
-                statement=statements.get(id(node), range(line, line + 1)),
+                statement=tuple(text.strip() for text in lines[statements[id(node)]]),
                 source=source.strip(),
                 column=int(getattr(node, "col_offset", 0)) - len(source) + len(source.lstrip()),
                 change=f"{said} -> {change}",
             )
 
 
-def _statements(tree: ast.AST) -> dict[int, range]:
+def _statements(tree: ast.AST) -> dict[int, slice]:
     """Return the lines of the statement of each node, of one with a body its head alone."""
-    found: dict[int, range] = {}
+    found: dict[int, slice] = {}
     for statement in ast.walk(tree):  # outer statements come first, inner ones take their nodes over
         if isinstance(statement, ast.stmt):
             inner: list[ast.stmt] = getattr(statement, "body", [])
             last = max(statement.lineno, inner[0].lineno - 1) if inner else statement.end_lineno
-            lines = range(statement.lineno, (last or statement.lineno) + 1)
+            lines = slice(statement.lineno - 1, last or statement.lineno)
             found |= {id(node): lines for node in ast.walk(statement)}
     return found
 

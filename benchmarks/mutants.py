@@ -11,8 +11,8 @@ missing test, or a change without a meaning: those are listed with their reason 
 A process that has collected the tests forks for each mutant and gives the function that it lies in other
 code, so that a mutant costs its tests and nothing else. One outside of every function needs an import anew.
 
-Which test executes which line is found by coverage.py and kept in .mutants/, a file for each folder of tests;
-a file of tests that has changed is asked anew. Remove the folder when the source has moved much.
+Which test executes which line is found by coverage.py and kept in .mutants/; a file of tests that has changed
+is asked anew. Remove the folder when the source has changed much.
 """
 
 import argparse
@@ -162,9 +162,11 @@ def _record(items: Sequence[pytest.Item], kept: Path, folder: Path) -> int:
     meter.stop()
     data = meter.get_data()
     for name in data.measured_files():
+        texts = Path(name).read_text().splitlines()
         for line, contexts in data.contexts_by_lineno(name).items():
             for context in filter(None, contexts):
-                known[context][1].setdefault(str(Path(name).relative_to(SOURCE)), []).append(line)
+                seen = known[context][1].setdefault(str(Path(name).relative_to(SOURCE)), [])
+                seen.append(texts[line - 1].strip())
     files = {item.nodeid.partition("::")[0] for item in items}
     kept.write_text(json.dumps({"digests": {name: _digest(name) for name in files}, "tests": known}))
     return 0
@@ -180,38 +182,38 @@ def _digest(name: str) -> str:
 
 
 class Known:
-    """What is known of the tests: how long each takes [s], and who executes a line of a file."""
+    """What is known of the tests: how long each takes [s], and who executes a line, by its file and text."""
 
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
-        self._tests: dict[tuple[str, int], set[str]] = {}
+        self._tests: dict[tuple[str, str], set[str]] = {}
         for file in sorted(KEPT.glob("*.json"), key=lambda file: file.stat().st_mtime):
             kept = json.loads(file.read_text())
             self.digests |= kept["digests"]
             for name, (spent, lines) in kept["tests"].items():
                 self.seconds[name] = spent
-                for path, numbers in lines.items():
-                    for line in numbers:
-                        self._tests.setdefault((path, line), set()).add(name)
+                for path, texts in lines.items():
+                    for text in texts:
+                        self._tests.setdefault((path, text), set()).add(name)
 
     def stale(self) -> list[str]:
         """Return the files of tests that are new or have changed."""
         files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
         return [name for name in files if self.digests.get(name) != _digest(name)]
 
-    def of(self, mutant: Mutant, *, is_live: bool) -> list[str]:
+    def of(self, mutant: Mutant) -> list[str]:
         """Return the tests that may notice, the quickest first."""
-        found = self._of_lines(mutant.path, [mutant.line]) or self._of_lines(mutant.path, mutant.statement)
-        if not found and not is_live:  # executed at import: any test of the file may notice
-            found = self._of_lines(mutant.path, [line for path, line in self._tests if path == mutant.path])
+        found = self._of_texts(mutant.path, [mutant.source]) or self._of_texts(mutant.path, mutant.statement)
+        if not found:  # executed at import, or written since: any test of the file may notice
+            found = self._of_texts(mutant.path, {text for path, text in self._tests if path == mutant.path})
         if 0 < len(found) < 10:  # a fixture is seen with the first of its tests alone
             files = {name.partition("::")[0] for name in found}
             found |= {name for name in self.seconds if name.partition("::")[0] in files}
         return sorted(found, key=self.seconds.__getitem__)
 
-    def _of_lines(self, path: str, lines: Iterable[int]) -> set[str]:
-        return {name for line in lines for name in self._tests.get((path, line), ())}
+    def _of_texts(self, path: str, texts: Iterable[str]) -> set[str]:
+        return {name for text in texts for name in self._tests.get((path, text), ())}
 
 
 def learn(known: Known, jobs: int) -> Known:
@@ -325,7 +327,7 @@ def judge(mutants: Sequence[Mutant], known: Known, jobs: int, told: Told) -> Non
     anew: list[tuple[Mutant, list[str]]] = []
     for mutant in mutants:
         function = altered(mutant)
-        tests = _chosen(known.of(mutant, is_live=function is not None), known.seconds)
+        tests = _chosen(known.of(mutant), known.seconds)
         if not tests:
             told(mutant, "not executed", "")
         elif function is None:

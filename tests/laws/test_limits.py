@@ -209,7 +209,7 @@ LIMITS: list[tuple[Any, str, tuple[list[Any], list[Any]]]] = [
     (UNet, "kernel_size", ([1, 3], [2, 4])),
     (UNet, "time_width", EVEN),
     (DenoisingTransformer, "num_layers", COUNT),
-    (DenoisingTransformer, "width", ([2, 4], [3, 5])),
+    (DenoisingTransformer, "width", ([4, 8], [3, 6])),
     *((DenoisingTransformer, name, BELOW_ONE) for name in ("embedding_dropout", "dropout")),
     (DenoisingMLP, "hidden", ([(1,)], [()])),
     (DenoisingMLP, "time_width", EVEN),
