@@ -113,7 +113,6 @@ LIMITS: list[tuple[Any, str, tuple[list[Any], list[Any]]]] = [
     (store, "control_dt", ([1e-9, 1e9], [0.0, -1.0, INF, NAN])),
     (store, "observation", ([{"observation.x": picture}], [{}, {"x": vector}, {"observation..": vector}])),
     (store, "action", ([vector], [picture, classes(num_classes=2)])),
-    (store, "image_format", (["png", "mp4"], ["gif"])),
     (SpreadFloor, "absolute", FINITE),
     (SpreadFloor, "relative", OPEN_SHARE),
     (SpreadFloor, "units", ([{"rad": 0.0}], [{"rad": -1.0}, {"rad": INF}])),
