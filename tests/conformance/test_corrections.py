@@ -61,7 +61,7 @@ def test_a_short_round(which, head, tmp_path) -> None:
 
 
 def same_parameters(one: TrainedPolicy, other: TrainedPolicy) -> bool:
-    """Whether two policies are one: taught on the same data, from the same parameters, in the same order."""
+    """Whether two policies are one: trained on the same data, from the same parameters, in the same order."""
     first, second = (tensors_of(taught.learner.policy(taught.folder)) for taught in (one, other))
     return all(torch.equal(value, second[key]) for key, value in first.items())
 

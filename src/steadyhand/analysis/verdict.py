@@ -185,7 +185,7 @@ def _labels(other: PolicyResult, baseline: PolicyResult) -> str:
     if cost.labels is None:
         return ""
     if not cost.is_of_all_labels:
-        return f", taught on {cost.trained_labels:,} of its {cost.labels:,} labels,"
+        return f", trained on {cost.trained_labels:,} of its {cost.labels:,} labels,"
     same = "the same " if _on_the_same_labels(other, baseline) else ""
     return f", with {same}{cost.labels:,} labels,"
 

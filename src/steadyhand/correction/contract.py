@@ -170,7 +170,7 @@ class RoundsConfig(Remedy, ABC):
             burden=result.burden,
             fits=result.folders,
             rounds=result,
-            note=f"round {result.best} of {self.rounds}, taught on {result.trained_labels} of "
+            note=f"round {result.best} of {self.rounds}, trained on {result.trained_labels} of "
             f"{result.queries} labels, chosen on validation starts",
         )
 

@@ -157,11 +157,11 @@ def test_labels_that_the_returned_policy_was_not_taught_on_are_not_called_the_sa
     cloning = outcome("Cloning", 3, labels=300)
     early = outcome("HG-DAgger", 64, labels=300, trained_labels=200)
     text = verdict(cloning, early)
-    assert "; HG-DAgger, taught on 200 of its 300 labels, kept 64 of 64. " in text
+    assert "; HG-DAgger, trained on 200 of its 300 labels, kept 64 of 64. " in text
     others = [outcome(name, 60, labels=300, trained_labels=300) for name in ("DART", "noise")]
     text = verdict(cloning, early, *others)
     assert (
-        "; with the same 300 labels, DART kept 60 of 64 and noise kept 60 of 64; HG-DAgger, taught on" in text
+        "; with the same 300 labels, DART kept 60 of 64 and noise kept 60 of 64; HG-DAgger, trained on" in text
     )
     partly = outcome("Cloning", 3, labels=300, trained_labels=100)
     assert "the same 300 labels" not in verdict(partly, *others)

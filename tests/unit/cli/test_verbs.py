@@ -321,7 +321,7 @@ def test_correct_dagger_leaves_every_iterate_and_a_report(cli):
     assert load(Path("run/run.json"), CorrectRun).method.beta.p == 0.5
     cloned = open_dataset(Path("run/cloning/episodes"))
     assert cloned.num_frames == 24, "the clone gets as many labels"
-    assert f"round {best} of 2, taught on {12 * best} of 24 labels" in said.out
+    assert f"round {best} of 2, trained on {12 * best} of 24 labels" in said.out
     baseline = next(one["value"] for one in report["setting"] if one["name"] == "Baseline")
     assert baseline.startswith("24 labels of the expert's own driving in 4 drives")
     said = cli("eval", "run", "--env", "car", "--starts", 2, "--videos", 0, *SMALL, "--out", "report")
