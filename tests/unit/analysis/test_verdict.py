@@ -161,7 +161,8 @@ def test_labels_that_the_returned_policy_was_not_taught_on_are_not_called_the_sa
     others = [outcome(name, 60, labels=300, trained_labels=300) for name in ("DART", "noise")]
     text = verdict(cloning, early, *others)
     assert (
-        "; with the same 300 labels, DART kept 60 of 64 and noise kept 60 of 64; HG-DAgger, trained on" in text
+        "; with the same 300 labels, DART kept 60 of 64 and noise kept 60 of 64; HG-DAgger, trained on"
+        in text
     )
     partly = outcome("Cloning", 3, labels=300, trained_labels=100)
     assert "the same 300 labels" not in verdict(partly, *others)
