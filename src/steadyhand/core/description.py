@@ -5,7 +5,8 @@ and its attributes. Some of these are memory that changes while it runs, which i
 
 - what its own `begin`, `reset`, `step`, `observe`, `render`, `restore`, `place` or `close` assigns, or what
   they call, is left out: each start makes it anew;
-- what its class names in `memory`, as in `memory = ("calls",)`, is left out;
+- what it keeps of each env row (`PerRow`) is left out, and so is what its class names in `memory`, as in
+  `memory = ("calls",)`;
 - what changed while steadyhand had it run (`running`) counts as it was before;
 - what changed in any other way counts as it is: somebody set it.
 
@@ -30,6 +31,7 @@ import numpy as np
 
 from steadyhand.core.digests import Digest, data_digest
 from steadyhand.core.memory import remembered, without_memory
+from steadyhand.core.protocol import PerRow
 from steadyhand.core.source_code import (
     around,
     class_digest,
@@ -245,7 +247,11 @@ class _Description:
 
     def _attributes(self, thing: Any, depth: int, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
         kind = type(thing)
-        held = {name: value for name, value in _held(thing).items() if name not in without}
+        held = {
+            name: value
+            for name, value in _held(thing).items()
+            if name not in without and not isinstance(value, PerRow)
+        }
         for base in kind.__mro__:
             named = vars(base).get("memory", ())
             for name in named if isinstance(named, tuple) else ():

@@ -71,7 +71,66 @@ class Decision:
         )
 
 
-class Controller(ABC):
+class PerRow:
+    """What is remembered of each env row, such as a time or who drove; it grows to the rows it is asked of.
+
+    As an attribute of a controller or a gate it is forgotten, kept in snapshots and restored by itself; see
+    `Remembering`.
+
+    Args:
+        fresh: What a row that begins holds, a number or an array; it sets dtype and shape, too.
+    """
+
+    def __init__(self, fresh: float | int | np.ndarray) -> None:
+        self._fresh = np.asarray(fresh)
+        self.values = np.empty((0, *self._fresh.shape), dtype=self._fresh.dtype)
+
+    def __getitem__(self, rows: Int64[np.ndarray, " B"]) -> Shaped[np.ndarray, "B ..."]:
+        """Return a copy of what is remembered of `rows`, (B, ...)."""
+        try:
+            return self.values[rows]
+        except IndexError:
+            self._grow(rows)
+            return self.values[rows]
+
+    def __setitem__(self, rows: Int64[np.ndarray, " B"], value: float | int | np.ndarray) -> None:
+        try:
+            self.values[rows] = value
+        except IndexError:
+            self._grow(rows)
+            self.values[rows] = value
+
+    def forget(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Let `rows` begin."""
+        self[rows] = self._fresh
+
+    def _grow(self, rows: Int64[np.ndarray, " B"]) -> None:
+        missing = int(rows.max()) + 1 - len(self.values)
+        self.values = np.concatenate([self.values, np.repeat(self._fresh[None], missing, axis=0)])
+
+
+class Remembering(ABC):  # noqa: B024  a base, though nothing of it need be written anew
+    """Whatever has a memory of rows: its attributes that are `PerRow` are forgotten, kept and restored."""
+
+    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
+        """Forget what is remembered of `rows`; called before their first step of a new episode."""
+        for one in self._memories().values():
+            one.forget(rows)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memory kept between steps, for snapshots; empty where there is none."""
+        return {name: one.values.copy() for name, one in self._memories().items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        for name, one in self._memories().items():
+            one.values = state[name].copy()
+
+    def _memories(self) -> dict[str, PerRow]:
+        return {name.lstrip("_"): one for name, one in vars(self).items() if isinstance(one, PerRow)}
+
+
+class Controller(Remembering):
     """Chooses actions for rows of a batched env.
 
     Attributes:
@@ -103,10 +162,7 @@ class Controller(ABC):
             generator: The random streams of these rows, in the same order.
         """
 
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
-        """Forget what is remembered of `rows`; called before their first step of a new episode."""
-
-    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
+    def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Drop what was planned for `rows`, not what was seen: somebody else drove the step before."""
 
     def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
@@ -116,19 +172,12 @@ class Controller(ABC):
         """
         return np.zeros(len(rows), dtype=bool)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the memory kept between steps, for snapshots; empty for memoryless controllers."""
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027  optional
-        """Continue from what `state` returned."""
-
 
 class Switch(Controller):
     """A controller around several others, of which one drives each row.
 
-    All are told what it is told, and its memory holds theirs. Nobody is left out if a subclass that has a
-    memory of its own calls `super()` in `begin`, `state` and `restore`.
+    All are told what it is told, and its memory holds theirs. Nobody is left out if a subclass that keeps
+    anything else than `PerRow` calls `super()` in `begin`, `state` and `restore`.
 
     Args:
         controllers: The others by the names under which `state` holds their memory; None stands for nobody.
@@ -136,12 +185,14 @@ class Switch(Controller):
 
     def __init__(self, **controllers: Controller | None) -> None:
         self._controllers = {name: one for name, one in controllers.items() if one is not None}
+        self._told: dict[str, Remembering] = {**self._controllers}
         self.sees_privileged = any(one.sees_privileged for one in self._controllers.values())
         self.remembers = any(one.remembers for one in self._controllers.values())
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Let all forget what they remember of `rows`."""
-        for one in self._controllers.values():
+        super().begin(rows)
+        for one in self._told.values():
             one.begin(rows)
 
     def replan(self, rows: Int64[np.ndarray, " B"]) -> None:
@@ -159,16 +210,14 @@ class Switch(Controller):
         return done
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the memory of all, as "name/key"."""
-        return {
-            f"{name}/{key}": value
-            for name, one in self._controllers.items()
-            for key, value in one.state().items()
-        }
+        """Return its own memory, and that of all as "name/key"."""
+        inside = {f"{name}/{key}": v for name, one in self._told.items() for key, v in one.state().items()}
+        return {**super().state(), **inside}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
-        for name, one in self._controllers.items():
+        super().restore(state)
+        for name, one in self._told.items():
             prefix = f"{name}/"
             one.restore(
                 {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -196,14 +245,3 @@ class Wrapper(Switch):
 
     def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
         return np.zeros_like(rows)
-
-
-def grown(memory: np.ndarray, rows: Int64[np.ndarray, " B"], *, fill: float | int | bool) -> np.ndarray:
-    """Return a controller's (rows, ...) memory, extended with `fill` if it does not reach all of `rows`.
-
-    Controllers that keep something for each row need not be told how many rows an env has.
-    """
-    missing = int(rows.max(initial=-1)) + 1 - len(memory)
-    if missing <= 0:
-        return memory
-    return np.concatenate([memory, np.full((missing, *memory.shape[1:]), fill, dtype=memory.dtype)])

@@ -9,7 +9,7 @@ pi_hat^j is fitted to the expert's answers in the states of pi^(j-1), and to not
 expert's share is removed and the rest scaled to 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Switch, grown
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, PerRow, Switch
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.collect import collect
@@ -42,13 +42,7 @@ class ByStep(Switch):
             raise ConfigError("ByStep needs a controller for the first step.", got="none")
         super().__init__(**{str(number): one for number, one in enumerate(controllers)})
         self._in_turn = tuple(controllers)
-        self._time = np.zeros(0, dtype=np.int64)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Begin with the first controller in `rows`."""
-        super().begin(rows)
-        self._time = grown(self._time, rows, fill=0)
-        self._time[rows] = 0
+        self._time = PerRow(0)
 
     def act(
         self,
@@ -58,7 +52,6 @@ class ByStep(Switch):
         generator: RowStreams,
     ) -> Decision:
         """Ask for each row the controller of its step."""
-        self._time = grown(self._time, rows, fill=0)
         which = np.minimum(self._time[rows], len(self._in_turn) - 1)
         self._time[rows] += 1
         streams = generator.fork("step")
@@ -70,15 +63,6 @@ class ByStep(Switch):
             answer = self._in_turn[number].act(seen, known, rows[here], streams.take(here))
             parts.append((here, answer))
         return _joined(parts, len(rows))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return each row's step, and the memory of all controllers."""
-        return {"time": self._time.copy(), **super().state()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._time = state["time"].copy()
-        super().restore(state)
 
     def _driver(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
         return np.minimum(self._time[rows] - 1, len(self._in_turn) - 1)
@@ -101,7 +85,7 @@ class Blend(Switch):
         if not (scaled >= 0.0).all() or not scaled.sum() > 0.0:
             raise ConfigError("Weights must not be negative, nor all 0.", got=list(weights))
         super().__init__(**{str(number): one for number, one in enumerate(controllers)})
-        self._which = np.zeros(0, dtype=np.int64)  # of the last step alone, so no part of `state`
+        self._which = PerRow(0)
         self.weights: Float64[np.ndarray, " K"] = scaled / scaled.sum()
 
     def act(
@@ -118,7 +102,6 @@ class Blend(Switch):
         ]
         edges = self.weights.cumsum()[:-1]
         which = np.searchsorted(edges, generator.fork("blend").uniform(), side="right")
-        self._which = grown(self._which, rows, fill=0)
         self._which[rows] = which
         parts: list[tuple[np.ndarray, Decision]] = []
         for number in np.unique(which).tolist():

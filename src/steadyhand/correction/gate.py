@@ -18,8 +18,9 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
+    PerRow,
+    Remembering,
     Switch,
-    grown,
 )
 from steadyhand.core.seeding import RowStreams
 
@@ -131,7 +132,7 @@ class GateInput:
     expert: Asking
 
 
-class Gate(ABC):
+class Gate(Remembering):
     """Decides who drives. Memory is kept by env row, as in a controller.
 
     Attributes:
@@ -144,18 +145,8 @@ class Gate(ABC):
     def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
         """Return which rows the expert drives at this step: those it takes over, and those it keeps."""
 
-    def executed(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:  # noqa: B027  optional
+    def executed(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
         """Hear what was executed in the end; called once after each `takes_over`."""
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:  # noqa: B027  optional
-        """Forget what is remembered of `rows`; called before their first step of a new episode."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the memory kept between steps; empty for memoryless gates."""
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:  # noqa: B027  optional
-        """Continue from what `state` returned."""
 
 
 class GateConfig(Part, ABC):
@@ -207,17 +198,13 @@ class Gated(Switch):
     ) -> None:
         super().__init__(policy=policy, expert=expert)
         self._policy, self._expert, self._gate = policy, expert, gate
+        self._told["gate"] = gate
         self.sees_privileged = True  # A gate may look at everything.
         self._ends = end_after_intervention
-        self._held = np.zeros(0, dtype=bool)
-        self._finished = np.zeros(0, dtype=bool)  # of the last step alone, so no part of `state`
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget `rows`; the policy has control at first."""
-        super().begin(rows)
-        self._gate.begin(rows)
-        self._held = grown(self._held, rows, fill=False)
-        self._held[rows] = False
+        self._held, self._finished = (
+            PerRow(fresh=False),
+            PerRow(fresh=False),
+        )  # the policy has control at first
 
     def act(
         self,
@@ -227,7 +214,6 @@ class Gated(Switch):
         generator: RowStreams,
     ) -> Decision:
         """Let the policy propose, the gate decide, and the expert act where it is to."""
-        self._held = grown(self._held, rows, fill=False)
         held = self._held[rows]
         if held.any():
             self._policy.replan(rows[held])
@@ -245,7 +231,6 @@ class Gated(Switch):
         drives = self._gate.takes_over(moment)
         if self._ends:
             done = held & ~drives
-            self._finished = grown(self._finished, rows, fill=False)
             self._finished[rows] = done
             drives = drives | done
         expert.label(np.flatnonzero(drives))
@@ -272,17 +257,3 @@ class Gated(Switch):
         label = action.copy()
         label[valid] = reply.label[valid]
         return Decision(action=action, label=label, label_valid=valid, actor=actor, intervention=drives)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return who holds control, and the memory of policy, expert and gate."""
-        gate = {f"gate/{name}": value for name, value in self._gate.state().items()}
-        return {"held": self._held.copy(), **gate, **super().state()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._held = state["held"].copy()
-        super().restore(state)
-        prefix = "gate/"
-        self._gate.restore(
-            {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-        )

@@ -6,14 +6,14 @@ never the proposal of this step, the policy's doubts, or the future.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.protocol import Actor, grown
+from steadyhand.core.protocol import Actor, PerRow
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, GateConfig, GateInput
@@ -220,27 +220,14 @@ class HumanWatch(Gate):
         self._min_hold = max(1, round(human.min_hold / control_dt))
         smoothing = human.risk.smoothing
         self._keep = float(np.exp(-control_dt / smoothing)) if smoothing > 0 else 0.0
-        self._seen = np.zeros((0, self._lag))
-        self._level = np.zeros(0)
-        self._time = np.zeros(0, dtype=np.int64)
-        self._hold = np.zeros(0, dtype=np.int64)
-        self._calm_for = np.zeros(0, dtype=np.int64)
-        self._blind = np.zeros(0, dtype=bool)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget `rows`: at the start of an episode nothing was seen yet."""
-        self._reach(rows)
-        self._seen[rows] = -np.inf
-        self._level[rows] = 0.0
-        for memory in (self._time, self._hold, self._calm_for):
-            memory[rows] = 0
-        self._blind[rows] = False
+        self._seen, self._level = PerRow(np.full(self._lag, -np.inf)), PerRow(0.0)  # nothing was seen yet
+        self._time, self._hold, self._calm_for = PerRow(0), PerRow(0), PerRow(0)
+        self._blind = PerRow(fresh=False)
 
     def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
         """Look, and decide for the rows whose turn it is."""
         rows, held, human = moment.rows, moment.held, self._human
-        self._reach(rows)
-        risk = self._seen[rows, 0]
+        risk = self._seen[rows][:, 0]
         is_calm = risk < human.release * human.risk.threshold
         self._calm_for[rows] = np.where(is_calm, self._calm_for[rows] + 1, 0)
         self._hold[rows] = np.where(held, self._hold[rows] + 1, 0)
@@ -262,34 +249,8 @@ class HumanWatch(Gate):
         """Remember how dangerous the step was; it will be seen `reaction_delay` later."""
         rows = moment.rows
         now = self._meter.risk(moment, action)
-        self._level[rows] = self._keep * self._level[rows] + (1.0 - self._keep) * now
-        self._seen[rows, :-1] = self._seen[rows, 1:]
-        self._seen[rows, -1] = self._level[rows]
-
-    def _reach(self, rows: np.ndarray) -> None:
-        self._seen = grown(self._seen, rows, fill=-np.inf)
-        self._level = grown(self._level, rows, fill=0.0)
-        self._time = grown(self._time, rows, fill=0)
-        self._hold = grown(self._hold, rows, fill=0)
-        self._calm_for = grown(self._calm_for, rows, fill=0)
-        self._blind = grown(self._blind, rows, fill=False)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what was seen and what is about to be done."""
-        return {
-            "seen": self._seen.copy(),
-            "level": self._level.copy(),
-            "time": self._time.copy(),
-            "hold": self._hold.copy(),
-            "calm_for": self._calm_for.copy(),
-            "blind": self._blind.copy(),
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._seen, self._level = state["seen"].copy(), state["level"].copy()
-        self._time, self._hold = state["time"].copy(), state["hold"].copy()
-        self._calm_for, self._blind = state["calm_for"].copy(), state["blind"].copy()
+        self._level[rows] = level = self._keep * self._level[rows] + (1.0 - self._keep) * now
+        self._seen[rows] = np.column_stack([self._seen[rows][:, 1:], level])
 
 
 class _DiscrepancyMeter(Meter):

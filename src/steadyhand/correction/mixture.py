@@ -14,8 +14,8 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
+    PerRow,
     Switch,
-    grown,
 )
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.gate import Asking
@@ -115,19 +115,7 @@ class BetaMixture(Switch):
         if query_every < 1:
             raise ConfigError("query_every counts steps.", got=query_every, expected=">= 1")
         self._query_every = query_every
-        self._by_expert = np.zeros(0, dtype=np.int8)
-        self._held = np.zeros(0, dtype=bool)
-        self._time = np.zeros(0, dtype=np.int64)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget who drives in `rows`."""
-        super().begin(rows)
-        self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
-        self._by_expert[rows] = _UNDRAWN
-        self._held = grown(self._held, rows, fill=False)
-        self._held[rows] = False
-        self._time = grown(self._time, rows, fill=0)
-        self._time[rows] = 0
+        self._by_expert, self._held, self._time = PerRow(_UNDRAWN), PerRow(fresh=False), PerRow(0)
 
     def act(
         self,
@@ -142,11 +130,10 @@ class BetaMixture(Switch):
         """
         if self._policy is None:
             return self._expert.act(observation, privileged, rows, generator.fork("expert"))
-        self._held = grown(self._held, rows, fill=False)
         if (held := self._held[rows]).any():
             self._policy.replan(rows[held])
         answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
-        by_expert = self._held[rows] = self._who(rows, generator)
+        self._held[rows] = by_expert = self._who(rows, generator)
         expert = Asking(self._expert, observation, privileged, rows, generator.fork("expert"))
         expert.label(np.flatnonzero(by_expert | self._due(rows)))
         action, actor = answer.action.copy(), answer.actor.copy()
@@ -170,7 +157,6 @@ class BetaMixture(Switch):
         return np.zeros_like(rows) if self._policy is None else self._held[rows].astype(np.int64)
 
     def _due(self, rows: np.ndarray) -> np.ndarray:
-        self._time = grown(self._time, rows, fill=0)
         due = self._time[rows] % self._query_every == 0
         self._time[rows] += 1
         return due
@@ -179,18 +165,6 @@ class BetaMixture(Switch):
         coin = generator.fork("mixture").uniform() < self._beta
         if self._granularity == "step":
             return coin
-        self._by_expert = grown(self._by_expert, rows, fill=_UNDRAWN)
         drawn = self._by_expert[rows]
         self._by_expert[rows] = np.where(drawn == _UNDRAWN, coin, drawn)
         return self._by_expert[rows].astype(bool)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return who drives, and the memory of both controllers."""
-        memory = {"by_expert": self._by_expert, "held": self._held, "time": self._time}
-        return {**{name: value.copy() for name, value in memory.items()}, **super().state()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._by_expert, self._time = state["by_expert"].copy(), state["time"].copy()
-        self._held = state["held"].copy()
-        super().restore(state)

@@ -20,8 +20,8 @@ from steadyhand.core.protocol import (
     Controller,
     Decision,
     Observation,
+    PerRow,
     Wrapper,
-    grown,
 )
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
@@ -197,14 +197,7 @@ class NoisyExecution(Wrapper):
         self._clean_fraction = clean_fraction
         self._action = action
         self._size = action.size
-        self._value = np.zeros((0, action.size))
-        self._clean = np.zeros(0, dtype=bool)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Start the noise of `rows` afresh."""
-        super().begin(rows)
-        self._reach(rows)
-        self._value[rows] = np.nan
+        self._value, self._clean = PerRow(np.full(action.size, np.nan)), PerRow(fresh=False)
 
     def act(
         self,
@@ -232,7 +225,6 @@ class NoisyExecution(Wrapper):
 
     def _draw(self, rows: np.ndarray, streams: RowStreams) -> tuple[np.ndarray, np.ndarray]:
         """Return the (B, A) noise of this step and which rows it applies to."""
-        self._reach(rows)
         coin = streams.uniform() < self._clean_fraction
         drawn = self._noise.scaled(streams.normal(self._size))
         past = self._value[rows]
@@ -242,19 +234,6 @@ class NoisyExecution(Wrapper):
         self._value[rows] = value
         self._clean[rows] = np.where(fresh, coin, self._clean[rows])
         return value, ~self._clean[rows]
-
-    def _reach(self, rows: np.ndarray) -> None:
-        self._value = grown(self._value, rows, fill=np.nan)
-        self._clean = grown(self._clean, rows, fill=False)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the noise of each row, and the memory of the wrapped controller."""
-        return {"value": self._value.copy(), "clean": self._clean.copy(), **super().state()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._value, self._clean = state["value"].copy(), state["clean"].copy()
-        super().restore(state)
 
 
 class RandomExecution(Wrapper):
@@ -289,13 +268,7 @@ class RandomExecution(Wrapper):
         self._epsilon = epsilon
         self._num_classes, self._start = action.num_classes, action.start
         self._clean_fraction = clean_fraction
-        self._clean = np.zeros(0, dtype=np.int8)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Start `rows` afresh."""
-        super().begin(rows)
-        self._clean = grown(self._clean, rows, fill=_UNDRAWN)
-        self._clean[rows] = _UNDRAWN
+        self._clean = PerRow(_UNDRAWN)
 
     def act(
         self,
@@ -306,7 +279,6 @@ class RandomExecution(Wrapper):
     ) -> Decision:
         """Ask the wrapped controller, now and then execute something else, keep its label."""
         intended = self._inner.act(observation, privileged, rows, generator.fork("controller"))
-        self._clean = grown(self._clean, rows, fill=_UNDRAWN)
         # One call: successive calls would each continue the streams, which is right but easy to break.
         coin, chance, which = generator.fork("noise").uniform(3).T
         drawn = self._clean[rows]
@@ -324,15 +296,6 @@ class RandomExecution(Wrapper):
             actor=np.where(self._clean[rows] == 0, Actor.NOISE, intended.actor).astype(np.uint8),
             intervention=intended.intervention,
         )
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return which rows are left undisturbed, and the memory of the wrapped controller."""
-        return {"clean": self._clean.copy(), **super().state()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._clean = state["clean"].copy()
-        super().restore(state)
 
 
 def _check_clean(clean_fraction: float) -> None:

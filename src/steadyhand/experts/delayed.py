@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper, grown
+from steadyhand.core.protocol import Controller, Decision, Observation, PerRow, Wrapper
 from steadyhand.core.seeding import RowStreams
 
 Labels = Literal["driven", "hindsight"]
@@ -33,14 +33,8 @@ class Delayed(Wrapper):
         self.remembers = True
         self._delay = delay
         self._labels: Labels = labels
-        self._queue: np.ndarray | None = None
-        self._fresh = np.ones(0, dtype=bool)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget what was wanted in `rows`."""
-        super().begin(rows)
-        self._fresh = grown(self._fresh, rows, fill=True)
-        self._fresh[rows] = True
+        self._queue: PerRow | None = None
+        self._fresh = PerRow(fresh=True)
 
     def act(
         self,
@@ -54,14 +48,12 @@ class Delayed(Wrapper):
         if self._delay == 0:
             return now
         if self._queue is None:
-            self._queue = np.zeros((0, self._delay, *now.action.shape[1:]), dtype=now.action.dtype)
-        self._queue = grown(self._queue, rows, fill=0)
-        self._fresh = grown(self._fresh, rows, fill=True)
-        first = rows[self._fresh[rows]]
-        self._queue[first] = now.action[self._fresh[rows], None]
+            self._queue = PerRow(np.zeros((self._delay, *now.action.shape[1:]), dtype=now.action.dtype))
+        queue, fresh = self._queue[rows], self._fresh[rows]
+        queue[fresh] = now.action[fresh, None]
+        late = queue[:, 0]
+        self._queue[rows] = np.concatenate([queue[:, 1:], now.action[:, None]], axis=1)
         self._fresh[rows] = False
-        late = self._queue[rows, 0]
-        self._queue[rows] = np.concatenate([self._queue[rows, 1:], now.action[:, None]], axis=1)
         return Decision(
             action=late,
             label=late if self._labels == "driven" else now.label,
@@ -70,13 +62,8 @@ class Delayed(Wrapper):
             intervention=now.intervention,
         )
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what was wanted and is still to be done, and the memory of the expert."""
-        queue = {} if self._queue is None else {"queue": self._queue.copy()}
-        return {"fresh": self._fresh.copy(), **queue, **super().state()}
-
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
-        self._fresh = state["fresh"].copy()
-        self._queue = state["queue"].copy() if "queue" in state else None
+        queue = state.get("queue")
+        self._queue = None if queue is None else PerRow(np.zeros(queue.shape[1:], dtype=queue.dtype))
         super().restore(state)

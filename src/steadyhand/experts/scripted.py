@@ -5,13 +5,12 @@ strayed is led back to the demonstrator's path, or along another way once it cle
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from steadyhand.core.errors import CapabilityError, SpecError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation, grown
+from steadyhand.core.protocol import Actor, Controller, Decision, Observation, PerRow
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE
 from steadyhand.envs.avoiding.config import AvoidingConfig
@@ -41,18 +40,13 @@ class Demonstrator(Controller):
     `num_queries` counts the steps it was asked about.
     """
 
-    memory = ("num_queries", "_way", "_style", "_open")
+    memory = ("num_queries",)
 
     def __init__(self, *, num_ways: int, num_style: int) -> None:
         self.num_queries = 0
-        self._way = np.zeros((0, num_ways), dtype=np.int64)
-        self._style = np.zeros((0, num_style), dtype=np.float32)
-        self._open = np.zeros(0, dtype=bool)
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let `rows` choose anew at their next step."""
-        self._extend(rows)
-        self._open[rows] = True
+        self._way = PerRow(np.zeros(num_ways, dtype=np.int64))
+        self._style = PerRow(np.zeros(num_style, dtype=np.float32))
+        self._open = PerRow(fresh=True)
 
     def act(
         self,
@@ -72,23 +66,14 @@ class Demonstrator(Controller):
                 got=sorted([*observation, *privileged]),
                 expected=f"{STATE} and {INTENT}",
             )
-        self._extend(rows)
         fresh = self._open[rows]
         if fresh.any():
-            draws = generator.fork("demonstrator").uniform(1 + self._style.shape[1])
+            draws = generator.fork("demonstrator").uniform(1 + self._style[rows].shape[1])
             self._choose(rows[fresh], privileged[INTENT][fresh, 0], draws[fresh])
             self._open[rows] = False
         action, self._way[rows] = self._answer(observation[STATE], self._way[rows], self._style[rows])
         self.num_queries += len(rows)
         return Decision.by(Actor.EXPERT, action, label=action)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what was chosen."""
-        return {"way": self._way.copy(), "style": self._style.copy(), "open": self._open.copy()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        self._way, self._style, self._open = (state[name].copy() for name in ("way", "style", "open"))
 
     @abstractmethod
     def _ways(
@@ -113,11 +98,6 @@ class Demonstrator(Controller):
     ) -> None:
         self._way[rows] = self._ways(intent, draws[:, 0])
         self._style[rows] = 2.0 * draws[:, 1:] - 1.0
-
-    def _extend(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._way = grown(self._way, rows, fill=0)
-        self._style = grown(self._style, rows, fill=0.0)
-        self._open = grown(self._open, rows, fill=True)
 
 
 class ForksDemonstrator(Demonstrator):

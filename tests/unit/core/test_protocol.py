@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from steadyhand.core.protocol import Actor, Controller, Decision, grown
+from steadyhand.core.description import described
+from steadyhand.core.protocol import Actor, Controller, Decision, PerRow, Switch
 from steadyhand.core.seeding import RowStreams
 
 
@@ -44,7 +45,64 @@ def test_a_controller_must_act_and_is_memoryless_unless_it_says_so():
 
 
 def test_a_memory_of_rows_grows_to_the_highest_row_and_forgets_nothing():
-    memory = np.array([[1, 2], [3, 4]])
-    assert grown(memory, np.array([1, 0]), fill=9) is memory
-    assert grown(memory, np.array([3, 1]), fill=9).tolist() == [[1, 2], [3, 4], [9, 9], [9, 9]]
-    assert grown(memory, np.array([], dtype=np.int64), fill=9) is memory
+    memory = PerRow(np.array([9, 9]))
+    memory[np.array([0, 1])] = np.array([[1, 2], [3, 4]])
+    assert memory[np.array([3, 1])].tolist() == [[9, 9], [3, 4]]
+    assert memory.values.tolist() == [[1, 2], [3, 4], [9, 9], [9, 9]]
+    assert memory[np.array([], dtype=np.int64)].shape == (0, 2)
+    memory[np.array([5])] = 7
+    memory.forget(np.array([0, 6]))
+    assert memory.values[[0, 1, 4, 5, 6]].tolist() == [[9, 9], [3, 4], [9, 9], [7, 7], [9, 9]]
+
+
+class Counts(Controller):
+    """Counts the steps of each row, below zero after a restart elsewhere."""
+
+    def __init__(self):
+        self._time, self.scale = PerRow(0), 2.0
+
+    def act(self, observation, privileged, rows, generator):
+        self._time[rows] += 1
+        return Decision.by(Actor.EXPERT, self._time[rows][:, None].astype(np.float32))
+
+
+class Either(Switch):
+    """Asks both, follows the first."""
+
+    def __init__(self, one, other):
+        super().__init__(one=one, other=other)
+        self._count = PerRow(0.5)
+
+    def act(self, observation, privileged, rows, generator):
+        self._count[rows] += 1.0
+        first, _ = [one.act(observation, privileged, rows, generator) for one in self._controllers.values()]
+        return first
+
+    def _driver(self, rows):
+        return np.zeros_like(rows)
+
+
+def test_what_is_kept_of_rows_is_forgotten_in_snapshots_and_restored_by_itself():
+    both, rows, streams = Either(Counts(), Counts()), np.array([1, 2]), RowStreams.from_seed(0, 2)
+    for _ in range(3):
+        both.act({}, {}, rows, streams)
+    both.begin(np.array([2]))
+    kept = both.state()
+    assert {name: value.tolist() for name, value in kept.items()} == {
+        "count": [0.5, 3.5, 0.5],
+        "one/time": [0, 3, 0],
+        "other/time": [0, 3, 0],
+    }
+    again = Either(Counts(), Counts())
+    again.restore(kept)
+    both.act({}, {}, rows, streams)  # moves on, and the snapshot stays
+    assert again.act({}, {}, rows, streams).action.tolist() == [[4.0], [1.0]]
+    assert kept["one/time"].tolist() == [0, 3, 0]
+
+
+def test_what_is_kept_of_rows_is_no_part_of_what_a_controller_is():
+    fresh, used = Counts(), Counts()
+    used.act({}, {}, np.array([0, 1]), RowStreams.from_seed(0, 2))
+    assert described(used) == described(fresh)
+    used.scale = 3.0
+    assert described(used) != described(fresh)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from steadyhand.core.protocol import grown
+from steadyhand.core.protocol import PerRow
 from steadyhand.correction.gate import Gate, GateInput
 from steadyhand.correction.gates.calibration import ScoreRecorder
 from steadyhand.policies.scores import ActionScale
@@ -30,14 +30,16 @@ class ScoreGate(Gate):
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Forget `rows`."""
+        super().begin(rows)
         self._watch.begin(rows)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the windows."""
-        return self._watch.state()
+        """Return the windows, and what else is remembered."""
+        return {**super().state(), **self._watch.state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
+        super().restore(state)
         self._watch.restore(state)
 
 
@@ -135,32 +137,16 @@ class Patient(ScoreGate):
     def __init__(self, watch: ScoreRecorder, *, threshold: float, patience: int) -> None:
         super().__init__(watch)
         self.threshold, self._patience = threshold, patience
-        self._run = np.zeros(0, dtype=np.int64)
+        self._run = PerRow(0)
 
     def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Count the steps on the other side of the threshold, and change sides when they are enough."""
         rows, held = moment.rows, moment.held
-        self._run = grown(self._run, rows, fill=0)
         is_above = scores["score"] > self.threshold
         run = np.where(is_above != held, self._run[rows] + 1, 0)
         turns = run >= self._patience
         self._run[rows] = np.where(turns, 0, run)
         return held ^ turns
-
-    def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget `rows`."""
-        super().begin(rows)
-        self._run = grown(self._run, rows, fill=0)
-        self._run[rows] = 0
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return windows and counters."""
-        return {**super().state(), "run": self._run.copy()}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from what `state` returned."""
-        super().restore(state)
-        self._run = state["run"].copy()
 
 
 def _any_above(scores: Scores, thresholds: Mapping[str, float]) -> Bool[np.ndarray, " B"]:
