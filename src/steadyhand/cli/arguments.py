@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -14,122 +14,9 @@ from steadyhand.cli.refusals import in_our_words
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import imported
 from steadyhand.core.strict import parse_json
-from steadyhand.recipes.logs import LogName
 
 T = TypeVar("T")
 FieldPath = tuple[str, ...]
-
-Overrides = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATH=VALUE")]
-"""Fields of run.json to change, as path=value or as JSON; may be given several times."""
-
-EnvName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
-"""An env, as the argument that needs no flag."""
-
-SEEN = "all that encoder or recipe can read; of the car: retina"
-"""What a policy sees where nothing is named."""
-
-Log = Annotated[
-    LogName,
-    tyro.conf.arg(
-        help="Report metrics to this tool as well, by its own package; metrics.jsonl is written in any case."
-    ),
-]
-"""Where metrics go beside metrics.jsonl."""
-
-SuccessText = Annotated[
-    str,
-    tyro.conf.arg(
-        metavar="RULE",
-        help="When an episode of a Gymnasium env counts as a success: `ever`, `last` (both with `:KEY` of "
-        "the info), `terminated`, `survived`, `return>=200`, `mean_reward>=0.5` or `none`.",
-        help_behavior_hint="(default: what is known of the env)",
-    ),
-]
-"""A success rule; see `core.success`."""
-
-
-def listed(metavar: str, *, default: str) -> Any:
-    """Return how the help shows a flag that takes several values, and what no value means."""
-    return tyro.conf.arg(metavar=f"{metavar} [{metavar} ...]", help_behavior_hint=f"(default: {default})")
-
-
-def optional(metavar: str, *, default: str) -> Any:
-    """Return how the help shows a flag that may be left out."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
-ASSUMED_DT = 0.05
-"""Time between steps of an npz file where nobody tells it [s]."""
-
-ControlDt = Annotated[
-    float | None,
-    tyro.conf.arg(
-        metavar="SECONDS",
-        help="Time between steps [s]; only for a .npz file, which does not know it.",
-        help_behavior_hint="(default: 0.05, and it is said)",
-    ),
-]
-
-
-def step_of(control_dt: float | None) -> float:
-    """Return the time between steps [s], which folders know themselves."""
-    return ASSUMED_DT if control_dt is None else control_dt
-
-
-def assumed_rate(data: Path, control_dt: float | None) -> str:
-    """Return that nobody told the rate of an npz file, in words; empty where somebody did."""
-    if control_dt is not None or data.suffix != ".npz":
-        return ""
-    return f"nobody tells its rate, so {1 / ASSUMED_DT:g} Hz is assumed; --control-dt tells it"
-
-
-Rename = Annotated[
-    tyro.conf.UseAppendAction[tuple[str, ...]],
-    tyro.conf.arg(
-        metavar="OLD=NEW",
-        help="Name of a feature in the files and its name here, such as actions=action; may be given again.",
-        help_behavior_hint="(default: the names in the files)",
-    ),
-]
-
-ChosenEpisodes = Annotated[
-    str,
-    tyro.conf.arg(
-        metavar="EPISODES",
-        help="Episodes to read: numbers and ranges, those behind a ! left out, such as '0-9,!4' (in quotes, "
-        "as the shell takes the ! otherwise).",
-        help_behavior_hint="(default: all)",
-    ),
-]
-
-
-def renaming(texts: Sequence[str]) -> dict[str, str] | None:
-    """Return what `--rename` says, None if it was not given."""
-    from steadyhand.data.selection import names_from
-
-    return names_from(texts) if texts else None
-
-
-def classes_from_text(text: str) -> tuple[int, int] | None:
-    """Return the lowest and the highest class of "3" (0 to 2) or "1..3"; None of an empty text.
-
-    Raises:
-        ConfigError: It is neither, or there is no class.
-    """
-    if not text:
-        return None
-    first, separator, last = text.partition("..")
-    try:
-        classes = (int(first), int(last)) if separator else (0, int(first) - 1)
-    except ValueError:
-        classes = (0, -1)
-    if classes[0] > classes[1]:
-        raise ConfigError(
-            "--classes names the values of a discrete action.",
-            got=text,
-            expected="a number of classes such as 3 (0 to 2), or the lowest and the highest such as 1..3",
-        )
-    return classes
 
 
 def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | None = None) -> T:

@@ -1,19 +1,21 @@
 """`steadyhand bench remedies`: which remedy to choose, for your env and your policy class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import (
-    SEEN,
+from steadyhand.cli.arguments import parse, with_overrides
+from steadyhand.cli.flags import (
     EnvName,
+    ExpertName,
+    Learner,
+    LearnerFlags,
     Overrides,
     SuccessText,
+    env_and_learner,
     listed,
     optional,
-    parse,
-    with_overrides,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ class Arguments:
     """
 
     env: EnvName
-    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as Walker2d-v5."""
     out: Path = Path("runs/bench")
     """Folder of the run; cells.parquet in it has a row for each (remedy, seed)."""
     only: Annotated[tuple[str, ...], listed("REMEDY", default="all")] = ()
@@ -49,21 +50,10 @@ class Arguments:
     """Drives in a round; the others get as many in all."""
     query_every: int = 1
     """DAgger asks at every so many steps: fewer labels from longer drives."""
-    expert: str = "auto"
-    """Who labels; auto takes the one that comes along with the env."""
+    expert: ExpertName = "auto"
+    """Who labels and takes over."""
     success: SuccessText = "auto"
-    observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
-    """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
-    recipe: Annotated[str, optional("NAME", default="none")] = ""
-    """A published method instead of encoder and head; see docs/recipes.md."""
-    encoder: str = "auto"
-    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
-    head: str = "auto"
-    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
-    steps: int = 1500
-    """Gradient steps of each fit."""
-    batch_size: int = 64
-    """Windows in a batch."""
+    learner: LearnerFlags = field(default_factory=Learner)
     starts: int = 64
     """Test starts."""
     selection: Literal["best", "last", "mean"] = "best"
@@ -168,8 +158,6 @@ def _in_words(result: "Mapping[str, Any]") -> str:
 def _run(chosen: Arguments) -> "BenchRun":
     from steadyhand.correction.budget import Budget
     from steadyhand.recipes.bench import BenchRun
-    from steadyhand.recipes.choices import LearnerChoice, learner_of
-    from steadyhand.recipes.env_choices import env_that_shows
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.remedies import remedies, remedy
     from steadyhand.recipes.search import Search
@@ -177,15 +165,12 @@ def _run(chosen: Arguments) -> "BenchRun":
 
     for name in chosen.only:
         remedy(name)
-    env, shown = env_that_shows(chosen.env, chosen.observation, success=chosen.success)
-    one = env.build(1)
-    spec = one.spec
-    one.close()
-    policy, training = learner_of(
-        LearnerChoice(observation=shown, recipe=chosen.recipe, encoder=chosen.encoder, head=chosen.head),
-        observation=spec.observation,
-        action=spec.action,
-        default=TrainConfig(num_steps=chosen.steps, batch_size=chosen.batch_size, learning_rate=1e-3),
+    env, policy, training = env_and_learner(
+        chosen.env,
+        chosen.learner,
+        success=chosen.success,
+        default=TrainConfig(num_steps=1500, batch_size=64, learning_rate=1e-3),
+        beats=0,
     )
     return BenchRun(
         env=env,

@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import (
-    SEEN,
+from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.flags import (
+    Device,
     EnvName,
+    ExpertName,
+    Learner,
+    LearnerFlags,
     Log,
     Overrides,
     SuccessText,
-    is_terminal,
-    listed,
-    optional,
-    parse,
-    with_overrides,
+    Threads,
 )
 
 if TYPE_CHECKING:
@@ -33,35 +33,18 @@ class Arguments:
     """Arguments of all remedies; those of one stand in `arguments_of`."""
 
     env: EnvName
-    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as Walker2d-v5."""
     out: Path = Path("runs/correct")
     """Folder of the run; the policy is written to its `policy` folder."""
-    expert: str = "auto"
-    """Who labels: `pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a file of weights, or the
-    folder of a policy; auto takes the one that comes along with the env."""
+    expert: ExpertName = "auto"
+    """Who labels and takes over."""
     success: SuccessText = "auto"
-    observation: Annotated[tuple[str, ...], listed("SENSE", default=SEEN)] = ()
-    """Features that policies see; for the car any of state, scan, lidar, retina, ranges, camera."""
-    recipe: Annotated[str, optional("NAME", default="none")] = ""
-    """A published method, such as flow_unet or act, instead of encoder and head; see docs/recipes.md."""
-    size: Literal["small", "paper"] = "small"
-    """Of the recipe: for a laptop, or with the paper's constants."""
-    encoder: str = "auto"
-    """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
-    head: str = "auto"
-    """The policy class; auto takes Categorical for discrete actions, Regression otherwise."""
-    steps: Annotated[int | None, optional("INT", default="3000, or the recipe's")] = None
-    """Gradient steps of each fit."""
-    batch_size: Annotated[int | None, optional("INT", default="64, or the recipe's")] = None
-    """Windows in a batch."""
+    learner: LearnerFlags = field(default_factory=Learner)
     starts: int = 64
     """Test starts of the final comparison."""
     videos: int = 1
     """Test starts to film."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
-    """Where policies are trained and drive; auto takes CUDA, else MPS, else the CPU."""
-    threads: int = 1
-    """Threads of torch; small networks are fastest with one."""
+    device: Device = "cpu"
+    threads: Threads = 1
     no_clone: bool = False
     """Leave out the baseline: cloning as many labels from as many drives as the method plans."""
     seed: int = 0
@@ -200,41 +183,22 @@ def _changed(settings: Any, values: Mapping[str, object]) -> Any:
 
 
 def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
-    from steadyhand.recipes.choices import LearnerChoice, learner_of
-    from steadyhand.recipes.env_choices import env_that_shows
+    from steadyhand.cli.flags import env_and_learner
     from steadyhand.recipes.experts import expert_from_text
     from steadyhand.recipes.runs import CorrectRun
     from steadyhand.training.config import TrainConfig
 
-    env, shown = env_that_shows(chosen.env, chosen.observation, success=chosen.success)
-    built = env.build(1)
-    spec = built.spec
-    built.close()
-    choice = LearnerChoice(
-        observation=shown,
-        recipe=chosen.recipe,
-        size=chosen.size,
-        encoder=chosen.encoder,
-        head=chosen.head,
-        steps=chosen.steps,
-        batch_size=chosen.batch_size,
-    )
-    policy, training = learner_of(
-        choice,
-        observation=spec.observation,
-        action=spec.action,
+    env, policy, training = env_and_learner(
+        chosen.env,
+        chosen.learner,
+        success=chosen.success,
         default=TrainConfig(num_steps=3000, batch_size=64),
     )
     return CorrectRun(
         env=env,
         expert=expert_from_text(chosen.expert, env),
         policy=policy,
-        training=replace(
-            training,
-            checkpoint_every=max(1, training.num_steps // 5),
-            device=chosen.device,
-            num_threads=chosen.threads,
-        ),
+        training=replace(training, device=chosen.device, num_threads=chosen.threads),
         method=_method(one, chosen),
         evaluation_starts=chosen.starts,
         clone=not chosen.no_clone,

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import (
+from steadyhand.cli.arguments import is_terminal, parse
+from steadyhand.cli.flags import (
     ChosenEpisodes,
     ControlDt,
     Overrides,
     Rename,
     assumed_rate,
-    is_terminal,
     listed,
     optional,
-    parse,
     renaming,
     step_of,
 )

@@ -6,7 +6,8 @@ from typing import Annotated
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import optional, parse
+from steadyhand.cli.arguments import parse
+from steadyhand.cli.flags import optional
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,18 @@ from typing import Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import (
+from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.flags import (
+    SENSES,
+    Device,
+    EnvFlag,
+    ExpertName,
     Overrides,
     SuccessText,
-    is_terminal,
+    Threads,
+    choice,
     listed,
     optional,
-    parse,
-    with_overrides,
 )
 from steadyhand.core.errors import ConfigError
 
@@ -31,23 +35,23 @@ class Arguments:
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="POLICY", help_behavior_hint="")
     ] = ()
     """Folders of policies, or run folders of `steadyhand train` and `correct`."""
-    env: Annotated[str, tyro.conf.arg(metavar="ENV")]
-    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as CartPole-v1."""
+    env: EnvFlag
     out: Path = Path("runs/eval")
     """Folder of the report; one evaluation each, which the same command repeats."""
     success: SuccessText = "auto"
-    observation: Annotated[tuple[str, ...], listed("SENSE", default="what the policies read")] = ()
-    """For the car: any of state, scan, lidar, retina, ranges, camera."""
-    expert: str = "auto"
-    """Also run this expert: `pure-pursuit`, `scripted`, weights or a policy; auto: the env's own; or none."""
+    observation: Annotated[
+        tuple[str, ...], listed("SENSE", default="what the policies read", help=f"Of the car: {SENSES}.")
+    ] = ()
+    expert: ExpertName = "auto"
+    """Also run this expert; none leaves it out."""
     starts: int = 64
     """Number of starts."""
     family: Literal["train", "validation", "test"] = "test"
     """Family of the starts."""
     videos: int = 1
     """Starts to film."""
-    executor: str = "receding"
-    """Play chunks (receding), average over them (ensemble), or join them while playing (realtime)."""
+    executor: Annotated[str, choice("executor", metavar="NAME")] = "receding"
+    """Play chunks (receding), average over them (ensemble), or join them while playing (real-time)."""
     n_action_steps: Annotated[int | None, optional("N", default="the policies' own")] = None
     """Steps from one prediction to the next."""
     delay: Annotated[int | None, optional("STEPS", default="0; realtime: 1")] = None
@@ -58,10 +62,8 @@ class Arguments:
     """Ask for the policies' modes, whatever their class does."""
     mean_of: Annotated[int, optional("N", default="no such test")] = 0
     """Also drive each policy that draws by the mean of N samples: it fails where the answers are several."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
-    """Where the policies compute; auto takes CUDA, else MPS, else the CPU."""
-    threads: int = 1
-    """Threads of torch; small networks are fastest with one."""
+    device: Device = "cpu"
+    threads: Threads = 1
     seed: int = 0
     """Seed of starts and samples."""
     set: Overrides = ()

@@ -5,16 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import (
-    EnvName,
-    Overrides,
-    SuccessText,
-    is_terminal,
-    listed,
-    optional,
-    parse,
-    with_overrides,
-)
+from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.flags import SENSES, EnvName, ExpertName, Overrides, SuccessText, listed, optional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +18,18 @@ class Arguments:
     """
 
     env: EnvName
-    """`car`, `forks`, `avoiding`, `pendulum`, `tabular`, `linear`, or a Gymnasium id such as CartPole-v1."""
     out: Path
     """Folder of the data set; it must not hold one yet, but for this recording, stopped before its end."""
-    expert: str = "auto"
-    """`pure-pursuit` (car), `scripted` (forks, avoiding, pendulum), a .npz or .safetensors file of
-    weights, or the folder of a policy; auto takes the one that comes along with the env."""
+    expert: ExpertName = "auto"
+    """Who drives."""
     episodes: int = 4
     """Episodes to record."""
     labels: Annotated[int | None, optional("INT", default="no limit")] = None
     """Stop at exactly this many labels, spread evenly over the episodes."""
     success: SuccessText = "auto"
-    observation: Annotated[tuple[str, ...], listed("SENSE", default="retina")] = ()
-    """For the car: any of state, scan, lidar, retina, ranges, camera."""
+    observation: Annotated[
+        tuple[str, ...], listed("SENSE", default="retina", help=f"Of the car: {SENSES}.")
+    ] = ()
     noise: float = 0.0
     """Disturb the executed action by this much (Ornstein-Uhlenbeck); labels stay clean."""
     family: Literal["train", "validation", "test"] = "train"

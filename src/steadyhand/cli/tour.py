@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import Overrides, is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.flags import Overrides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,34 +1,34 @@
 """`steadyhand train`: train a policy on a data set."""
 
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import (
+from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.flags import (
     ASSUMED_DT,
     ChosenEpisodes,
     ControlDt,
+    Device,
+    Learner,
+    LearnerFlags,
     Log,
     Overrides,
     Rename,
+    Threads,
     assumed_rate,
     classes_from_text,
-    is_terminal,
-    listed,
     optional,
-    parse,
     renaming,
     step_of,
-    with_overrides,
 )
 
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
-    from steadyhand.recipes.choices import LearnerChoice
     from steadyhand.recipes.train import TrainOutcome
     from steadyhand.recipes.train_run import TrainRun
     from steadyhand.training.config import TrainConfig
@@ -47,33 +47,7 @@ class Arguments:
     """Folder of the data set, or a .npz file; not needed with --config."""
     out: Path = Path("runs/train")
     """Folder of the run; the policy is written to its `policy` folder."""
-    observation: Annotated[
-        tuple[str, ...], listed("FEATURE", default="all that encoder or recipe can read")
-    ] = ()
-    """Features to see, such as observation.state, or state for short."""
-    recipe: Annotated[str, optional("NAME", default="none")] = ""
-    """A published method, such as diffusion_unet or act, instead of encoder, head and horizon; see
-    docs/recipes.md."""
-    size: Literal["small", "paper"] = "small"
-    """Of the recipe: for a laptop, or with the paper's constants."""
-    encoder: str = "auto"
-    """How observations are read; auto takes one for everything: SmallConv if there are pictures, StateMLP
-    otherwise. One of your own is module:Class."""
-    head: str = "auto"
-    """The policy class; auto takes Categorical for discrete actions, Regression otherwise. One of your own is
-    module:Class."""
-    n_obs_steps: int = 1
-    """Observed steps, the current one included."""
-    horizon: int = 1
-    """Predicted steps."""
-    n_action_steps: int = 1
-    """Executed steps of each prediction."""
-    steps: Annotated[int | None, optional("INT", default="10000, or the recipe's")] = None
-    """Gradient steps."""
-    batch_size: Annotated[int | None, optional("INT", default="256, or the recipe's")] = None
-    """Windows in a batch."""
-    learning_rate: Annotated[float | None, optional("FLOAT", default="0.001, or the recipe's")] = None
-    """Of AdamW, after the warm-up."""
+    learner: LearnerFlags = field(default_factory=Learner)
     start: Annotated[
         Path | None,
         tyro.conf.arg(name="from", metavar="RUN", help_behavior_hint="(default: fresh weights)"),
@@ -81,10 +55,8 @@ class Arguments:
     """Start from the weights and statistics of this policy or run, and train the same parts further."""
     keep: Literal["last", "best"] = "last"
     """Weights of the policy: the last ones, or those of the lowest held-out loss. Both stay on disk."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
-    """Where to compute; auto takes CUDA, else MPS, else the CPU."""
-    threads: int = 1
-    """Threads of torch; small networks are fastest with one."""
+    device: Device = "cpu"
+    threads: Threads = 1
     precision: Literal["float32", "bf16"] = "float32"
     """bf16 computes the forward pass in bfloat16, by torch's autocast."""
     accumulate: int = 1
@@ -172,9 +144,10 @@ def _run(chosen: Arguments) -> "TrainRun":
     from steadyhand.recipes.train_run import TrainRun
 
     if chosen.config is not None:
-        both = ("data", "out", "config", "set", "log", "cache", "resume")
+        both = ("data", "out", "config", "set", "log", "cache", "resume", "learner")
         flags = [one for one in fields(chosen) if one.name not in both]
-        doubled = [one.name for one in flags if getattr(chosen, one.name) != one.default]
+        doubled = [*chosen.learner.learning()]
+        doubled += [one.name for one in flags if getattr(chosen, one.name) != one.default]
         if doubled:
             raise ConfigError(
                 "With --config the run is described by that file, not by flags.",
@@ -220,18 +193,18 @@ def _started(chosen: Arguments) -> "tuple[PolicyConfig, TrainConfig]":
     """Return the parts of the policy that is trained further, and the training of its run, if it has one."""
     from steadyhand.core.codec import load
     from steadyhand.core.errors import ConfigError
+    from steadyhand.face.learning import with_numbers
     from steadyhand.policies.artifact import load_policy
-    from steadyhand.recipes.choices import with_numbers
     from steadyhand.recipes.policies import policy_folder
     from steadyhand.recipes.train_run import TrainRun
     from steadyhand.training.config import TrainConfig
 
-    parts = ("observation", "recipe", "size", "encoder", "head", "n_obs_steps", "horizon", "n_action_steps")
-    given = [one for one in fields(chosen) if one.name in parts and getattr(chosen, one.name) != one.default]
+    learning = chosen.learner.learning()
+    given = [name for name in learning if name not in ("steps", "batch_size", "learning_rate")]
     if given:
         raise ConfigError(
             "With --from the policy's parts are those of that policy.",
-            got=", ".join(_flag(one.name) for one in given),
+            got=", ".join(map(_flag, given)),
             hint="leave them out, or train a fresh policy without --from",
         )
     assert chosen.start is not None
@@ -241,18 +214,13 @@ def _started(chosen: Arguments) -> "tuple[PolicyConfig, TrainConfig]":
         training = load(path, TrainRun).training
     except ConfigError:  # a policy of another kind of run, or on its own
         training = TrainConfig()
-    return load_policy(folder).config, with_numbers(training, _wish(chosen))
-
-
-def _wish(chosen: Arguments) -> "LearnerChoice":
-    from steadyhand.recipes.choices import LearnerChoice
-
-    return LearnerChoice(**{one.name: getattr(chosen, one.name) for one in fields(LearnerChoice)})
+    return load_policy(folder).config, with_numbers(training, learning)
 
 
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
     from steadyhand.data.dataset import StoredDataset, open_any
-    from steadyhand.recipes.choices import learner_of, refuse_depth
+    from steadyhand.face.learning import settings_of
+    from steadyhand.recipes.choices import refuse_depth
     from steadyhand.training.config import TrainConfig
 
     dataset = open_any(
@@ -262,11 +230,7 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
         episodes=chosen.episodes or None,
         classes=classes_from_text(chosen.classes),
     )
+    learner = chosen.learner
     if isinstance(dataset, StoredDataset):
-        refuse_depth(chosen.observation, dataset.depth)
-    return learner_of(
-        _wish(chosen),
-        observation=dataset.observation,
-        action=dataset.action,
-        default=TrainConfig(),
-    )
+        refuse_depth(learner.observation, dataset.depth)
+    return settings_of(learner.learning(), dataset.observation, dataset.action, default=TrainConfig())

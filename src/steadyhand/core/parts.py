@@ -182,13 +182,12 @@ def short_name(kind: type[Part], name: str) -> str:
 
 
 def spoken_name(kind: type[Part], member: type[Part]) -> str:
-    """Return what a person would call a part: its `name`, or "pure-pursuit" of PurePursuitExpert.
+    """Return what a person would call a part: its `name`, or else what `spoken` makes of it."""
+    return getattr(member, "name", "") or spoken(kind, name_of(member))
 
-    What is not ours and has no name is called "package.module:Class".
-    """
-    name = name_of(member)
-    if given := getattr(member, "name", ""):
-        return given
+
+def spoken(kind: type[Part], name: str) -> str:
+    """Return "pure-pursuit" for PurePursuitExpert; "package.module:Class" stays as it is."""
     if ":" in name:
         return name
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower().split("-")

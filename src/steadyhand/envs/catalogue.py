@@ -2,14 +2,16 @@
 
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import UnknownPart, chosen, imported, is_part, short_name
-from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
+
+if TYPE_CHECKING:
+    from steadyhand.envs.base import BatchEnv
 
 BUILT_IN: tuple[str, ...] = tuple(
     short_name(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__
@@ -21,7 +23,7 @@ GYMNASIUM_SETTINGS = ("max_episode_steps", "control_dt", "success", "rename", "v
 """Settings of ours that are given beside the keyword arguments of a Gymnasium env."""
 
 
-def make(env_id: str, *, num_rows: int, **options: Any) -> BatchEnv:
+def make(env_id: str, *, num_rows: int, **options: Any) -> "BatchEnv":
     """Build a batched env by name.
 
     Args:

@@ -4,18 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.parts import Part, located
-from steadyhand.core.protocol import Controller
-from steadyhand.core.specs import STATE
-from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
-from steadyhand.experts.delayed import Delayed, Labels
 
+if TYPE_CHECKING:
+    from steadyhand.core.protocol import Controller
+    from steadyhand.envs.base import BatchEnv
+
+Labels = Literal["driven", "hindsight"]
 S = TypeVar("S", bound=EnvConfig)
 
 
@@ -37,7 +36,7 @@ class ExpertConfig(Part, ABC):
     ) | located("steadyhand.recipes.experts", "PolicyExpert")
 
     @abstractmethod
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env.
 
         Raises:
@@ -56,7 +55,7 @@ class PurePursuitExpert(ExpertConfig):
 
     lookahead: float = 0.6
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
         from steadyhand.envs.car.config import CarConfig
         from steadyhand.experts.pure_pursuit import PurePursuit
@@ -78,8 +77,10 @@ class DelayedExpert(ExpertConfig):
     lookahead: float = 1.0
     labels: Labels = "driven"
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.experts.delayed import Delayed
+
         driver = PurePursuitExpert(lookahead=self.lookahead).build(env)
         return Delayed(driver, delay=self.delay, labels=self.labels)
 
@@ -96,7 +97,7 @@ class ForksExpert(ExpertConfig):
     left_share: float = 0.5
     spread: float = 0.06
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
         from steadyhand.envs.forks.config import ForksConfig
         from steadyhand.experts.scripted import ForksDemonstrator
@@ -115,7 +116,7 @@ class AvoidingExpert(ExpertConfig):
 
     spread: float = 0.012
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
         from steadyhand.envs.avoiding.config import AvoidingConfig
         from steadyhand.experts.scripted import AvoidingDemonstrator
@@ -136,7 +137,7 @@ class SwingUpExpert(ExpertConfig):
     gain: float = 1.0
     margin: float = 0.9
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
         from steadyhand.envs.pendulum.config import PendulumConfig
         from steadyhand.experts.swing_up import SwingUp
@@ -155,7 +156,7 @@ class DynamicProgrammingExpert(ExpertConfig):
 
     discount: float = 1.0
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
         from steadyhand.envs.tabular.config import TabularConfig
         from steadyhand.experts.tabular import DynamicProgramming
@@ -169,7 +170,7 @@ class DynamicProgrammingExpert(ExpertConfig):
 class LqrExpert(ExpertConfig):
     """Plays the best feedback for the env linear; see `experts.linear`."""
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
         from steadyhand.envs.linear.config import LinearConfig
         from steadyhand.experts.linear import regulator
@@ -187,15 +188,17 @@ class WeightsExpert(ExpertConfig):
     """
 
     path: Path
-    feature: str = STATE
+    feature: str = "observation.state"
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Read the file, and ask it once, so that what does not fit fails before a run.
 
         Raises:
             ArtifactError: The file is missing, unreadable, or lacks an array.
             SpecError: The network does not fit the env.
         """
+        import numpy as np
+
         from steadyhand.experts.network import network_of
 
         expert = network_of(self.path, action=env.spec.action, feature=self.feature)
@@ -219,7 +222,7 @@ class ModelExpert(ExpertConfig):
     path: Path
     feature: str = ""
 
-    def build(self, env: BatchEnv) -> Controller:
+    def build(self, env: "BatchEnv") -> "Controller":
         """Load the model and ask it, so that what does not fit fails before a run.
 
         Raises:
@@ -232,7 +235,7 @@ class ModelExpert(ExpertConfig):
         return model_expert(load_model(self.path), env, feature=self.feature)
 
 
-def settings_of(env: BatchEnv, kind: type[S], expert: str) -> S:
+def settings_of(env: "BatchEnv", kind: type[S], expert: str) -> S:
     """Return the settings of the env that an expert is made for.
 
     Raises:

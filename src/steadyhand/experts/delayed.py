@@ -1,7 +1,7 @@
 """An expert that reacts late, as people do."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Int64
@@ -9,8 +9,7 @@ from jaxtyping import Int64
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller, Decision, Observation, PerRow, Wrapper
 from steadyhand.core.seeding import RowStreams
-
-Labels = Literal["driven", "hindsight"]
+from steadyhand.experts.config import Labels
 
 
 class Delayed(Wrapper):

@@ -11,9 +11,9 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.unet1d import UNet
-from steadyhand.policies.spec import PolicyConfig, resolved
-from steadyhand.recipes.choices import LearnerChoice, chosen_features, learner_of, with_numbers
-from steadyhand.recipes.methods import Size
+from steadyhand.policies.spec import PolicyConfig, described, resolved
+from steadyhand.recipes.choices import chosen_features
+from steadyhand.recipes.methods import Size, recipe
 from steadyhand.training.config import Device, Keep, TrainConfig
 
 DEFAULT = TrainConfig(num_steps=3000, batch_size=64)
@@ -79,42 +79,78 @@ def spelled_out(function: F) -> F:
 
 
 def settings_of(
-    learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
+    learning: Learning,
+    observation: Mapping[str, FeatureSpec],
+    action: FeatureSpec,
+    *,
+    default: TrainConfig = DEFAULT,
+    beats: int = 10,
 ) -> tuple[PolicyConfig, TrainConfig]:
     """Return the settings of policy and training for what there is to see and to do.
 
+    Args:
+        learning: What was said.
+        observation: The features that there are.
+        action: The action.
+        default: Training of a policy that is put together from parts, where nobody says how.
+        beats: Checkpoints and validations of a training that nobody gave settings for; 0 leaves them.
+
     Raises:
-        ConfigError: There is no such recipe, part or feature, or two things are said at once.
+        ConfigError: There is no such recipe, part or feature, two things are said at once, or a feature is
+            named that the recipe or the encoder cannot read.
         SpecError: The recipe does not fit observation or action.
-        TypeError: There is no such keyword.
     """
     unknown = [name for name in learning if name not in Learning.__annotations__]
     if unknown:
         raise ConfigError(
             "There is no such keyword.", got=", ".join(unknown), available=Learning.__annotations__
         )
-    choice = LearnerChoice(
-        observation=tuple(learning.get("observation") or ()),
-        recipe=learning.get("recipe") or "",
-        size=learning.get("size") or "small",
-        steps=learning.get("steps"),
-        batch_size=learning.get("batch_size"),
-        learning_rate=learning.get("learning_rate"),
-    )
-    given = learning.get("training")
-    training = given or DEFAULT
-    if choice.recipe:
-        _refuse_parts(learning, beside=f"recipe={choice.recipe!r}")
-        policy, training = learner_of(choice, observation=observation, action=action, default=training)
+    size = learning.get("size") or "small"
+    training = learning.get("training") or default
+    if name := learning.get("recipe"):
+        _refuse_parts(learning, beside=f"recipe={name!r}")
+        policy, training = _of_recipe(name, size, learning, observation, action)
+    elif size != "small":
+        raise ConfigError(
+            "Only a recipe has sizes.", got=f"size {size}", hint="name a recipe, such as flow_unet"
+        )
     else:
         policy = _policy(learning, observation, action)
-    if given is None or {choice.steps, choice.batch_size, choice.learning_rate} != {None}:
-        training = with_numbers(training, choice)
-    if given is None:
-        beat = max(1, training.num_steps // 10)
-        training = replace(training, checkpoint_every=beat, validation_every=beat)
+    training = with_numbers(training, learning)
+    if beats and learning.get("training") is None:
+        every = max(1, training.num_steps // beats)
+        training = replace(training, checkpoint_every=every, validation_every=every)
     where, kept = learning.get("device") or training.device, learning.get("keep") or training.keep
     return policy, replace(training, device=where, keep=kept)
+
+
+def with_numbers(training: TrainConfig, learning: Learning) -> TrainConfig:
+    """Return the training with the numbers that were said; a warm-up is then at most a tenth of it."""
+    words = {"num_steps": "steps", "batch_size": "batch_size", "learning_rate": "learning_rate"}
+    chosen = {name: learning.get(word) for name, word in words.items()}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if learning.get("training") is not None and not chosen:
+        return training
+    training = replace(training, **chosen)
+    return replace(training, warmup_steps=min(training.warmup_steps, training.num_steps // 10))
+
+
+def _of_recipe(
+    name: str, size: Size, learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
+) -> tuple[PolicyConfig, TrainConfig]:
+    names = learning.get("observation") or ()
+    named = chosen_features(observation, names) if names else {}
+    method = recipe(name, observation=named or observation, action=action, size=size)
+    unread = [described(one, named[one]) for one in named if one not in method.policy.observation]
+    if unread:
+        raise ConfigError(
+            f"The recipe {name} cannot read what it is to see.",
+            got=", ".join(unread),
+            available=method.policy.observation,
+            hint="name features that it can read (on the command line with --observation), or take another "
+            "recipe",
+        )
+    return method.policy, method.training
 
 
 def _policy(learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec) -> PolicyConfig:
@@ -145,5 +181,6 @@ def _refuse_parts(learning: Learning, *, beside: str) -> None:
         raise ConfigError(
             "Two things say what the policy is made of.",
             got=f"{beside} and {', '.join(given)}",
-            hint="leave one of them out; dataclasses.replace changes the settings of a policy",
+            hint="leave one of them out; dataclasses.replace changes the settings of a policy, on the "
+            "command line --set, such as --set policy.horizon=32",
         )

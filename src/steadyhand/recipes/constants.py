@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.encoders.causal import CausalTransformer
@@ -24,9 +23,9 @@ from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.methods import Size
 from steadyhand.training.config import EmaConfig, TrainConfig
 
-Size = Literal["small", "paper"]
 Pictures = Sequence[FeatureSpec]
 """The pictures among the features, of (height, width, channels)."""
 Made = tuple[PolicyConfig, TrainConfig]

@@ -6,21 +6,24 @@ recipe("diffusion_unet", observation=spec.observation, size="paper")  as publish
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from steadyhand.core.errors import ConfigError, SpecError
-from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.choices import Mode
-from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes import constants
-from steadyhand.recipes.constants import Make, Size
-from steadyhand.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from steadyhand.core.specs import FeatureSpec
+    from steadyhand.policies.spec import PolicyConfig
+    from steadyhand.recipes.constants import Make
+    from steadyhand.training.config import TrainConfig
+
+Size = Literal["small", "paper"]
 
 Reads = Literal["vectors", "pictures", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedRemedy:
+class NamedMethod:
     """A named method.
 
     Attributes:
@@ -28,7 +31,6 @@ class NamedRemedy:
         summary: One line about it.
         source: The paper whose constants the size "paper" has.
         deviation: Where that differs from the paper.
-        make: Given the size and the pictures there are, returns policy and training.
         reads: What must be among the features: a vector, a picture, or one of both kinds.
         scaling: How vector features are normalised in the paper; small recipes standardise them.
     """
@@ -37,7 +39,6 @@ class NamedRemedy:
     summary: str
     source: str
     deviation: str
-    make: Make
     reads: Reads = "both"
     scaling: Mode = "z_score"
 
@@ -47,15 +48,15 @@ class Recipe:
     """A method for given features; `policy.observation` names what it reads."""
 
     name: str
-    policy: PolicyConfig
-    training: TrainConfig
+    policy: "PolicyConfig"
+    training: "TrainConfig"
 
 
 def recipe(
     name: str,
     *,
-    observation: Mapping[str, FeatureSpec],
-    action: FeatureSpec | None = None,
+    observation: Mapping[str, "FeatureSpec"],
+    action: "FeatureSpec | None" = None,
     size: Size = "small",
 ) -> Recipe:
     """Return a named method that reads what it can of an observation.
@@ -74,9 +75,12 @@ def recipe(
     """
     if name not in RECIPES:
         raise ConfigError("There is no such recipe.", got=name, available=RECIPES)
+    from steadyhand.recipes import constants
+
     entry = RECIPES[name]
+    make: Make = getattr(constants, name)
     pictures = [feature for feature in observation.values() if feature.kind == "image"]
-    policy, training = entry.make(size, pictures)
+    policy, training = make(size, pictures)
     assert policy.encoder is not None, "recipes name theirs"
     readable = policy.encoder.readable(observation)
     if not readable or (entry.reads == "pictures" and not pictures):
@@ -111,27 +115,25 @@ def _wanted(reads: Reads) -> str:
             assert_never(reads)
 
 
-RECIPES: dict[str, NamedRemedy] = {
+RECIPES: dict[str, NamedMethod] = {
     entry.name: entry
     for entry in (
-        NamedRemedy(
+        NamedMethod(
             name="bc_mlp",
             summary="cloning as regression with an MLP",
             source="robomimic's BC (Mandlekar et al., 2021), for vectors",
             deviation="no tanh at the output; observations are standardised",
-            make=constants.bc_mlp,
             reads="vectors",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="bc_rnn_gmm",
             summary="an LSTM with a mixture of Gaussians at every step",
             source="robomimic's BC-RNN-GMM (Mandlekar et al., 2021)",
             deviation="the means begin at k-means centres; windows that begin before their episode are "
             "padded in front; observations are standardised; pictures: GroupNorm, as in Diffusion Policy, "
             "and crops of 7/8 instead of 76 of 84",
-            make=constants.bc_rnn_gmm,
         ),
-        NamedRemedy(
+        NamedMethod(
             name="act",
             summary="action chunks from a transformer with a latent variable",
             source="ACT (Zhao et al., 2023)",
@@ -139,76 +141,67 @@ RECIPES: dict[str, NamedRemedy] = {
             "loss divides by valid steps; an epoch draws every step, not one of each episode; a ResNet "
             "begins at random unless policy.encoder.weights names a file, and its norms are frozen either "
             "way",
-            make=constants.act,
         ),
-        NamedRemedy(
+        NamedMethod(
             name="bet",
             summary="Behavior Transformer: a k-means token and an offset for each step",
             source="BeT on Franka kitchen (Shafiullah et al., 2022); small: BlockPush's net",
             deviation="small: offsets weigh 1000 and not 1e5, learning rate 1e-3, few steps",
-            make=constants.bet,
             reads="vectors",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="diffusion_unet",
             summary="Diffusion Policy with the 1-D U-Net",
             source="Chi et al., 2023",
             deviation="crops move a window as a whole; 5000 epochs are taken as those of Push-T; small: "
             "standardised vectors through a layer of features, DDIM in 10 steps of second order",
-            make=constants.diffusion_unet,
             scaling="min_max",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="diffusion_transformer",
             summary="Diffusion Policy with the transformer",
             source="Chi et al., 2023: Push-T's constants for vectors, robomimic's for pictures",
             deviation="as diffusion_unet",
-            make=constants.diffusion_transformer,
             scaling="min_max",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="flow_unet",
             summary="flow matching with the same U-Net, 10 steps",
             source="Lipman et al., 2023; time as in pi0 (Black et al., 2024); net of Chi et al., 2023",
             deviation="trained as diffusion_unet is; no paper has this combination; small: as diffusion_unet",
-            make=constants.flow_unet,
             scaling="min_max",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="mip",
             summary="two-step regression: no distribution, but on the manifold",
             source="Much Ado About Noising (arXiv:2512.01809, 2025)",
             deviation="the loss and the net of its code (256, 512, 512), where the text has inputs scaled "
             "by t* and about 20 M parameters; the average of the weights grows up to its 0.995",
-            make=constants.mip,
             scaling="min_max",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="pilotnet",
             summary="a 66 x 200 camera to steering",
             source="Bojarski et al., 2016",
             deviation="the paper names neither activation, optimiser nor schedule: ReLU, AdamW with cosine; "
             "its side cameras and shifted views are part of data collection",
-            make=constants.pilotnet,
             reads="pictures",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="alvinn",
             summary="a 30 x 32 retina to 30 steering units",
             source="Pomerleau, 1991 (4 hidden units); small: the 29 of 1989",
             deviation="AdamW instead of backpropagation with momentum; the 14 transformed views and the "
             "buffer of 200 patterns are part of data collection",
-            make=constants.alvinn,
             reads="pictures",
         ),
-        NamedRemedy(
+        NamedMethod(
             name="alvinn_1989",
             summary="a 30 x 32 retina and an 8 x 32 range picture to 45 steering units",
             source="Pomerleau, 1989",
             deviation="no 46th output, the road's intensity, which the net reads back at the next frame: "
             "light does not vary here, so it would carry nothing; the hill's width of 1991; AdamW instead of "
             "backpropagation; the 1,200 simulated pictures are part of data collection",
-            make=constants.alvinn_1989,
             reads="pictures",
         ),
     )

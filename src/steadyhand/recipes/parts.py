@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import Part, load_all, name_of, spoken_name, summary
+from steadyhand.core.parts import Part, available, load_all, name_of, spoken, spoken_name, summary
 from steadyhand.core.settings import field_texts, type_text
 
 KINDS: dict[str, str] = {
@@ -26,6 +26,9 @@ KINDS: dict[str, str] = {
 
 SPOKEN = ("env", "executor", "expert", "remedy")
 """Kinds whose parts are called in small letters on the command line."""
+
+NEED_MORE = ("GymnasiumConfig", "WeightsExpert", "ModelExpert", "PolicyExpert")
+"""Parts of ours that a name alone does not make: they are meant by an id, a file or a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,17 @@ def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
         (spoken_name(kind, one) if kind.kind in SPOKEN else name_of(one), summary(one), _owner(one))
         for one in load_all(kind)
     ]
+
+
+def choices_of(name: str) -> list[str]:
+    """Return what a person may name of a kind, or of "recipe", ours and installed; no part is imported."""
+    if name == "recipe":
+        from steadyhand.recipes.methods import RECIPES
+
+        return [*RECIPES]
+    kind = kind_named(name)
+    names = [one for one in available(kind) if one not in NEED_MORE]
+    return [spoken(kind, one) for one in names] if name in SPOKEN else names
 
 
 def settings_of(part: type) -> list[Setting]:

@@ -13,15 +13,23 @@ import numpy as np
 import pytest
 
 import steadyhand
+from steadyhand.core.parts import load_all, made
 from steadyhand.data.dataset import open_dataset
 from steadyhand.envs.car.config import Sense
 from steadyhand.envs.catalogue import BUILT_IN
 from steadyhand.envs.pendulum.config import PendulumConfig
+from steadyhand.policies.encoders.config import EncoderConfig
+from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.recipes.methods import RECIPES
+from steadyhand.recipes.parts import choices_of, kind_named
 
 COMMON = {"--help", "--set", "--seed", "--out"}
-CORRECT = COMMON | {
-    "--expert", "--observation", "--recipe", "--size", "--encoder", "--head", "--steps", "--batch-size",
-    "--starts", "--videos", "--no-clone", "--success", "--device", "--threads", "--log",
+LEARNER = {
+    "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
+    "--n-action-steps", "--steps", "--batch-size", "--learning-rate",
+}  # fmt: skip
+CORRECT = COMMON | LEARNER | {
+    "--expert", "--starts", "--videos", "--no-clone", "--success", "--device", "--threads", "--log",
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
@@ -30,16 +38,18 @@ FLAGS = {
         "--expert", "--episodes", "--labels", "--success", "--observation", "--noise", "--family",
         "--video",
     },
-    "train": COMMON | {
-        "--observation", "--recipe", "--size", "--encoder", "--head", "--n-obs-steps", "--horizon",
-        "--n-action-steps", "--steps", "--batch-size", "--learning-rate", "--validation-fraction",
-        "--control-dt", "--config", "--resume", "--rename", "--episodes", "--cache", "--from", "--keep",
-        "--device", "--threads", "--precision", "--accumulate", "--classes", "--log",
+    "train": COMMON | LEARNER | {
+        "--validation-fraction", "--control-dt", "--config", "--resume", "--rename", "--episodes", "--cache",
+        "--from", "--keep", "--device", "--threads", "--precision", "--accumulate", "--classes", "--log",
     },
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"}
     | {"--device", "--threads"},
     "correct dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--query-every", "--training"},
+    "bench remedies": (COMMON - {"--seed"}) | LEARNER | {
+        "--expert", "--starts", "--success", "--only", "--seeds", "--labels", "--rounds", "--episodes",
+        "--query-every", "--selection", "--fits", "--search", "--unequal", "--jobs", "--ray",
+    },
     "correct noise": CORRECT | {"--labels", "--episodes", "--sigma", "--clean-fraction"},
     "correct ccil": CORRECT | {"--labels", "--rounds", "--episodes"},
     "correct safe-dagger": CORRECT | {"--labels", "--rounds", "--episodes"},
@@ -120,7 +130,7 @@ def test_the_help_of_every_verb_imports_settings_and_nothing_that_computes():
     most, with_remedies = ({*line.split(",")} for line in done.stdout.splitlines())
     heavy = {"torch", "av", "pyarrow", "gymnasium", "cattrs", "rich.progress", "steadyhand.envs.car.env"}
     assert not with_remedies & heavy
-    assert not most & {"numpy", "jaxtyping", "steadyhand.envs", "steadyhand.data", "steadyhand.training.loop"}
+    assert not most & {"numpy", "jaxtyping", "steadyhand.envs.base", "steadyhand.policies.spec"}
 
 
 def test_looking_at_data_needs_neither_torch_nor_envs_nor_codecs(cli, tmp_path):
@@ -214,12 +224,16 @@ def test_wrong_input_leaves_with_2_says_what_to_do_and_writes_nothing(cli, tmp_p
         (
             ["train", "x", "--stepss", "3"],
             "Unrecognized options: --stepss, 3.",
-            "--steps INT: Gradient steps.",
+            "--steps INT: Gradient steps of each fit.",
         ),
-        (["train", "x", "--steps", "few"], "Error parsing --steps: ", "--steps INT: Gradient steps."),
+        (
+            ["train", "x", "--steps", "few"],
+            "Error parsing --steps: ",
+            "--steps INT: Gradient steps of each fit.",
+        ),
         (["train", "x", "--device", "gpu"], "invalid choice 'gpu' for argument '--device'.", None),
         (["eval", "x", "--env"], "Missing value for argument '--env'.", None),
-        (["correct", "dagger"], "Missing from steadyhand correct dagger.", "ENV: `car`, `forks`,"),
+        (["correct", "dagger"], "Missing from steadyhand correct dagger.", "ENV: The env: car, forks,"),
     ],
 )
 def test_flags_that_cannot_be_read_are_refused_like_everything_else(  # noqa: PLR0917
@@ -260,14 +274,41 @@ def test_a_misspelt_env_is_answered_with_every_env_once(cli):
     assert len(names) == len(set(names))
 
 
+LISTED = {
+    "ENV": list(BUILT_IN),
+    "--env": list(BUILT_IN),
+    "--expert": ["pure-pursuit", "delayed", "forks", "avoiding", "swing-up", "dynamic-programming", "lqr"],
+    "--observation": list(get_args(Sense)),
+    "--executor": ["receding", "ensemble", "real-time"],
+    "--encoder": list(EncoderConfig.ours),
+    "--head": list(HeadConfig.ours),
+    "--recipe": list(RECIPES),
+}
+
+
 @pytest.mark.parametrize(
-    "words", [("record",), ("eval",), ("correct", "dagger"), ("correct", "ccil"), ("bench", "remedies")]
+    ("words", "flags"),
+    [
+        (["record"], "ENV --expert --observation"),
+        (["eval"], "--env --expert --observation --executor"),
+        (["correct", "ccil"], "ENV --expert --observation --encoder --head --recipe"),
+        (["bench", "remedies"], "ENV --expert --observation --encoder --head --recipe"),
+        (["train"], "--encoder --head --recipe"),
+    ],
 )
-def test_the_help_names_every_env_and_every_sense_of_the_car(cli, words):
+def test_the_help_of_a_verb_lists_the_choices_of_its_flags(cli, words, flags):
     said = " ".join(re.sub("[│\n]", " ", cli(*words, "--help").out).split())
-    envs = re.findall(r"`([a-z]+)`, ", said[: said.index("Gymnasium id")])
-    assert envs == list(BUILT_IN)
-    assert f"any of {', '.join(get_args(Sense))}. " in said
+    for flag in flags.split():
+        text = re.split(rf"[^[]{flag} (?=[A-Z])", said)[-1].partition(" --")[0]
+        assert ", ".join(LISTED[flag]) in text, flag
+
+
+@pytest.mark.parametrize("kind", ["env", "expert", "executor", "encoder", "head"])
+def test_what_the_help_lists_can_be_made_by_name_alone(kind):
+    base = kind_named(kind)
+    made_alone = [made(base, name) for name in choices_of(kind)]
+    others = {part.__name__ for part in load_all(base)} - {type(part).__name__ for part in made_alone}
+    assert others <= {"GymnasiumConfig", "WeightsExpert", "ModelExpert", "PolicyExpert"}
 
 
 def test_the_package_is_the_command_as_well() -> None:

@@ -11,6 +11,7 @@ from steadyhand.envs.avoiding.config import AvoidingConfig
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.forks.config import ForksConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.face.learning import settings_of
 from steadyhand.policies.artifact import save_policy
 from steadyhand.policies.encoders.image import SmallConv
 from steadyhand.policies.encoders.state import StateMLP
@@ -18,7 +19,7 @@ from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
-from steadyhand.recipes.choices import LearnerChoice, chosen_features, full_name, learner_of
+from steadyhand.recipes.choices import chosen_features, full_name
 from steadyhand.recipes.env_choices import env_from_text, env_that_shows
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.methods import recipe
@@ -67,9 +68,7 @@ def test_named_features_are_taken_once_and_all_of_them_where_none_is_named():
     ],
 )
 def test_auto_picks_what_fits(observation, action, encoder, head):
-    config, training = learner_of(
-        LearnerChoice(), observation=observation, action=action, default=TrainConfig()
-    )
+    config, training = settings_of({}, observation, action, default=TrainConfig(), beats=0)
     assert training == TrainConfig()
     assert (config.encoder, config.head) == (encoder, head)
     assert config.observation == tuple(observation)
@@ -77,9 +76,7 @@ def test_auto_picks_what_fits(observation, action, encoder, head):
 
 def test_an_encoder_by_name_sees_what_it_can_read():
     def seen(**choice: object) -> tuple[str, ...]:
-        config, _ = learner_of(
-            LearnerChoice(**choice), observation=BOTH, action=VECTOR, default=TrainConfig()
-        )
+        config, _ = settings_of(choice, BOTH, VECTOR)
         return config.observation
 
     assert seen(encoder="StateMLP") == seen(recipe="bet") == (STATE,)
@@ -88,11 +85,11 @@ def test_an_encoder_by_name_sees_what_it_can_read():
     assert seen(observation=("state",)) == (STATE,)
 
 
-@pytest.mark.parametrize("choice", [LearnerChoice(encoder="StateMLP"), LearnerChoice(recipe="bet")])
+@pytest.mark.parametrize("choice", [{"encoder": "StateMLP"}, {"recipe": "bet"}])
 def test_a_named_feature_that_cannot_be_read_is_refused_with_those_that_can(choice):
-    choice = replace(choice, observation=("front", "state"))
+    choice = {**choice, "observation": ("front", "state")}
     with pytest.raises(ConfigError, match=r"cannot read") as caught:
-        learner_of(choice, observation=BOTH, action=VECTOR, default=TrainConfig())
+        settings_of(choice, BOTH, VECTOR)
     assert "observation.images.front (image 8 x 8 x 1)" in str(caught.value)
     assert "available: observation.state" in str(caught.value)
 
@@ -104,8 +101,8 @@ def test_only_the_car_shows_the_senses_that_are_named():
 
 
 def test_a_recipe_brings_its_own_training_and_flags_override_it():
-    choice = LearnerChoice(recipe="diffusion_unet", steps=70)
-    policy, training = learner_of(choice, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
+    choice = {"recipe": "diffusion_unet", "steps": 70}
+    policy, training = settings_of(choice, {STATE: VECTOR}, VECTOR, default=TrainConfig(), beats=0)
     made = recipe("diffusion_unet", observation={STATE: VECTOR})
     assert policy == made.policy
     assert training == replace(made.training, num_steps=70, warmup_steps=7)
@@ -114,15 +111,15 @@ def test_a_recipe_brings_its_own_training_and_flags_override_it():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (LearnerChoice(recipe="difusion"), "no such recipe"),
-        (LearnerChoice(recipe="act", horizon=8), "says what the policy is made of"),
-        (LearnerChoice(head="Nonsense"), "no head of that name"),
-        (LearnerChoice(size="paper"), "Only a recipe has sizes"),
+        ({"recipe": "difusion"}, "no such recipe"),
+        ({"recipe": "act", "horizon": 8}, "say what the policy is made of"),
+        ({"head": "Nonsense"}, "no head of that name"),
+        ({"size": "paper"}, "Only a recipe has sizes"),
     ],
 )
 def test_wishes_that_make_no_sense(choice, message):
     with pytest.raises(ConfigError, match=message):
-        learner_of(choice, observation={STATE: VECTOR}, action=VECTOR, default=TrainConfig())
+        settings_of(choice, {STATE: VECTOR}, VECTOR)
 
 
 def test_a_recipe_for_pictures_refuses_vectors():

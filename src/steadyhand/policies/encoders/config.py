@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.parts import Part
-from steadyhand.core.specs import FeatureSpec, image_spec
-from steadyhand.data.pictures import Size, check_size
 
 if TYPE_CHECKING:
+    from steadyhand.core.specs import FeatureSpec
+    from steadyhand.data.pictures import Size
     from steadyhand.policies.contract import Encoder
 
 _LARGE = (96, 96)
@@ -39,15 +39,15 @@ class EncoderConfig(Part, ABC):
     }
 
     @abstractmethod
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+    def readable(self, observation: Mapping[str, "FeatureSpec"]) -> tuple[str, ...]:
         """Return the names of the features that this encoder can read."""
 
     @abstractmethod
-    def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "Encoder":
+    def build(self, observation: Mapping[str, "FeatureSpec"], *, n_obs_steps: int) -> "Encoder":
         """Return the encoder for these features, pictures of the size that it has them scaled to."""
 
     @property
-    def picture_size(self) -> Size | None:
+    def picture_size(self) -> "Size | None":
         """(height, width) that pictures are scaled down to first; None takes them as they come."""
         return None
 
@@ -58,14 +58,14 @@ class EncoderConfig(Part, ABC):
 class PictureEncoder(EncoderConfig, ABC):
     """Settings of an encoder that gives each camera and step its own token; others may build on it."""
 
-    resize: Size | None
+    resize: tuple[int, int] | None
 
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+    def readable(self, observation: Mapping[str, "FeatureSpec"]) -> tuple[str, ...]:
         """Return the features that this encoder can read: all of them, if one is an image."""
         return tuple(observation)
 
     @property
-    def picture_size(self) -> Size | None:
+    def picture_size(self) -> "Size | None":
         """(height, width) that pictures are scaled down to."""
         return self.resize
 
@@ -83,12 +83,12 @@ class SequenceEncoder(EncoderConfig, ABC):
         if self.images is not None:
             self.images.require_every_step(reader=type(self).__name__)
 
-    def readable(self, observation: Mapping[str, FeatureSpec]) -> tuple[str, ...]:
+    def readable(self, observation: Mapping[str, "FeatureSpec"]) -> tuple[str, ...]:
         """Return the features that this encoder can read: images only if it has an encoder for them."""
         return tuple(name for name, spec in observation.items() if self.images is not None or is_vector(spec))
 
     @property
-    def picture_size(self) -> Size | None:
+    def picture_size(self) -> "Size | None":
         """(height, width) that the encoder of its pictures has them scaled down to."""
         return None if self.images is None else self.images.picture_size
 
@@ -98,17 +98,20 @@ class SequenceEncoder(EncoderConfig, ABC):
             self.images.require_trainable()
 
 
-def picture_size(encoder: EncoderConfig | None) -> Size | None:
+def picture_size(encoder: EncoderConfig | None) -> "Size | None":
     """Return (height, width) that an encoder has its pictures scaled down to, or None."""
     return None if encoder is None else encoder.picture_size
 
 
-def as_encoded(observation: Mapping[str, FeatureSpec], size: Size | None) -> dict[str, FeatureSpec]:
+def as_encoded(observation: Mapping[str, "FeatureSpec"], size: "Size | None") -> dict[str, "FeatureSpec"]:
     """Return the features as the network gets them: pictures scaled down.
 
     Raises:
         DataError: A picture is smaller than that.
     """
+    from steadyhand.core.specs import image_spec
+    from steadyhand.data.pictures import check_size
+
     if size is None:
         return dict(observation)
     for spec in observation.values():
@@ -120,7 +123,7 @@ def as_encoded(observation: Mapping[str, FeatureSpec], size: Size | None) -> dic
     }
 
 
-def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
+def default_encoder(observation: Mapping[str, "FeatureSpec"]) -> EncoderConfig:
     """Return an encoder that reads all of these: SmallConv if one is an image, StateMLP if none is.
 
     Pictures that are all larger than 96 x 96 are scaled down to that.
@@ -135,11 +138,11 @@ def default_encoder(observation: Mapping[str, FeatureSpec]) -> EncoderConfig:
     return SmallConv(resize=_LARGE if is_large else None)
 
 
-def is_image(spec: FeatureSpec) -> bool:
+def is_image(spec: "FeatureSpec") -> bool:
     """Return whether a feature is an image."""
     return spec.kind == "image"
 
 
-def is_vector(spec: FeatureSpec) -> bool:
+def is_vector(spec: "FeatureSpec") -> bool:
     """Return whether a feature is anything but an image."""
     return spec.kind != "image"

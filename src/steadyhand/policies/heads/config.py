@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from steadyhand.core.errors import SpecError
 from steadyhand.core.parts import Part
-from steadyhand.core.specs import FeatureSpec
 
 if TYPE_CHECKING:
+    from steadyhand.core.specs import FeatureSpec
     from steadyhand.policies.contract import ChunkSpec, ContextSpec, Head
 
 ActionKind = Literal["continuous", "discrete"]
@@ -63,7 +63,7 @@ class HeadConfig(Part, ABC):
         """Kinds of action that it can answer with; a policy is not built for others."""
         return ("continuous",)
 
-    def require_actions(self, action: FeatureSpec) -> None:
+    def require_actions(self, action: "FeatureSpec") -> None:
         """Raise SpecError if it cannot answer with such actions."""
         if action.kind not in self.actions:
             raise SpecError(
