@@ -60,7 +60,8 @@ def _envs() -> str:
     return f"The env: {', '.join(choices_of('env'))}, any Gymnasium id such as CartPole-v1, or module:Class."
 
 
-_ENV: Any = tyro.conf.arg(metavar="ENV", help=_envs)  # pyright: ignore[reportCallIssue]  asked late
+_LATE: Any = _envs  # tyro calls it when help is asked for
+_ENV = tyro.conf.arg(metavar="ENV", help=_LATE)
 EnvName = Annotated[tyro.conf.Positional[str], _ENV]
 """An env, as the argument that needs no flag."""
 EnvFlag = Annotated[str, _ENV]
