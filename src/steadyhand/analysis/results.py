@@ -4,7 +4,7 @@ Plain tuples, strings and numbers only, so that `core.codec` reads and writes th
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,9 @@ from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
 from steadyhand.core.success import SuccessRule
 from steadyhand.correction.record import RoundRecord
-from steadyhand.rollout.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from steadyhand.rollout.evaluate import Evaluation
 
 Kind = Literal["expert", "policy"]
 
@@ -328,7 +330,7 @@ class Report:
 
 
 def summarise(
-    evaluation: Evaluation,
+    evaluation: "Evaluation",
     *,
     kind: Kind = "policy",
     cost: Cost | None = None,
@@ -374,7 +376,7 @@ def summarise(
     )
 
 
-def _check_columns(evaluation: Evaluation) -> None:
+def _check_columns(evaluation: "Evaluation") -> None:
     columns = (evaluation.returns, evaluation.lengths, evaluation.terminated)
     columns += tuple(one for one in (evaluation.success, evaluation.error) if one is not None)
     sizes, expected = [len(column) for column in columns], len(evaluation.starts)
