@@ -25,6 +25,7 @@ from steadyhand.policies.normaliser import Affine, Role, mode_of
 from steadyhand.policies.padding import copy_pad
 from steadyhand.policies.reading import Reader, check_frames
 from steadyhand.policies.representation import ActionRepresentation
+from steadyhand.policies.shortcuts import call
 from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.policies.trainable import BatchFit, LossRows, Trainable
 from steadyhand.policies.widening import widen
@@ -329,7 +330,7 @@ class PolicyModule(Trainable[Batch]):
             if value.shape[1] > 1:
                 value = copy_pad(value, is_pad)
             if affine is not None:
-                value = affine.forward(value)
+                value = call(affine, value)
                 if clip is not None:
                     value = value.clamp(-clip, clip)
             normalised[name] = value
@@ -347,7 +348,7 @@ class PolicyModule(Trainable[Batch]):
             weight = weight * (batch.kind == EXPLICIT)
         if (affine := self._affine("action")) is not None:
             state = self._state(batch.observation, batch.obs_is_pad)
-            actions = affine.forward(self.representation.encode(actions, state))
+            actions = call(affine, self.representation.encode(actions, state))
         elif self._first_class:
             actions = actions - self._first_class
         return context, Target(actions=actions, is_pad=batch.action_is_pad, weight=weight, kind=batch.kind)

@@ -28,10 +28,9 @@ from steadyhand.core.errors import ArtifactError, ConfigError, SteadyhandError
 from steadyhand.core.lock import remove_leftovers
 from steadyhand.core.question import NUMERICS
 from steadyhand.policies.artifact import load_tensors, read_tensors, replace_folder, write_tensors
-from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.kept import read_module, save_module
-from steadyhand.training.optim import Ema
+from steadyhand.training.optim import Ema, Optimizer
 
 VERSION = 3
 _KEPT = 2
@@ -68,7 +67,7 @@ class Checkpoints:
         folder: Path,
         *,
         module: nn.Module,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         ema: Ema | None,
         config: TrainConfig,
         fingerprint: str,

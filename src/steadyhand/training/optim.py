@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from steadyhand.policies.shortcuts import takes_shortcuts
 from steadyhand.training.adamw import AdamW
 from steadyhand.training.config import EmaConfig, TrainConfig
 
+Optimizer = AdamW | torch.optim.AdamW
 
-def adamw(module: nn.Module, config: TrainConfig) -> AdamW:
-    """Return AdamW, one fused kernel a step, over the parameters that are not frozen.
+
+def adamw(module: nn.Module, config: TrainConfig) -> Optimizer:
+    """Return AdamW over the parameters that are not frozen: torch's own where no shortcuts are taken.
 
     Parameters with the same settings form one group, whose peak learning rate is its "base_lr"; where no
     setting tells parameters apart there is one group, in the module's order.
@@ -23,16 +26,16 @@ def adamw(module: nn.Module, config: TrainConfig) -> AdamW:
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(_settings(module, name, config), []).append(parameter)
-    return AdamW(
-        [
-            {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ],
-        betas=config.betas,
-    )
+    described = [
+        {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+    if takes_shortcuts() or not described:
+        return AdamW(described, betas=config.betas)
+    return torch.optim.AdamW(described, betas=config.betas, fused=True)
 
 
-def set_learning_rate(optimizer: AdamW, config: TrainConfig, step: int) -> None:
+def set_learning_rate(optimizer: Optimizer, config: TrainConfig, step: int) -> None:
     """Give every group the learning rate of gradient step `step`, counted from 0."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, step, peak=group["base_lr"])

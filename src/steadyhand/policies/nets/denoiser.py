@@ -66,6 +66,31 @@ def sinusoid(time: Float[Tensor, " N"], width: int) -> Float[Tensor, "N width"]:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
+class FilmMap(nn.Module):
+    """A linear map of [time, context] to scales and shifts, which reads one part at a time.
+
+    The context is read once for a chunk, the time once for all steps of a sampler; the sum of both shares is
+    what the map says.
+
+    Args:
+        time_width: Width of the time's features.
+        context_width: Width of the context, flat.
+        width_out: F, all scales and shifts.
+    """
+
+    def __init__(self, time_width: int, context_width: int, width_out: int) -> None:
+        super().__init__()
+        layer = nn.Linear(time_width + context_width, width_out)
+        self.weight, self.bias = layer.weight, layer.bias
+        self._time_width = time_width
+
+    def forward(self, part: Float[Tensor, "N W"], *, is_time: bool) -> Float[Tensor, "N F"]:
+        """Return the share of the time, or that of the context, which has the bias."""
+        if is_time:
+            return nn.functional.linear(part, self.weight[:, : self._time_width])
+        return nn.functional.linear(part, self.weight[:, self._time_width :], self.bias)
+
+
 class TimeMLP(nn.Module):
     """Sinusoidal features of a time through two linear layers with Mish between (Ho et al., 2020)."""
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.nets.denoiser import Condition, Denoiser, TimeMLP
+from steadyhand.policies.nets.denoiser import Condition, Denoiser, FilmMap, TimeMLP
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import Noise
 
@@ -25,18 +25,16 @@ class MLPDenoiser(Denoiser):
         self.layers = nn.ModuleList(nn.Linear(low, high, bias=False) for low, high in pairwise(sizes))
         self.out = nn.Linear(sizes[-1], sizes[0])
         self._widths = [2 * width for width in config.hidden]
-        self._time_width = config.time_width
-        self.film = nn.Linear(config.time_width + context.num_tokens * context.width, sum(self._widths))
+        self.film = FilmMap(config.time_width, context.num_tokens * context.width, sum(self._widths))
 
     def condition(self, context: Context, noise: Noise | None = None) -> Condition:
         """Return the context's share of every layer's scale and shift, (B, F)."""
         del noise
-        weight = self.film.weight[:, self._time_width :]
-        return (F.linear(context.flat(), weight, self.film.bias),)
+        return (self.film(context.flat(), is_time=False),)
 
     def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
         """Return the time's share of every layer's scale and shift."""
-        return F.linear(F.silu(self.time(time)), self.film.weight[:, : self._time_width])
+        return self.film(F.silu(self.time(time)), is_time=True)
 
     def forward(
         self,

@@ -7,6 +7,7 @@ from typing import assert_never
 from torch import Tensor, nn
 
 from steadyhand.policies.choices import Activation
+from steadyhand.policies.shortcuts import call
 
 
 def activation_layer(name: Activation) -> Callable[[], nn.Module]:
@@ -25,17 +26,13 @@ def activation_layer(name: Activation) -> Callable[[], nn.Module]:
 
 
 class MLP(nn.Sequential):
-    """Layers in a row, as `nn.Sequential`, without a hooked call for each of them.
-
-    Around the layers of a small net such calls take as long as the arithmetic. Hooks of single layers are not
-    run; those of the whole net are.
-    """
+    """Layers in a row, as `nn.Sequential`, each called by the shortest way; see `policies.shortcuts`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Send (..., D) through all layers."""
         for layer in self._modules.values():
             assert layer is not None
-            input = layer.forward(input)
+            input = call(layer, input)
         return input
 
 

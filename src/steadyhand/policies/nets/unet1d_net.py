@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.nets.denoiser import Condition, Denoiser, TimeMLP
+from steadyhand.policies.nets.denoiser import Condition, Denoiser, FilmMap, TimeMLP
 from steadyhand.policies.nets.mish import mish
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import Noise
@@ -53,19 +53,16 @@ class UNetDenoiser(Denoiser):
         self.last = _Unit(first, first, taps=taps, num_groups=groups)
         self.out = _Conv(first, chunk.action_dim, taps=1)
         self._widths = [2 * part.width for part in self.modules() if isinstance(part, _Block)]
-        self._time_width = config.time_width
-        flat = context.num_tokens * context.width
-        self.film = nn.Linear(config.time_width + flat, sum(self._widths))
+        self.film = FilmMap(config.time_width, context.num_tokens * context.width, sum(self._widths))
 
     def condition(self, context: Context, noise: Noise | None = None) -> Condition:
         """Return the context's share of every block's scale and shift, (B, F)."""
         del noise
-        weight = self.film.weight[:, self._time_width :]
-        return (F.linear(mish(context.flat()), weight, self.film.bias),)
+        return (self.film(mish(context.flat()), is_time=False),)
 
     def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
         """Return the time's share of every block's scale and shift."""
-        return F.linear(mish(self.time(time)), self.film.weight[:, : self._time_width])
+        return self.film(mish(self.time(time)), is_time=True)
 
     def forward(
         self,
