@@ -42,6 +42,7 @@ class PolicyModule(Trainable[Batch]):
         spec: What it is made for: only the features that it reads.
         encoder: Observation window -> context.
         head: Context -> chunk.
+        affines: Feature name, or "action", -> how it is normalised; what is not normalised is not there.
         trained_on: Episodes, steps and digest of its training data; None where nobody said.
     """
 
@@ -63,11 +64,11 @@ class PolicyModule(Trainable[Batch]):
         size = picture_size(config.encoder)
         self._reader = Reader(spec.observation, num_steps=config.n_obs_steps, size=size)
         self.normaliser = nn.ModuleDict()
-        self._affines: dict[str, Affine] = {}  # the same by feature name: looked up several times a step
+        self.affines: dict[str, Affine] = {}
         for name, feature in spec.observation.items():
             self._add_normaliser(name, feature, default="z_score", role="input")
         self._add_normaliser("action", spec.action, default="min_max", role="output")
-        self.config = replace(config, normalisation={name: one.mode for name, one in self._affines.items()})
+        self.config = replace(config, normalisation={name: one.mode for name, one in self.affines.items()})
         unknown = set(config.normalisation) - {*spec.observation, "action"}
         if unknown:
             raise SpecError(
@@ -124,7 +125,7 @@ class PolicyModule(Trainable[Batch]):
     @property
     def device(self) -> torch.device:
         """Where the policy's tensors are."""
-        for affine in self._affines.values():  # at hand, where a search through all modules takes 10 us
+        for affine in self.affines.values():  # at hand, where a search through all modules takes 10 us
             return affine.scale.device
         first = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if first is None else first.device
@@ -151,18 +152,13 @@ class PolicyModule(Trainable[Batch]):
         rule = self.config.spread_floor
         source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
         for name in self.features:
-            if (affine := self._affine(name)) is not None:
+            if (affine := self.affines.get(name)) is not None:
                 values = frames.observation[name][source.steps]
                 affine.fit(values, floor=rule, spec=self.spec.observation[name])
-        if (affine := self._affine("action")) is not None:
+        if (affine := self.affines.get("action")) is not None:
             is_bounded = self.representation.kind == "absolute"
             values = self._represented(source)
             affine.fit(values, floor=rule, spec=self.spec.action, is_bounded=is_bounded)
-
-    @property
-    def affines(self) -> Mapping[str, Affine]:
-        """Feature name, or "action", -> how it is normalised; what is not normalised is not there."""
-        return self._affines
 
     def adapt_statistics(self, frames: Frames, steps: Int64[np.ndarray, " M"] | None = None) -> bool:
         """Make room for the labels of further training; the training loop calls it before a run.
@@ -178,7 +174,7 @@ class PolicyModule(Trainable[Batch]):
             SpecError: The data's features differ from those of the policy.
         """
         check_frames(self.spec, frames)
-        affine = self._affine("action")
+        affine = self.affines.get("action")
         if affine is None or self.head.closed_form:
             return False
         source = WindowSource(frames, self.window, steps=steps, features=self._state_features())
@@ -192,7 +188,7 @@ class PolicyModule(Trainable[Batch]):
     def hardly_moving(self) -> tuple[Still, ...]:
         """Return the dimensions that hardly moved in the data of `fit_statistics`, actions as represented."""
         specs = {**self.spec.observation, "action": self.spec.action}
-        return tuple(still for name, one in self._affines.items() for still in one.still(specs[name]))
+        return tuple(still for name, one in self.affines.items() for still in one.still(specs[name]))
 
     def loss_rows(self, batch: Batch, noise: Noise) -> LossRows:
         """Return the loss of each window; see `LossRows`.
@@ -287,7 +283,7 @@ class PolicyModule(Trainable[Batch]):
             chunk = self.head.mode(context)
         else:
             chunk = self.head.sample(context, noise or NoNoise(device=self.device), prefix)
-        if (affine := self._affine("action")) is not None:
+        if (affine := self.affines.get("action")) is not None:
             chunk = self.representation.decode(affine.inverse(chunk), state)
         elif self._first_class:
             chunk = chunk + self._first_class
@@ -301,7 +297,7 @@ class PolicyModule(Trainable[Batch]):
         """
         context, target = self.context_and_target(batch, None)
         value = self.head.log_prob(context, target)
-        if (affine := self._affine("action")) is None:
+        if (affine := self.affines.get("action")) is None:
             return value
         return value - (~target.is_pad).sum(1) * affine.log_volume()
 
@@ -315,7 +311,7 @@ class PolicyModule(Trainable[Batch]):
         inputs = self.normalised(observation, is_pad)
         if self.config.input_noise > 0.0 and noise is not None and noise.augments:
             for name, value in inputs.items():
-                if self._affine(name) is not None:
+                if self.affines.get(name) is not None:
                     inputs[name] = value + self.config.input_noise * noise.normal(*value.shape)
         return self.encoder(inputs, is_pad, noise)
 
@@ -326,7 +322,7 @@ class PolicyModule(Trainable[Batch]):
         normalised: dict[str, Tensor] = {}
         clip = self.config.input_clip
         for name in self.features:
-            value, affine = self._reader.scaled(name, observation[name]), self._affine(name)
+            value, affine = self._reader.scaled(name, observation[name]), self.affines.get(name)
             if value.shape[1] > 1:
                 value = copy_pad(value, is_pad)
             if affine is not None:
@@ -346,7 +342,7 @@ class PolicyModule(Trainable[Batch]):
             weight = weight.masked_fill(batch.action_is_pad, 0.0)
         if batch.kind is not None and not self.head.judges:
             weight = weight * (batch.kind == EXPLICIT)
-        if (affine := self._affine("action")) is not None:
+        if (affine := self.affines.get("action")) is not None:
             state = self._state(batch.observation, batch.obs_is_pad)
             actions = call(affine, self.representation.encode(actions, state))
         elif self._first_class:
@@ -357,10 +353,7 @@ class PolicyModule(Trainable[Batch]):
         mode = mode_of(name, feature, overrides=self.config.normalisation, default=default)
         if mode is not None:
             affine = Affine(name, feature.shape, mode=mode, role=role)
-            self._affines[name] = self.normaliser[_key(name)] = affine
-
-    def _affine(self, name: str) -> Affine | None:
-        return self._affines.get(name)
+            self.affines[name] = self.normaliser[_key(name)] = affine
 
     def _state_features(self) -> tuple[str, ...]:
         return () if self.representation.kind == "absolute" else (self.config.state_feature,)
@@ -386,7 +379,7 @@ class PolicyModule(Trainable[Batch]):
         return np.concatenate(parts)
 
     def _inner_prefix(self, prefix: Prefix, state: Tensor | None) -> Prefix:
-        affine = self._affine("action")
+        affine = self.affines.get("action")
         if not self.head.inpaints or affine is None:
             raise CapabilityError(
                 f"{type(self.head).__name__} cannot honour a prefix.",

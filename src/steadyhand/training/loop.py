@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
-from steadyhand.data.sampler import Sampler, WeightedSampler
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.threads import use_threads
 from steadyhand.policies.trainable import TINY, LossRows, Trainable
@@ -26,7 +25,7 @@ from steadyhand.training.kept import BestWeights
 from steadyhand.training.metrics import NAME, Line, Metrics, MetricsListener, Progress
 from steadyhand.training.optim import Ema, adamw, learning_rate, set_learning_rate
 from steadyhand.training.prepare import prepare
-from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of, source_digest
+from steadyhand.training.source import Source, StepNoise, WeightedSource, device_of, sampler_of, source_digest
 from steadyhand.training.stopping import StopSignals
 
 BatchT = TypeVar("BatchT")
@@ -156,7 +155,7 @@ class _Loop(Generic[BatchT]):
         self._folder = folder
         self._validation = validation
         self._evaluate = evaluate
-        self._sampler = _sampler(train, config)
+        self._sampler = sampler_of(train, config)
         self._noise = StepNoise(config.seed, "noise", device=device_of(trainable))
         self._optimizer = adamw(trainable, config)
         self._parameters = [p for p in trainable.parameters() if p.requires_grad]
@@ -384,21 +383,3 @@ class _Loop(Generic[BatchT]):
             config=self._config,
             fingerprint=f"{data['steps']} steps of content {data['sha256']}",
         )
-
-
-def _sampler(train: Source[BatchT], config: TrainConfig) -> Sampler | WeightedSampler:
-    """Return what chooses the steps of each batch.
-
-    Raises:
-        ConfigError: Steps are to be drawn by their weight, and the source has none.
-    """
-    if config.sampling == "epochs":
-        return Sampler(train.steps, batch_size=config.batch_size, seed=config.seed)
-    if not isinstance(train, WeightedSource):
-        raise ConfigError(
-            "This training source cannot be sampled by weight.",
-            got=type(train).__name__,
-            hint='train with sampling="epochs"',
-        )
-    weight = train.weight_of(train.steps)
-    return WeightedSampler(train.steps, weight, batch_size=config.batch_size, seed=config.seed)

@@ -11,9 +11,12 @@ from jaxtyping import Float32, Int64
 from torch import nn
 
 from steadyhand.core.digests import Digest
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import derive
 from steadyhand.data.digests import DataDigest
+from steadyhand.data.sampler import Sampler, WeightedSampler
 from steadyhand.policies.noise import GeneratorNoise, Noise
+from steadyhand.training.config import TrainConfig
 
 Batch_co = TypeVar("Batch_co", covariant=True)
 _STRIDE = 0x9E3779B97F4A7C15
@@ -48,6 +51,24 @@ class DigestedSource(Protocol):
     def digest(self) -> DataDigest:
         """Return the digest of all that may be read."""
         ...
+
+
+def sampler_of(train: Source[object], config: TrainConfig) -> Sampler | WeightedSampler:
+    """Return what chooses the steps of each batch.
+
+    Raises:
+        ConfigError: Steps are to be drawn by their weight, and the source has none.
+    """
+    if config.sampling == "epochs":
+        return Sampler(train.steps, batch_size=config.batch_size, seed=config.seed)
+    if not isinstance(train, WeightedSource):
+        raise ConfigError(
+            "This training source cannot be sampled by weight.",
+            got=type(train).__name__,
+            hint='train with sampling="epochs"',
+        )
+    weight = train.weight_of(train.steps)
+    return WeightedSampler(train.steps, weight, batch_size=config.batch_size, seed=config.seed)
 
 
 def source_digest(source: Source[object]) -> DataDigest:

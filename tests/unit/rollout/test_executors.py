@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spelling import Agreeing, Case, Repeating, assert_continues_exactly, drive, spelled, spelling_policy
-from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.policies.contract import Context
@@ -169,14 +169,11 @@ def test_an_env_that_lacks_a_feature_is_told_so():
         executor.act({"observation.x": np.zeros((1, 2))}, {}, np.array([0]), RowStreams.from_seed(0, 1))
 
 
-def test_an_ensemble_refuses_actions_without_a_mean_and_a_negative_decay():
+def test_an_ensemble_refuses_actions_without_a_mean():
     spec = PolicySpec(observation={STATE: FeatureSpec(shape=(2,))}, action=discrete_spec(3), control_dt=0.1)
     discrete = PolicyModule.build(PolicyConfig(head=Categorical()), spec)
     with pytest.raises(CapabilityError, match="discrete actions"):
         TemporalEnsemble(discrete, num_rows=1)
-    for decay in (-0.01, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="not negative"):
-            TemporalEnsemble(spelling_policy(ONE), num_rows=1, decay=decay)
 
 
 def test_real_time_chunking_needs_a_head_that_honours_a_prefix():

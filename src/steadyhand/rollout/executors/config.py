@@ -26,6 +26,9 @@ class ExecutorConfig(Part, ABC):
     ours: ClassVar[Mapping[str, str]] = located(__name__, "Receding", "Ensemble", "RealTime")
 
     @abstractmethod
+    def executor(self) -> "type[PolicyExecutor]":
+        """Return the class that takes these settings, by their names."""
+
     def build(
         self,
         policy: "PolicyModule",
@@ -40,8 +43,11 @@ class ExecutorConfig(Part, ABC):
             policy: The policy.
             num_rows: Rows of the env.
             deterministic: Whether it answers with its mode; None as its class does.
-            num_threads: Threads of torch.
+            num_threads: Number of torch's threads.
         """
+        return self.executor()(
+            policy, num_rows=num_rows, deterministic=deterministic, num_threads=num_threads, **vars(self)
+        )
 
     def timed(self, *, n_action_steps: int | None, delay: int | None) -> "ExecutorConfig":
         """Return these settings with the steps from one prediction to the next, and with a delay.
@@ -74,25 +80,11 @@ class Receding(ExecutorConfig):
     n_action_steps: Annotated[Count, Range(ge="delay")] | None = None
     delay: Whole = 0
 
-    def build(
-        self,
-        policy: "PolicyModule",
-        *,
-        num_rows: int,
-        deterministic: bool | None = None,
-        num_threads: int = 1,
-    ) -> "RecedingHorizon":
-        """Return the policy as a controller."""
+    def executor(self) -> "type[RecedingHorizon]":
+        """Return the class."""
         from steadyhand.rollout.executors.receding import RecedingHorizon
 
-        return RecedingHorizon(
-            policy,
-            num_rows=num_rows,
-            n_action_steps=self.n_action_steps,
-            delay=self.delay,
-            deterministic=deterministic,
-            num_threads=num_threads,
-        )
+        return RecedingHorizon
 
     def timed(self, *, n_action_steps: int | None, delay: int | None) -> "Receding":
         """Return these settings with other steps and another delay."""
@@ -116,25 +108,11 @@ class Ensemble(ExecutorConfig):
     decay: NotNegative = 0.01
     newest_heaviest: bool = False
 
-    def build(
-        self,
-        policy: "PolicyModule",
-        *,
-        num_rows: int,
-        deterministic: bool | None = None,
-        num_threads: int = 1,
-    ) -> "TemporalEnsemble":
-        """Return the policy as a controller."""
+    def executor(self) -> "type[TemporalEnsemble]":
+        """Return the class."""
         from steadyhand.rollout.executors.ensemble import TemporalEnsemble
 
-        return TemporalEnsemble(
-            policy,
-            num_rows=num_rows,
-            decay=self.decay,
-            newest_heaviest=self.newest_heaviest,
-            deterministic=deterministic,
-            num_threads=num_threads,
-        )
+        return TemporalEnsemble
 
     def __str__(self) -> str:
         heaviest = "newest" if self.newest_heaviest else "oldest"
@@ -155,26 +133,11 @@ class RealTime(ExecutorConfig):
     execution_horizon: Annotated[Count, Range(ge="delay")] | None = None
     schedule: Schedule = "exponential"
 
-    def build(
-        self,
-        policy: "PolicyModule",
-        *,
-        num_rows: int,
-        deterministic: bool | None = None,
-        num_threads: int = 1,
-    ) -> "RealTimeChunking":
-        """Return the policy as a controller."""
+    def executor(self) -> "type[RealTimeChunking]":
+        """Return the class."""
         from steadyhand.rollout.executors.realtime import RealTimeChunking
 
-        return RealTimeChunking(
-            policy,
-            num_rows=num_rows,
-            delay=self.delay,
-            execution_horizon=self.execution_horizon,
-            schedule=self.schedule,
-            deterministic=deterministic,
-            num_threads=num_threads,
-        )
+        return RealTimeChunking
 
     def timed(self, *, n_action_steps: int | None, delay: int | None) -> "RealTime":
         """Return these settings with other steps and another delay."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int64
 
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Actor, Decision, Observation
 from steadyhand.core.seeding import RowStreams
 from steadyhand.policies.policy import PolicyModule
@@ -37,7 +37,6 @@ class TemporalEnsemble(PolicyExecutor):
 
     Raises:
         CapabilityError: The actions cannot be averaged.
-        ConfigError: `decay` is negative or not finite.
     """
 
     def __init__(
@@ -57,13 +56,6 @@ class TemporalEnsemble(PolicyExecutor):
                 "A temporal ensemble averages actions; these have no mean.",
                 got=f"{action.kind} actions",
                 hint="use the receding-horizon executor",
-            )
-        if not 0.0 <= decay < math.inf:
-            raise ConfigError(
-                "The decay m of a temporal ensemble is not negative.",
-                got=decay,
-                expected="0 (plain mean) or more",
-                hint="newest_heaviest favours new predictions",
             )
         self._decay = decay
         self._newest_heaviest = newest_heaviest
