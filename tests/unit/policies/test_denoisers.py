@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.nets.denoiser import Denoiser, repeat_rows, sinusoid
+from steadyhand.policies.nets.denoiser import Denoiser, FilmMap, repeat_rows, sinusoid
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
@@ -77,11 +77,11 @@ def plain_conv(conv: nn.Module) -> nn.Module:
 class PlainBlock(nn.Module):
     """A residual block as usually written: its own FiLM layer on [time, context], channels first."""
 
-    def __init__(self, block: _Block, film: nn.Linear, first: int) -> None:
+    def __init__(self, block: _Block, film: FilmMap, first: int) -> None:
         super().__init__()
         self.one, self.two = PlainUnit(block.first), PlainUnit(block.second)
         self.skip = plain_conv(block.skip)
-        self.film = nn.Linear(film.in_features, 2 * block.width)
+        self.film = nn.Linear(film.weight.shape[1], 2 * block.width)
         with torch.no_grad():
             self.film.weight.copy_(film.weight[first : first + 2 * block.width])
             self.film.bias.copy_(film.bias[first : first + 2 * block.width])
