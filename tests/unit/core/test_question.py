@@ -253,6 +253,8 @@ def test_what_json_cannot_hold_can_be_asked(tmp_path: Path) -> None:
 def test_a_digest_does_not_confuse_where_things_end() -> None:
     assert Digest().text("ab", "c").hex() != Digest().text("a", "bc").hex()
     ones = np.ones(4, np.uint8)
+    single = [Digest().array("x", np.array(value)).hex() for value in (1.0, 2.0, 1)]
+    assert len({*single, Digest().array("x", np.ones(1)).hex()}) == 4
     assert Digest().array("x", ones).array("y", ones[:2]).hex() != (
         Digest().array("x", ones[:2]).array("y", ones).hex()
     )

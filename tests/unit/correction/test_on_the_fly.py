@@ -76,6 +76,15 @@ def test_each_balanced_eviction_is_the_best_of_all_when_all_are_candidates():
         assert held.steering[changed[0]] == new
 
 
+def test_of_several_that_balance_alike_the_oldest_leaves():
+    held = PatternBuffer(3, eviction="balanced", generator=np.random.default_rng(0), candidates=3)
+    held.add({"seen": np.arange(3)}, np.float32([[0.5], [0.5], [-0.5]]))
+    held.add({"seen": np.array([3])}, np.float32([[0.5]]))
+    assert held.observation["seen"].tolist() == [3, 1, 2]
+    held.add({"seen": np.array([4])}, np.float32([[0.5]]))
+    assert held.observation["seen"].tolist() == [3, 4, 2]
+
+
 def test_the_buffer_keeps_pictures_with_their_labels_and_the_oldest_leaves_first():
     held = buffer("oldest", capacity=5)
     with pytest.raises(DataError, match="empty"):

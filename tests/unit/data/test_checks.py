@@ -120,6 +120,11 @@ def test_a_value_a_million_times_as_far_out_is_an_error() -> None:
     assert problem.severity == "error"
     assert problem.where == f"{STATE}, episode 3, step 17"
     assert "5e+06 in dimension 1" in problem.what
+    assert "more such" not in problem.what
+    seen[3][18, 0] = -5e6
+    (problem,) = found(arrays(seen, done), "far-value")
+    assert "and 1 more such value" in problem.what
+    seen[3][18, 0] = 0.0
     seen[3][17, 1] = 50.0
     assert not found(arrays(seen, done), "far-value")
 
@@ -230,9 +235,10 @@ def test_rows_that_the_metadata_does_not_count(tmp_path: Path) -> None:
     root = write_v30(tmp_path / "d", [rows(seed) for seed in range(3)])
     path = root / "data/chunk-000/file-000.parquet"
     table = pq.read_table(path)
-    pq.write_table(table.take([*range(len(table)), 0, 1]), path)
-    (problem,) = found(root, "rows-beyond")
-    assert "2 rows more" in problem.what
+    for more in (1, 2):
+        pq.write_table(table.take([*range(len(table)), *range(more)]), path)
+        (problem,) = found(root, "rows-beyond")
+        assert f"{more} row" in problem.what
 
 
 def timed(tmp_path: Path, *clocks: np.ndarray, **more: Any) -> Path:

@@ -98,7 +98,8 @@ def test_split_keeps_families_together(parents: list[bool], fraction: float, see
     branch = np.full((len(is_branch), 2), -1, dtype=np.int64)
     originals = np.flatnonzero(~is_branch)
     for number in np.flatnonzero(is_branch):
-        branch[number] = (originals[originals < number][-1], 0)
+        earlier = originals[originals < number]
+        branch[number] = (earlier[number % len(earlier)], 0)
     train, held = split_episodes(len(is_branch), fraction, seed, branch=branch)
     assert sorted([*train, *held]) == list(range(len(is_branch)))
     assert len(np.intersect1d(held, originals)) == max(1, round(fraction * len(originals)))

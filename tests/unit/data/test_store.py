@@ -21,8 +21,9 @@ from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.frames import Frames
+from steadyhand.data.info import summarise
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
-from steadyhand.data.records import MARK
+from steadyhand.data.records import MARK, encode
 from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of, episode, record_steps
@@ -131,7 +132,19 @@ def test_branches_are_remapped_and_checked(tmp_path: Path) -> None:
                 store.append(episode(2, length=1, branch=wrong))
         store.compact()
         store.append(episode(3, length=1, branch=Branch(parent=0, step=0)))
+        for steps, wrong in ((1, Branch(parent=1, step=6)), (2, Branch(parent=1, step=0))):
+            one = episode(2, length=steps)
+            store.begin(0)
+            record_steps(store, 0, one)
+            with pytest.raises(DataError):
+                store.end(0, **end_of(one) | {"branch": wrong})
+            store.discard(0)
+    with EpisodeStore.open(tmp_path) as store:
+        for branch in (2, 3):  # of a file and of the journal
+            with pytest.raises(DataError, match="itself a branch"):
+                store.append(episode(4, length=1, branch=Branch(parent=branch, step=0)))
     dataset = open_dataset(tmp_path)
+    assert summarise(dataset).num_branches == 2
     assert dataset.branch.tolist() == [[-1, -1], [-1, -1], [1, 5], [0, 0]]
     assert dataset.frames(episodes=[1, 2]).branch.tolist() == [[-1, -1], [0, 5]]
     with pytest.raises(DataError, match="without its parent"):
@@ -601,3 +614,28 @@ def test_a_step_that_comes_twice_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data + data[last:])
     with pytest.raises(DataError, match="step 2 of episode 0 comes twice"):
         JournalReader(path, spec, live=True)
+
+
+@pytest.mark.parametrize("kind", ["end", "abort"])
+def test_the_end_of_an_episode_that_was_never_begun_is_refused(tmp_path: Path, kind: str) -> None:
+    new_store(tmp_path / "d").append(episode(0))
+    path = tmp_path / "d" / JOURNAL_PATH
+    path.write_bytes(path.read_bytes() + encode({"kind": kind, "episode": 7, "length": 1, "branch": None}))
+    spec = load_spec(tmp_path / "d")
+    assert spec is not None
+    with pytest.raises(DataError, match="episode 7, which was never begun"):
+        JournalReader(path, spec, live=True)
+
+
+def test_staged_files_appear_when_they_are_committed_and_vanish_when_discarded(tmp_path: Path) -> None:
+    staged = staging.StagedFiles(tmp_path)
+    staged.path("a/b.txt").write_text("x")
+    staged.discard()
+    assert not (tmp_path / staging.STAGE_PATH).exists()
+    staged = staging.StagedFiles(tmp_path)
+    staged.path("a/b.txt").write_text("x")
+    assert not (tmp_path / "a").exists()
+    staged.commit()
+    assert (tmp_path / "a/b.txt").read_text() == "x"
+    assert not (tmp_path / staging.STAGE_PATH).exists()
+    assert not staging.is_committed(tmp_path)
