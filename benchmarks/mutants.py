@@ -155,10 +155,10 @@ def _record(items: Sequence[pytest.Item], kept: Path, folder: Path) -> int:
     known: dict[str, list[Any]] = {}
     for item, following in zip(items, [*items[1:], None], strict=True):
         meter.switch_context(item.nodeid)
-        began = time.perf_counter()
+        began = sum(os.times()[:4])  # of the processor: what else runs does not count
         if _run(item, following):
             print(f"fails as it is: {item.nodeid}")
-        known[item.nodeid] = [time.perf_counter() - began, {}]
+        known[item.nodeid] = [sum(os.times()[:4]) - began, {}]
     meter.stop()
     data = meter.get_data()
     for name in data.measured_files():
@@ -259,9 +259,16 @@ def altered(mutant: Mutant) -> tuple[str, str, int, CodeType] | None:
     path = str(SOURCE / mutant.path)
     before = dict(_functions(compile((SOURCE / mutant.path).read_text(), path, "exec")))
     for (name, line), code in _functions(compile(mutated(mutant), path, "exec")):
-        if before.get((name, line)) != code:
-            return path, name, line, code
+        old = before.get((name, line))
+        if old != code:
+            return (path, name, line, code) if old and old.co_freevars == code.co_freevars else None
     return None
+
+
+def module_of(mutant: Mutant) -> str:
+    """Return the name of the module that it lies in."""
+    part = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return f"steadyhand.{part}"
 
 
 def live_functions() -> dict[tuple[str, str, int], list[FunctionType]]:
@@ -276,6 +283,8 @@ def live_functions() -> dict[tuple[str, str, int], list[FunctionType]]:
 
 def _try_live(functions: list[FunctionType], code: CodeType, items: list[pytest.Item], folder: Path) -> int:
     _move_to(folder)
+    if not functions:
+        raise LookupError(f"no function of {code.co_qualname} is alive")
     for function in functions:
         function.__code__ = code
     for item, following in zip(items, [*items[1:], None], strict=True):
@@ -290,8 +299,7 @@ class Planted(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
     def __init__(self, mutant: Mutant) -> None:
         self.path = str(SOURCE / mutant.path)
-        part = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        self.module = f"steadyhand.{part}"
+        self.module = module_of(mutant)
         self.code = compile(mutated(mutant), self.path, "exec")
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> Any:  # noqa: ARG002
@@ -340,10 +348,12 @@ def judge(mutants: Sequence[Mutant], known: Known, jobs: int, told: Told) -> Non
         for number, status, said in forked(zip(tasks, limits, strict=True), jobs):
             mutant, tests = asked[number]
             lines = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
-            why = lines[0][:120] if lines else f"{len(tests)} tests, {status}: {said.strip()[-80:]!r}"
+            why = lines[0][:120] if lines else f"{len(tests)} tests, {status}: {said.strip()[-160:]!r}"
             told(mutant, "killed" if status else "survived", why)
 
     def work(items: dict[str, pytest.Item]) -> None:
+        for mutant, *_ in live:  # which a test may import late
+            importlib.import_module(module_of(mutant))
         functions = live_functions()
         tasks = [
             partial(

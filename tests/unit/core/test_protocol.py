@@ -106,3 +106,7 @@ def test_what_is_kept_of_rows_is_no_part_of_what_a_controller_is():
     assert described(used) == described(fresh)
     used.scale = 3.0
     assert described(used) != described(fresh)
+
+
+def test_who_acted_is_stored_by_these_numbers():
+    assert {actor.name: int(actor) for actor in Actor} == {"EXPERT": 0, "POLICY": 1, "HUMAN": 2, "NOISE": 3}

@@ -654,3 +654,19 @@ def test_settings_survive_json_and_bad_ones_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             bad()
+
+
+def test_a_guess_that_is_near_enough_is_left_where_it_is():
+    guess = np.array([[0.75], [0.5]])
+    found = solve(
+        lambda x, rows: x - 1.0,
+        lambda x, rows: np.broadcast_to(np.eye(1), (len(rows), 1, 1)),
+        guess,
+        scale=np.ones(1),
+        tolerance=0.25,
+        max_iterations=1,
+    )
+    assert found.x[0] == 0.75
+    assert found.x[1] == 1.0
+    assert found.converged.tolist() == [True, True]
+    assert found.error.tolist() == [0.25, 0.0]

@@ -1,5 +1,7 @@
 """Mixture and noise: who drives, what is labelled, and with which probabilities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -226,3 +228,20 @@ def test_the_policy_of_a_mixture_plans_afresh_where_the_expert_drove_the_step_be
     again = BetaMixture(Planner(), Halving(), beta=0.5)
     again.restore(mixture.state())
     assert np.array_equal(again.state()["held"], mixture.state()["held"])
+
+
+class HalfSure(Halving):
+    """Has a label for every second row."""
+
+    def act(self, observation, privileged, rows, generator):
+        reply = super().act(observation, privileged, rows, generator)
+        return replace(reply, label_valid=np.arange(len(rows)) % 2 == 0)
+
+
+def test_where_the_expert_has_no_label_there_is_none():
+    for by_expert in (0.0, 1.0):
+        decision = BetaMixture(Still(), HalfSure(), beta=by_expert).act(
+            SEEN, {}, ROWS, RowStreams.from_seed(0, len(ROWS))
+        )
+        assert np.array_equal(decision.label_valid, ROWS % 2 == 0)
+        assert np.array_equal(decision.label[1::2], decision.action[1::2])

@@ -300,3 +300,14 @@ def test_the_drivers_spread_is_that_of_the_drive():
 def test_views_that_make_no_sense_are_refused(bad):
     with pytest.raises(ConfigError):
         bad()
+
+
+def test_a_view_is_one_step_that_ends_without_an_outcome_and_its_correction_keeps_to_the_bounds():
+    views = [one for one in recorded(SideCameras(offset=0.1, gain=2.0), labels=6) if one.branch is not None]
+    assert {(len(one), one.terminated, one.truncated, one.success) for one in views} == {
+        (1, False, True, None)
+    }
+    bounds = Car(CAR, num_rows=1).spec.action
+    labels = np.stack([one.expert_action[0] for one in views])
+    assert labels.min() == np.float32(bounds.low[0])
+    assert labels.max() == np.float32(bounds.high[0])

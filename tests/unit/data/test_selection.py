@@ -158,3 +158,10 @@ def test_arrays_are_chosen_from_and_renamed_too(tmp_path: Path) -> None:
     assert dataset.numbers.tolist() == [0, 2]
     with pytest.raises(DataError, match="no such array"):
         open_any(path, control_dt=0.1, rename={"acts": "action"})
+
+
+def test_a_feature_is_renamed_by_two_names_and_once() -> None:
+    assert names_from([" a = b ", "c=d=e"]) == {"a": "b", "c": "d=e"}
+    for wrong in (["a"], ["a="], ["=b"], ["="], [""], ["a=b", "a=c"]):
+        with pytest.raises(DataError, match="old=new"):
+            names_from(wrong)

@@ -61,6 +61,12 @@ def test_episodes_come_back_from_journal_and_files(tmp_path: Path, image_format:
     for number, one in enumerate(wanted):
         assert_same(dataset.episode(number), one, image_tolerance=tolerance)
         image = dataset.image("observation.images.grey", number, 2)
+        for wrong in (("observation.state", number, 2), ("observation.images.no", number, 2)):
+            with pytest.raises(DataError, match="no such camera"):
+                dataset.image(*wrong)
+        for step in (len(one), -len(one) - 1):
+            with pytest.raises(DataError):
+                dataset.image("observation.images.grey", number, step)
         np.testing.assert_array_equal(
             image, dataset.episode(number).observation["observation.images.grey"][2]
         )

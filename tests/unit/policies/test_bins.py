@@ -261,3 +261,13 @@ def test_unbounded_actions_take_the_range_of_the_data_once() -> None:
     assert head.range.low.tolist() == [-3.0, 1.0]
     error = (head.decode(head.encode(actions), NoNoise()) - actions).abs()
     assert error[~is_pad].max() <= 0.5 * (last + 3.0) / 10 * (1 + 1e-4)
+
+
+def test_the_value_of_a_token_is_the_middle_of_its_bin() -> None:
+    head = build(Bins(num_bins=4, width=8))
+    chain = next(part for part in head.modules() if hasattr(part, "embedding"))
+    torch.nn.init.zeros_(chain.embedding.weight)
+    torch.nn.init.ones_(chain.value.weight)
+    torch.nn.init.zeros_(chain.value.bias)
+    middles = chain._embed(torch.arange(4))
+    torch.testing.assert_close(middles, torch.tensor([-0.75, -0.25, 0.25, 0.75])[:, None].expand(4, 8))

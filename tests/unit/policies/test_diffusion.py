@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -223,3 +224,11 @@ def test_padded_steps_leave_no_bound() -> None:
     with pytest.raises(CapabilityError, match="whole chunk"):
         head.log_prob(context(1), padded)
     assert head.likelihood == "lower_bound"
+
+
+def test_no_step_of_the_schedule_forgets_more_than_the_paper_allows() -> None:
+    bar = [1.0, *squared_cosine(100).tolist()]
+    beta = [1.0 - after / before for before, after in pairwise(bar)]
+    curve = [math.cos((k / 100 + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(101)]
+    assert beta[:-1] == pytest.approx([1.0 - after / before for before, after in pairwise(curve)][:-1])
+    assert beta[-1] == pytest.approx(0.999)

@@ -319,3 +319,8 @@ def test_clipped_inputs_are_those_at_so_many_spreads_on_both_sides() -> None:
         torch.testing.assert_close(answer(policy, 50.0 * side), answer(free, 2.0 * side))
         torch.testing.assert_close(answer(policy, 1.5 * side), answer(free, 1.5 * side))
         assert not torch.allclose(answer(free, 50.0 * side), answer(free, 2.0 * side))
+
+
+def test_every_token_of_a_context_is_there_unless_it_says_otherwise() -> None:
+    padding = Context(tokens=torch.zeros(2, 3, 4)).padding()
+    assert torch.equal(padding, torch.zeros(2, 3, dtype=torch.bool))

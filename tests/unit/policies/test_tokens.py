@@ -111,6 +111,8 @@ def test_the_loss_is_focal_plus_the_error_of_the_true_offset(joint: bool) -> Non
             p = logits[b, g].softmax(-1)[k]
             error = (head.centres[k] + offset[b, g, k] - groups[b, g]).square().mean()
             torch.testing.assert_close(value[b, g], -((1 - p) ** 2) * p.log() + 10.0 * error)
+    likeliest = head.centres[logits.argmax(-1)].view(B, H, A)
+    assert head.loss(context(), target(likeliest), NoNoise()).metrics["accuracy"].tolist() == [1.0] * B
 
 
 @pytest.mark.parametrize("is_padding", [True, False])
