@@ -43,6 +43,8 @@ from mutant_places import SOURCE, Mutant, drawn, mutated
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".mutants"
+_BROKEN = 70
+"""Exit status of a fork that could not do its work."""
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
 MOST_SECONDS = 60.0
 """Tests of a mutant stop after this much of their own time; what they have not noticed by then survives."""
@@ -99,7 +101,7 @@ def forked(tasks: Iterable[tuple[Callable[[Path], int], float]], jobs: int) -> I
 
 
 def _in_fork(task: Callable[[Path], int], folder: Path) -> None:
-    status = 70
+    status = _BROKEN
     try:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
@@ -330,7 +332,7 @@ Told = Callable[[Mutant, str, str], None]
 
 
 def judge(mutants: Sequence[Mutant], known: Known, jobs: int, told: Told) -> None:
-    """Tell of each mutant "killed", "survived" or "not executed", and by which test or how many."""
+    """Tell of each mutant "killed", "survived", "not executed" or "not judged", and why."""
     live: list[tuple[Mutant, list[str], tuple[str, str, int], CodeType]] = []
     anew: list[tuple[Mutant, list[str]]] = []
     for mutant in mutants:
@@ -349,7 +351,7 @@ def judge(mutants: Sequence[Mutant], known: Known, jobs: int, told: Told) -> Non
             mutant, tests = asked[number]
             lines = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
             why = lines[0][:120] if lines else f"{len(tests)} tests, {status}: {said.strip()[-160:]!r}"
-            told(mutant, "killed" if status else "survived", why)
+            told(mutant, {0: "survived", _BROKEN: "not judged"}.get(status, "killed"), why)
 
     def work(items: dict[str, pytest.Item]) -> None:
         for mutant, *_ in live:  # which a test may import late
@@ -408,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{word:<12} {mutant.line:>4} {mutant.name}   [{why}]", flush=True)
 
     judge(mutants, known, chosen.jobs, told)
-    lost = counts.get("survived", 0) + counts.get("not executed", 0)
+    lost = sum(counts.values()) - counts.get("killed", 0) - counts.get("equivalent", 0)
     able = len(mutants) - counts.get("equivalent", 0)
     took = time.perf_counter() - began
     print(f"{len(mutants)} mutants in {took:.0f} s: {counts}; {lost / max(1, able):.1%} of {able} unnoticed")
