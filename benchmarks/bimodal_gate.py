@@ -132,10 +132,10 @@ def compute(settings: Settings) -> dict[str, Any]:
     calm = split(np.concatenate([episode.observation[STATE] for episode in calibration]), settings)["one"]
     result: dict[str, Any] = {"steps": {name: len(value) for name, value in places.items()}}
     with tempfile.TemporaryDirectory() as folder:
-        for name, score, shop in scores(env, settings, train, Path(folder)):
-            threshold = threshold_at(at(score, shop, calm, settings.seed), settings.level)
+        for name, score, fitter in scores(env, settings, train, Path(folder)):
+            threshold = threshold_at(at(score, fitter, calm, settings.seed), settings.level)
             result[name] = {
-                place: round(float((at(score, shop, value, settings.seed) > threshold).mean()), 4)
+                place: round(float((at(score, fitter, value, settings.seed) > threshold).mean()), 4)
                 for place, value in places.items()
             }
     return result
@@ -195,25 +195,25 @@ def scores(
         )
         shops[name] = GateFitter(stage)
     out: list[tuple[str, Score, GateFitter]] = []
-    for name, shop in shops.items():
-        members = [] if name == "mixture" else shop.members(settings.members)
+    for name, fitter in shops.items():
+        members = [] if name == "mixture" else fitter.members(settings.members)
         if members:
-            own = Doubt(members, shop.scale, measure="mean", noise="own")
-            out.append((f"doubt, {name}s", own, shop))
+            own = Doubt(members, fitter.scale, measure="mean", noise="own")
+            out.append((f"doubt, {name}s", own, fitter))
         if name == "regression":
-            out.append(("nearest", Neighbour(shop.policy, shop.bank()), shop))
+            out.append(("nearest", Neighbour(fitter.policy, fitter.bank()), fitter))
         else:
-            out.append((f"loss, {name}", OwnLoss(shop.policy, num_draws=settings.draws), shop))
+            out.append((f"loss, {name}", OwnLoss(fitter.policy, num_draws=settings.draws), fitter))
         if name == "diffusion":
-            out.append((f"doubt, {name}s, same noise", Doubt(members, shop.scale, measure="mean"), shop))
+            out.append((f"doubt, {name}s, same noise", Doubt(members, fitter.scale, measure="mean"), fitter))
     return out
 
 
-def at(score: Score, shop: GateFitter, state: np.ndarray, seed: int) -> np.ndarray:
+def at(score: Score, fitter: GateFitter, state: np.ndarray, seed: int) -> np.ndarray:
     """Return a score at states, for what the policy proposes there."""
     seen = Seen(observation={STATE: state[:, None]})
     streams = RowStreams.from_seed(derive(seed, "score", len(state)), len(state))
-    return score(seen, proposals(shop.policy, seen, streams.fork("proposal")), streams)
+    return score(seen, proposals(fitter.policy, seen, streams.fork("proposal")), streams)
 
 
 def table() -> str:

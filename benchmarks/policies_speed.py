@@ -260,7 +260,7 @@ def measure_sampling(case: Case, policy: PolicyModule, rows: int, settings: Sett
     context = policy.encode(window, torch.zeros(rows, policy.config.n_obs_steps, dtype=torch.bool), None)
     net: Any = head.get_submodule("net")
     condition = net.condition(context)
-    moment = net.moments(torch.tensor([50.0]))
+    embedding = net.embed_times(torch.tensor([50.0]))
     x = noise.normal(rows, head.chunk.horizon, head.chunk.action_dim)
     evaluations = 0
 
@@ -274,7 +274,7 @@ def measure_sampling(case: Case, policy: PolicyModule, rows: int, settings: Sett
 
     def evaluate() -> None:
         for _ in range(evaluations):
-            net(x, moment, condition)
+            net(x, embedding, condition)
 
     pairs = pairs_of(repeated(lambda: head.sample(context, noise)), repeated(evaluate), settings)
     report_times(

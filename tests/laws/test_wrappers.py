@@ -36,8 +36,8 @@ class Takes(Gate):
     def __init__(self, always: bool) -> None:
         self._always = always
 
-    def takes_over(self, moment):
-        return np.full(len(moment.rows), self._always)
+    def takes_over(self, inputs):
+        return np.full(len(inputs.rows), self._always)
 
 
 def car():

@@ -142,10 +142,10 @@ class Gate(Remembering):
     actor: Actor = Actor.EXPERT
 
     @abstractmethod
-    def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
+    def takes_over(self, inputs: GateInput) -> Bool[np.ndarray, " B"]:
         """Return which rows the expert drives at this step: those it takes over, and those it keeps."""
 
-    def executed(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
+    def executed(self, inputs: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
         """Hear what was executed in the end; called once after each `takes_over`."""
 
 
@@ -219,7 +219,7 @@ class Gated(Switch):
             self._policy.replan(rows[held])
         answer = self._policy.act(observation, privileged, rows, generator.fork("learner"))
         expert = Asking(self._expert, observation, privileged, rows, generator.fork("expert"))
-        moment = GateInput(
+        inputs = GateInput(
             observation=observation,
             privileged=privileged,
             rows=rows,
@@ -228,14 +228,14 @@ class Gated(Switch):
             held=held,
             expert=expert,
         )
-        drives = self._gate.takes_over(moment)
+        drives = self._gate.takes_over(inputs)
         if self._ends:
             done = held & ~drives
             self._finished[rows] = done
             drives = drives | done
         expert.label(np.flatnonzero(drives))
         decision = self._merge(answer, expert, drives)
-        self._gate.executed(moment, decision.action)
+        self._gate.executed(inputs, decision.action)
         self._held[rows] = drives
         return decision
 

@@ -28,7 +28,7 @@ class Meter(ABC):
     """Tells how dangerous a step looked, after it was executed."""
 
     @abstractmethod
-    def risk(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+    def risk(self, inputs: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         """Return the risk of a step that is over."""
 
 
@@ -224,31 +224,31 @@ class HumanWatch(Gate):
         self._time, self._hold, self._calm_for = PerRow(0), PerRow(0), PerRow(0)
         self._blind = PerRow(fresh=False)
 
-    def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
+    def takes_over(self, inputs: GateInput) -> Bool[np.ndarray, " B"]:
         """Look, and decide for the rows whose turn it is."""
-        rows, held, human = moment.rows, moment.held, self._human
+        rows, held, human = inputs.rows, inputs.held, self._human
         risk = self._seen[rows][:, 0]
         is_calm = risk < human.release * human.risk.threshold
         self._calm_for[rows] = np.where(is_calm, self._calm_for[rows] + 1, 0)
         self._hold[rows] = np.where(held, self._hold[rows] + 1, 0)
         looks = self._time[rows] % self._period == 0
         self._time[rows] += 1
-        alarm = ~held & looks & self._alarms(risk, moment)
-        misses = alarm & (moment.generator.fork("misses").uniform() < human.miss_rate)
+        alarm = ~held & looks & self._alarms(risk, inputs)
+        misses = alarm & (inputs.generator.fork("misses").uniform() < human.miss_rate)
         self._blind[rows] = (self._blind[rows] & ~is_calm) | misses
         keeps = held & ~((self._hold[rows] >= self._min_hold) & (self._calm_for[rows] >= self._calm))
         return keeps | (alarm & ~self._blind[rows])
 
-    def _alarms(self, risk: np.ndarray, moment: GateInput) -> np.ndarray:
+    def _alarms(self, risk: np.ndarray, inputs: GateInput) -> np.ndarray:
         """Draw with P = Phi((risk - threshold) / sigma): whether the risk exceeds a threshold with noise."""
         settings = self._human.risk
-        noise = moment.generator.fork("threshold").normal(1)[:, 0]
+        noise = inputs.generator.fork("threshold").normal(1)[:, 0]
         return risk > settings.threshold + settings.sigma * noise
 
-    def executed(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
+    def executed(self, inputs: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
         """Remember how dangerous the step was; it will be seen `reaction_delay` later."""
-        rows = moment.rows
-        now = self._meter.risk(moment, action)
+        rows = inputs.rows
+        now = self._meter.risk(inputs, action)
         self._level[rows] = level = self._keep * self._level[rows] + (1.0 - self._keep) * now
         self._seen[rows] = np.column_stack([self._seen[rows][:, 1:], level])
 
@@ -262,8 +262,8 @@ class _DiscrepancyMeter(Meter):
     def __init__(self, span: Float[np.ndarray, " A"] | None, spec: FeatureSpec) -> None:
         self._span, self._spec = span, spec
 
-    def risk(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
-        own = moment.expert.peek()
+    def risk(self, inputs: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+        own = inputs.expert.peek()
         if self._span is None:
             return (action != own).any(1).astype(np.float64)
         difference = self._spec.clipped(action) - self._spec.clipped(own)
@@ -276,9 +276,9 @@ class _RoadMeter(Meter):
     def __init__(self, half_width: float, horizon: float) -> None:
         self._half_width, self._horizon = half_width, horizon
 
-    def risk(self, moment: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
+    def risk(self, inputs: GateInput, action: Shaped[np.ndarray, "B A"]) -> Float[np.ndarray, " B"]:
         del action
-        lateral, heading, speed = (moment.privileged[name][:, 0].astype(np.float64) for name in _ROAD)
+        lateral, heading, speed = (inputs.privileged[name][:, 0].astype(np.float64) for name in _ROAD)
         ahead = lateral + speed * np.sin(heading) * self._horizon
         return np.maximum(np.abs(lateral), np.abs(ahead)) / self._half_width
 

@@ -182,8 +182,8 @@ class OneByOne(Controller):
 
 
 class Never(Gate):
-    def takes_over(self, moment):
-        return np.zeros(len(moment.rows), dtype=bool)
+    def takes_over(self, inputs):
+        return np.zeros(len(inputs.rows), dtype=bool)
 
 
 @pytest.mark.parametrize(

@@ -120,16 +120,16 @@ def test_a_gate_continues_from_its_state_and_rows_do_not_depend_on_each_other(co
 
 def test_thresholds_are_the_stated_quantiles_of_steps_that_no_gate_has_filtered(stage):
     gate = NearestGate(level=0.8).build(stage)
-    shop = GateFitter(stage)
-    bank = np.concatenate([windows_of(shop.policy, demo).observation[STATE] for demo in stage.training])
-    held_out = np.concatenate([windows_of(shop.policy, demo).observation[STATE] for demo in stage.held_out])
+    fitter = GateFitter(stage)
+    bank = np.concatenate([windows_of(fitter.policy, demo).observation[STATE] for demo in stage.training])
+    held_out = np.concatenate([windows_of(fitter.policy, demo).observation[STATE] for demo in stage.held_out])
     data = np.concatenate([demo.observation[STATE] for demo in stage.training])
     key, query = (((part - data.mean()) / data.std()).reshape(len(part), -1) for part in (bank, held_out))
     distance = np.sort(np.linalg.norm(query[:, None] - key, axis=2), axis=1)[:, 4]
     place = int(np.ceil((len(distance) + 1) * 0.8)) - 1
     assert gate.threshold == pytest.approx(np.sort(distance)[place], rel=1e-4)
     lazy = LazyGate(classifier=SHORT, drives=2, back=0.3).build(stage)
-    discrepancy = shop.discrepancy(stage.held_out)
+    discrepancy = fitter.discrepancy(stage.held_out)
     assert lazy.leave == threshold_at(discrepancy, 0.3)
     ensemble = EnsembleGate(members=2, drives=2, share=0.1).build(stage)
     assert ensemble.tau == threshold_at(discrepancy, 0.9)
@@ -143,9 +143,9 @@ def test_scores_on_drives_are_of_the_policy_alone_and_cost_steps_but_no_labels(t
     assert len(stage.trials) == 2
     assert all((episode.actor == Actor.POLICY).all() for episode in stage.trials)
     assert sum(episode.num_labels for episode in stage.trials) == 0
-    shop = GateFitter(stage)
-    shop._driven = list(stage.trials)
-    scores = shop.on_drives(OwnLoss(shop.policy), 2)
+    fitter = GateFitter(stage)
+    fitter._driven = list(stage.trials)
+    scores = fitter.on_drives(OwnLoss(fitter.policy), 2)
     assert len(scores) == sum(map(len, stage.trials))
     assert gate.threshold == pytest.approx(threshold_at(scores, 0.9))
 
@@ -174,11 +174,11 @@ def test_members_differ_in_data_and_in_initial_parameters(tmp_path):
     assert [weight.sum() for weight in weights] == [labels] * 3
     assert not any(np.array_equal(a, b) for a, b in itertools.combinations(weights, 2))
     assert 0.2 < np.mean([(weight == 0).mean() for weight in weights]) < 0.55  # 1/e in expectation
-    shop = GateFitter(stage)
-    seen, streams = windows_of(shop.policy, stage.training[0]), RowStreams.from_seed(0, 12)
-    doubt = Doubt(members, shop.scale, measure="norm")(seen, stage.training[0].action, streams)
+    fitter = GateFitter(stage)
+    seen, streams = windows_of(fitter.policy, stage.training[0]), RowStreams.from_seed(0, 12)
+    doubt = Doubt(members, fitter.scale, measure="norm")(seen, stage.training[0].action, streams)
     assert (doubt > 0).all()
-    same = Doubt([members[0]] * 3, shop.scale, measure="norm")(seen, stage.training[0].action, streams)
+    same = Doubt([members[0]] * 3, fitter.scale, measure="norm")(seen, stage.training[0].action, streams)
     assert same == pytest.approx(np.zeros(12), abs=1e-12)
 
 

@@ -96,7 +96,7 @@ class Given(ScoreRecorder):
     def __init__(self, **scores):
         self.scores = {name: np.asarray(value, dtype=float) for name, value in scores.items()}
 
-    def __call__(self, moment):
+    def __call__(self, inputs):
         return self.scores
 
     def begin(self, rows):
@@ -119,7 +119,7 @@ class Zero(Controller):
 SCALE = ActionScale(scale=np.ones(1), num_classes=None)
 
 
-def moment_of(proposal, held) -> GateInput:
+def inputs_of(proposal, held) -> GateInput:
     rows, streams = np.arange(len(held)), RowStreams.from_seed(0, len(held))
     seen = {STATE: np.zeros((len(held), 1), np.float32)}
     return GateInput(
@@ -141,10 +141,10 @@ def drives_along(gate, scores) -> tuple[list[bool], int]:
     held, out, labels = False, [], 0
     for score in scores:
         gate._watch.scores = {"score": np.array([score])}
-        moment = moment_of([np.sqrt(max(score, 0.0))], [held])
-        held = bool(gate.takes_over(moment)[0])
-        moment.expert.label(np.flatnonzero([held]))
-        labels += int(moment.expert.asked.sum())
+        inputs = inputs_of([np.sqrt(max(score, 0.0))], [held])
+        held = bool(gate.takes_over(inputs)[0])
+        inputs.expert.label(np.flatnonzero([held]))
+        labels += int(inputs.expert.asked.sum())
         out.append(held)
     return out, labels
 
@@ -186,22 +186,22 @@ def test_noise_about_a_threshold_makes_one_threshold_flap_and_two_not():
 
 
 def test_one_threshold_asks_where_it_hands_over_and_nowhere_else():
-    gate, moment = (
+    gate, inputs = (
         Above(Given(score=[0.5, 1.5, 1.0]), threshold=1.0),
-        moment_of([0, 0, 0], [True, False, True]),
+        inputs_of([0, 0, 0], [True, False, True]),
     )
-    assert gate.takes_over(moment).tolist() == [False, True, False]
-    assert not moment.expert.asked.any()
+    assert gate.takes_over(inputs).tolist() == [False, True, False]
+    assert not inputs.expert.asked.any()
     asking = Above(Given(score=[0.5, 1.5, 1.0]), threshold=1.0, asks_only=True)
-    assert not asking.takes_over(moment).any()
-    assert moment.expert.asked.tolist() == [False, True, False]
+    assert not asking.takes_over(inputs).any()
+    assert inputs.expert.asked.tolist() == [False, True, False]
 
 
 def test_an_ensemble_gate_asks_everywhere_and_takes_either_reason():
     gate = Disagreeing(Given(doubt=[0.0, 0.0, 2.0, 2.0]), SCALE, tau=1.0, chi=1.0)
-    moment = moment_of([0.5, 1.5, 0.5, 1.5], [False] * 4)
-    assert gate.takes_over(moment).tolist() == [False, True, True, True]
-    assert moment.expert.asked.all()
+    inputs = inputs_of([0.5, 1.5, 0.5, 1.5], [False] * 4)
+    assert gate.takes_over(inputs).tolist() == [False, True, True, True]
+    assert inputs.expert.asked.all()
 
 
 def test_control_goes_back_only_where_it_is_both_close_and_calm():
@@ -212,11 +212,11 @@ def test_control_goes_back_only_where_it_is_both_close_and_calm():
         leave=1.0,
         calm={"risk": 0.5},
     )
-    moment = moment_of([0.5, 1.5, 0.5, 1.5], [True] * 4)
-    assert gate.takes_over(moment).tolist() == [False, True, True, True]
-    assert gate.takes_over(moment_of([9.0] * 4, [False] * 4)).tolist() == [False] * 4
+    inputs = inputs_of([0.5, 1.5, 0.5, 1.5], [True] * 4)
+    assert gate.takes_over(inputs).tolist() == [False, True, True, True]
+    assert gate.takes_over(inputs_of([9.0] * 4, [False] * 4)).tolist() == [False] * 4
     gate._watch.scores["novelty"][1] = 1.5
-    assert gate.takes_over(moment_of([0.0] * 4, [False] * 4)).tolist() == [False, True, False, False]
+    assert gate.takes_over(inputs_of([0.0] * 4, [False] * 4)).tolist() == [False, True, False, False]
 
 
 @settings(max_examples=30)
@@ -234,12 +234,12 @@ def test_patience_counts_steps_in_a_row_on_the_other_side(above, patience):
 def test_patience_is_forgotten_at_a_new_episode_and_restored_from_its_state():
     gate = Patient(Given(score=[2.0, 2.0]), threshold=1.0, patience=3)
     for _ in range(2):
-        assert not gate.takes_over(moment_of([0, 0], [False, False])).any()
+        assert not gate.takes_over(inputs_of([0, 0], [False, False])).any()
     twin = Patient(Given(score=[2.0, 2.0]), threshold=1.0, patience=3)
     twin.restore(gate.state())
     gate.begin(np.array([1]))
-    assert gate.takes_over(moment_of([0, 0], [False, False])).tolist() == [True, False]
-    assert twin.takes_over(moment_of([0, 0], [False, False])).tolist() == [True, True]
+    assert gate.takes_over(inputs_of([0, 0], [False, False])).tolist() == [True, False]
+    assert twin.takes_over(inputs_of([0, 0], [False, False])).tolist() == [True, True]
 
 
 # Settings.

@@ -50,8 +50,8 @@ class Script(Meter):
     def __init__(self, risks):
         self.risks, self.time = np.asarray(risks, dtype=np.float64), 0
 
-    def risk(self, moment, action):
-        now = np.broadcast_to(self.risks[self.time], (len(moment.rows),))
+    def risk(self, inputs, action):
+        now = np.broadcast_to(self.risks[self.time], (len(inputs.rows),))
         self.time += 1
         return now
 
@@ -69,9 +69,9 @@ def watch(human, risks, *, num_rows=1, dt=0.1, seed=0, restore_at=None):
             state = gate.state()
             gate = HumanWatch(human, meter, control_dt=dt)
             gate.restore(state)
-        moment = bare(GateInput, rows=rows, held=held, generator=streams.fork("gate"))
-        held = gate.takes_over(moment)
-        gate.executed(moment, np.zeros((num_rows, 1)))
+        inputs = bare(GateInput, rows=rows, held=held, generator=streams.fork("gate"))
+        held = gate.takes_over(inputs)
+        gate.executed(inputs, np.zeros((num_rows, 1)))
         streams.advance()
         drives.append(held)
     return np.stack(drives)
@@ -173,9 +173,9 @@ def test_a_new_episode_knows_nothing_of_the_last():
         drives = []
         for _ in range(5):
             held = np.array([bool(drives and drives[-1])])
-            moment = bare(GateInput, rows=row, held=held, generator=streams)
-            drives.append(bool(gate.takes_over(moment)[0]))
-            gate.executed(moment, np.zeros((1, 1)))
+            inputs = bare(GateInput, rows=row, held=held, generator=streams)
+            drives.append(bool(gate.takes_over(inputs)[0]))
+            gate.executed(inputs, np.zeros((1, 1)))
         assert drives == [False, False, False, True, True]
 
 
@@ -229,7 +229,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
         assert np.array_equal(one.actor, two.actor)
 
 
-def moment_of(observation, privileged, *, expert=None):
+def inputs_of(observation, privileged, *, expert=None):
     rows = np.arange(len(next(iter({**observation, **privileged}.values()))))
     streams = RowStreams.from_seed(0, len(rows))
     return GateInput(
@@ -245,17 +245,17 @@ def moment_of(observation, privileged, *, expert=None):
 
 def test_discrepancy_is_in_units_of_the_actions_range():
     env = PointEnv(1)
-    moment = moment_of({STATE: np.array([[0.4], [-0.2]], dtype=np.float32)}, {})
-    risk = Discrepancy().meter(stage(env)).risk(moment, np.array([[0.3], [0.1]], dtype=np.float32))
+    inputs = inputs_of({STATE: np.array([[0.4], [-0.2]], dtype=np.float32)}, {})
+    risk = Discrepancy().meter(stage(env)).risk(inputs, np.array([[0.3], [0.1]], dtype=np.float32))
     assert risk == pytest.approx([0.5 / 1.0, 0.0], abs=1e-6)  # |0.3 + 0.2| of a range of -0.5 to 0.5
-    assert not moment.expert.asked.any()
+    assert not inputs.expert.asked.any()
 
 
 def test_discrepancy_without_bounds_takes_the_range_of_the_labels_and_classes_agree_or_not():
     env = PointEnv(1)
-    moment = moment_of({STATE: np.array([[0.4]], dtype=np.float32)}, {})
+    inputs = inputs_of({STATE: np.array([[0.4]], dtype=np.float32)}, {})
     unbounded = SimpleNamespace(spec=replace(env.spec, action=FeatureSpec(shape=(1,))))
-    risk = Discrepancy().meter(stage(unbounded)).risk(moment, np.array([[0.8]], dtype=np.float32))
+    risk = Discrepancy().meter(stage(unbounded)).risk(inputs, np.array([[0.8]], dtype=np.float32))
     assert risk == pytest.approx([1.0 / 4.0])  # labels from -2 to 2
     choices = SimpleNamespace(spec=replace(env.spec, action=discrete_spec(3)))
 
@@ -263,8 +263,8 @@ def test_discrepancy_without_bounds_takes_the_range_of_the_labels_and_classes_ag
         def action(self, observation, privileged):
             return np.zeros((len(observation[STATE]), 1), dtype=np.int64)
 
-    moment = moment_of({STATE: np.zeros((2, 1), dtype=np.float32)}, {}, expert=First())
-    risk = Discrepancy().meter(stage(choices)).risk(moment, np.array([[0], [2]]))
+    inputs = inputs_of({STATE: np.zeros((2, 1), dtype=np.float32)}, {}, expert=First())
+    risk = Discrepancy().meter(stage(choices)).risk(inputs, np.array([[0], [2]]))
     assert risk.tolist() == [0.0, 1.0]
 
 
@@ -276,14 +276,14 @@ def test_the_risk_of_the_road_is_where_the_car_will_be():
     }
     env = Car(CarConfig(observation=("state",), road_width=0.6), num_rows=1)
     meter = RoadEdge(horizon=0.5).meter(stage(env))
-    risk = meter.risk(moment_of({}, privileged), np.zeros((4, 1)))
+    risk = meter.risk(inputs_of({}, privileged), np.zeros((4, 1)))
     ahead = [abs(0.1 + math.sin(0.2)), 0.1, 0.3, abs(0.2 - math.sin(0.5))]
     assert risk == pytest.approx(np.array(ahead) / 0.3, rel=1e-6)
     with pytest.raises(CapabilityError, match="road"):
         RoadEdge().meter(stage(PointEnv(1)))
     with pytest.raises(CapabilityError, match="on the road"):
         RoadEdge(road_width=1.0).meter(stage(PointEnv(1))).risk(
-            moment_of({}, {"privileged.lateral": np.zeros((1, 1))}), np.zeros((1, 1))
+            inputs_of({}, {"privileged.lateral": np.zeros((1, 1))}), np.zeros((1, 1))
         )
 
 

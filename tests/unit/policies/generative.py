@@ -50,14 +50,16 @@ class Oracle(Denoiser):
         self.num_conditions += 1
         return (context.tokens,)
 
-    def moments(self, time: Tensor) -> Tensor:
+    def embed_times(self, time: Tensor) -> Tensor:
         return time[:, None]
 
-    def forward(self, x: Tensor, moment: Tensor, condition: Condition, noise: Noise | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, embedding: Tensor, condition: Condition, noise: Noise | None = None
+    ) -> Tensor:
         self.num_calls += 1
         assert len(condition[0]) == len(x)
         factors = flow_factors if self.answer in ("velocity", "flow sample") else diffusion_factors
-        signal, sigma = (part[:, None, None] for part in factors(moment[:, 0]))
+        signal, sigma = (part[:, None, None] for part in factors(embedding[:, 0]))
         variance = signal**2 * self.std**2 + sigma**2
         gap = x[:, None] - signal[:, None] * self.means
         score = -0.5 * gap.square().sum((2, 3)) / variance[:, 0] + self.weights.log()

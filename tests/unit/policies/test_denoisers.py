@@ -140,7 +140,7 @@ def test_unet_equals_the_plain_one(channels: tuple[int, ...], horizon: int, rows
     noise = GeneratorNoise.seeded(0)
     x, tokens = noise.normal(rows, horizon, 3), noise.normal(rows, 2, 5)
     time = 100.0 * noise.uniform(rows)
-    ours = net(x, net.moments(time), net.condition(Context(tokens=tokens)))
+    ours = net(x, net.embed_times(time), net.condition(Context(tokens=tokens)))
     expected = plain(x, time, tokens.flatten(1))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     ours.square().sum().backward()
@@ -200,14 +200,14 @@ def build(config: DenoiserConfig, *, num_steps: int | None = None, start: int = 
 def test_one_moment_serves_all_rows_and_rows_can_be_repeated(config: DenoiserConfig) -> None:
     net, noise = build(config), GeneratorNoise.seeded(2)
     x, context = noise.normal(6, 4, 2), Context(tokens=noise.normal(6, 3, 5))
-    condition, moments = net.condition(context), net.moments(torch.tensor([10.0, 70.0]))
-    shared = net(x, moments[1:], condition)
+    condition, embeddings = net.condition(context), net.embed_times(torch.tensor([10.0, 70.0]))
+    shared = net(x, embeddings[1:], condition)
     assert shared.shape == x.shape
-    each = net(x, net.moments(torch.full((6,), 70.0)), condition)
+    each = net(x, net.embed_times(torch.full((6,), 70.0)), condition)
     torch.testing.assert_close(shared, each, rtol=1e-5, atol=1e-6)
-    twice = net(x.repeat_interleave(2, 0), moments[1:], repeat_rows(condition, 2))
+    twice = net(x.repeat_interleave(2, 0), embeddings[1:], repeat_rows(condition, 2))
     torch.testing.assert_close(twice[::2], shared, rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(net(x, moments[:1], condition), shared, atol=1e-4)
+    assert not torch.allclose(net(x, embeddings[:1], condition), shared, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", SMALL, ids=lambda config: type(config).__name__)
@@ -215,12 +215,12 @@ def test_absent_tokens_do_not_matter(config: DenoiserConfig) -> None:
     net, noise = build(config), GeneratorNoise.seeded(3)
     x, tokens = noise.normal(2, 4, 2), noise.normal(2, 3, 5)
     is_pad = torch.tensor([[False, True, False], [False, False, False]])
-    moment = net.moments(torch.tensor([30.0]))
-    one = net(x, moment, net.condition(Context(tokens=tokens, is_pad=is_pad)))
+    embedding = net.embed_times(torch.tensor([30.0]))
+    one = net(x, embedding, net.condition(Context(tokens=tokens, is_pad=is_pad)))
     spoilt = tokens + 100.0 * is_pad[..., None]
-    two = net(x, moment, net.condition(Context(tokens=spoilt, is_pad=is_pad)))
+    two = net(x, embedding, net.condition(Context(tokens=spoilt, is_pad=is_pad)))
     torch.testing.assert_close(one, two)
-    whole = net(x, moment, net.condition(Context(tokens=tokens)))
+    whole = net(x, embedding, net.condition(Context(tokens=tokens)))
     torch.testing.assert_close(one[1], whole[1], rtol=1e-5, atol=1e-6)
 
 
@@ -268,7 +268,7 @@ def test_transformer_equals_torchs_decoder(start: int) -> None:
     y = net.action(x) + net.action_position
     y = decoder(y, memory, tgt_mask=causal, memory_mask=hidden)
     expected = net.out(net.norm(y))
-    ours = net(x, net.moments(time), net.condition(Context(tokens=tokens)))
+    ours = net(x, net.embed_times(time), net.condition(Context(tokens=tokens)))
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -283,10 +283,10 @@ def test_memory_mask_is_the_papers_where_the_chunk_begins_with_the_window() -> N
 def test_dropout_follows_the_noise_it_is_given() -> None:
     net = build(DenoisingTransformer(width=16, num_layers=1, num_heads=2, embedding_dropout=0.3, dropout=0.5))
     noise = GeneratorNoise.seeded(5)
-    x, context, moment = noise.normal(2, 4, 2), Context(tokens=noise.normal(2, 3, 5)), torch.tensor([5.0])
+    x, context, embedding = noise.normal(2, 4, 2), Context(tokens=noise.normal(2, 3, 5)), torch.tensor([5.0])
 
     def run(source: GeneratorNoise | NoNoise | None) -> Tensor:
-        return net(x, net.moments(moment), net.condition(context, source), source)
+        return net(x, net.embed_times(embedding), net.condition(context, source), source)
 
     assert torch.equal(run(GeneratorNoise.seeded(1)), run(GeneratorNoise.seeded(1)))
     assert not torch.equal(run(GeneratorNoise.seeded(1)), run(GeneratorNoise.seeded(2)))

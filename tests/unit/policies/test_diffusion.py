@@ -199,7 +199,7 @@ def test_the_bound_is_the_sum_of_ho_et_als_terms() -> None:
         eps = torch.randn(2, 1, 2, generator=source)
         x = math.sqrt(bar[k]) * actions + math.sqrt(1.0 - bar[k]) * eps
         condition = head.net.condition(context(2))
-        predicted = head.net(x, head.net.moments(torch.tensor([(k - 1) * 100.0 / 6])), condition)
+        predicted = head.net(x, head.net.embed_times(torch.tensor([(k - 1) * 100.0 / 6])), condition)
         mean = (x - beta / math.sqrt(1.0 - bar[k]) * predicted) / math.sqrt(1.0 - beta)  # eq. 11
         backward = Normal(mean, math.sqrt(beta))
         if k == 1:

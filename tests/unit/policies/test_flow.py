@@ -163,12 +163,12 @@ def test_the_divergence_of_a_net_is_that_of_its_jacobian() -> None:
     net, rows = head.net, 3
     assert isinstance(net, nn.Module)
     actions, condition = points(0.5, rows), net.condition(context(rows))
-    moments = net.moments(torch.tensor([100.0, 50.0]))
-    middle = actions - 0.5 * net(actions, moments[:1], condition)
-    start = actions - net(middle, moments[1:], condition)
+    embeddings = net.embed_times(torch.tensor([100.0, 50.0]))
+    middle = actions - 0.5 * net(actions, embeddings[:1], condition)
+    start = actions - net(middle, embeddings[1:], condition)
 
     def half(x: Tensor) -> Tensor:
-        return net(x.view(1, 2, 2), moments[1:], tuple(part[:1] for part in condition)).flatten()
+        return net(x.view(1, 2, 2), embeddings[1:], tuple(part[:1] for part in condition)).flatten()
 
     trace = torch.stack([torch.func.jacrev(half)(row.flatten()).trace() for row in middle])
     expected = Normal(0.0, 1.0).log_prob(start).sum((1, 2)) - trace

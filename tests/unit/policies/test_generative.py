@@ -82,13 +82,13 @@ def test_mip_loss_has_the_two_terms_of_the_paper() -> None:
     actions = noise.normal(5, 3, 2)
     loss = head.loss(context(5), target(actions), GeneratorNoise.seeded(3)).value
     z = GeneratorNoise.seeded(3).normal(5, 3, 2)
-    net, moments = head.net, head.net.moments(torch.tensor([0.0, 75.0]))
+    net, embeddings = head.net, head.net.embed_times(torch.tensor([0.0, 75.0]))
     condition = net.condition(context(5))
-    first = net(torch.zeros(5, 3, 2), moments[:1], condition) - actions
-    second = net(actions + 0.25 * z, moments[1:], condition) - actions
+    first = net(torch.zeros(5, 3, 2), embeddings[:1], condition) - actions
+    second = net(actions + 0.25 * z, embeddings[1:], condition) - actions
     expected = first.square().mean(-1) / 0.75**2 + second.square().mean(-1) / 0.25**2
     torch.testing.assert_close(loss, expected)
-    again = net(net(torch.zeros(5, 3, 2), moments[:1], condition), moments[1:], condition)
+    again = net(net(torch.zeros(5, 3, 2), embeddings[:1], condition), embeddings[1:], condition)
     torch.testing.assert_close(head.mode(context(5)), again)
 
 

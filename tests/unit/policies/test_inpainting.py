@@ -64,7 +64,7 @@ def test_guidance_is_the_loop_written_out() -> None:
     for k in range(5):
         t = k / 5
         x = x.detach().requires_grad_()
-        velocity = net(x, net.moments(torch.tensor([100 * t])), net.condition(context(3)))
+        velocity = net(x, net.embed_times(torch.tensor([100 * t])), net.condition(context(3)))
         data = x + (1 - t) * velocity
         error = ((actions - data) * weight[..., None]).detach()
         (product,) = torch.autograd.grad(data, x, error)
@@ -99,7 +99,7 @@ def test_overwriting_is_the_loop_written_out() -> None:
         t = k / 5
         x = x.clone()
         x[:, :2] = t * actions[:, :2] + (1 - t) * start[:, :2]
-        x = x + head.net(x, head.net.moments(torch.tensor([100 * t])), head.net.condition(context(3))) / 5
+        x = x + head.net(x, head.net.embed_times(torch.tensor([100 * t])), head.net.condition(context(3))) / 5
     torch.testing.assert_close(drawn[:, 2:], x[:, 2:].detach(), rtol=1e-4, atol=1e-5)
     assert torch.equal(drawn[:, :2], actions[:, :2])
 

@@ -84,13 +84,13 @@ class ScoreRecorder:
         self._history = History(policy, num_rows)
         self._scores = dict(scores)
 
-    def __call__(self, moment: GateInput) -> dict[str, Float64[np.ndarray, " B"]]:
+    def __call__(self, inputs: GateInput) -> dict[str, Float64[np.ndarray, " B"]]:
         """Take in a step and return its scores; must hear of every step once."""
-        self._history.add(moment.observation, moment.rows)
-        window, is_pad = self._history.window(moment.observation, moment.rows, np.arange(len(moment.rows)))
+        self._history.add(inputs.observation, inputs.rows)
+        window, is_pad = self._history.window(inputs.observation, inputs.rows, np.arange(len(inputs.rows)))
         seen = Seen(observation=window, is_pad=is_pad)
         return {
-            name: score(seen, moment.proposal, moment.generator.fork(name))
+            name: score(seen, inputs.proposal, inputs.generator.fork(name))
             for name, score in self._scores.items()
         }
 

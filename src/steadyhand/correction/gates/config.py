@@ -38,7 +38,7 @@ class PolicyGate(GateConfig, ABC):
         return self.fitted(GateFitter(stage))
 
     @abstractmethod
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate, with thresholds and scores that are made of what a round offers."""
 
 
@@ -88,11 +88,11 @@ class QuantileGate(PolicyGate, ABC):
         """Return how many demonstrations the threshold is set on."""
         return self.held_out if self.calibration == "held_out" else 0
 
-    def values(self, shop: "GateFitter", score: "Score") -> Float64[np.ndarray, " N"]:
+    def values(self, fitter: "GateFitter", score: "Score") -> Float64[np.ndarray, " N"]:
         """Return the score at the steps on which the quantile is taken."""
         if self.calibration == "held_out":
-            return shop.on_held_out(score)
-        return shop.on_drives(score, self.drives)
+            return fitter.on_held_out(score)
+        return fitter.on_drives(score, self.drives)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +117,13 @@ class SafeGate(DrivenGate):
         super().__post_init__()
         _require_shares(unsafe=self.unsafe, share=self.share)
 
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.rules import Above
         from steadyhand.policies.scores import PredictedDiscrepancy
 
-        score = PredictedDiscrepancy(shop.classifier(shop.tau(self.unsafe), self.classifier))
-        return Above(shop.watch(score=score), threshold=shop.limit(score, self.drives, self.share))
+        score = PredictedDiscrepancy(fitter.classifier(fitter.tau(self.unsafe), self.classifier))
+        return Above(fitter.watch(score=score), threshold=fitter.limit(score, self.drives, self.share))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,15 +147,15 @@ class EnsembleGate(DrivenGate):
         _require_shares(share=self.share)
         _require_ensemble(self.members)
 
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.rules import Disagreeing
         from steadyhand.policies.scores import Doubt
 
-        score = Doubt(shop.members(self.members), shop.scale, measure="norm")
-        chi = shop.limit(score, self.drives, self.share)
-        tau = shop.held_out_discrepancy(1.0 - self.share)
-        return Disagreeing(shop.watch(doubt=score), shop.scale, tau=tau, chi=chi)
+        score = Doubt(fitter.members(self.members), fitter.scale, measure="norm")
+        chi = fitter.limit(score, self.drives, self.share)
+        tau = fitter.held_out_discrepancy(1.0 - self.share)
+        return Disagreeing(fitter.watch(doubt=score), fitter.scale, tau=tau, chi=chi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,16 +189,16 @@ class LazyGate(DrivenGate):
                 expected="back <= 1 - unsafe",
             )
 
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.rules import Hysteresis
         from steadyhand.policies.scores import PredictedDiscrepancy
 
-        tau = shop.tau(self.unsafe)
-        leave = min(tau, shop.held_out_discrepancy(self.back))
-        score = PredictedDiscrepancy(shop.classifier(tau, self.classifier))
-        enter = shop.limit(score, self.drives, self.share)
-        return Hysteresis(shop.watch(score=score), shop.scale, enter={"score": enter}, leave=leave)
+        tau = fitter.tau(self.unsafe)
+        leave = min(tau, fitter.held_out_discrepancy(self.back))
+        score = PredictedDiscrepancy(fitter.classifier(tau, self.classifier))
+        enter = fitter.limit(score, self.drives, self.share)
+        return Hysteresis(fitter.watch(score=score), fitter.scale, enter={"score": enter}, leave=leave)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,21 +242,21 @@ class ThriftyGate(DrivenGate):
                 hint="say when it succeeds (on the command line --success), or use another gate",
             )
 
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import joint_thresholds
         from steadyhand.correction.gates.rules import Hysteresis
         from steadyhand.policies.scores import Doubt, Risk
 
-        novelty = Doubt(shop.members(self.members), shop.scale, measure="mean")
-        risk = Risk(shop.policy, shop.critics(self.drives, self.risk), shop.scale)
-        new, risky = shop.on_drives(novelty, self.drives), shop.on_drives(risk, self.drives)
+        novelty = Doubt(fitter.members(self.members), fitter.scale, measure="mean")
+        risk = Risk(fitter.policy, fitter.critics(self.drives, self.risk), fitter.scale)
+        new, risky = fitter.on_drives(novelty, self.drives), fitter.on_drives(risk, self.drives)
         delta, beta = joint_thresholds(new, risky, self.share)
         return Hysteresis(
-            shop.watch(novelty=novelty, risk=risk),
-            shop.scale,
+            fitter.watch(novelty=novelty, risk=risk),
+            fitter.scale,
             enter={"novelty": delta, "risk": beta},
-            leave=float(shop.discrepancy(shop.held_out).mean()),
+            leave=float(fitter.discrepancy(fitter.held_out).mean()),
             calm={"risk": float(np.median(risky))},
         )
 
@@ -292,15 +292,15 @@ class LossGate(QuantileGate):
         super().check(env, learner)
         require_telling(net_learner(learner).policy_config.head)
 
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import threshold_at
         from steadyhand.correction.gates.rules import Patient
         from steadyhand.policies.scores import OwnLoss
 
-        score = OwnLoss(shop.policy, num_draws=self.draws)
-        threshold = threshold_at(self.values(shop, score), self.level)
-        return Patient(shop.watch(score=score), threshold=threshold, patience=self.patience)
+        score = OwnLoss(fitter.policy, num_draws=self.draws)
+        threshold = threshold_at(self.values(fitter, score), self.level)
+        return Patient(fitter.watch(score=score), threshold=threshold, patience=self.patience)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,15 +324,15 @@ class NearestGate(QuantileGate):
         super().__post_init__()
         _require_counts(num_neighbours=self.num_neighbours)
 
-    def fitted(self, shop: "GateFitter") -> Gate:
+    def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
         from steadyhand.correction.gates.calibration import conformal_threshold
         from steadyhand.correction.gates.rules import Above
         from steadyhand.policies.scores import Neighbour
 
-        score = Neighbour(shop.policy, shop.bank(), num_neighbours=self.num_neighbours)
-        threshold = conformal_threshold(self.values(shop, score), self.level)
-        return Above(shop.watch(score=score), threshold=threshold, asks_only=self.asks_only)
+        score = Neighbour(fitter.policy, fitter.bank(), num_neighbours=self.num_neighbours)
+        threshold = conformal_threshold(self.values(fitter, score), self.level)
+        return Above(fitter.watch(score=score), threshold=threshold, asks_only=self.asks_only)
 
 
 def _require_shares(**values: float) -> None:

@@ -20,12 +20,12 @@ class ScoreGate(Gate):
     def __init__(self, watch: ScoreRecorder) -> None:
         self._watch = watch
 
-    def takes_over(self, moment: GateInput) -> Bool[np.ndarray, " B"]:
+    def takes_over(self, inputs: GateInput) -> Bool[np.ndarray, " B"]:
         """Score the step and decide."""
-        return self.decide(moment, self._watch(moment))
+        return self.decide(inputs, self._watch(inputs))
 
     @abstractmethod
-    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, inputs: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Return which rows the expert drives."""
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
@@ -56,12 +56,12 @@ class Above(ScoreGate):
         super().__init__(watch)
         self.threshold, self._asks_only = threshold, asks_only
 
-    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, inputs: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Compare."""
         above = scores["score"] > self.threshold
         if not self._asks_only:
             return above
-        moment.expert.label(np.flatnonzero(above))
+        inputs.expert.label(np.flatnonzero(above))
         return np.zeros_like(above)
 
 
@@ -79,10 +79,10 @@ class Disagreeing(ScoreGate):
         super().__init__(watch)
         self._scale, self.tau, self.chi = scale, tau, chi
 
-    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, inputs: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Ask about every row, and compare."""
-        label = moment.expert.label(np.arange(len(moment.rows)))
-        discrepancy = self._scale.discrepancy(moment.proposal, label)
+        label = inputs.expert.label(np.arange(len(inputs.rows)))
+        discrepancy = self._scale.discrepancy(inputs.proposal, label)
         return (discrepancy > self.tau) | (scores["doubt"] > self.chi)
 
 
@@ -112,16 +112,16 @@ class Hysteresis(ScoreGate):
         super().__init__(watch)
         self._scale, self.enter, self.leave, self.calm = scale, dict(enter), leave, dict(calm or {})
 
-    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, inputs: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Enter by the scores, leave by what the expert would do."""
-        held = moment.held
+        held = inputs.held
         drives = ~held & _any_above(scores, self.enter)
         keeps = held & _any_above(scores, self.calm)
         # Asked about only where the answer decides: rows that are kept anyway are labelled by being driven.
         open_rows = np.flatnonzero(held & ~keeps)
         if len(open_rows):
-            label = moment.expert.label(open_rows)
-            keeps[open_rows] = self._scale.discrepancy(moment.proposal[open_rows], label) > self.leave
+            label = inputs.expert.label(open_rows)
+            keeps[open_rows] = self._scale.discrepancy(inputs.proposal[open_rows], label) > self.leave
         return drives | keeps
 
 
@@ -139,9 +139,9 @@ class Patient(ScoreGate):
         self.threshold, self._patience = threshold, patience
         self._run = PerRow(0)
 
-    def decide(self, moment: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
+    def decide(self, inputs: GateInput, scores: Scores) -> Bool[np.ndarray, " B"]:
         """Count the steps on the other side of the threshold, and change sides when they are enough."""
-        rows, held = moment.rows, moment.held
+        rows, held = inputs.rows, inputs.held
         is_above = scores["score"] > self.threshold
         run = np.where(is_above != held, self._run[rows] + 1, 0)
         turns = run >= self._patience

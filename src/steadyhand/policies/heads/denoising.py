@@ -62,11 +62,11 @@ class DenoisingHead(Head):
         """Walk from noise to data; the mode starts from zero."""
         sampler = self.sampler
         condition = self.net.condition(context)
-        moments = self.net.moments(sampler.times(device=context.tokens.device))
+        embeddings = self.net.embed_times(sampler.times(device=context.tokens.device))
 
         def guesser(condition: Condition) -> Guess:
             def guess(x: Tensor, index: int) -> Tensor:
-                predicted = self.net(x, moments[index : index + 1], condition)
+                predicted = self.net(x, embeddings[index : index + 1], condition)
                 return self.expected(x, predicted, sampler.levels[index])
 
             return guess

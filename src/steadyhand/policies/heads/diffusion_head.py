@@ -44,7 +44,7 @@ class DiffusionHead(DenoisingHead):
         eps = noise.normal(*actions.shape)
         x = self.noised(actions, eps, steps)
         time = steps * (100.0 / config.num_train_steps)
-        predicted = self.net(x, self.net.moments(time), self.net.condition(context, noise), noise)
+        predicted = self.net(x, self.net.embed_times(time), self.net.condition(context, noise), noise)
         wanted = eps if config.prediction == "epsilon" else actions
         return Loss(value=(predicted - wanted).square().mean(-1))
 
@@ -64,7 +64,9 @@ class DiffusionHead(DenoisingHead):
         config, actions, count = self._config, target.actions, self._config.likelihood_draws
         levels = diffusion_levels(range(config.num_train_steps), config.num_train_steps)[:-1]
         source = torch.Generator("cpu").manual_seed(0)
-        moments = self.net.moments(torch.tensor([level.time for level in levels], device=actions.device))
+        embeddings = self.net.embed_times(
+            torch.tensor([level.time for level in levels], device=actions.device)
+        )
         condition = repeat_rows(self.net.condition(context), count)
         last = levels[-1]
         # What is left of the data after the last level, against N(0, I).
@@ -72,7 +74,7 @@ class DiffusionHead(DenoisingHead):
         for k, level in enumerate(levels):
             eps = torch.randn(count, *actions.shape[1:], generator=source, device="cpu").to(actions.device)
             x = (level.signal * actions[:, None] + level.noise * eps).flatten(0, 1)
-            data = self.expected(x, self.net(x, moments[k : k + 1], condition), level)
+            data = self.expected(x, self.net(x, embeddings[k : k + 1], condition), level)
             error = (data.unflatten(0, (-1, count)) - actions[:, None]).square().sum((2, 3)).mean(1)
             factor, constant = _term(levels[k - 1], level) if k else _first_term(level)
             bound = bound - 0.5 * (factor * error + constant * actions[0].numel())

@@ -43,7 +43,7 @@ class FlowHead(DenoisingHead):
         start = noise.normal(*actions.shape)
         x = torch.lerp(start, actions, time[:, None, None])
         condition = self.net.condition(context, noise)
-        predicted = self.net(x, self.net.moments(_NET_TIME * time), condition, noise)
+        predicted = self.net(x, self.net.embed_times(_NET_TIME * time), condition, noise)
         wanted = actions if self._config.prediction == "sample" else actions - start
         return Loss(value=(predicted - wanted).square().mean(-1))
 
@@ -98,7 +98,7 @@ class FlowHead(DenoisingHead):
         device = context.tokens.device
         condition = self.net.condition(context)
         starts, halves = (
-            self.net.moments(_NET_TIME * torch.tensor(t, device=device)) for t in (times[:-1], middles)
+            self.net.embed_times(_NET_TIME * torch.tensor(t, device=device)) for t in (times[:-1], middles)
         )
         x, divergence = target.actions, torch.zeros(len(target.actions), device=device)
         for k, (late, early) in enumerate(pairwise(times)):

@@ -28,9 +28,9 @@ class MipHead(Head):
         actions, late = target.actions, 1.0 - self._time
         start = torch.add(actions, noise.normal(*actions.shape), alpha=late)
         condition = self.net.condition(context, noise)
-        moments = self._moments(actions.device)
-        one = self.net(torch.zeros_like(actions), moments[:1], condition, noise)
-        two = self.net(start, moments[1:], condition, noise)
+        embeddings = self._embeddings(actions.device)
+        one = self.net(torch.zeros_like(actions), embeddings[:1], condition, noise)
+        two = self.net(start, embeddings[1:], condition, noise)
         first = (one - actions).square().mean(-1)
         second = (two - actions).square().mean(-1)
         metrics = {"first": first.detach().mean(1), "second": second.detach().mean(1)}
@@ -40,14 +40,14 @@ class MipHead(Head):
         """Return the one answer."""
         del noise, prefix
         condition = self.net.condition(context)
-        moments = self._moments(context.tokens.device)
+        embeddings = self._embeddings(context.tokens.device)
         zero = context.tokens.new_zeros(len(context.tokens), self.chunk.horizon, self.chunk.action_dim)
-        return self.net(self.net(zero, moments[:1], condition), moments[1:], condition)
+        return self.net(self.net(zero, embeddings[:1], condition), embeddings[1:], condition)
 
     def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
         """Go on in the old units: nothing bounds an answer."""
         del low, high
         return False
 
-    def _moments(self, device: torch.device) -> Tensor:
-        return self.net.moments(torch.tensor([0.0, _NET_TIME * self._time], device=device))
+    def _embeddings(self, device: torch.device) -> Tensor:
+        return self.net.embed_times(torch.tensor([0.0, _NET_TIME * self._time], device=device))

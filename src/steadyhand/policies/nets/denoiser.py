@@ -18,7 +18,7 @@ class Denoiser(nn.Module, ABC):
     """A net from (noisy chunk, time, context) to a chunk of the same shape.
 
     Whatever does not depend on the noisy chunk is done outside `forward`: `condition` reads the context, once
-    for a chunk, and `moments` reads the times, all of a sampler's at once. `forward` runs once for each
+    for a chunk, and `embed_times` reads the times, all of a sampler's at once. `forward` runs once for each
     evaluation.
     """
 
@@ -27,7 +27,7 @@ class Denoiser(nn.Module, ABC):
         """Return what all evaluations of a chunk share; `noise` switches dropout on."""
 
     @abstractmethod
-    def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N W"]:
+    def embed_times(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N W"]:
         """Return what depends on the time alone, a row for each.
 
         Args:
@@ -38,7 +38,7 @@ class Denoiser(nn.Module, ABC):
     def forward(
         self,
         x: Float[Tensor, "B H A"],
-        moment: Float[Tensor, "R W"],
+        embedding: Float[Tensor, "R W"],
         condition: Condition,
         noise: Noise | None = None,
     ) -> Float[Tensor, "B H A"]:
@@ -46,7 +46,7 @@ class Denoiser(nn.Module, ABC):
 
         Args:
             x: Noisy chunk.
-            moment: Rows of what `moments` returned: one for each row of `x`, or one that all share (R = 1).
+            embedding: Rows of what `embed_times` returned: one for each row of `x`, or one for all (R = 1).
             condition: What `condition` returned.
             noise: Source of dropout in training; None means none.
         """

@@ -32,21 +32,23 @@ class MLPDenoiser(Denoiser):
         del noise
         return (self.film(context.flat(), is_time=False),)
 
-    def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
+    def embed_times(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
         """Return the time's share of every layer's scale and shift."""
         return self.film(F.silu(self.time(time)), is_time=True)
 
     def forward(
         self,
         x: Float[Tensor, "B H A"],
-        moment: Float[Tensor, "R F"],
+        embedding: Float[Tensor, "R F"],
         condition: Condition,
         noise: Noise | None = None,
     ) -> Float[Tensor, "B H A"]:
         """Evaluate."""
         del noise
         y = x.flatten(1)
-        for layer, film in zip(self.layers, (condition[0] + moment).split(self._widths, dim=1), strict=True):
+        for layer, film in zip(
+            self.layers, (condition[0] + embedding).split(self._widths, dim=1), strict=True
+        ):
             scale, shift = film.chunk(2, dim=1)
             z = layer(y)
             z = F.silu(torch.addcmul(z + shift, z, scale))

@@ -52,7 +52,7 @@ class TransformerDenoiser(Denoiser):
         parts = self._keys_values(self.memory(dropout(tokens, self._embedding_dropout, noise)))
         return (parts,) if context.is_pad is None else (parts, ~context.is_pad)
 
-    def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
+    def embed_times(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
         """Return keys and values of the time's token in every layer."""
         width = self.action_position.shape[1]
         return self._keys_values(self.memory(sinusoid(time, width) + self.token_position[0]))
@@ -60,12 +60,12 @@ class TransformerDenoiser(Denoiser):
     def forward(
         self,
         x: Float[Tensor, "B H A"],
-        moment: Float[Tensor, "R F"],
+        embedding: Float[Tensor, "R F"],
         condition: Condition,
         noise: Noise | None = None,
     ) -> Float[Tensor, "B H A"]:
         """Evaluate."""
-        now = moment[:, None].expand(len(x), -1, -1)
+        now = embedding[:, None].expand(len(x), -1, -1)
         memory = torch.cat([now, condition[0]], dim=1)
         mask = self._memory_mask(condition)
         y = dropout(self.action(x) + self.action_position, self._embedding_dropout, noise)

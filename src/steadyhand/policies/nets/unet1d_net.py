@@ -60,20 +60,20 @@ class UNetDenoiser(Denoiser):
         del noise
         return (self.film(mish(context.flat()), is_time=False),)
 
-    def moments(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
+    def embed_times(self, time: Float[Tensor, " N"]) -> Float[Tensor, "N F"]:
         """Return the time's share of every block's scale and shift."""
         return self.film(mish(self.time(time)), is_time=True)
 
     def forward(
         self,
         x: Float[Tensor, "B H A"],
-        moment: Float[Tensor, "R F"],
+        embedding: Float[Tensor, "R F"],
         condition: Condition,
         noise: Noise | None = None,
     ) -> Float[Tensor, "B H A"]:
         """Evaluate."""
         del noise
-        films = iter((condition[0] + moment)[:, None].split(self._widths, dim=-1))
+        films = iter((condition[0] + embedding)[:, None].split(self._widths, dim=-1))
         y = x
         kept: list[Tensor] = []
         for index, blocks in enumerate(self.down):

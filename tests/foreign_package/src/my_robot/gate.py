@@ -31,6 +31,6 @@ class Far(Gate):
     def __init__(self, distance: float) -> None:
         self._distance = distance
 
-    def takes_over(self, moment: GateInput) -> np.ndarray:
+    def takes_over(self, inputs: GateInput) -> np.ndarray:
         """Return which rows are far away."""
-        return np.linalg.norm(moment.observation[STATE], axis=1) > self._distance
+        return np.linalg.norm(inputs.observation[STATE], axis=1) > self._distance
