@@ -36,8 +36,13 @@ class UnknownPart(ConfigError):
     """A file names a part that this process does not know."""
 
 
+P = TypeVar("P", bound="Part")
+
+
 class Part(Settings):
     """Base of every kind of part; a class that derives from it and sets `kind` and `ours` is a kind.
+
+    What the batteries of `steadyhand.testing` have to know of a part, it says itself: `toys` and `exempt`.
 
     Attributes:
         kind: What its members are called, in one word, such as "encoder".
@@ -47,11 +52,22 @@ class Part(Settings):
     kind: ClassVar[str] = "part"
     ours: ClassVar[Mapping[str, str]] = {}
 
+    @classmethod
+    def toys(cls: type[P]) -> tuple[P, ...]:
+        """Return small forms of different kinds, which the batteries try; the first stands for all."""
+        return (cls(),)
+
+    @property
+    def exempt(self) -> Mapping[str, str]:
+        """Law of a battery -> why it need not hold to it; by default what holds for the parts within.
+
+        A head whose samples are to cover the demonstrations and may be more ("memorises"), say.
+        """
+        within = [part for part in vars(self).values() if isinstance(part, Part)]
+        return {law: why for part in within for law, why in part.exempt.items()}
+
 
 _handed: ContextVar[tuple[type[Part], ...]] = ContextVar("parts handed over", default=())
-
-
-P = TypeVar("P", bound=Part)
 
 
 def located(module: str, *names: str) -> dict[str, str]:

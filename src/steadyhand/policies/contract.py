@@ -218,6 +218,8 @@ class Encoder(nn.Module, ABC):
     """Turns an observation window into a context."""
 
     spec: ContextSpec
+    without_gradient: Mapping[str, str] = {}
+    """Name of a parameter (* for any characters) -> why training leaves it without a gradient."""
 
     @abstractmethod
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
@@ -275,6 +277,8 @@ class Head(nn.Module, ABC):
     """Whether `prepare` is all of the training: no gradient reaches the encoder, which stays as it began."""
     data_sized: tuple[str, ...] = ()
     """Names of buffers whose shape comes from the data (a bank of neighbours); loading resizes only these."""
+    without_gradient: Mapping[str, str] = {}
+    """Name of a parameter (* for any characters) -> why training leaves it without a gradient."""
 
     @abstractmethod
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:

@@ -5,18 +5,18 @@
     def test_my_head() -> None:
         check_head(MyHead())
 
-A check raises AssertionError that names the law that is broken.
+A check raises AssertionError that names the law that is broken. A part says itself what it is exempt from,
+and why (`Part.exempt`): such laws are left out with a warning, `LawLeftOut`, and returned.
 """
 
-from steadyhand.testing.conformance import check_encoder, check_head, check_policy
+from steadyhand.testing.conformance import LawLeftOut, check_encoder, check_head, check_policy
 from steadyhand.testing.corrections import check_correction, check_refused
 from steadyhand.testing.places import Place, small
-from steadyhand.testing.toy import toy_frames
-from steadyhand.testing.toy_heads import TOY_HEADS
+from steadyhand.testing.toy import policy_classes, toy_frames, toys
 from steadyhand.testing.wrappers import check_wrapper
 
 __all__ = [
-    "TOY_HEADS",
+    "LawLeftOut",
     "Place",
     "check_correction",
     "check_encoder",
@@ -24,6 +24,8 @@ __all__ = [
     "check_policy",
     "check_refused",
     "check_wrapper",
+    "policy_classes",
     "small",
     "toy_frames",
+    "toys",
 ]

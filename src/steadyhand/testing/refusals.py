@@ -1,18 +1,19 @@
 """Remedies that have no meaning for a policy class, each with its reason in mathematics.
 
-Every other pair of a remedy (`recipes.remedies`) and a policy class (`testing.toy_heads`) runs: the
+Every other pair of a remedy (`recipes.remedies`) and a policy class (`testing.policy_classes`) runs: the
 conformance test teaches each of them, and each of these refuses before a label is asked.
 """
 
 from collections.abc import Iterator, Mapping
 
 from steadyhand.recipes.remedies import remedies
-from steadyhand.testing.toy_heads import TOY_HEADS
+from steadyhand.testing.toy import policy_classes
 
 MOST = 0.15
 """Largest share of pairs that may be refused."""
 
-_DISCRETE = tuple(name for name, toy in TOY_HEADS.items() if toy.is_discrete)
+_HEADS = policy_classes()
+_DISCRETE = tuple(name for name, one in _HEADS.items() if one.is_discrete)
 
 _SUM = (
     "a class plus a number is no class: additive noise needs a vector space of actions. DART, whose discrete "
@@ -67,14 +68,14 @@ REFUSALS: Mapping[tuple[str, str], str] = {
 
 def share_refused() -> float:
     """Return the share of all pairs that are refused."""
-    return len(REFUSALS) / (len(remedies()) * len(TOY_HEADS))
+    return len(REFUSALS) / (len(remedies()) * len(_HEADS))
 
 
 def table() -> str:
     """Return the refusals as lines of Markdown, one for each reason."""
-    pairs = len(remedies()) * len(TOY_HEADS)
+    pairs = len(remedies()) * len(_HEADS)
     lines = [
-        f"{len(remedies())} remedies x {len(TOY_HEADS)} policy classes = {pairs} pairs, of which "
+        f"{len(remedies())} remedies x {len(_HEADS)} policy classes = {pairs} pairs, of which "
         f"{len(REFUSALS)} are refused ({100 * share_refused():.1f} %; at most {100 * MOST:.0f} % may be).",
         "",
         "| remedy | policy class | why |",

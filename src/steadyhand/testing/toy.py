@@ -1,12 +1,18 @@
-"""Small data sets in closed form, for any features."""
+"""Small forms of parts, and small data sets in closed form, for any features."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from steadyhand.core.parts import Part, resolved
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
+from steadyhand.policies.heads.config import HeadConfig
+
+P = TypeVar("P", bound=Part)
 
 VECTOR_OBSERVATION: dict[str, FeatureSpec] = {
     STATE: FeatureSpec(shape=(3,)),
@@ -16,6 +22,35 @@ VECTOR_OBSERVATION: dict[str, FeatureSpec] = {
 IMAGE_OBSERVATION: dict[str, FeatureSpec] = {IMAGES + "front": image_spec(12, 14, 1)}
 CONTINUOUS_ACTION = FeatureSpec(shape=(2,))
 DISCRETE_ACTION = discrete_spec(3, start=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyClass:
+    """A head as a column of the table of remedies and policy classes.
+
+    Attributes:
+        head: The head, small.
+        is_discrete: Whether it chooses one of some classes; else it answers with numbers.
+    """
+
+    head: HeadConfig
+    is_discrete: bool
+
+
+def toys(kind: type[P]) -> list[P]:
+    """Return the small forms of every part of a kind that comes with steadyhand."""
+    return [toy for name in kind.ours for toy in resolved(kind, name).toys()]
+
+
+def policy_classes() -> dict[str, PolicyClass]:
+    """Return every head of ours by name, in its first small form; those that do numbers and classes twice."""
+    found: dict[str, PolicyClass] = {}
+    for name in HeadConfig.ours:
+        head = resolved(HeadConfig, name).toys()[0]
+        for number, actions in enumerate(head.actions):
+            label = f"{name}, {actions}" if number else name
+            found[label] = PolicyClass(head=head, is_discrete=actions == "discrete")
+    return found
 
 
 def toy_frames(

@@ -34,8 +34,7 @@ from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.testing import toy_frames
-from steadyhand.testing.toy_heads import TOY_HEADS
+from steadyhand.testing import policy_classes, toy_frames
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
 
@@ -55,7 +54,7 @@ TIED: dict[str, HeadConfig] = {
     "tanh": Gaussian(squash=True),
     "judged bins": Judging(head=Bins(num_bins=8, width=8), settle=1),
 }
-FREE = {name: toy.head for name, toy in TOY_HEADS.items() if not toy.is_discrete and name not in TIED}
+FREE = {name: one.head for name, one in policy_classes().items() if not one.is_discrete and name not in TIED}
 GENERATIVE: dict[str, HeadConfig] = {
     "Diffusion": Diffusion(net=NET),
     "Diffusion, sample": Diffusion(net=NET, prediction="sample"),

@@ -44,6 +44,11 @@ class CausalTransformer(SequenceEncoder):
     dropout: Rate = 0.1
     images: PictureEncoder | None = None
 
+    @classmethod
+    def toys(cls) -> tuple["CausalTransformer", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(width=16, num_layers=1, num_heads=2),)
+
     def build(
         self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
     ) -> "CausalTransformerEncoder":

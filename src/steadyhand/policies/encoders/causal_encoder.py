@@ -11,7 +11,7 @@ from steadyhand.policies.contract import Context, ContextSpec, Encoder, Observat
 from steadyhand.policies.encoders.cameras import source_grid
 from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.encoders.steps import StepFeatures
-from steadyhand.policies.nets.attention import TransformerLayer, causal_mask, init_gpt
+from steadyhand.policies.nets.attention import LOOKS, TransformerLayer, causal_mask, init_gpt
 from steadyhand.policies.nets.dropout import dropout
 from steadyhand.policies.nets.recurrent import turned, turns
 from steadyhand.policies.noise import Noise
@@ -55,6 +55,8 @@ class CausalTransformerEncoder(Encoder):
             num_steps=n_obs_steps,
             state_width=self.features.vectors.width,
         )
+        if n_obs_steps == 1:
+            self.without_gradient = dict.fromkeys(LOOKS, "one step looks at itself, whatever it asks")
 
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
         """Encode; tokens of padded steps are absent."""

@@ -25,6 +25,9 @@ class EncoderConfig(Part, ABC):
 
         def readable(self, observation): ...
         def build(self, observation, *, n_obs_steps): ...
+
+    Attributes:
+        memorises_in: Gradient steps in which the battery has it learn eight windows by heart.
     """
 
     kind: ClassVar[str] = "encoder"
@@ -37,6 +40,7 @@ class EncoderConfig(Part, ABC):
         "Recurrent": f"{_HERE}.recurrent:Recurrent",
         "CausalTransformer": f"{_HERE}.causal:CausalTransformer",
     }
+    memorises_in: ClassVar[int] = 400
 
     @abstractmethod
     def readable(self, observation: Mapping[str, "FeatureSpec"]) -> tuple[str, ...]:

@@ -46,6 +46,11 @@ class FlatImage(EncoderConfig):
         """(height, width) that pictures are scaled down to."""
         return self.resize
 
+    @classmethod
+    def toys(cls) -> tuple["FlatImage", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(hidden=(16,)),)
+
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "FlatImageEncoder":
         """Return the encoder for the images among these features."""
         from steadyhand.policies.encoders.image_encoder import FlatImageEncoder
@@ -78,6 +83,11 @@ class SmallConv(PictureEncoder):
     shift: Whole = 0
     crop: tuple[Count, Count] | None = None
     resize: tuple[Count, Count] | None = None
+
+    @classmethod
+    def toys(cls) -> tuple["SmallConv", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(channels=(4, 8), width=16, shift=1),)
 
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "SmallConvEncoder":
         """Return the encoder for these features."""

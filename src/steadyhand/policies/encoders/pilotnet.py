@@ -44,6 +44,11 @@ class PilotNet(PictureEncoder):
     shift: Whole = 0
     resize: tuple[Count, Count] | None = None
 
+    @classmethod
+    def toys(cls) -> tuple["PilotNet", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(convolutions=((4, 5, 2), (8, 3, 1)), hidden=(32, 10)),)
+
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "PilotNetEncoder":
         """Return the encoder for these features."""
         from steadyhand.policies.encoders.pilotnet_encoder import PilotNetEncoder

@@ -33,6 +33,11 @@ class Recurrent(SequenceEncoder):
     num_layers: Count = 2
     images: PictureEncoder | None = None
 
+    @classmethod
+    def toys(cls) -> tuple["Recurrent", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(hidden=16),)
+
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "RecurrentEncoder":
         """Return the encoder for these features."""
         from steadyhand.policies.encoders.recurrent_encoder import RecurrentEncoder

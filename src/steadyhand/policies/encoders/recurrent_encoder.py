@@ -39,6 +39,8 @@ class RecurrentEncoder(StepEncoder):
             num_steps=n_obs_steps,
             state_width=self.features.vectors.width,
         )
+        if n_obs_steps == 1:
+            self.without_gradient = {"net.layers.weight_hh_*": "there is no earlier step to remember"}
 
     def forward(self, observation: Observation, is_pad: Bool[Tensor, "B O"], noise: Noise | None) -> Context:
         """Encode; tokens of padded steps are absent."""

@@ -81,6 +81,14 @@ class ResNet18(PictureEncoder):
                 expected='pool="spatial_softmax" or "average"',
             )
 
+    @classmethod
+    def toys(cls) -> tuple["ResNet18", ...]:
+        """Return small forms; see `Part`."""
+        return (
+            cls(channels=2, stem="small", num_keypoints=4, width=8, crop=(10, 12)),
+            cls(channels=2, stem="small", pool="map", width=8),
+        )
+
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "ResNet18Encoder":
         """Return the encoder for these features."""
         from steadyhand.policies.encoders.resnet_encoder import ResNet18Encoder

@@ -33,6 +33,11 @@ class StateMLP(EncoderConfig):
         """Return the features that this encoder can read: all but images."""
         return tuple(name for name, spec in observation.items() if is_vector(spec))
 
+    @classmethod
+    def toys(cls) -> tuple["StateMLP", ...]:
+        """Return small forms; see `Part`."""
+        return cls(hidden=(16,)), cls(hidden=(16,), join="steps")
+
     def build(self, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> "StateMLPEncoder":
         """Return the encoder for these features."""
         from steadyhand.policies.encoders.state_encoder import StateMLPEncoder

@@ -44,6 +44,22 @@ class Act(HeadConfig):
     latent: Literal["zero", "sample"] = "zero"
     dropout: Rate = 0.1
 
+    @classmethod
+    def toys(cls) -> tuple["Act", ...]:
+        """Return small forms; see `Part`."""
+        return (
+            cls(
+                width=16,
+                num_heads=2,
+                feedforward=32,
+                latent_dim=4,
+                num_posterior_layers=1,
+                num_encoder_layers=1,
+                num_decoder_layers=1,
+                dropout=0.0,
+            ),
+        )
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "ActHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.act_head import ActHead

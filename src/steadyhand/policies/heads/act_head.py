@@ -19,6 +19,11 @@ class ActHead(Head):
     `kl_weight` times the mean KL.
     """
 
+    without_gradient = dict.fromkeys(
+        ("net.decoder.0.attention.[qk]*", "net.decoder.0.attention*.weight"),
+        "the decoder starts from zeros, as published: its first self-attention is at first zero",
+    )
+
     def __init__(self, config: Act, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
         self.chunk = chunk

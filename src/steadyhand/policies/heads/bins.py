@@ -42,6 +42,11 @@ class Bins(HeadConfig):
     hidden: Widths = ()
     activation: Activation = "relu"
 
+    @classmethod
+    def toys(cls) -> tuple["Bins", ...]:
+        """Return small forms; see `Part`."""
+        return cls(num_bins=32, width=64), cls(num_bins=32, dependence="independent", decode="uniform")
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "BinsHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.bins_head import BinsHead

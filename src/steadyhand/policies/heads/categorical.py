@@ -29,6 +29,11 @@ class Categorical(HeadConfig):
         """Classes alone."""
         return ("discrete",)
 
+    @classmethod
+    def toys(cls) -> tuple["Categorical", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(hidden=(16,)),)
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "CategoricalHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.categorical_head import CategoricalHead

@@ -24,6 +24,7 @@ class HeadConfig(Part, ABC):
             its losses, which gradients can raise or lower for any action. "own": its loss reads the marks
             itself (`Head.judges`). "none": it cannot, as a policy in closed form, which is solved and not
             trained.
+        memorises_in: Gradient steps in which the battery has it learn eight windows by heart.
     """
 
     kind: ClassVar[str] = "head"
@@ -49,6 +50,7 @@ class HeadConfig(Part, ABC):
         "Judging": f"{_HERE}.judging:Judging",
     }
     judgement: ClassVar[Judgement] = "wrapped"
+    memorises_in: ClassVar[int] = 400
 
     @abstractmethod
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "Head":

@@ -1,7 +1,7 @@
 """Diffusion: a chunk is reached from noise by removing it in steps."""
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, assert_never
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.settings import Count, Range, Share
@@ -43,6 +43,8 @@ class Diffusion(HeadConfig):
         inpainting: How a prefix is honoured.
         likelihood_draws: Draws of the noise at each of the `num_train_steps` levels behind one `log_prob`.
     """
+
+    memorises_in: ClassVar[int] = 1000
 
     net: DenoiserConfig = field(default_factory=DenoisingMLP)
     prediction: Prediction = "epsilon"
@@ -93,6 +95,14 @@ class Diffusion(HeadConfig):
                 return tuple(stride * k for k in range(count - 1, -1, -1))
             case _:
                 assert_never(self.spacing)
+
+    @classmethod
+    def toys(cls) -> tuple["Diffusion", ...]:
+        """Return small forms; see `Part`."""
+        return (
+            cls(net=DenoisingMLP(hidden=(256, 256), time_width=16)),
+            cls(net=DenoisingMLP(hidden=(128, 128), time_width=16), prediction="sample"),
+        )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "DiffusionHead":
         """Return the head for these sizes."""

@@ -1,5 +1,7 @@
 """The head behind `Energy`."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,6 +44,9 @@ class EnergyHead(Head):
     """See `Energy`. D = H * A numbers in a chunk."""
 
     judges = True
+    without_gradient: Mapping[str, str] = {
+        "offset": "labels compare scores with each other; only judged steps say how low is good"
+    }
     stored: Tensor
     cloud: Tensor
     is_prepared: Tensor

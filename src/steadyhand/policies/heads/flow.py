@@ -1,7 +1,7 @@
 """Flow matching: a velocity field that carries noise into action chunks."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from steadyhand.core.settings import Count
 from steadyhand.policies.choices import Order
@@ -9,6 +9,7 @@ from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.inpainting import Inpainting
 from steadyhand.policies.nets.denoisers import DenoiserConfig
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
+from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 
 if TYPE_CHECKING:
     from steadyhand.policies.contract import ChunkSpec, ContextSpec
@@ -36,6 +37,8 @@ class Flow(HeadConfig):
             of the chunk.
     """
 
+    memorises_in: ClassVar[int] = 600
+
     net: DenoiserConfig = field(default_factory=DenoisingMLP)
     prediction: Prediction = "velocity"
     time: TimeLaw = "beta"
@@ -43,6 +46,16 @@ class Flow(HeadConfig):
     order: Order = 2
     inpainting: Inpainting = field(default_factory=Inpainting)
     likelihood_steps: Count = 50
+
+    @classmethod
+    def toys(cls) -> tuple["Flow", ...]:
+        """Return small forms; see `Part`."""
+        mlp = DenoisingMLP(hidden=(128, 128, 128), time_width=16)
+        transformer = DenoisingTransformer.toys()[0]
+        return (
+            cls(net=mlp, likelihood_steps=2),
+            cls(net=transformer, num_sample_steps=2, likelihood_steps=2),
+        )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "FlowHead":
         """Return the head for these sizes."""

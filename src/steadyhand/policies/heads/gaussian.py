@@ -44,6 +44,16 @@ class Gaussian(HeadConfig):
             return "its standard deviation is the same in every state, and so is -log p of its mean"
         return None
 
+    @classmethod
+    def toys(cls) -> tuple["Gaussian", ...]:
+        """Return small forms; see `Part`."""
+        return (
+            cls(),
+            cls(std="global"),
+            cls(std="fixed", hidden=(16,)),
+            cls(squash=True, init_std=0.5),
+        )
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "GaussianHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.gaussian_head import GaussianHead

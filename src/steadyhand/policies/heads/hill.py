@@ -36,6 +36,11 @@ class GaussianHill(HeadConfig):
     hidden: Widths = ()
     activation: Activation = "relu"
 
+    @classmethod
+    def toys(cls) -> tuple["GaussianHill", ...]:
+        """Return small forms; see `Part`."""
+        return cls(), cls(error="cross_entropy", hidden=(16,))
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "GaussianHillHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.hill_head import GaussianHillHead

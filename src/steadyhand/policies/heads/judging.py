@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.settings import Count, Positive, Range
 from steadyhand.policies.heads.config import ActionKind, HeadConfig, Judgement
+from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.regression import Regression
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ class Judging(HeadConfig):
     def why_silent(self) -> str | None:
         """Return why the loss of the head within says nothing of the state."""
         return self.head.why_silent()
+
+    @classmethod
+    def toys(cls) -> tuple["Judging", ...]:
+        """Return small forms; see `Part`."""
+        return cls(head=Gaussian(), settle=1), cls(head=Mixture(num_modes=3), settle=1)
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "JudgingHead":
         """Return the head for these sizes."""

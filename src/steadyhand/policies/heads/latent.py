@@ -39,6 +39,11 @@ class Latent(HeadConfig):
     num_draws: Count = 64
     activation: Activation = "relu"
 
+    @classmethod
+    def toys(cls) -> tuple["Latent", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(encoder=(16,), decoder=(16,)),)
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "LatentHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.latent_head import LatentHead

@@ -1,7 +1,7 @@
 """Minimal iterative policy: regression, and once more with its own answer as a start."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.settings import OpenShare
 from steadyhand.policies.heads.config import HeadConfig
@@ -22,8 +22,15 @@ class Mip(HeadConfig):
         time: t*, what the net is told in the second step; 1 - t* is the noise on its start in training.
     """
 
+    memorises_in: ClassVar[int] = 1000
+
     net: DenoiserConfig = field(default_factory=DenoisingMLP)
     time: OpenShare = 0.9
+
+    @classmethod
+    def toys(cls) -> tuple["Mip", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(net=DenoisingMLP(hidden=(128, 128, 128), time_width=16)),)
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "MipHead":
         """Return the head for these sizes."""

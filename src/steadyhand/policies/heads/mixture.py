@@ -41,6 +41,11 @@ class Mixture(HeadConfig):
     hidden: Widths = ()
     activation: Activation = "relu"
 
+    @classmethod
+    def toys(cls) -> tuple["Mixture", ...]:
+        """Return small forms; see `Part`."""
+        return cls(num_modes=3), cls(num_modes=3, joint=False, tanh_mean=True)
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "MixtureHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.mixture_head import MixtureHead

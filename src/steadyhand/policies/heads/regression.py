@@ -33,6 +33,11 @@ class Regression(HeadConfig):
         """Return why its loss of its own answer says nothing of the state."""
         return "its loss is the distance from its own answer, and 0 there"
 
+    @classmethod
+    def toys(cls) -> tuple["Regression", ...]:
+        """Return small forms; see `Part`."""
+        return cls(), cls(error="l1", hidden=(16,))
+
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "RegressionHead":
         """Return the head for these sizes."""
         from steadyhand.policies.heads.regression_head import RegressionHead

@@ -1,7 +1,8 @@
 """The Behavior Transformer's head: a k-means centre, chosen by classification, plus a learnt offset."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from steadyhand.core.settings import Count, NotNegative, Widths
 from steadyhand.policies.choices import Activation
@@ -33,6 +34,8 @@ class Tokens(HeadConfig):
         activation: After each of them.
     """
 
+    memorises_in: ClassVar[int] = 800
+
     num_centres: Count = 16
     joint: bool = True
     gamma: NotNegative = 2.0
@@ -41,6 +44,20 @@ class Tokens(HeadConfig):
     num_iterations: Count = 50
     hidden: Widths = ()
     activation: Activation = "relu"
+
+    @property
+    def exempt(self) -> Mapping[str, str]:
+        """Laws that it need not hold to."""
+        unsure = "the focal loss leaves the softmax unsure of what is certain; the true shares are sure"
+        return {} if self.calibrated else {"memorises": unsure}
+
+    @classmethod
+    def toys(cls) -> tuple["Tokens", ...]:
+        """Return small forms; see `Part`."""
+        return (
+            cls(num_centres=4, calibrated=True),
+            cls(num_centres=4, joint=False, hidden=(16,), calibrated=True),
+        )
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "TokensHead":
         """Return the head for these sizes."""

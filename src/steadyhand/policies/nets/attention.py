@@ -1,7 +1,7 @@
 """Multi-head attention and the transformer layer around it (Vaswani et al., 2017)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -17,6 +17,8 @@ from steadyhand.policies.noise import Noise
 
 KeysValues = tuple[Float[Tensor, "B N S D"], Float[Tensor, "B N S D"]]
 """Keys and values of a memory, split into N heads of D = width / N: made once, attended to many times."""
+LOOKS = ("layers.*.attention.query.*", "layers.*.attention.key.*")
+"""Parameters of a transformer that say which tokens look at which others: nothing where there is one."""
 
 
 class Attention(nn.Module):
@@ -28,6 +30,8 @@ class Attention(nn.Module):
         memory_width: Width of what is attended to; `width` if None.
         rate: Share of attention weights that are dropped in training.
     """
+
+    without_gradient: Mapping[str, str] = {"key.bias": "what is added to all keys changes no weight"}
 
     def __init__(
         self, width: int, *, num_heads: int, memory_width: int | None = None, rate: float = 0.0

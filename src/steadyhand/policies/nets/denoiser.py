@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Shaped
@@ -21,6 +22,9 @@ class Denoiser(nn.Module, ABC):
     for a chunk, and `embed_times` reads the times, all of a sampler's at once. `forward` runs once for each
     evaluation.
     """
+
+    without_gradient: Mapping[str, str] = {}
+    """Name of a parameter (* for any characters) -> why training leaves it without a gradient."""
 
     @abstractmethod
     def condition(self, context: Context, noise: Noise | None = None) -> Condition:

@@ -1,5 +1,6 @@
 """The transformer of Diffusion Policy (Chi et al., 2023): action tokens attend to time and observations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,16 @@ class DenoisingTransformer(DenoiserConfig):
     num_heads: Count = 4
     embedding_dropout: Rate = 0.0
     dropout: Rate = 0.1
+
+    @property
+    def exempt(self) -> Mapping[str, str]:
+        """Laws that it need not hold to."""
+        return {"memorises": "it learns eight windows by heart only in several thousand steps"}
+
+    @classmethod
+    def toys(cls) -> tuple["DenoisingTransformer", ...]:
+        """Return small forms; see `Part`."""
+        return (cls(width=16, num_layers=1, num_heads=2, dropout=0.0),)
 
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "TransformerDenoiser":
         """Return the net for these sizes."""

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.nets.attention import TransformerLayer, causal_mask, init_gpt
+from steadyhand.policies.nets.attention import LOOKS, TransformerLayer, causal_mask, init_gpt
 from steadyhand.policies.nets.denoiser import Condition, Denoiser, sinusoid
 from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.nets.dropout import dropout
@@ -45,6 +45,8 @@ class TransformerDenoiser(Denoiser):
         nn.init.normal_(self.token_position, std=0.02)
         self.register_buffer("_causal", causal_mask(chunk.horizon), persistent=False)
         self.register_buffer("_visible", visible_memory(context, chunk), persistent=False)
+        if chunk.horizon == 1:
+            self.without_gradient = dict.fromkeys(LOOKS, "one action looks at itself, whatever it asks")
 
     def condition(self, context: Context, noise: Noise | None = None) -> Condition:
         """Return keys and values of the context's tokens in every layer, (B, S, F), and what to look at."""
