@@ -1,6 +1,7 @@
 """The battery itself: each law catches a policy that breaks it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Encoder, Loss, Target
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.encoders.state_encoder import StateMLPEncoder
+from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.heads.regression_head import RegressionHead
+from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.testing import check_head, check_policy
+from steadyhand.testing import LawLeftOut, check_head, check_policy
 
 CONFIG = PolicyConfig(encoder=StateMLP(hidden=(8,)), n_obs_steps=2, horizon=3)
 
@@ -103,6 +106,40 @@ def test_it_catches_state_that_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_it_catches_a_head_that_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     break_loss(monkeypatch, lambda value, target: value * 1e-12)
-    monkeypatch.setattr("steadyhand.testing.conformance.check_policy", lambda config: None)
+    monkeypatch.setattr("steadyhand.testing.conformance.check_policy", lambda config, **rest: {})
     with pytest.raises(AssertionError, match="memorises"):
         check_head(Regression(), num_steps=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excused(Regression):
+    """A head that says what it need not hold to."""
+
+    laws: tuple[str, ...] = ()
+
+    @property
+    def exempt(self) -> dict[str, str]:
+        return dict.fromkeys(self.laws, "a good reason")
+
+
+def test_a_law_is_left_out_only_for_a_part_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_loss(monkeypatch, lambda value, target: value * torch.rand(()))
+    head = Excused(laws=("same noise, same bits", "padded values do not matter", "halves add up"))
+    config = replace(CONFIG, head=head)
+    with pytest.raises(AssertionError, match="order does not matter"):
+        check_policy(config)
+    head = replace(head, laws=(*head.laws, "order does not matter"))
+    with pytest.warns(LawLeftOut) as told:
+        assert check_policy(replace(config, head=head)) == head.exempt
+    assert [str(one.message) for one in told] == [f"not checked: {law} (a good reason)" for law in head.laws]
+
+
+@pytest.mark.parametrize("law", ["survives saving", "memorizes"])
+def test_nothing_is_exempt_from_being_loaded_or_from_a_law_that_there_is_not(law: str) -> None:
+    with pytest.raises(AssertionError, match=f"nothing can be exempt from '{law}'"):
+        check_policy(replace(CONFIG, head=Excused(laws=(law,))))
+
+
+def test_a_part_is_exempt_from_what_the_parts_within_are() -> None:
+    assert Judging(head=Tokens()).exempt == Tokens().exempt != {}
+    assert Judging(head=Tokens(calibrated=True)).exempt == {}

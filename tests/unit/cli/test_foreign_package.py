@@ -24,12 +24,13 @@ from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.runs import CorrectRun, RecordRun
-from steadyhand.testing import Place, check_correction, check_encoder, check_head, small
+from steadyhand.testing import LawLeftOut, Place, check_correction, check_encoder, check_head, small
 
 PACKAGE = Path(__file__).parents[2] / "foreign_package"
 PARTS = {
     "fourier": EncoderConfig,
     "laplace": HeadConfig,
+    "imle": HeadConfig,
     "reach": EnvConfig,
     "straight": ExpertConfig,
     "far": GateConfig,
@@ -201,8 +202,15 @@ def test_a_foreign_remedy_teaches_and_has_a_name_everywhere(site: Path, tmp_path
 
 
 def test_the_batteries_take_foreign_parts():
-    check_encoder(made(EncoderConfig, "fourier"))
-    check_head(made(HeadConfig, "laplace"))
+    assert check_encoder(made(EncoderConfig, "fourier")) == {}
+    assert check_head(made(HeadConfig, "laplace")) == {}
+
+
+def test_a_head_that_only_recalls_says_what_it_is_exempt_from():
+    (imle,) = type(made(HeadConfig, "imle")).toys()
+    with pytest.warns(LawLeftOut, match=r"not checked: memorises \(only the nearest of several samples"):
+        left_out = check_head(imle)
+    assert left_out == imle.exempt
 
 
 def test_a_part_that_cannot_be_read_back_fails_the_battery():
