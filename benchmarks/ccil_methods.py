@@ -61,7 +61,7 @@ class Settings:
     """What a cell depends on.
 
     Attributes:
-        method: How it is taught.
+        method: How it is trained.
         env: Where.
         drives: Demonstrations, from start to end.
         steps: Their length, and so drives * steps labels.
@@ -110,7 +110,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class School:
+class CellRun:
     """A cell in progress."""
 
     settings: Settings
@@ -173,8 +173,8 @@ def compute(settings: Settings) -> dict[str, Any]:
     assert config is not None
     expert = config.build(env)
     with tempfile.TemporaryDirectory() as folder:
-        school = School(settings=settings, env=env, expert=expert, folder=Path(folder))
-        driver, labels, notes = taught(school)
+        run = CellRun(settings=settings, env=env, expert=expert, folder=Path(folder))
+        driver, labels, notes = trained(run)
         starts = env.starts("test", settings.rollouts, seed=0)
         driven = evaluate(env, driver, starts, name=settings.method, seed=settings.seed, positions=False)
     shown = evaluate(env, expert, starts, name="expert", positions=False)
@@ -192,25 +192,25 @@ def compute(settings: Settings) -> dict[str, Any]:
     }
 
 
-def taught(school: School) -> tuple[Controller, int, dict[str, Any]]:
+def trained(run: CellRun) -> tuple[Controller, int, dict[str, Any]]:
     """Return the policy, the labels that were asked for it, and what else is to be told."""
-    settings = school.settings
+    settings = run.settings
     match settings.method:
         case "cloning":
-            demos = school.demonstrations(school.expert, drives=settings.drives)
-            return school.fit(demos), count(demos), {}
+            demos = run.demonstrations(run.expert, drives=settings.drives)
+            return run.fit(demos), count(demos), {}
         case "cloning, short drives":
-            demos = school.demonstrations(school.expert, drives=settings.drives_per_round)
-            return school.fit(demos), count(demos), {}
+            demos = run.demonstrations(run.expert, drives=settings.drives_per_round)
+            return run.fit(demos), count(demos), {}
         case "NoiseBC":
-            return noisy_inputs(school)
+            return noisy_inputs(run)
         case "clean-label noise":
-            demos = school.demonstrations(disturbed(school), drives=settings.drives)
-            return school.fit(demos), count(demos), {}
+            demos = run.demonstrations(disturbed(run), drives=settings.drives)
+            return run.fit(demos), count(demos), {}
         case "DAgger" | "DART":
-            return in_rounds(school)
+            return in_rounds(run)
         case _:
-            return with_labels(school)
+            return with_labels(run)
 
 
 def count(episodes: list[Episode]) -> int:
@@ -218,36 +218,34 @@ def count(episodes: list[Episode]) -> int:
     return sum(episode.num_labels for episode in episodes)
 
 
-def noisy_inputs(school: School) -> tuple[Controller, int, dict[str, Any]]:
+def noisy_inputs(run: CellRun) -> tuple[Controller, int, dict[str, Any]]:
     """NoiseBC, its noise chosen by success and then return on validation starts."""
-    demos = school.demonstrations(school.expert, drives=school.settings.drives)
+    demos = run.demonstrations(run.expert, drives=run.settings.drives)
     scores: dict[float, tuple[float, float]] = {}
     drivers: dict[float, Controller] = {}
-    for sigma in school.settings.sigmas:
-        drivers[sigma] = school.fit(demos, name=f"sigma-{sigma}", input_noise=sigma)
-        seen = school.validate(drivers[sigma])
+    for sigma in run.settings.sigmas:
+        drivers[sigma] = run.fit(demos, name=f"sigma-{sigma}", input_noise=sigma)
+        seen = run.validate(drivers[sigma])
         scores[sigma] = (float(seen.told.mean()), float(seen.returns.mean()))
     best = max(scores, key=lambda sigma: scores[sigma])
     notes = {"sigma": best, "validation success": {str(sigma): score[0] for sigma, score in scores.items()}}
     return drivers[best], count(demos), notes
 
 
-def disturbed(school: School) -> NoisyExecution:
+def disturbed(run: CellRun) -> NoisyExecution:
     """Return the expert whose execution is disturbed."""
-    action = school.env.spec.action
+    action = run.env.spec.action
     assert action.low is not None
     assert action.high is not None
     half = {0.5 * (high - low) for low, high in zip(action.low, action.high, strict=True)}
     (width,) = half
-    noise = OrnsteinUhlenbeck(sigma=school.settings.noise * width)
-    return NoisyExecution(
-        school.expert, noise=noise, action=action, clean_fraction=school.settings.clean_fraction
-    )
+    noise = OrnsteinUhlenbeck(sigma=run.settings.noise * width)
+    return NoisyExecution(run.expert, noise=noise, action=action, clean_fraction=run.settings.clean_fraction)
 
 
-def in_rounds(school: School) -> tuple[Controller, int, dict[str, Any]]:
+def in_rounds(run: CellRun) -> tuple[Controller, int, dict[str, Any]]:
     """DAgger, or DART: the budget of labels in equal rounds, the best iterate by validation starts."""
-    settings, learner = school.settings, school.learner()
+    settings, learner = run.settings, run.learner()
     common: dict[str, Any] = {
         "rounds": settings.rounds,
         "labels_per_round": settings.labels // settings.rounds,
@@ -258,27 +256,27 @@ def in_rounds(school: School) -> tuple[Controller, int, dict[str, Any]]:
     dagger = settings.method == "DAgger"
     config = DaggerConfig(**common) if dagger else DartConfig(held_out=held_out, **common)
     result = teach_in_rounds(
-        school.env, school.expert, learner, config=config, folder=school.folder, seed=settings.seed
+        run.env, run.expert, learner, config=config, folder=run.folder, seed=settings.seed
     )
-    driver = learner.controller(result.best_folder, num_rows=school.env.num_rows)
+    driver = learner.controller(result.best_folder, num_rows=run.env.num_rows)
     return driver, result.queries, {"round": result.best}
 
 
-def with_labels(school: School) -> tuple[Controller, int, dict[str, Any]]:
+def with_labels(run: CellRun) -> tuple[Controller, int, dict[str, Any]]:
     """CCIL: demonstrations and corrective labels, from a learnt model or from the true system."""
-    settings = school.settings
+    settings = run.settings
     assert settings.ccil is not None
-    demos = school.demonstrations(school.expert, drives=settings.drives)
-    oracle = truth(school, demos) if settings.method == "CCIL oracle" else None
+    demos = run.demonstrations(run.expert, drives=settings.drives)
+    oracle = truth(run, demos) if settings.method == "CCIL oracle" else None
     labels, geometry = corrective_labels(
         demos,
-        PolicySpec.of_env(school.env.spec),
+        PolicySpec.of_env(run.env.spec),
         settings.ccil,
         seed=derive(settings.seed, "ccil"),
         oracle=oracle,
     )
     figures = {name: float(f"{value:.5g}") for name, value in asdict(geometry).items() if value is not None}
-    return school.fit([*demos, *unchanged(demos, labels)]), count(demos), {"geometry": figures}
+    return run.fit([*demos, *unchanged(demos, labels)]), count(demos), {"geometry": figures}
 
 
 def unchanged(demos: list[Episode], labels: list[Episode]) -> list[Episode]:
@@ -307,9 +305,9 @@ def unchanged(demos: list[Episode], labels: list[Episode]) -> list[Episode]:
     return fixed
 
 
-def truth(school: School, demos: list[Episode]) -> Oracle:
+def truth(run: CellRun, demos: list[Episode]) -> Oracle:
     """Return the true system of an env, as CCIL asks it."""
-    env = school.env
+    env = run.env
     if isinstance(env, Pendulum):
         return pendulum_truth(env)
     assert isinstance(env, Car)

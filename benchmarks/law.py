@@ -14,7 +14,7 @@ from typing import Any, Literal, assert_never
 
 import law_linear
 import numpy as np
-from law_methods import Lesson, Outcome, cloning, dagger, forward_training, smile
+from law_methods import LawProblem, Outcome, cloning, dagger, forward_training, smile
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
@@ -129,7 +129,7 @@ def compute(settings: Settings) -> dict[str, Any]:
     """Return the exact costs of the policies that each data set led to."""
     result: dict[str, Any] = {}
     for horizon in settings.horizons:
-        lesson = Lesson(
+        problem = LawProblem(
             TabularConfig(
                 layout=settings.layout,
                 horizon=horizon,
@@ -140,20 +140,20 @@ def compute(settings: Settings) -> dict[str, Any]:
             seed=settings.seed,
             name=f"{settings.method} {settings.held}",
         )
-        result[f"H {horizon}"] = _at(settings, lesson, horizon)
+        result[f"H {horizon}"] = _at(settings, problem, horizon)
     return result
 
 
-def _at(settings: Settings, lesson: Lesson, horizon: int) -> dict[str, Any]:
+def _at(settings: Settings, problem: LawProblem, horizon: int) -> dict[str, Any]:
     if settings.held == "needed":
         if settings.method == "DAgger":
-            outcomes = dagger(lesson, at=settings.amounts)
+            outcomes = dagger(problem, at=settings.amounts)
         else:
-            outcomes = [cloning(lesson, trajectories=count) for count in settings.amounts]
+            outcomes = [cloning(problem, trajectories=count) for count in settings.amounts]
         return {"mean cost": [float(f"{outcome.cost.mean():.6g}") for outcome in outcomes]}
     amount = settings.amounts[0]
     drives = amount // horizon if settings.held == "labels" else amount
-    outcome = outcome_of(settings, lesson, drives)
+    outcome = outcome_of(settings, problem, drives)
     return {
         "labels": outcome.labels,
         "epsilon": float(f"{outcome.epsilon.mean():.6g}"),
@@ -161,17 +161,17 @@ def _at(settings: Settings, lesson: Lesson, horizon: int) -> dict[str, Any]:
     }
 
 
-def outcome_of(settings: Settings, lesson: Lesson, drives: int) -> Outcome:
+def outcome_of(settings: Settings, problem: LawProblem, drives: int) -> Outcome:
     """Run one method with as many drives, or for forward training labels a step."""
     match settings.method:
         case "cloning":
-            return cloning(lesson, trajectories=drives)
+            return cloning(problem, trajectories=drives)
         case "DAgger":
-            return dagger(lesson, at=[drives])[0]
+            return dagger(problem, at=[drives])[0]
         case "forward training":
-            return forward_training(lesson, labels_per_step=drives)
+            return forward_training(problem, labels_per_step=drives)
         case "SMILe":
-            return smile(lesson, trajectories=drives, rounds=settings.rounds, alpha=settings.alpha)
+            return smile(problem, trajectories=drives, rounds=settings.rounds, alpha=settings.alpha)
         case _:
             assert_never(settings.method)
 

@@ -38,7 +38,7 @@ class Outcome:
     labels: int
 
 
-class Lesson:
+class LawProblem:
     """One MDP, its expert, and X data sets to be drawn.
 
     Args:
@@ -102,75 +102,77 @@ class Lesson:
         )
 
 
-def cloning(lesson: Lesson, *, trajectories: int) -> Outcome:
+def cloning(problem: LawProblem, *, trajectories: int) -> Outcome:
     """Behaviour cloning: everything from the expert's own drives."""
-    known = lesson.demonstrations(trajectories)
-    return lesson.outcome(lesson.policy(known), labels=trajectories * lesson.mdp.horizon)
+    known = problem.demonstrations(trajectories)
+    return problem.outcome(problem.policy(known), labels=trajectories * problem.mdp.horizon)
 
 
-def dagger(lesson: Lesson, *, at: Sequence[int]) -> list[Outcome]:
+def dagger(problem: LawProblem, *, at: Sequence[int]) -> list[Outcome]:
     """DAgger with beta_i = I(i = 1) and one drive a round; outcomes after each number of rounds in `at`."""
-    known = lesson.demonstrations(1)
-    rows, horizon = np.arange(lesson.num_sets), lesson.mdp.horizon
+    known = problem.demonstrations(1)
+    rows, horizon = np.arange(problem.num_sets), problem.mdp.horizon
     outcomes: list[Outcome] = []
     for number in range(1, max(at) + 1):
         if number > 1:
-            state = np.full(lesson.num_sets, lesson.first)
-            drawn = lesson.contexts(horizon, lesson.num_sets)
+            state = np.full(problem.num_sets, problem.first)
+            drawn = problem.contexts(horizon, problem.num_sets)
             visited: list[np.ndarray] = []
             for context in drawn:
                 visited.append(state)
-                action = np.where(known[rows, state, context], lesson.expert[state], MISTAKE)
-                state = lesson.next[action, state]
+                action = np.where(known[rows, state, context], problem.expert[state], MISTAKE)
+                state = problem.next[action, state]
             # The policy stays as it is during a drive; its labels count from the next round on.
             for where, context in zip(visited, drawn, strict=True):
                 known[rows, where, context] = True
         if number in at:
-            outcomes.append(lesson.outcome(lesson.policy(known), labels=number * horizon))
+            outcomes.append(problem.outcome(problem.policy(known), labels=number * horizon))
     return outcomes
 
 
-def forward_training(lesson: Lesson, *, labels_per_step: int) -> Outcome:
+def forward_training(problem: LawProblem, *, labels_per_step: int) -> Outcome:
     """One table for each step, trained in the states which those before it lead to.
 
     The visits of a step are drawn from their exact distribution, as fresh drives would draw them.
     """
-    known = np.moveaxis(lesson.unknown(lesson.mdp.horizon), 1, 0)
-    at = np.tile(lesson.mdp.start, (lesson.num_sets, 1))
-    for step in range(lesson.mdp.horizon):
-        visits = lesson.random.multinomial(np.full(lesson.num_sets, labels_per_step), at)
-        known[:, step] = lesson.shown(visits)
-        flow = at[..., None] * lesson.policy(known[:, step])
-        at = np.einsum("xsa,asn->xn", flow, lesson.mdp.transition)
+    known = np.moveaxis(problem.unknown(problem.mdp.horizon), 1, 0)
+    at = np.tile(problem.mdp.start, (problem.num_sets, 1))
+    for step in range(problem.mdp.horizon):
+        visits = problem.random.multinomial(np.full(problem.num_sets, labels_per_step), at)
+        known[:, step] = problem.shown(visits)
+        flow = at[..., None] * problem.policy(known[:, step])
+        at = np.einsum("xsa,asn->xn", flow, problem.mdp.transition)
         at /= at.sum(axis=1, keepdims=True)
-    return lesson.outcome(lesson.policy(known), labels=labels_per_step * lesson.mdp.horizon)
+    return problem.outcome(problem.policy(known), labels=labels_per_step * problem.mdp.horizon)
 
 
-def smile(lesson: Lesson, *, trajectories: int, rounds: int, alpha: float) -> Outcome:
+def smile(problem: LawProblem, *, trajectories: int, rounds: int, alpha: float) -> Outcome:
     """SMILe: pi^n = (1 - alpha)^n pi* + alpha sum_j (1 - alpha)^(j - 1) pi_hat^j, drawn anew at each step.
 
     pi_hat^j sees the labels of the states of pi^(j-1) only. In the end the expert's share is removed and the
     rest scaled to 1.
     """
     each = trajectories // rounds
-    known = lesson.unknown(rounds)
-    known[0] = lesson.demonstrations(each)
+    known = problem.unknown(rounds)
+    known[0] = problem.demonstrations(each)
     share = alpha * (1.0 - alpha) ** np.arange(rounds)
     for number in range(1, rounds):
         # Component 0 is the expert, component j is pi_hat^j.
         mixture = np.array([(1.0 - alpha) ** number, *share[:number]]).cumsum()
-        _drive_mixture(lesson, known, number, mixture / mixture[-1], each)
-    policies = np.einsum("j,jxsa->xsa", share / share.sum(), lesson.policy(known))
-    return lesson.outcome(policies, labels=each * rounds * lesson.mdp.horizon)
+        _drive_mixture(problem, known, number, mixture / mixture[-1], each)
+    policies = np.einsum("j,jxsa->xsa", share / share.sum(), problem.policy(known))
+    return problem.outcome(policies, labels=each * rounds * problem.mdp.horizon)
 
 
-def _drive_mixture(lesson: Lesson, known: np.ndarray, number: int, mixture: np.ndarray, drives: int) -> None:
+def _drive_mixture(
+    problem: LawProblem, known: np.ndarray, number: int, mixture: np.ndarray, drives: int
+) -> None:
     """Put what `drives` drives of the mixture show into known[number]."""
-    rows = np.repeat(np.arange(lesson.num_sets), drives)
-    state = np.full(len(rows), lesson.first)
-    for _ in range(lesson.mdp.horizon):
-        context = lesson.contexts(len(rows))
-        part = np.searchsorted(mixture, lesson.random.random(len(rows)), "right")
+    rows = np.repeat(np.arange(problem.num_sets), drives)
+    state = np.full(len(rows), problem.first)
+    for _ in range(problem.mdp.horizon):
+        context = problem.contexts(len(rows))
+        part = np.searchsorted(mixture, problem.random.random(len(rows)), "right")
         knows = (part == 0) | known[np.maximum(part - 1, 0), rows, state, context]
         known[number, rows, state, context] = True
-        state = lesson.next[np.where(knows, lesson.expert[state], MISTAKE), state]
+        state = problem.next[np.where(knows, problem.expert[state], MISTAKE), state]

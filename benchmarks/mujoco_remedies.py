@@ -132,7 +132,7 @@ def build(settings: Settings) -> tuple[BatchEnv, Controller]:
 
 
 @dataclass
-class Lesson:
+class CellRun:
     """One cell in progress: its rounds so far."""
 
     settings: Settings
@@ -239,19 +239,19 @@ def compute(settings: Settings) -> dict[str, Any]:
 
     result: dict[str, Any] = {"expert": returns(expert), "labels": [], "returns": []}
     with tempfile.TemporaryDirectory() as folder:
-        lesson = Lesson(settings, env, expert, Path(folder))
+        run = CellRun(settings, env, expert, Path(folder))
         for number in range(1, settings.evaluated[-1] + 1):
-            lesson.round(number)
+            run.round(number)
             if number in settings.evaluated:
-                result["labels"].append(lesson.pairs())
-                result["returns"].append(returns(lesson.controller(number)))
-    collected = [round(float(one.reward.sum()), 1) for one in lesson.episodes]
-    falls = Burden.of(lesson.episodes).violations
+                result["labels"].append(run.pairs())
+                result["returns"].append(returns(run.controller(number)))
+    collected = [round(float(one.reward.sum()), 1) for one in run.episodes]
+    falls = Burden.of(run.episodes).violations
     return {
         **result,
         "collected": collected,
         "falls": falls,
-        "noise_trace": float(np.trace(lesson.covariance)),
+        "noise_trace": float(np.trace(run.covariance)),
     }
 
 

@@ -44,12 +44,12 @@ def slope(layout, method, *, labels=2**13, num_sets=60):
     costs = []
     for horizon in HORIZONS:
         config = TabularConfig(layout=layout, horizon=horizon, num_contexts=64)
-        lesson = made.Lesson(config, num_sets=num_sets, seed=1, name=method)
+        problem = made.LawProblem(config, num_sets=num_sets, seed=1, name=method)
         drives = labels // horizon
         if method == "cloning":
-            outcome = made.cloning(lesson, trajectories=drives)
+            outcome = made.cloning(problem, trajectories=drives)
         else:
-            outcome = made.dagger(lesson, at=[drives])[0]
+            outcome = made.dagger(problem, at=[drives])[0]
         assert outcome.labels == labels
         costs.append(outcome.cost.mean())
     return np.polyfit(np.log(HORIZONS), np.log(costs), 1)[0]
@@ -75,8 +75,8 @@ def test_cloning_costs_what_the_missing_contexts_say():
     """On the tight example E[cost] = H sum_c p_c (1 - p_c)^N, by hand."""
     made = importlib.import_module("law_methods")
     config = TabularConfig(layout="tight", horizon=16, num_contexts=64)
-    lesson = made.Lesson(config, num_sets=500, seed=0, name="check")
-    cost = made.cloning(lesson, trajectories=100).cost
+    problem = made.LawProblem(config, num_sets=500, seed=0, name="check")
+    cost = made.cloning(problem, trajectories=100).cost
     # From 100 drives of 16 steps, the contexts of state "shown" are all but known: they cost next to nothing.
     shown = 15 * config.contexts().missing(1500)
     expected = 16 * config.contexts().missing(100) + shown

@@ -85,7 +85,7 @@ def test_labels_stay_with_their_states_when_rows_are_refilled(tmp_path):
     check(episodes)
 
 
-def school(folder: Path) -> Trainer:
+def trainer(folder: Path) -> Trainer:
     env = CAR.build(4)
     training = TrainConfig(num_steps=20, batch_size=16, warmup_steps=2)
     return Trainer(
@@ -103,10 +103,10 @@ def test_dagger_labels_are_the_expert_s_answers_to_the_policy_s_states(tmp_path,
     config = DaggerConfig(
         rounds=2, labels_per_round=24, episodes_per_round=2, validation_starts=2, query_every=query_every
     )
-    lessons = school(tmp_path)
-    taught = lessons.teach(config)
+    made = trainer(tmp_path)
+    taught = made.teach(config)
     assert taught.labels == 48
-    assert lessons.expert.num_queries == 48, "every query is stored as a label, and none is asked twice"
+    assert made.expert.num_queries == 48, "every query is stored as a label, and none is asked twice"
     for number in (1, 2):
         episodes = open_dataset(tmp_path / "dagger" / f"round-{number:02d}" / "episodes").episodes()
         assert sum(one.num_labels for one in episodes) == 24
@@ -119,10 +119,10 @@ def test_dagger_labels_are_the_expert_s_answers_to_the_policy_s_states(tmp_path,
 
 
 def test_all_methods_start_from_the_same_places_with_the_same_budget(tmp_path):
-    lessons = school(tmp_path)
-    lessons.teach(Cloning(num_labels=24, num_episodes=2))
-    lessons.teach(NoiseInjection(num_labels=24, num_episodes=2, clean_fraction=0.0))
-    lessons.teach(DaggerConfig(rounds=1, labels_per_round=24, episodes_per_round=2, validation_starts=2))
+    made = trainer(tmp_path)
+    made.teach(Cloning(num_labels=24, num_episodes=2))
+    made.teach(NoiseInjection(num_labels=24, num_episodes=2, clean_fraction=0.0))
+    made.teach(DaggerConfig(rounds=1, labels_per_round=24, episodes_per_round=2, validation_starts=2))
     stored = [
         open_dataset(tmp_path / name).episodes()
         for name in ("cloning/episodes", "noise/episodes", "dagger/round-01/episodes")

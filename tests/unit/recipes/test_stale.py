@@ -117,7 +117,7 @@ def test_half_a_fit_is_not_continued_on_other_data(tmp_path: Path) -> None:
         fitted(frames, PolicyConfig(input_noise=0.1), TRAINING, weights_seed=0, folder=tmp_path)
 
 
-def school(folder: Path, **changes: object) -> Trainer:
+def trainer(folder: Path, **changes: object) -> Trainer:
     env = ENV.build(2)
     parts = {
         "env": env,
@@ -143,9 +143,9 @@ def school(folder: Path, **changes: object) -> Trainer:
 def test_a_method_is_found_again_and_another_in_its_folder_is_refused(
     method: Cloning | NoiseInjection | DaggerConfig | DartConfig, tmp_path: Path
 ) -> None:
-    first = school(tmp_path).teach(method, key="here")
+    first = trainer(tmp_path).teach(method, key="here")
     kept = weights(first.folder)
-    again = school(tmp_path).teach(method, key="here")
+    again = trainer(tmp_path).teach(method, key="here")
     assert again.folder == first.folder
     other_env = replace(ENV, max_episode_steps=19).build(2)
     for says, changes, asked in (
@@ -155,7 +155,7 @@ def test_a_method_is_found_again_and_another_in_its_folder_is_refused(
         ("method.family: 'train' there, 'test' asked for", {}, replace(method, family="test")),
     ):
         with pytest.raises(ConfigError, match=f"(?s)another question.*{says}"):
-            school(tmp_path, **changes).teach(asked, key="here")
+            trainer(tmp_path, **changes).teach(asked, key="here")
     assert weights(first.folder) == kept
 
 
@@ -179,32 +179,32 @@ def test_another_env_of_a_user_s_own_is_another_question(
     method: Cloning | DaggerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = Windy()
-    first = school(tmp_path, env=env).teach(method, key="here")
+    first = trainer(tmp_path, env=env).teach(method, key="here")
     kept = weights(first.folder)
     expert = LqrExpert().build(env)
     evaluate(env, expert, env.starts("test", 2), name="expert")
     env.reset(env.starts("test", 1), np.array([0]))  # by hand, too
     env.step(np.zeros((1, *env.spec.action.shape), np.float32), np.array([0]))
     for same in (env, Windy(), Windy(num_rows=3)):
-        assert school(tmp_path, env=same).teach(method, key="here").folder == first.folder
+        assert trainer(tmp_path, env=same).teach(method, key="here").folder == first.folder
     with pytest.raises(ConfigError, match=r"(?s)another question.*env\.attributes\.wind: 0\.1 there, 0\.2"):
-        school(tmp_path, env=Windy(wind=0.2)).teach(method, key="here")
+        trainer(tmp_path, env=Windy(wind=0.2)).teach(method, key="here")
     monkeypatch.setattr(Windy, "step", LinearSystem.step)
     with pytest.raises(ConfigError, match=r"(?s)another question.*env\.code"):
-        school(tmp_path, env=Windy()).teach(method, key="here")
+        trainer(tmp_path, env=Windy()).teach(method, key="here")
     assert weights(first.folder) == kept
 
 
 def test_code_that_alters_numbers_makes_another_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    school(tmp_path).teach(ROUNDS)
+    trainer(tmp_path).teach(ROUNDS)
     monkeypatch.setattr(question, "NUMERICS", question.NUMERICS + 1)
     with pytest.raises(ConfigError, match="computes other numbers"):
-        school(tmp_path).teach(ROUNDS)
+        trainer(tmp_path).teach(ROUNDS)
 
 
 def test_a_folder_name_that_climbs_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be that of a file"):
-        school(tmp_path / "in").teach(ROUNDS, key="../out")
+        trainer(tmp_path / "in").teach(ROUNDS, key="../out")
     assert not (tmp_path / "out").exists()
