@@ -6,10 +6,8 @@
 A cell is one (learner, labels, method, seed); see pages.py.
 """
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.recipes.teach import Trainer
+from steadyhand.recipes.teach import trying_out
 from steadyhand.recipes.tour import Method, TourRun, lessons_of, with_labels
 from steadyhand.rollout.evaluate import evaluate
 
@@ -75,20 +73,16 @@ def cell(learner: str, factor: int, method: Method, seed: int) -> Cell[Any]:
 def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
     run = settings.run
-    env = run.env.build(run.num_starts)
-    expert = PurePursuitExpert().build(env)
-    learner = PolicyLearner(env.spec, policy=run.policy, training=run.training)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            env=env,
-            expert=expert,
-            learner=learner,
-            updates=run.training.num_steps,
-            folder=Path(folder),
-            seed=run.seed,
-        )
+    with trying_out(
+        run.env,
+        PurePursuitExpert(),
+        policy=run.policy,
+        training=run.training,
+        num_rows=run.num_starts,
+        seed=run.seed,
+    ) as trainer:
         taught = lessons_of(run, trainer, settings.method)
-        outcome = drive(env, learner, taught, run)
+        outcome = drive(trainer.env, trainer.learner, taught, run)
     return {"labels": taught.labels, "note": taught.note, **outcome}
 
 

@@ -3,20 +3,19 @@
     python benchmarks/human.py run [--only NAME] [--shard I/N]   compute the cells that are missing
     python benchmarks/human.py table                             write the tables into the page
 
-A cell is one (delay, miss rate, method, seed) in the regime "hard" of remedies.py, or the drives of one
+A cell is one (delay, miss rate, method, seed) in the regime "hard" of regimes.py, or the drives of one
 method and seed fitted anew with several weightings; see pages.py.
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import remedies
 from pages import PAGES, experiment
+from regimes import REGIMES, trainer
 
 from steadyhand.cli.experiment import main
 from steadyhand.core.codec import from_data
@@ -27,17 +26,14 @@ from steadyhand.correction.marks import Marks
 from steadyhand.correction.weighting import LEFT_OUT, EilMarks, InterventionWeighting, Sirius, by_group
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
-from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.recipes.comparison import Row, difference, rate
 from steadyhand.recipes.experiment import Cell
-from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
-from steadyhand.recipes.teach import Trainer
 from steadyhand.rollout.evaluate import evaluate
 
 EXPERIMENT = experiment("human")
 
-HARD = remedies.REGIMES["hard"]
+HARD = REGIMES["hard"]
 METHODS = ("hg-dagger", "iwr", "sirius", "eil")
 HUMANS = tuple(
     SimulatedHuman(risk=RoadEdge(), reaction_delay=delay, miss_rate=miss)
@@ -132,21 +128,10 @@ def robot_steps(episode: Episode) -> np.ndarray:
 def same_drives(settings: SameDrives) -> dict[str, Any]:
     """Drive with one method, fit the drives of all its rounds with every weighting, test each fit."""
     run = settings.driver
-    env = run.env.build(run.num_starts)
-    expert = PurePursuitExpert().build(env)
-    plain = PolicyLearner(env.spec, policy=run.policy, training=run.training)
-    judging = plain.judging()
-    starts = env.starts("test", run.num_starts, seed=0)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            env=env,
-            expert=expert,
-            learner=plain,
-            updates=run.training.num_steps,
-            folder=Path(folder),
-            seed=run.seed,
-        )
-        taught = trainer.teach(run.method)
+    with trainer(run.env, run.policy, run.training, num_rows=run.num_starts, seed=run.seed) as school:
+        env, expert, plain = school.env, school.expert, school.learner
+        judging, starts = plain.judging(), env.starts("test", run.num_starts, seed=0)
+        taught = school.teach(run.method)
         assert taught.rounds is not None
         episodes = [
             episode for one in taught.rounds.folders for episode in plain.read(one / "episodes") or []
@@ -159,7 +144,7 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
             data = relabelled(episodes, answers) if "expert's answer" in name else episodes
             success: list[list[int]] = []
             for number in range(settings.fits):
-                here = Path(folder) / f"{name} {number}"
+                here = school.folder / f"{name} {number}"
                 seed = derive(run.seed, "same drives", number)
                 learner.fit(data, folder=here, seed=seed, warm_start=None, marks=marks)
                 controller = learner.controller(here, num_rows=env.num_rows)

@@ -125,7 +125,6 @@ def correct(
         env=built,
         expert=expert,
         learner=learner,
-        updates=training.num_steps,
         folder=folder.path,
         seed=seed,
     )

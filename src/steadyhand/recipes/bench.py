@@ -5,10 +5,8 @@ choice among them on the same validation starts, and the same search for its own
 cell is one (remedy, seed), with all its fits; `recipes.experiment` computes and keeps it.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -38,10 +36,9 @@ from steadyhand.recipes.comparison import (
 )
 from steadyhand.recipes.experiment import Cell, Experiment, compute_cells
 from steadyhand.recipes.folder import start_run
-from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedies, remedy
 from steadyhand.recipes.search import Candidate, Search, candidates
-from steadyhand.recipes.teach import Trainer
+from steadyhand.recipes.teach import trying_out
 from steadyhand.rollout.evaluate import evaluate
 from steadyhand.training.config import TrainConfig
 
@@ -149,19 +146,19 @@ def taught_fits(trial: Trial) -> dict[str, Any]:
 
     A remedy that does not fit the env or the policy class is not an error here: its result says why.
     """
-    env = trial.env.build(min(max(trial.num_starts, trial.validation_starts), MAX_ROWS))
+    num_rows = min(max(trial.num_starts, trial.validation_starts), MAX_ROWS)
     try:
-        with closing(env), tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                env=env,
-                expert=trial.expert.build(env),
-                learner=PolicyLearner(env.spec, policy=trial.policy, training=trial.training),
-                updates=trial.training.num_steps,
-                folder=Path(folder),
-                seed=trial.seed,
-            )
+        with trying_out(
+            trial.env,
+            trial.expert,
+            policy=trial.policy,
+            training=trial.training,
+            num_rows=num_rows,
+            seed=trial.seed,
+        ) as trainer:
             taught = trainer.teach(trial.method, fits=trial.fits)
-            return {"fits": [_driven(trial, env, taught, one) for one in taught.fits], **outcome_of(taught)}
+            fits = [_driven(trial, trainer.env, taught, one) for one in taught.fits]
+            return {"fits": fits, **outcome_of(taught)}
     except SteadyhandError as error:
         return {"refusal": str(error)}
 

@@ -55,9 +55,7 @@ def correct(
     learner = PolicyLearner(
         env.spec, policy=run.policy, training=run.training, on_fit=on_fit, on_metrics=on_metrics
     )
-    trainer = Trainer(
-        env=env, expert=expert, learner=learner, updates=run.training.num_steps, folder=folder, seed=run.seed
-    )
+    trainer = Trainer(env=env, expert=expert, learner=learner, folder=folder, seed=run.seed)
     trainer.check(run.method)
 
     def told(record: RoundRecord) -> None:

@@ -27,7 +27,7 @@ from steadyhand.core.question import NUMERICS
 from steadyhand.recipes.cells import CellStore, StoredCell
 
 S = TypeVar("S")
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {"Exponential": "ExponentialDecay"}
 """Names of parts in cells that were computed before a renaming -> their names today."""
 _looked_up: ContextVar[dict[str, StoredCell] | None] = ContextVar("looked_up", default=None)
 

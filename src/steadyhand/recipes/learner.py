@@ -141,6 +141,11 @@ class PolicyLearner:
         }
 
     @property
+    def updates(self) -> int:
+        """Gradient updates of each fit."""
+        return self._training.num_steps
+
+    @property
     def policy_spec(self) -> PolicySpec:
         """What its policies are made for."""
         return self._policy_spec

@@ -1,7 +1,9 @@
 """Train policies in an env by any remedy, on equal terms."""
 
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +15,11 @@ from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy, Task, TrainedPolicy
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.config import EnvConfig
+from steadyhand.experts.config import ExpertConfig
+from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner
+from steadyhand.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,6 @@ class Trainer:
         env: Env for collection and validation.
         expert: Who labels.
         learner: Who learns.
-        updates: Gradient updates of each fit.
         folder: Each remedy gets a folder of its own in it.
         seed: Seed of everything; the first starts are the same for all remedies.
     """
@@ -32,7 +37,6 @@ class Trainer:
     env: BatchEnv
     expert: Controller
     learner: PolicyLearner
-    updates: int
     folder: Path
     seed: int
 
@@ -78,7 +82,7 @@ class Trainer:
         with working_in(folder):
             trained = remedy.teach(task)
             wall_s = _wall(folder, began)
-        return replace(trained, name=name or trained.name, updates=self.updates, wall_s=wall_s)
+        return replace(trained, name=name or trained.name, updates=self.learner.updates, wall_s=wall_s)
 
     def check(self, remedy: Remedy, *, initial: tuple[Episode, ...] = ()) -> None:
         """Refuse what does not fit before anything is collected; the rest shows when collecting begins.
@@ -87,6 +91,37 @@ class Trainer:
             SteadyhandError: Env, policy class and remedy do not fit together.
         """
         remedy.check(self.env, self.expert, self.learner, initial=initial)
+
+
+@contextmanager
+def trying_out(
+    env: EnvConfig,
+    expert: ExpertConfig,
+    *,
+    policy: PolicyConfig,
+    training: TrainConfig,
+    num_rows: int,
+    seed: int,
+) -> Generator[Trainer]:
+    """Give a trainer whose env is closed and whose folder is gone after the block, as cells need one.
+
+    Args:
+        env: The env.
+        expert: Who labels.
+        policy: The policy.
+        training: Training of each fit.
+        num_rows: Rows of the env.
+        seed: Seed of everything.
+    """
+    built = env.build(num_rows)
+    with closing(built), tempfile.TemporaryDirectory() as folder:
+        yield Trainer(
+            env=built,
+            expert=expert.build(built),
+            learner=PolicyLearner(built.spec, policy=policy, training=training),
+            folder=Path(folder),
+            seed=seed,
+        )
 
 
 def _wall(folder: Path, began: float) -> float:

@@ -224,7 +224,6 @@ def _trainer(run: TourRun, env: BatchEnv, expert: Controller, folder: Path) -> T
         env=env,
         expert=expert,
         learner=PolicyLearner(env.spec, policy=run.policy, training=run.training),
-        updates=run.training.num_steps,
         folder=folder,
         seed=run.seed,
     )

@@ -241,9 +241,7 @@ def _reads_raw(head: HeadConfig) -> bool:
 def _teach(
     place: Place, expert: Controller, learner: WatchedLearner, method: Remedy, folder: Path
 ) -> TrainedPolicy:
-    trainer = Trainer(
-        env=place.env, expert=expert, learner=learner, updates=TRAINING.num_steps, folder=folder, seed=7
-    )
+    trainer = Trainer(env=place.env, expert=expert, learner=learner, folder=folder, seed=7)
     return trainer.teach(method, key=_KEY)
 
 

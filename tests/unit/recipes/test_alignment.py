@@ -92,7 +92,6 @@ def trainer(folder: Path) -> Trainer:
         env=env,
         expert=PurePursuit(CAR),
         learner=PolicyLearner(env.spec, policy=PolicyConfig(), training=training),
-        updates=20,
         folder=folder,
         seed=1,
     )

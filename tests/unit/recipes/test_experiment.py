@@ -5,17 +5,20 @@ import re
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import steadyhand
 from steadyhand.core.codec import to_data
 from steadyhand.core.errors import ArtifactError, CapabilityError, ConfigError, SteadyhandError
 from steadyhand.core.provenance import Provenance
 from steadyhand.core.question import NUMERICS
+from steadyhand.correction.mixture import BetaSchedule, ExponentialDecay
 from steadyhand.envs.linear.config import LinearConfig
 from steadyhand.recipes.cells import CellStore, StoredCell
-from steadyhand.recipes.experiment import Experiment, compute_cells, fill, staleness
+from steadyhand.recipes.experiment import RENAMED, Experiment, compute_cells, fill, staleness
 from steadyhand.recipes.workers import RayExecutor, processes
 
 NOW = Provenance.of_this_process()
@@ -83,6 +86,38 @@ def test_a_field_that_came_later_with_a_default_leaves_old_cells_valid(numbers):
 
     assert numbers.cell("number 0", settings=Later(number=0), compute=_square).result() == {"square": 0}
     assert numbers.cell("number 0", settings=Later(number=0, power=3), compute=_square).result() is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled:
+    beta: BetaSchedule
+
+
+def test_a_renamed_part_leaves_old_cells_valid(tmp_path):
+    trials = Experiment(name="trials", folder=tmp_path)
+    old = {"beta": {"type": "Exponential", "p": 0.25}}
+    trials.store.keep([StoredCell(name="one", settings=old, result={"kept": 1})])
+    asked = Scheduled(beta=ExponentialDecay(p=0.25))
+    assert trials.cell("one", settings=asked, compute=dict).result() == {"kept": 1}
+    other = Scheduled(beta=ExponentialDecay(p=0.5))
+    assert trials.cell("one", settings=other, compute=dict).result() is None
+
+
+def test_every_part_of_the_published_cells_has_a_class_today():
+    """A class that is renamed leaves its old name in `RENAMED`, or published results are lost."""
+    root = Path(steadyhand.__file__).parent
+    classes = {
+        name for file in root.rglob("*.py") for name in re.findall(r"^class (\w+)", file.read_text(), re.M)
+    }
+    folder = root.parents[1] / "docs" / "results" / "cells"
+    if not folder.is_dir():
+        pytest.skip("the results are not here")
+    named: set[str] = set()
+    for path in folder.glob("*.parquet"):
+        for cell in CellStore(path).read().values():
+            named |= set(re.findall(r'"type": "(\w+)"', json.dumps(cell.settings)))
+    assert {"DaggerBeta", "StateMLP", "Exponential"} <= named
+    assert {RENAMED.get(name, name) for name in named} <= classes
 
 
 def test_a_cell_that_fails_loses_no_other_and_is_tried_again(numbers):

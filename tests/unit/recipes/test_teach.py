@@ -122,7 +122,6 @@ def taught(labels: int, *, best: int, interventions: int) -> TrainedPolicy:
         folder=Path("1"),
         labels=labels,
         trained_labels=labels,
-        updates=1,
         wall_s=0.0,
         learner=learner,
         rounds=rounds,
