@@ -124,8 +124,15 @@ def _barred(tree: ast.AST) -> set[int]:  # noqa: PLR0912  one case for each kind
             case ast.ClassDef():
                 for decorator in node.decorator_list:
                     bar(decorator)
-            case ast.Call(func=ast.Name(id=name)) if name.endswith(("Error", "Problem")) or name == "print":
+            case ast.Call(func=ast.Name(id=name)) if name.endswith(("Error", "Problem")) or name in (
+                "print",
+                "assert_never",
+            ):
                 bar(node)
+            case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):
+                bar(node)
+            case ast.keyword(arg="strict"):
+                bar(node)  # of zip: a guard against what never comes
             case ast.Expr(value=ast.Constant()):
                 bar(node)
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):

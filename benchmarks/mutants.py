@@ -207,8 +207,13 @@ class Known:
     def of(self, mutant: Mutant) -> list[str]:
         """Return the tests that may notice, the quickest first."""
         found = self._of_texts(mutant.path, [mutant.source]) or self._of_texts(mutant.path, mutant.statement)
-        if not found:  # executed at import, or written since: any test of the file may notice
-            found = self._of_texts(mutant.path, {text for path, text in self._tests if path == mutant.path})
+        if (
+            not found
+        ):  # executed at import, or written since: any test of the file, best where the name is read
+            texts = {text for path, text in self._tests if path == mutant.path}
+            word = mutant.source.split()[0].strip(",:")
+            found = self._of_texts(mutant.path, {text for text in texts if word in text})
+            found = found or self._of_texts(mutant.path, texts)
         if 0 < len(found) < 10:  # a fixture is seen with the first of its tests alone
             files = {name.partition("::")[0] for name in found}
             found |= {name for name in self.seconds if name.partition("::")[0] in files}

@@ -148,3 +148,22 @@ def test_numbers_on_two_axes_are_told_of_or_refused_and_either_way_with_how_to_c
 def test_sixteen_bits_are_refused_whatever_their_layout_and_name(shape):
     with pytest.raises(SpecError, match="cannot be read as pictures"):
         picture_format(shape, np.dtype(np.uint16), name="observation.depth", limits=lambda: (0.0, 9.0))
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_the_overshoot_of_floats_ends_at_a_thousandth(top):
+    value = np.full((3, 16, 16, 3), 0.5 * top)
+    value[0, 0, 0, :2] = -0.00099 * top, 1.00099 * top
+    assert read(value)[0, 0, 0].tolist() == [0, 255, 128]
+    declared = picture_format(
+        (16, 16, 3), value.dtype, name="front", limits=lambda: (0.0, top), is_declared=True
+    )
+    for wrong in (-0.0011 * top, 1.0011 * top):
+        value[0, 0, 0, 0] = wrong
+        with pytest.raises(SpecError):
+            declared.read(value, name="front")
+    with pytest.raises(SpecError):
+        read(np.full((3, 16, 16, 3), 255.0 * 1.0011))
+    value[0, 0, 0, :2] = -0.0011 * 255.0, 255.0
+    with pytest.raises(SpecError):
+        read(value)

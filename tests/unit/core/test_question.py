@@ -343,3 +343,9 @@ def test_single_numbers_and_arrays_of_one_have_digests_of_their_own() -> None:
 
     assert of(np.array(1.0)) == of(np.array(1.0))
     assert len({of(np.array(1.0)), of(np.array(2.0)), of(np.array([1.0])), of(np.array([[1.0]]))}) == 4
+
+
+def test_differences_name_the_keys_and_what_is_missing():
+    there, asked = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "d": {"e": 5}}
+    assert differences(there, asked) == "a.c: 2 there, 4 asked for; d: 3 there, {'e': 5} asked for"
+    assert differences({"a": {"e": 5}}, {}) == "a: {'e': 5} there, None asked for"

@@ -471,3 +471,16 @@ def test_copies_at_other_places_are_looked_for_among_two_thousand_pairs(width: i
     seen = [random.normal(size=(30, width)).astype(np.float32) for _ in range(3)]
     done = [np.stack([state[:, 7], state[:, 3]], axis=1) for state in seen]
     assert bool(found(arrays(seen, done), "action-is-observation")) == is_told
+
+
+def test_units_do_not_hide_a_lag() -> None:
+    done = [smooth(seed, 120) + np.random.default_rng(seed).normal(0, 0.2, (120, 2)) for seed in range(5)]
+    seen = [np.concatenate([np.repeat(action[:1], 2, axis=0), action[:-2]]) for action in done]
+    for of_state, of_action in ((1.0, 1.0), (1e-4, 1e3), (1e3, 1e-4)):
+        data = arrays([state * of_state for state in seen], [action * of_action for action in done])
+        measured = Lag(data.observation, data.action, num_steps=data.num_frames, control_dt=0.1)
+        for block in blocks(data):
+            measured.take(block)
+        lags, peaks = measured.lags(STATE)
+        assert lags.tolist() == [2, 2]
+        assert peaks == pytest.approx(1.0, abs=1e-3)

@@ -110,6 +110,9 @@ def test_a_discarded_episode_leaves_no_trace(tmp_path: Path) -> None:
         store.discard(7)
         store.append(episode(2))
         assert len(store) == 1
+    with EpisodeStore.open(tmp_path) as store:  # which would end what a killed process left open
+        store.append(episode(3))
+        assert len(store) == 2
         store.compact()
     assert_same(open_dataset(tmp_path).episode(0), episode(2))
 

@@ -29,8 +29,9 @@ def test_names_and_settings_cost_no_torch() -> None:
 
 @pytest.mark.parametrize("one", remedies(), ids=lambda one: one.name)
 def test_each_asks_for_the_budget_and_survives_run_json(one) -> None:
-    method = one.from_budget(Budget(labels=600, rounds=3, episodes=2))
+    method = one.from_budget(Budget(labels=600, rounds=3, episodes=2, long_episodes=4))
     assert method.num_labels == 600
+    assert method.num_episodes == (4 if one.name == "noise" else 6), "noise alone is in few long episodes"
     assert method.in_tables == one.title
     run = CorrectRun(method=method)
     assert from_data(to_data(run), CorrectRun, source="a test") == run
