@@ -135,6 +135,7 @@ def _record(items: Sequence[pytest.Item], kept: Path, folder: Path) -> int:
 
 
 def move_to(folder: Path) -> None:
+    """Let tests write below a folder of this process."""
     os.environ |= {"PYTEST_DEBUG_TEMPROOT": str(folder), "TMPDIR": str(folder)}
     tempfile.tempdir = None
 

@@ -83,6 +83,10 @@ def test_of_several_that_balance_alike_the_oldest_leaves():
     assert held.observation["seen"].tolist() == [3, 1, 2]
     held.add({"seen": np.array([4])}, np.float32([[0.5]]))
     assert held.observation["seen"].tolist() == [3, 4, 2]
+    held = PatternBuffer(2, eviction="balanced", generator=np.random.default_rng(0), candidates=2, centre=1.0)
+    held.add({"seen": np.arange(2)}, np.float32([[0.0], [2.0]]))
+    held.add({"seen": np.array([2])}, np.float32([[1.0]]))
+    assert held.observation["seen"].tolist() == [2, 1]
 
 
 def test_the_buffer_keeps_pictures_with_their_labels_and_the_oldest_leaves_first():
