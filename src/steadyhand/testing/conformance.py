@@ -47,7 +47,7 @@ def check_head(head: HeadConfig, *, num_steps: int | None = None) -> Mapping[str
     """Check a head on a small state encoder, with every kind of action that it has.
 
     Args:
-        head: Its settings, small; see `HeadConfig.toys`.
+        head: Small settings of the head; see `HeadConfig.toys`.
         num_steps: Gradient steps in which it is to learn 8 windows by heart; its own `memorises_in` if None.
 
     Returns:
