@@ -1,4 +1,6 @@
-"""Outcomes of episodes that nobody drove, from arrays."""
+"""Outcomes of episodes that nobody drove, from arrays; and what a page says of them."""
+
+import re
 
 import numpy as np
 
@@ -28,3 +30,9 @@ def episodes(
         group=np.arange(count),
         **more,
     )
+
+
+def section_of(page: str, heading: str) -> str:
+    """Return the section of a page that has this heading; empty if there is none."""
+    sections = re.findall(r"<section>.*?</section>", page, flags=re.DOTALL)
+    return next((one for one in sections if f"<h2>{heading}</h2>" in one), "")

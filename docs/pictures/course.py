@@ -20,9 +20,9 @@ COURSE = HERE.parent / "course"
 sys.path.insert(0, str(HERE))
 
 from draw import Chart, save  # noqa: E402
+from markupsafe import Markup  # noqa: E402
 
-from steadyhand.analysis.axes import drawing  # noqa: E402
-from steadyhand.analysis.markup import Markup, tag  # noqa: E402
+from steadyhand.analysis.axes import drawing, tag  # noqa: E402
 
 Names = dict[str, Any]
 PICTURES: dict[str, Callable[[Names, Path], None]] = {}

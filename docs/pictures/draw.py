@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steadyhand.analysis.axes import Axes, drawing
-from steadyhand.analysis.markup import Markup, tag
+from markupsafe import Markup
+
+from steadyhand.analysis.axes import Axes, drawing, tag
 
 COLOURS = ("#00897b", "#e4572e", "#5b6ee1", "#b8860b", "#8e44ad")
 STYLE = """

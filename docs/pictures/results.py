@@ -11,9 +11,9 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benchmarks")]
 
 from draw import STYLE, save  # noqa: E402
+from markupsafe import Markup  # noqa: E402
 
-from steadyhand.analysis.axes import drawing  # noqa: E402
-from steadyhand.analysis.markup import Markup, tag  # noqa: E402
+from steadyhand.analysis.axes import drawing, tag  # noqa: E402
 
 LINE, LEFT, RIGHT = 19.0, 150.0, 430.0
 

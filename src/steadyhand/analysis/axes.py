@@ -1,10 +1,10 @@
-"""One pair of axes of an SVG chart: scales, ticks, lines and bands. Colours come from the page's CSS."""
+"""SVG: elements, and axes with their scales, ticks, lines and bands. Colours come from the page's CSS."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from steadyhand.analysis.markup import Markup, group, tag
+from markupsafe import Markup, escape
 
 WIDTH = 420.0
 """Width of a chart in its own units: small enough that 12-unit text can be read on a phone."""
@@ -96,7 +96,26 @@ class Axes:
             column, _ = self.place(x, self.y[0])
             parts.append(tag("line", x1=column, x2=column, y1=self.bottom, y2=self.bottom + 4, class_="axis"))
             parts.append(tag("text", x_text(x), x=column, y=self.bottom + 18, text_anchor=anchor))
-        return group(parts)
+        return Markup("").join(parts)
+
+
+def tag(name: str, *children: str | Iterable[str], **attributes: str | float | int) -> Markup:
+    """Return an element; text is escaped unless it is markup already.
+
+    Args:
+        name: Name of the element.
+        children: Text, markup, or groups of either.
+        attributes: A trailing underscore is dropped and others become hyphens (`class_`, `text_anchor`).
+    """
+    parts = [[child] if isinstance(child, str) else child for child in children]
+    inner = Markup("").join(escape(part) for group in parts for part in group)
+    written = Markup("").join(
+        Markup(' {}="{}"').format(
+            key.rstrip("_").replace("_", "-"), value if isinstance(value, str) else f"{value:.6g}"
+        )
+        for key, value in attributes.items()
+    )
+    return Markup("<{0}{1}>{2}</{0}>" if inner else "<{0}{1}/>").format(name, written, inner)
 
 
 def drawing(*children: Markup, height: float, label: str, width: float = WIDTH) -> Markup:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from steadyhand.analysis.markup import Markup, group, tag
+from markupsafe import Markup
+
 from steadyhand.core.statistics import Estimate, Interval
 
 MINUS = "\u2212"
@@ -49,30 +50,44 @@ def wall(time: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def points(difference: float) -> str:
+    """Return the difference of two shares in points of percent."""
+    return f"{100 * difference:+.1f}".replace("-", MINUS)
+
+
 def exact(text: str, value: float | int) -> Markup:
     """Return the text with its exact value attached."""
-    return tag("data", text, value=repr(float(value)) if isinstance(value, float) else str(value))
+    exactly = repr(float(value)) if isinstance(value, float) else str(value)
+    return Markup('<data value="{}">{}</data>').format(exactly, text)
 
 
-def optional(value: float | int | None, *, write: Callable[[float], str] = number) -> Markup:
+def optional(value: float | int | None, write: Callable[[float], str] = number) -> Markup:
     """Return the number, or a dash where there is none."""
-    return exact(write(value), value) if value is not None else Markup(NONE)
+    return Markup(NONE) if value is None else exact(write(value), value)
 
 
-def interval_of_share(interval: Interval) -> Markup:
+def above(first: Markup, second: str) -> Markup:
+    """Return a value and, beneath it, a smaller one."""
+    return Markup("{}<small>{}</small>").format(first, second)
+
+
+def between(interval: Interval, write: Callable[[float], str] = number) -> Markup:
+    """Return both ends of an interval."""
+    low, high = exact(write(interval.low), interval.low), exact(write(interval.high), interval.high)
+    return Markup("{} to {}").format(low, high)
+
+
+def share_interval(interval: Interval) -> Markup:
     """Return "1 to 13 %"."""
-    low = percent(interval.low).removesuffix(" %")
-    return group(exact(low, interval.low), " to ", exact(percent(interval.high), interval.high))
+    low = exact(percent(interval.low).removesuffix(" %"), interval.low)
+    return Markup("{} to {}").format(low, exact(percent(interval.high), interval.high))
+
+
+def interval_of(value: Estimate, write: Callable[[float], str] = number) -> Markup:
+    """Return the interval of a mean, or why there is none."""
+    return Markup("one episode") if value.interval is None else between(value.interval, write)
 
 
 def estimate(value: Estimate) -> Markup:
     """Return a mean and, beneath it, its interval."""
-    return group(exact(number(value.value), value.value), tag("small", interval_of(value)))
-
-
-def interval_of(value: Estimate) -> Markup:
-    """Return the interval of a mean, or why there is none."""
-    if value.interval is None:
-        return Markup("one episode")
-    low, high = value.interval.low, value.interval.high
-    return group(exact(number(low), low), " to ", exact(number(high), high))
+    return above(exact(number(value.value), value.value), interval_of(value))

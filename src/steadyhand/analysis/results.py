@@ -4,20 +4,13 @@ Plain tuples, strings and numbers only, so that `core.codec` reads and writes th
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from jaxtyping import Float
+from typing import Literal
 
 from steadyhand.analysis.multimodality import ModeSummary
-from steadyhand.analysis.scene import Scene
-from steadyhand.core.errors import ConfigError, DataError
-from steadyhand.core.statistics import Estimate, Interval, PairedDifference, bootstrap_mean, wilson
+from steadyhand.core.errors import ConfigError
+from steadyhand.core.statistics import Estimate, Interval, PairedDifference
 from steadyhand.core.success import SuccessRule
 from steadyhand.correction.record import RoundRecord
-
-if TYPE_CHECKING:
-    from steadyhand.rollout.evaluate import Evaluation
 
 Kind = Literal["expert", "policy"]
 
@@ -39,6 +32,11 @@ class ErrorCurve:
     p10: tuple[float, ...]
     p90: tuple[float, ...]
     alive: tuple[int, ...]
+
+    @property
+    def average(self) -> float:
+        """Mean over the bins."""
+        return sum(self.mean) / len(self.mean)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +63,11 @@ class Cost:
     def is_of_all_labels(self) -> bool:
         """Whether the policy was trained on every label that was asked for it."""
         return self.trained_labels in (None, self.labels)
+
+    @property
+    def is_of_many_fits(self) -> bool:
+        """Whether more than one fit was made for the policy."""
+        return (self.fits or 1) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +180,19 @@ class Rounds:
     validation_starts: int
 
     @property
+    def tells_success(self) -> bool:
+        """Whether success was told of every validation episode."""
+        return all(record.validation_success is not None for record in self.records)
+
+    @property
+    def scored(self) -> tuple[RoundRecord, ...]:
+        """The rounds that have an online loss."""
+        return tuple(one for one in self.records if one.online_loss is not None and one.regret is not None)
+
+    @property
     def rule(self) -> str:
         """How that round was chosen."""
-        if any(record.validation_success is None for record in self.records):
+        if not self.tells_success:
             return "highest return on validation starts, then the later round; nothing tells success here"
         return "highest success on validation starts, then highest return, then the later round"
 
@@ -206,6 +219,11 @@ class Occupancy:
     counts: tuple[tuple[int, ...], ...]
     distance: float
 
+    @property
+    def total(self) -> int:
+        """Steps in all cells."""
+        return sum(map(sum, self.counts))
+
 
 @dataclass(frozen=True, kw_only=True)
 class OccupancyMaps:
@@ -224,6 +242,44 @@ class OccupancyMaps:
     maps: tuple[Occupancy, ...]
     outline: tuple[Polyline, ...] = ()
     floor: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """The paths of one driver in the plane [m].
+
+    Attributes:
+        name: Who drives.
+        outcome: What came of it, in a few words.
+        lines: One (x, y), (x, y), ... for each episode.
+        failed: Whether each episode failed.
+    """
+
+    name: str
+    outcome: str
+    lines: tuple[tuple[tuple[float, float], ...], ...]
+    failed: tuple[bool, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Drivers beside each other in one place.
+
+    Attributes:
+        title: What is seen.
+        text: What it shows.
+        discs: (x, y, radius) of each obstacle [m].
+        extent: (x0, x1, y0, y1) of every panel [m].
+        panels: One for each driver.
+        note: A remark below.
+    """
+
+    title: str
+    text: str
+    discs: tuple[tuple[float, float, float], ...]
+    extent: tuple[float, float, float, float]
+    panels: tuple[Paths, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +305,12 @@ class Wording:
     surviving: str = "Not failed yet"
     error: str = ""
     error_unit: str = ""
+
+    @property
+    def error_title(self) -> str:
+        """What the error curve measures, as a title."""
+        unit = f" [{self.error_unit}]" if self.error_unit else ""
+        return f"{self.error[:1].upper()}{self.error[1:]}{unit}"
 
     def __post_init__(self) -> None:
         if "{k}" not in self.outcome or "{n}" not in self.outcome:
@@ -315,6 +377,11 @@ class Report:
         return all(result.successes is not None for result in self.results)
 
     @property
+    def ended_early(self) -> bool:
+        """Whether any episode failed, or ended before the time limit."""
+        return any(time is not None for one in self.results for time in one.first_failure)
+
+    @property
     def has_scale(self) -> bool:
         """Whether the expert is clearly better than random actions: its gain's whole interval is above 0."""
         interval = None if self.expert_gain is None else self.expert_gain.interval
@@ -327,86 +394,3 @@ class Report:
             return None
         low = self.random_return
         return (result.mean_return.value - low) / (expert.mean_return.value - low)
-
-
-def summarise(
-    evaluation: "Evaluation",
-    *,
-    kind: Kind = "policy",
-    cost: Cost | None = None,
-    rollout_wall_s: float | None = None,
-    note: str = "",
-    modes: ModeSummary | None = None,
-    seed: int = 0,
-) -> PolicyResult:
-    """Return what the report needs of n episodes.
-
-    Args:
-        evaluation: The episodes; its name is that of tables and plots.
-        kind: "expert" or "policy".
-        cost: What making it took.
-        rollout_wall_s: Time of the episodes [s].
-        note: A remark for the table.
-        modes: Which ways it took; see `analysis.multimodality.summarise_modes`.
-        seed: Seed of the bootstrap.
-
-    Raises:
-        DataError: No episodes, or arrays that do not have one entry for each start.
-    """
-    _check_columns(evaluation)
-    success, dt, error = evaluation.success, evaluation.control_dt, evaluation.error
-    failure = evaluation.first_failure
-    median = float(np.quantile(failure, 0.5, method="inverted_cdf"))
-    return PolicyResult(
-        name=evaluation.name,
-        kind=kind,
-        successes=None if success is None else tuple(success.tolist()),
-        returns=tuple(evaluation.returns.tolist()),
-        lengths=tuple(evaluation.lengths.tolist()),
-        first_failure=tuple(time if np.isfinite(time) else None for time in failure.tolist()),
-        control_dt=dt,
-        success_interval=None if success is None else wilson(int(success.sum()), len(success)),
-        mean_return=bootstrap_mean(evaluation.returns, seed=seed),
-        median_first_failure=median if np.isfinite(median) else None,
-        error_curve=None if error is None else error_curve(error, control_dt=dt),
-        cost=cost or Cost(),
-        rollout_wall_s=rollout_wall_s,
-        note=note,
-        modes=modes,
-    )
-
-
-def _check_columns(evaluation: "Evaluation") -> None:
-    columns = (evaluation.returns, evaluation.lengths, evaluation.terminated)
-    columns += tuple(one for one in (evaluation.success, evaluation.error) if one is not None)
-    sizes, expected = [len(column) for column in columns], len(evaluation.starts)
-    if expected == 0 or any(size != expected for size in sizes):
-        raise DataError(
-            f"The episodes of {evaluation.name} do not add up.",
-            got=f"{expected} starts and columns of {sizes}",
-            expected="one entry for each start, at least one start",
-        )
-
-
-def error_curve(error: Float[np.ndarray, "n T"], *, control_dt: float, num_bins: int = 120) -> ErrorCurve:
-    """Return |error| in at most `num_bins` bins of equal time, as far as any episode lasted.
-
-    Args:
-        error: (n, T) |error| at each step, NaN after the end.
-        control_dt: Time between steps [s].
-        num_bins: Most bins.
-    """
-    alive = ~np.isnan(error)
-    num_steps = int(alive.any(0).sum())
-    width = max(1, -(-num_steps // num_bins))
-    columns: list[tuple[float, float, float, float, int]] = []
-    for first in range(0, num_steps, width):
-        last = min(first + width, num_steps)
-        values = np.abs(error[:, first:last][alive[:, first:last]])
-        low, high = np.quantile(values, [0.1, 0.9])
-        count = int(alive[:, first].sum())
-        columns.append(
-            ((first + last) / 2 * control_dt, float(values.mean()), float(low), float(high), count)
-        )
-    time, mean, p10, p90, counts = zip(*columns, strict=True) if columns else ((), (), (), (), ())
-    return ErrorCurve(time=time, mean=mean, p10=p10, p90=p90, alive=counts)

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steadyhand.analysis.axes import Axes, ceiling, drawing, ticks
-from steadyhand.analysis.markup import Markup, group, tag
-from steadyhand.analysis.page import shell
+from markupsafe import Markup
+
+from steadyhand.analysis.axes import Axes, ceiling, drawing, tag, ticks
+from steadyhand.analysis.page import page
 from steadyhand.analysis.report import HTML_NAME
 from steadyhand.analysis.results import Fact
-from steadyhand.analysis.sections import section, table
+from steadyhand.analysis.tables import Table
 from steadyhand.core.strict import replacing
 
 Line = Mapping[str, float | int]
@@ -26,21 +27,6 @@ class Curve:
     name: str
     steps: tuple[int, ...]
     values: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOutTable:
-    """A table of the policy beside answers that need no learning.
-
-    Attributes:
-        caption: What it compares.
-        headers: Headers of the columns; the first is that of the names.
-        rows: Name and cells.
-    """
-
-    caption: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +51,7 @@ class TrainingReport:
     curves: tuple[Curve, ...]
     learning_rate: Curve | None
     best_step: int | None
-    comparison: HeldOutTable | None
+    comparison: Table | None
     facts: tuple[Fact, ...]
     command: str
 
@@ -80,76 +66,56 @@ def write_training_report(report: TrainingReport, folder: Path) -> Path:
 
 def render_training(report: TrainingReport) -> str:
     """Return the page; the same report gives the same bytes."""
-    head = tag(
-        "header",
-        tag("p", "steadyhand training", class_="eyebrow"),
-        tag("h1", report.title),
-        tag("p", report.verdict, class_="verdict"),
-    )
-    parts = [head]
-    if report.notes:
-        notes = tag("ul", [tag("li", note) for note in report.notes], class_="caveats")
-        parts.append(section("What to beware of", notes))
-    best = f"; the dot is the lowest held-out loss, step {report.best_step}" if report.best_step else ""
-    figures = [_curves("Loss", report.curves, caption=best, dot=report.best_step)]
-    if report.learning_rate is not None:
-        figures.append(_curves("Learning rate", [report.learning_rate], caption="", with_zero=True))
-    parts.append(section("Training", tag("div", figures, class_="pair")))
-    if (compared := report.comparison) is not None:
-        parts.append(
-            section("On held-out episodes", table(compared.caption, compared.headers, compared.rows))
-        )
-    facts = [group(tag("dt", fact.name), tag("dd", fact.value)) for fact in report.facts]
-    command = tag("pre", tag("code", report.command), tabindex="0")
-    parts.append(section("How this was trained", command, tag("dl", facts, class_="facts")))
-    return shell(report.title, group(parts))
+    return page("training.html", title=report.title, report=report, curves=curves)
 
 
-def _curves(
-    title: str, curves: Sequence[Curve], *, caption: str, dot: int | None = None, with_zero: bool = False
-) -> Markup:
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A chart of curves; `legend` are their names and colours, `is_log` whether the axis is logarithmic."""
+
+    drawing: Markup
+    legend: tuple[tuple[str, str], ...]
+    is_log: bool
+
+
+def curves(title: str, shown: Sequence[Curve], *, dot: int | None = None, with_zero: bool = False) -> Drawn:
     """Draw curves against gradient steps, on a logarithmic axis where all values are above 0.
 
     Args:
         title: What they show.
-        curves: One or two.
-        caption: Follows what is said of the axes.
+        shown: One or two.
         dot: Gradient steps at which the last curve gets a dot.
         with_zero: Keep the axis linear, and begin it at 0.
     """
-    values = [value for curve in curves for value in curve.values]
+    values = [value for curve in shown for value in curve.values]
     is_log = min(values) > 0.0 and not with_zero
 
     def scaled(value: float) -> float:
         return math.log10(value) if is_log else value
 
+    def text(y: float) -> str:
+        return f"{10**y:.2g}" if is_log else f"{y:g}"
+
     low, high = (0.0 if with_zero else scaled(min(values))), scaled(max(values))
     if high - low < 1e-12:
         low, high = (low, 1.0) if with_zero else (low - 0.5, high + 0.5)
-    end = float(max(step for curve in curves for step in curve.steps))
+    end = float(max(step for curve in shown for step in curve.steps))
     axes = Axes(x=(0.0, end), y=(low, high if is_log else max(high, ceiling(high))))
-    frame = axes.frame(
-        x_ticks=ticks(0.0, end),
-        y_ticks=ticks(*axes.y),
-        y_text=lambda y: f"{10**y:.2g}" if is_log else f"{y:g}",
-    )
-    shapes: list[Markup] = []
-    for curve, colour in zip(curves, _COLOURS, strict=False):
+    parts = [axes.frame(x_ticks=ticks(0.0, end), y_ticks=ticks(*axes.y), y_text=text)]
+    for curve, colour in zip(shown, _COLOURS, strict=False):
         stride = -(-len(curve.steps) // _MOST_POINTS)
-        xs = [float(step) for step in curve.steps[::stride]]
-        ys = [scaled(value) for value in curve.values[::stride]]
-        drawn = [axes.line(xs, ys)] if len(xs) > 1 else [axes.dot(xs[0], ys[0])]
-        if dot in curve.steps and curve is curves[-1]:
-            drawn.append(axes.dot(float(dot), scaled(curve.values[curve.steps.index(dot)])))
-        shapes.append(tag("g", drawn, class_=colour))
-    said = "; ".join(f"{curve.name} ends at {curve.values[-1]:.4g}" for curve in curves)
+        xs, ys = [*map(float, curve.steps[::stride])], [*map(scaled, curve.values[::stride])]
+        line = axes.line(xs, ys) if len(xs) > 1 else axes.dot(xs[0], ys[0])
+        at = [curve.steps.index(dot)] if dot in curve.steps and curve is shown[-1] else []
+        dots = [axes.dot(float(curve.steps[index]), scaled(curve.values[index])) for index in at]
+        parts.append(tag("g", line, dots, class_=colour))
+    said = "; ".join(f"{curve.name} ends at {curve.values[-1]:.4g}" for curve in shown)
     label = f"{title} against gradient steps: {said}."
-    chart = drawing(frame, *shapes, height=axes.bottom + 26, label=label)
-    named = zip(curves, _COLOURS, strict=False)
-    legend = tag("ul", [tag("li", tag("i", class_=c), curve.name) for curve, c in named], class_="legend")
-    caption = f"Against gradient steps{', on a logarithmic axis' if is_log else ''}{caption}."
-    heading = tag("figcaption", tag("strong", title), " ", tag("span", caption, class_="quiet"))
-    return tag("figure", heading, chart, legend)
+    return Drawn(
+        drawing=drawing(*parts, height=axes.bottom + 26, label=label),
+        legend=tuple(zip([curve.name for curve in shown], _COLOURS, strict=False)),
+        is_log=is_log,
+    )
 
 
 def losses(history: Sequence[Line]) -> tuple[Curve, ...]:

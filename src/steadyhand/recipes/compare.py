@@ -23,8 +23,8 @@ from steadyhand.analysis.results import (
     Report,
     Rounds,
     Wording,
-    summarise,
 )
+from steadyhand.analysis.summary import summarise
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.provenance import versions

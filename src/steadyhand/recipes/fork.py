@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from steadyhand.analysis.scene import Paths, Scene
+from steadyhand.analysis.results import Paths, Scene
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.correction.collect import collect

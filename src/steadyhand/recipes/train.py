@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError, offline_accuracies, offline_errors
-from steadyhand.analysis.training_page import HeldOutTable
+from steadyhand.analysis.tables import Table
 from steadyhand.core.codec import load, save, to_data, write_json
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError, SpecError
 from steadyhand.core.lock import working_in
@@ -76,7 +76,7 @@ class TrainOutcome:
     page: Path
 
     @property
-    def table(self) -> HeldOutTable | None:
+    def table(self) -> Table | None:
         """The policy beside answers that need no learning; None if nothing was held out."""
         return held_out_table(self.errors, self.accuracies, num_episodes=self.num_validation)
 

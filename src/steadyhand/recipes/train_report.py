@@ -8,8 +8,8 @@ import numpy as np
 
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError
 from steadyhand.analysis.results import Fact
+from steadyhand.analysis.tables import Table
 from steadyhand.analysis.training_page import (
-    HeldOutTable,
     TrainingReport,
     learning_rate,
     losses,
@@ -125,11 +125,11 @@ def weights_line(fit: FitResult, *, best: Path, states: Path) -> str:
 
 def held_out_table(
     errors: Sequence[OfflineError], accuracies: Sequence[OfflineAccuracy], *, num_episodes: int
-) -> HeldOutTable | None:
+) -> Table | None:
     """Return the table of the policy beside answers that need no learning; None if nothing was compared."""
     where = f"on {num_episodes} held-out {'episode' if num_episodes == 1 else 'episodes'}"
     if errors:
-        return HeldOutTable(
+        return Table(
             caption=f"mean absolute error {where}",
             headers=("", "action units", "of one std", "first step", "last step"),
             rows=tuple(
@@ -144,7 +144,7 @@ def held_out_table(
             ),
         )
     if accuracies:
-        return HeldOutTable(
+        return Table(
             caption=f"right answers {where}",
             headers=("", "all steps", "mean of classes", "first step", "last step"),
             rows=tuple(
@@ -166,7 +166,7 @@ def write_page(
     fit: FitResult,
     brief: str,
     notes: Sequence[str],
-    table: HeldOutTable | None,
+    table: Table | None,
     used: Mapping[str, object],
     num_train: int,
     num_held_out: int,

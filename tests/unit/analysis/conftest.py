@@ -13,7 +13,8 @@ from outcomes import episodes
 from steadyhand.analysis.occupancy import occupancy_maps
 from steadyhand.analysis.page import Video
 from steadyhand.analysis.report import completed
-from steadyhand.analysis.results import Cost, Fact, PolicyResult, Report, Rounds, Wording, summarise
+from steadyhand.analysis.results import Cost, Fact, PolicyResult, Report, Rounds, Wording
+from steadyhand.analysis.summary import summarise
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.record import RoundRecord
 

@@ -8,15 +8,19 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from outcomes import episodes
-from steadyhand.analysis.mode_section import modes
+from outcomes import episodes, section_of
 from steadyhand.analysis.multimodality import Ways, summarise_modes
 from steadyhand.analysis.page import render
 from steadyhand.analysis.report import completed, read_report, write_report
-from steadyhand.analysis.results import MeanTest, Report, summarise
+from steadyhand.analysis.results import MeanTest, Report
+from steadyhand.analysis.summary import summarise
 from steadyhand.core.statistics import paired_difference
 
 STARTS = 48
+
+
+def modes(report):
+    return section_of(render(report), "Which way they went")
 
 
 def all_numbers(data):

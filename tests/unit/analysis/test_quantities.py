@@ -1,19 +1,23 @@
 """The error curve names its quantity, and its unit where one is known."""
 
-import dataclasses
 import re
 
 import pytest
 
-from steadyhand.analysis import sections
+from outcomes import section_of
+from steadyhand.analysis.page import render
 from steadyhand.analysis.quantities import DEVIATION, error_of
 from steadyhand.analysis.report import completed
 from steadyhand.analysis.results import Report, Wording
 from steadyhand.envs.catalogue import BUILT_IN
 
 
-def title(report, **changes):
-    return re.search(r"<strong>(.*?)</strong>", sections.error(dataclasses.replace(report, **changes)))[1]
+def shown(report):
+    return section_of(render(report), "Error along the episode")
+
+
+def title(report):
+    return re.search(r"<strong>(.*?)</strong>", shown(report))[1]
 
 
 def about(report, env, **options):
@@ -36,7 +40,7 @@ def test_every_built_in_env_says_what_its_error_is(env_id):
 )
 def test_the_error_curve_names_what_it_shows(report, env, expected):
     assert title(about(report, env)) == expected
-    assert f"{expected} along the episode" in sections.error(about(report, env))
+    assert f"{expected} along the episode" in shown(about(report, env))
 
 
 def test_the_wording_of_the_caller_goes_first(report):

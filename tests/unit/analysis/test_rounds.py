@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from steadyhand.analysis import sections
+from outcomes import section_of
+from steadyhand.analysis.page import render
 from steadyhand.correction.burden import Burden
 
 LOSS = ["Online loss", "Regret"]
@@ -25,7 +26,8 @@ def shown(report, *, losses, burdens=None):
         for record, (loss, regret) in zip(report.rounds.records, losses, strict=False)
     )
     rounds = dataclasses.replace(report.rounds, records=records, returned=1)
-    return sections.rounds(dataclasses.replace(report, rounds=rounds))
+    page = render(dataclasses.replace(report, rounds=rounds))
+    return section_of(page, f"{rounds.name}, round by round")
 
 
 def table(section):
@@ -33,7 +35,7 @@ def table(section):
     part = section.split("<table")[1]
     heads, *rows = (
         [html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row)]
-        for row in re.findall(r"<tr.*?</tr>", part)
+        for row in re.findall(r"<tr.*?</tr>", part, flags=re.DOTALL)
     )
     return dict(zip(heads, zip(*rows, strict=True), strict=True))
 
@@ -99,5 +101,6 @@ def test_no_half_of_the_charts_is_blank(report, losses):
 
 def test_the_rounds_are_named_after_their_method(report):
     rounds = dataclasses.replace(report.rounds, name="HG-DAgger")
-    section = sections.rounds(dataclasses.replace(report, rounds=rounds))
+    page = render(dataclasses.replace(report, rounds=rounds))
+    section = section_of(page, "HG-DAgger, round by round")
     assert "<caption>Rounds of HG-DAgger</caption>" in section

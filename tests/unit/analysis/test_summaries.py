@@ -7,7 +7,7 @@ import pytest
 
 from outcomes import episodes
 from steadyhand.analysis.occupancy import occupancy_maps, total_variation
-from steadyhand.analysis.results import error_curve, summarise
+from steadyhand.analysis.summary import error_curve, summarise
 from steadyhand.core.errors import DataError
 from steadyhand.core.statistics import bootstrap_mean, wilson
 

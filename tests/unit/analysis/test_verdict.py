@@ -7,7 +7,8 @@ import pytest
 
 from outcomes import episodes
 from steadyhand.analysis.report import completed
-from steadyhand.analysis.results import Cost, Report, Wording, summarise
+from steadyhand.analysis.results import Cost, Report, Wording
+from steadyhand.analysis.summary import summarise
 from steadyhand.core.errors import ConfigError, DataError
 
 CARS = Wording(outcome="kept {k} of {n} cars on the road")

@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from steadyhand.analysis.scene import Paths, Scene, section
+from outcomes import episodes, section_of
+from steadyhand.analysis.page import render
+from steadyhand.analysis.results import Paths, Report, Scene
+from steadyhand.analysis.summary import summarise
 from steadyhand.recipes.fork import ForkScene, fork_scene
 from steadyhand.training.config import TrainConfig
 
@@ -47,16 +51,16 @@ def test_paths_end_at_the_disc_or_at_the_finish_line(scene):
 def test_the_section_draws_every_path_marks_failures_and_escapes_text():
     lines = (((0.0, 0.0), (1.0, 0.5)), ((0.0, 0.0), (1.0, -0.5)))
     panel = Paths(name="<b>", outcome="one fails", lines=lines, failed=(False, True))
-    markup = section(
-        Scene(title="T", text="x", discs=((0.5, 0.0, 0.1),), extent=(0.0, 1.0, -1.0, 1.0), panels=(panel,))
+    scene = Scene(
+        title="T", text="x", discs=((0.5, 0.0, 0.1),), extent=(0.0, 1.0, -1.0, 1.0), panels=(panel,)
     )
+    results = (summarise(episodes("clone", np.array([True]), np.zeros(1), np.ones(1, dtype=np.int64))),)
+    report = Report(title="t", command="c", env="forks", results=results)
+    assert section_of(render(report), "T") == ""
+    markup = section_of(render(replace(report, scene=scene)), "T")
     assert markup.count('class="path s0"') == 2
     assert markup.count('class="cross"') == 1
     assert markup.count("<circle") == 1
     assert "&lt;b&gt;" in markup
     assert "<b>" not in markup
     assert 'd="M0.0,320.0 320.0,160.0"' in markup  # scale 320 px a metre, y upwards from 1
-
-
-def test_no_scene_no_section():
-    assert section(None) == ""
