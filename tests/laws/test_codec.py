@@ -153,3 +153,13 @@ def test_a_broken_file_is_refused(tmp_path, content):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no file"):
         load(tmp_path / "run.json", Scene)
+
+
+def test_infinities_are_told_of_numbers_alone():
+    assert from_data("inf", float) == float("inf")
+    assert from_data("-inf", float) == -float("inf")
+    assert from_data("inf", str) == "inf"
+    with pytest.raises(ConfigError):
+        from_data("nan", float)
+    with pytest.raises(ConfigError):
+        from_data("inf", int)

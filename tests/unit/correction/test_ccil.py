@@ -149,6 +149,10 @@ class TestClosedForms:
         labels = all_labels(CcilConfig(label="disturbed", delta=0.5, units="raw"), demos)
         shifts = [one.action[0] - demos[branch_of(one).parent].action[branch_of(one).step] for one in labels]
         assert np.std(shifts) == pytest.approx(0.5, rel=0.1)
+        labels = all_labels(CcilConfig(label="disturbed", delta=0.5), demos)
+        shifts = [one.action[0] - demos[branch_of(one).parent].action[branch_of(one).step] for one in labels]
+        spread = np.concatenate([demo.action for demo in demos]).std()
+        assert np.std(shifts) == pytest.approx(0.5 * spread, rel=0.1)
 
     def test_disturbed_actions_stay_within_their_bounds(self) -> None:
         demos = episodes()

@@ -529,3 +529,14 @@ def test_only_steps_with_an_experts_label_count_as_held_out(tmp_path):
     episodes = [rest, labelled([1.0, 100.0, 2.0], valid=[True, False, True]), rest, nothing]
     error = held_out_error(Constant(Plane(1)), tmp_path, episodes, WholeEpisodes(every=2))
     assert error.tolist() == [[-1.0, -1.0], [-2.0, -2.0]]
+
+
+def test_a_record_counts_how_the_drives_ended(tmp_path):
+    env = Plane(4)
+    one = Linear(env, ERROR)
+    drive = teach_in_rounds(env, Homing(env), one, config=CONFIG, folder=tmp_path, seed=0)
+    episode = one.read(drive.folders[0] / "episodes")[0]
+    ends = [(True, False), (True, True), (False, False), (False, None), (False, True)]
+    drives = [replace(episode, terminated=done, truncated=not done, success=told) for done, told in ends]
+    record = noise_record(1, NoiseEstimate(), drives)
+    assert (record.episodes, record.successes, record.failures) == (5, 2, 1)

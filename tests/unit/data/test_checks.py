@@ -14,6 +14,7 @@ from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.data.checks import check, check_dataset
 from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.pairing import Lag
+from steadyhand.data.checks.scan import Scan
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
@@ -484,3 +485,24 @@ def test_units_do_not_hide_a_lag() -> None:
         lags, peaks = measured.lags(STATE)
         assert lags.tolist() == [2, 2]
         assert peaks == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_first_pass_knows_every_step_of_a_small_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, done = sound(6)
+    data = arrays(seen, done)
+    monkeypatch.setattr("steadyhand.data.checks.blocks._BLOCK_VALUES", 64 * 15)
+    scan = Scan(data.observation, data.action, num_steps=data.num_frames)
+    for block in blocks(data):
+        scan.take(block)
+    for name, values in ((STATE, seen), ("action", done)):
+        known = scan.known()[name]
+        assert known.is_complete
+        np.testing.assert_array_equal(known.sample, np.concatenate(values))
+
+
+def test_how_much_of_the_time_nothing_moves() -> None:
+    seen, done = sound(1)
+    for column in (seen[0], done[0]):
+        column[20:] = column[20]  # 39 of 59 steps
+    (problem,) = found(arrays(seen, done), "idle")
+    assert "in 66% of the steps" in problem.what

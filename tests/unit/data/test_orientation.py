@@ -89,3 +89,11 @@ def test_a_video_that_is_to_be_turned_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with VideoReader(path) as video, pytest.raises(DataError, match="to be turned when it is shown"):
         video.frames(np.arange(3))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_an_orientation_that_stands_alone_is_read_to_its_last_byte(kind: str) -> None:
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.fromarray(PICTURE).save(out, kind, exif=exif)
+    assert orientation_of(out.getvalue()) == 6

@@ -152,6 +152,7 @@ def test_success_before_the_last_row_is_named_as_lost_and_at_the_last_row_kept(t
     repair(dataset, tmp_path / "new", lossy=True)
     again = open_dataset(tmp_path / "new")
     assert [again.episode(number).success for number in range(2)] == [True, False]
+    assert [again.episode(number).terminated for number in range(2)] == [True, True]
     late = [rows(0, **{"next.success": ending(11), "next.done": ending(11)})]
     assert losses(open_any(write_v21(tmp_path / "e", late, FEATURES | ENDING), control_dt=0.1)) == ()
 

@@ -317,3 +317,18 @@ def test_time_features_are_sines_and_cosines() -> None:
     torch.testing.assert_close(wide[15], torch.tensor(math.sin(7.0e-4)))
     torch.testing.assert_close(wide[16 + 5], torch.tensor(math.cos(7.0 * 10.0 ** (-4 * 5 / 15))))
     assert all(low >= high for low, high in pairwise(sinusoid(torch.tensor([1.0]), 32)[0, :16].tolist()))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DenoisingMLP(hidden=(8,), time_width=4),
+        DenoisingTransformer(width=8, num_layers=1, num_heads=2),
+        UNet(channels=(8,), time_width=4),
+    ],
+    ids=lambda config: type(config).__name__,
+)
+def test_a_net_stores_its_parameters_alone(config) -> None:
+    context = ContextSpec(num_tokens=2, width=4, num_steps=2)
+    net = config.build(context, ChunkSpec(horizon=4, action_dim=2))
+    assert net.state_dict().keys() == dict(net.named_parameters()).keys()

@@ -495,3 +495,10 @@ def test_steps_and_cameras_add_their_widths() -> None:
     )
     tokens = encoder(draw(features, rows=3, steps=2), no_pad(3, 2), None).tokens
     assert tokens.shape == (3, 2, 2 * TINY.width + 5)
+
+
+def test_the_vectors_beside_pilotnets_pictures_pass_its_activation() -> None:
+    encoder = build(PilotNet(convolutions=((4, 5, 2),), hidden=(16, 10)), {LEFT: SMALL, **VECTOR})
+    outputs = encoder.state(torch.randn(64, 5, generator=torch.Generator().manual_seed(0)))
+    assert outputs.shape == (64, 10)
+    assert outputs.min() == 0.0

@@ -240,3 +240,21 @@ def test_a_head_stores_its_parameters_and_what_it_learnt_alone(head: type[HeadCo
     built = config.build(ContextSpec(num_tokens=1, width=C, state_width=C), chunk)
     stored = built.state_dict().keys() - dict(built.named_parameters()).keys()
     assert stored == LEARNT.get(head.__name__, set())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [head for head in load_all(HeadConfig) if head().judgement != "none"],
+    ids=lambda head: head.__name__,
+)
+def test_a_loss_is_one_number_for_a_window_or_for_each_of_its_steps(head: type[HeadConfig]) -> None:
+    is_discrete = "continuous" not in head().actions
+    config = SMALL.get(head.__name__) or head()
+    built = config.build(
+        ContextSpec(num_tokens=1, width=C, state_width=C), DISCRETE if is_discrete else CONTINUOUS
+    )
+    actions = torch.zeros(B, H, 1, dtype=torch.long) if is_discrete else torch.zeros(B, H, A)
+    one = Context.single(torch.linspace(-1, 1, B * C).view(B, C), state=torch.zeros(B, C))
+    loss = built.loss(one, target(actions), GeneratorNoise.seeded(0))
+    assert loss.value.shape in {(B, 1), (B, H)}
+    assert {name: value.shape for name, value in loss.metrics.items()} == dict.fromkeys(loss.metrics, (B,))

@@ -220,6 +220,9 @@ def test_heads_are_refused_exactly_where_the_loss_of_their_own_answer_is_the_sam
         with pytest.raises(CapabilityError, match="says nothing"):
             OwnLoss(policy)
     else:
+        with pytest.raises(ConfigError, match="needs a draw"):
+            OwnLoss(policy, num_draws=0)
+        OwnLoss(policy, num_draws=1)
         score = OwnLoss(policy, num_draws=4)(seen, actions(12), RowStreams.from_seed(0, 12))
         assert score.shape == (12,)
         assert np.isfinite(score).all()
