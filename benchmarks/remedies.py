@@ -20,6 +20,7 @@ from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import derive
 from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.gates import LossGate
+from steadyhand.correction.record import best_of
 from steadyhand.correction.remedy import Remedy
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.policies.heads.gaussian import Gaussian
@@ -172,7 +173,7 @@ def select(settings: Selection) -> dict[str, Any]:
             scores.append((float(tried.told.mean()), float(tried.returns.mean())))
             driven = evaluate(env, controller, starts, name="test", seed=settings.seed, positions=False)
             tested.append(driven.told.astype(int).tolist())
-    best = max(range(settings.fits), key=lambda number: (*scores[number], number))
+    best = best_of([success for success, _ in scores], [value for _, value in scores])
     return {"validation": scores, "best": best, "success": tested[best], "each": [sum(one) for one in tested]}
 
 

@@ -159,82 +159,37 @@ def hills(names: Names, path: Path) -> None:
 @picture("05")
 def drift(names: Names, path: Path) -> None:
     """How far from the middle, along the episode, for each start."""
-    chart = Chart(
-        x=(0, 20),
-        y=(0, 0.32),
-        x_ticks=(0, 5, 10, 15, 20),
-        y_ticks=(0, 0.1, 0.2, 0.3),
-        x_title="time [s]",
-        y_title="distance from the middle of the road [m]; the edge is at 0.3",
-    )
-    for name in ("clone", "expert"):
-        error = names["drives"][name].error
-        time = 0.05 * np.arange(error.shape[1])
-        for row in error:
-            on = np.flatnonzero(~np.isnan(row))[::6]
-            chart.line(time[on], np.minimum(np.abs(row[on]), 0.32), name=name, thin=True)
-    chart.save(path, label="The expert stays near the middle; the clone drifts and leaves the road.")
+    drives = {name: names["drives"][name] for name in ("clone", "expert")}
+    label = "The expert stays near the middle; the clone drifts and leaves the road."
+    _distances(drives, path, seconds=20, every=6, label=label)
 
 
 @picture("06")
 def square(names: Names, path: Path) -> None:
     """Cost against horizon on logarithmic axes."""
-    chart = Chart(
-        x=(3, 7),
-        y=(-3, 1),
-        x_ticks=(3, 4, 5, 6, 7),
-        y_ticks=(-3, -2, -1, 0, 1),
-        x_text=lambda value: f"{2**value:g}",
-        y_text=lambda value: f"{10**value:g}",
-        x_title="steps of the task, T",
-        y_title="expected cost",
+    costs = {name: (names["horizons"], cost) for name, cost in names["cost"].items()}
+    label = "The clone's cost grows as the square of the horizon, the other in proportion."
+    _powers(
+        costs, path, x=(3, 7), y=(-3, 1), x_title="steps of the task, T", y_title="expected cost", label=label
     )
-    for name, costs in names["cost"].items():
-        chart.line(np.log2(names["horizons"]), np.log10(costs), name=name)
-        chart.dots(np.log2(names["horizons"]), np.log10(costs), name=name)
-    chart.save(path, label="The clone's cost grows as the square of the horizon, the other in proportion.")
 
 
 @picture("07")
 def rounds(names: Names, path: Path) -> None:
     """Tracks of the clone and of DAgger from the same test starts."""
-    chart = Chart(
-        x=(0, 10),
-        y=(0, 0.32),
-        x_ticks=(0, 2.5, 5, 7.5, 10),
-        y_ticks=(0, 0.1, 0.2, 0.3),
-        x_title="time [s]",
-        y_title="distance from the middle of the road [m]; the edge is at 0.3",
-    )
-    for name in ("clone", "DAgger"):
-        error = names["drives"][name].error
-        time = 0.05 * np.arange(error.shape[1])
-        for row in error:
-            on = np.flatnonzero(~np.isnan(row))[::4]
-            chart.line(time[on], np.minimum(np.abs(row[on]), 0.32), name=name, thin=True)
-    chart.save(
-        path, label="DAgger's drives stay on the road from the starts from which the clone's leave it."
-    )
+    drives = {name: names["drives"][name] for name in ("clone", "DAgger")}
+    label = "DAgger's drives stay on the road from the starts from which the clone's leave it."
+    _distances(drives, path, seconds=10, every=4, label=label)
 
 
 @picture("08")
 def principle(names: Names, path: Path) -> None:
     """Error where the expert goes and where the learner goes, by number of drives."""
-    drives, shown, own = map(np.array, zip(*names["history"], strict=True))
-    chart = Chart(
-        x=(0, 5),
-        y=(-3, 0),
-        x_ticks=(0, 1, 2, 3, 4, 5),
-        y_ticks=(-3, -2, -1, 0),
-        x_text=lambda value: f"{2**value:g}",
-        y_text=lambda value: f"{10**value:g}",
-        x_title="drives",
-        y_title="probability of a mistake, per step",
-    )
-    for name, error in (("where the expert goes", shown), ("where it goes itself", own)):
-        chart.line(np.log2(drives), np.log10(error), name=name)
-        chart.dots(np.log2(drives), np.log10(error), name=name)
-    chart.save(path, label="After one drive the error in the learner's own states is twelve times the other.")
+    drives, shown, own = zip(*names["history"], strict=True)
+    errors = {"where the expert goes": (drives, shown), "where it goes itself": (drives, own)}
+    label = "After one drive the error in the learner's own states is twelve times the other."
+    title = "probability of a mistake, per step"
+    _powers(errors, path, x=(0, 5), y=(-3, 0), x_title="drives", y_title=title, label=label)
 
 
 @picture("09")
@@ -336,6 +291,35 @@ def seeds(names: Names, path: Path) -> None:
     chart.whisker(5.8, estimate.interval.low, estimate.interval.high, name="all five, for a new seed")
     chart.dots([5.8], [estimate.value], name="all five, for a new seed", radius=5)
     chart.save(path, label="Cloning keeps 23 to 94 percent of the cars, by seed.")
+
+
+def _distances(drives: dict[str, Any], path: Path, *, seconds: int, every: int, label: str) -> None:
+    """Draw how far from the middle of the road each drive is, at every so many steps."""
+    chart = Chart(
+        x=(0, seconds),
+        y=(0, 0.32),
+        x_ticks=[seconds * part / 4 for part in range(5)],
+        y_ticks=(0, 0.1, 0.2, 0.3),
+        x_title="time [s]",
+        y_title="distance from the middle of the road [m]; the edge is at 0.3",
+    )
+    for name, driven in drives.items():
+        time = 0.05 * np.arange(driven.error.shape[1])
+        for row in driven.error:
+            on = np.flatnonzero(~np.isnan(row))[::every]
+            chart.line(time[on], np.minimum(np.abs(row[on]), 0.32), name=name, thin=True)
+    chart.save(path, label=label)
+
+
+def _powers(curves: dict[str, Any], path: Path, *, label: str, **axes: Any) -> None:
+    """Draw curves over powers of two, in powers of ten; `x` and `y` are the exponents at the ends."""
+    ticks = {f"{name}_ticks": range(axes[name][0], axes[name][1] + 1) for name in "xy"}
+    words = {"x_text": lambda value: f"{2**value:g}", "y_text": lambda value: f"{10**value:g}"}
+    chart = Chart(**axes, **ticks, **words)
+    for name, (places, values) in curves.items():
+        chart.line(np.log2(places), np.log10(values), name=name)
+        chart.dots(np.log2(places), np.log10(values), name=name)
+    chart.save(path, label=label)
 
 
 def _fork(ways: dict[str, Any], path: Path) -> None:

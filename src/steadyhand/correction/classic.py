@@ -174,25 +174,39 @@ def forward_training(
             episodes = learner.read(here / "episodes")
             if episodes is None:
                 before = [learner.controller(done, num_rows=env.num_rows) for done in folders]
-                # Spare starts stand in for drives that end before the step.
-                starts = env.starts(family, 20 * labels_per_step, seed=derive(seed, "starts", step) % 2**31)
-                episodes = collect(
-                    env,
-                    # The expert takes over at the step in question: its answer there is the only label.
-                    ByStep([*before, expert]),
-                    starts,
-                    source="correction" if step else "demonstration",
-                    seed=derive(seed, "collect", step),
-                    num_labels=labels_per_step,
-                    num_rows=min(env.num_rows, labels_per_step),
-                    max_steps=step + 1,
-                    round=step,
-                )
-                episodes = [episode for episode in episodes if episode.num_labels > 0]
+                episodes = _labels_at(env, expert, before, count=labels_per_step, seed=seed, family=family)
                 learner.write(episodes, here / "episodes")
             learner.fit(episodes, folder=here, seed=derive(seed, "fit", step), warm_start=None)
             folders.append(here)
         return tuple(folders)
+
+
+def _labels_at(
+    env: BatchEnv,
+    expert: Controller,
+    before: Sequence[Controller],
+    *,
+    count: int,
+    seed: int,
+    family: Family,
+) -> list[Episode]:
+    """Return drives of the policies of all steps before, with the expert's answer at the step after them."""
+    step = len(before)
+    # Spare starts stand in for drives that end before the step.
+    starts = env.starts(family, 20 * count, seed=derive(seed, "starts", step) % 2**31)
+    episodes = collect(
+        env,
+        # The expert takes over at the step in question: its answer there is the only label.
+        ByStep([*before, expert]),
+        starts,
+        source="correction" if step else "demonstration",
+        seed=derive(seed, "collect", step),
+        num_labels=count,
+        num_rows=min(env.num_rows, count),
+        max_steps=step + 1,
+        round=step,
+    )
+    return [episode for episode in episodes if episode.num_labels > 0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,19 @@
 """What a round of an interactive remedy did, as files and reports hold it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from steadyhand.correction.burden import Burden
+
+
+def best_of(success: Sequence[float | None], returns: Sequence[float]) -> int:
+    """Return the place of the highest success, if it is told of all, then return, then the later one."""
+    is_told = None not in success
+
+    def place(at: int) -> tuple[float, float, int]:
+        return (success[at] or 0.0) if is_told else 0.0, returns[at], at
+
+    return max(range(len(returns)), key=place)
 
 
 @dataclass(frozen=True, kw_only=True)

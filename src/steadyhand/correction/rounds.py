@@ -19,7 +19,7 @@ from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import plain
-from steadyhand.correction.record import RoundRecord
+from steadyhand.correction.record import RoundRecord, best_of
 from steadyhand.data.digests import episodes_digest
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Start
@@ -121,13 +121,8 @@ def best_round(records: Sequence[RoundRecord]) -> int:
 
     Where success is not told of every round, the return alone compares all of them.
     """
-    is_told = all(record.validation_success is not None for record in records)
-
-    def score(record: RoundRecord) -> tuple[float, float, int]:
-        success = (record.validation_success or 0.0) if is_told else 0.0
-        return success, record.validation_return, record.round
-
-    return max(records, key=score).round
+    success = [record.validation_success for record in records]
+    return records[best_of(success, [record.validation_return for record in records])].round
 
 
 def round_starts(env: BatchEnv, config: RoundsConfig, *, round: int, seed: int) -> tuple[Start, ...]:

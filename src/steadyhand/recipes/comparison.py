@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.statistics import clustered_mean, clustered_rate
+from steadyhand.correction.record import best_of
 
 Selection = Literal["best", "last", "mean"]
 
@@ -141,14 +142,8 @@ def reduced(fits: Sequence[Mapping[str, Any]], selection: Selection) -> dict[str
 
 
 def best_fit(validation: Sequence[Mapping[str, Any]]) -> int:
-    """Return the index of the highest success, if it is told of all, then return, then the later one."""
-    told = all(one["success"] is not None for one in validation)
-
-    def place(index: int) -> tuple[float, float, int]:
-        one = validation[index]
-        return one["success"] if told else 0.0, one["return"], index
-
-    return max(range(len(validation)), key=place)
+    """Return the index of the best, as `correction.record.best_of` says."""
+    return best_of([one["success"] for one in validation], [one["return"] for one in validation])
 
 
 def unequal(terms: Mapping[str, Terms]) -> str:

@@ -172,20 +172,8 @@ def _train(
         run = _made_longer(run, longer, folder, resume=resume)
     check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)
-    if dataset is None:
-        dataset = open_any(
-            run.data,
-            control_dt=run.control_dt,
-            cache_dir=cache,
-            rename=run.rename,
-            episodes=run.episodes or None,
-            classes=run.classes,
-        )
-    if isinstance(dataset, StoredDataset):
-        refuse_depth(run.policy.observation, dataset.depth)
-    named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
-    config = resolved(replace(run.policy, observation=named), dataset.observation)
-    frames = dataset.frames(config.observation, picture_size=picture_size(config.encoder))
+    dataset = dataset or _opened(run, cache)
+    config, frames = _seen(run, dataset)
     train_episodes, held_out = _split(frames, run)
     steps, held_out_steps = frames.steps_of(train_episodes), frames.steps_of(held_out)
     policy = _policy(run, config, frames, steps)
@@ -213,11 +201,7 @@ def _train(
             on_metrics=on_metrics,
         )
         save_policy(policy, folder / "policy", extra={"step": result.kept_step})
-        errors, accuracies = list[OfflineError](), list[OfflineAccuracy]()
-        if validation is not None and frames.action_spec.kind == "discrete":
-            accuracies = offline_accuracies(policy, frames, validation.steps, train_steps=source.steps)
-        elif validation is not None:
-            errors = offline_errors(policy, frames, validation.steps)
+        errors, accuracies = _beside_trivial_answers(policy, frames, source, validation)
         weights = weights_line(result, best=folder / TRAINING / BEST, states=folder / TRAINING / "state")
         warnings = [*better_without_learning(errors, accuracies), *([weights] if weights else [])]
         table = held_out_table(errors, accuracies, num_episodes=len(held_out))
@@ -247,6 +231,37 @@ def _train(
         )
         write_json(folder / "result.json", outcome.figures())
         return outcome
+
+
+def _opened(run: TrainRun, cache: Path | None) -> Dataset:
+    return open_any(
+        run.data,
+        control_dt=run.control_dt,
+        cache_dir=cache,
+        rename=run.rename,
+        episodes=run.episodes or None,
+        classes=run.classes,
+    )
+
+
+def _seen(run: TrainRun, dataset: Dataset) -> tuple[PolicyConfig, Frames]:
+    """Return the policy with everything that it leaves open decided by the data, and what it sees of them."""
+    if isinstance(dataset, StoredDataset):
+        refuse_depth(run.policy.observation, dataset.depth)
+    named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
+    config = resolved(replace(run.policy, observation=named), dataset.observation)
+    return config, dataset.frames(config.observation, picture_size=picture_size(config.encoder))
+
+
+def _beside_trivial_answers(
+    policy: PolicyModule, frames: Frames, source: WindowSource, validation: WindowSource | None
+) -> tuple[list[OfflineError], list[OfflineAccuracy]]:
+    """Return errors on held-out episodes, or accuracies for discrete actions; neither without a hold-out."""
+    if validation is None:
+        return [], []
+    if frames.action_spec.kind == "discrete":
+        return [], offline_accuracies(policy, frames, validation.steps, train_steps=source.steps)
+    return offline_errors(policy, frames, validation.steps), []
 
 
 def _policy(

@@ -70,18 +70,7 @@ def autonomy(
             row would begin anew on the centre line without having been rescued.
         CapabilityError: The env cannot rescue, or ended a drive without telling whether it failed.
     """
-    if len(starts) > env.num_rows or not starts:
-        raise SpecError(
-            "Autonomy needs a row for each start.", got=len(starts), expected=f"1 to {env.num_rows}"
-        )
-    num_steps = round(seconds / env.spec.control_dt)
-    if num_steps > env.spec.max_episode_steps:
-        raise SpecError(
-            "The drive is longer than the env's time limit.",
-            got=f"{seconds:g} s are {num_steps} steps",
-            expected=f"at most {env.spec.max_episode_steps} steps",
-            hint="drive for less time, or raise max_episode_steps of the env",
-        )
+    num_steps = _steps(env, len(starts), seconds)
     rows = np.arange(len(starts))
     streams = RowStreams.from_seed(seed, len(rows))
     interventions = np.zeros(len(rows), dtype=np.int64)
@@ -104,3 +93,20 @@ def autonomy(
             env.reset(env.rescue(ended), ended)
             controller.begin(ended)
     return Autonomy(interventions=interventions, seconds=seconds, penalty=penalty)
+
+
+def _steps(env: BatchEnv, num_starts: int, seconds: float) -> int:
+    """Return the steps of a drive; raises SpecError as `autonomy` says."""
+    if not 1 <= num_starts <= env.num_rows:
+        raise SpecError(
+            "Autonomy needs a row for each start.", got=num_starts, expected=f"1 to {env.num_rows}"
+        )
+    num_steps = round(seconds / env.spec.control_dt)
+    if num_steps > env.spec.max_episode_steps:
+        raise SpecError(
+            "The drive is longer than the env's time limit.",
+            got=f"{seconds:g} s are {num_steps} steps",
+            expected=f"at most {env.spec.max_episode_steps} steps",
+            hint="drive for less time, or raise max_episode_steps of the env",
+        )
+    return num_steps
