@@ -36,7 +36,7 @@ class Diffusion(HeadConfig):
             smaller of DDPM's two variances).
         num_sample_steps: Evaluations of the net in DDIM.
         order: Order of DDIM without noise: 1 as published; 2 keeps the spread better at no cost, see
-            `Sampler`.
+            `DenoisingSampler`.
         eta: Noise that DDIM adds at each step; 0 is deterministic after the first draw.
         spacing: Which levels DDIM visits. "even": from 95 to 0 of 100; "leading": 90, 80, .., 0, as
             published, where noise that stands for level 90 lacks its share of the data's mean (signal .14).

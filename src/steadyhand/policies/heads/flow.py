@@ -31,7 +31,8 @@ class Flow(HeadConfig):
         time: Law of the training times. "beta": 1 - (Beta(1.5, 1) * .999 + .001), more of them near the noise
             (pi0); "uniform".
         num_sample_steps: Steps of the sampler, each one evaluation of the net.
-        order: 1 is Euler's method, as published; 2 keeps the spread better at no cost, see `Sampler`.
+        order: Order of the sampler: 1 is Euler's method, as published; 2 keeps the spread better at no
+            cost, see `DenoisingSampler`.
         inpainting: How a prefix is honoured.
         likelihood_steps: Steps of `log_prob`, each two evaluations of the net and a gradient for every number
             of the chunk.
