@@ -77,7 +77,7 @@ class TwoTokens(EncoderConfig):
 
 
 class TwoTokensEncoder(Encoder):
-    """See `TwoTokens`."""
+    """Encoder that `TwoTokens` builds."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -196,7 +196,7 @@ class Learner:
     recipe: Annotated[str, choice("recipe", metavar="NAME", default="default: none", others="")] = ""
     """A published method instead of encoder, head and numbers of steps; see docs/recipes.md."""
     size: Size = "small"
-    """Of the recipe: for a laptop, or with the paper's constants."""
+    """Size of the recipe: for a laptop, or with the paper's constants."""
     encoder: Annotated[str, choice("encoder", metavar="NAME")] = "auto"
     """How observations are read; auto takes SmallConv for pictures, StateMLP otherwise."""
     head: Annotated[str, choice("head", metavar="NAME")] = "auto"
@@ -204,7 +204,7 @@ class Learner:
     n_obs_steps: Annotated[int | None, optional("INT", default="1")] = None
     """Observed steps, the current one included."""
     horizon: Annotated[int | None, optional("INT", default="1; 16 for a head whose net is a UNet")] = None
-    """Predicted steps."""
+    """Predicted steps of a chunk."""
     n_action_steps: Annotated[int | None, optional("INT", default="half of the horizon, at least 1")] = None
     """Executed steps of each prediction."""
     steps: Annotated[
@@ -216,7 +216,7 @@ class Learner:
     ] = None
     """Windows in a batch."""
     learning_rate: Annotated[float | None, optional("FLOAT", default="0.001, or the recipe's")] = None
-    """Of AdamW, after the warm-up."""
+    """Learning rate of AdamW, after the warm-up."""
 
     def learning(self) -> "Learning":
         """Return what was given, in the words of `steadyhand.train`."""

@@ -58,7 +58,7 @@ class GatedConfig(RoundsConfig, ABC):
 
     @property
     def in_tables(self) -> str:
-        """Its name in tables, with a gate or a weighting that is not its own."""
+        """The name in tables, with a gate or a weighting that is not its own."""
         own = type(self)()
         others = [
             type(mine).__name__

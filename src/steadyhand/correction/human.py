@@ -202,7 +202,7 @@ class HumanGate(GateConfig):
 
 
 class HumanWatch(Gate):
-    """See `SimulatedHuman`.
+    """Gate of a human who watches as `SimulatedHuman` says.
 
     Args:
         human: How the human watches.

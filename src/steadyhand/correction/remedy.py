@@ -138,12 +138,12 @@ class Remedy(Part, ABC):
 
     @property
     def key(self) -> str:
-        """Its folder, where a caller has none."""
+        """The folder of its runs, where a caller has none."""
         return self.name or type(self).__name__.lower()
 
     @property
     def in_tables(self) -> str:
-        """Its name in tables, where a caller has none."""
+        """The name in tables, where a caller has none."""
         return self.title or type(self).__name__
 
     def adapted(self, learner: NetLearner) -> NetLearner:

@@ -50,7 +50,7 @@ def test_the_layers_are_those_that_are_checked() -> None:
 def test_the_line_of_a_field_stands_alone() -> None:
     """In a hover, in `--help`, on a page: it says what the field is, not where else to read it."""
     ellipsis = re.compile(
-        r"^ +\w+: (?:(?:Of|As|See|Likewise|Ditto|Its|Those|These)\b.*|[A-Za-z]\.)$", re.MULTILINE
+        r'^ +(?:\w+: |""")(?:(?:Of|As|See|Likewise|Ditto|Its|Those|These)\b.*|[A-Za-z]\.)$', re.MULTILINE
     )
     files = chain((ROOT / "src").rglob("*.py"), (ROOT / "benchmarks").rglob("*.py"))
     found = {str(file.relative_to(ROOT)): ellipsis.findall(file.read_text()) for file in files}

@@ -18,7 +18,7 @@ from steadyhand.policies.noise import Noise
 
 
 class CausalTransformerEncoder(Encoder):
-    """See `CausalTransformer`."""
+    """Encoder that `CausalTransformer` builds."""
 
     position: Tensor
 

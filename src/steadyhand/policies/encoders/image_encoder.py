@@ -23,7 +23,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class FlatImageEncoder(Encoder):
-    """See `FlatImage`."""
+    """Encoder that `FlatImage` builds."""
 
     def __init__(
         self, config: FlatImage, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int
@@ -64,7 +64,7 @@ class FlatImageEncoder(Encoder):
 
 
 class SmallConvEncoder(CameraEncoder):
-    """See `SmallConv`."""
+    """Encoder that `SmallConv` builds."""
 
     def __init__(
         self, config: SmallConv, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int

@@ -14,7 +14,7 @@ from steadyhand.policies.nets.pilotnet import PilotConvolutions, yuv
 
 
 class PilotNetEncoder(CameraEncoder):
-    """See `PilotNet`. Vector features get one layer and tokens of their own."""
+    """Encoder that `PilotNet` builds. Vector features get one layer and tokens of their own."""
 
     def __init__(self, config: PilotNet, observation: Mapping[str, FeatureSpec], *, n_obs_steps: int) -> None:
         super().__init__(

@@ -16,7 +16,7 @@ from steadyhand.policies.noise import Noise
 
 
 class RecurrentEncoder(StepEncoder):
-    """See `Recurrent`."""
+    """Encoder that `Recurrent` builds."""
 
     position: Tensor
     inside: Tensor

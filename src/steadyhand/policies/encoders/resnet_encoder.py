@@ -24,7 +24,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ResNet18Encoder(CameraEncoder):
-    """See `ResNet18`.
+    """Encoder that `ResNet18` builds.
 
     The tokens of a map lie camera by camera, row by row, with (row, column) as their position [cells]; the
     vector features of all steps follow as one token at (0, 0), in the group "vectors".

@@ -16,7 +16,7 @@ from steadyhand.policies.noise import Noise
 
 
 class StateMLPEncoder(Encoder):
-    """See `StateMLP`."""
+    """Encoder that `StateMLP` builds."""
 
     position: Tensor
 

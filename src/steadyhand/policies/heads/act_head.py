@@ -13,7 +13,9 @@ from steadyhand.policies.noise import Noise
 
 
 class ActHead(Head):
-    """See `Act`. Mode: the answer to z = 0. Sample: the same, or with `latent="sample"` that to z ~ N(0, I).
+    """Head that `Act` builds.
+
+    Mode: the answer to z = 0. Sample: the same, or with `latent="sample"` that to z ~ N(0, I).
 
     The KL is added to the error of every step, so that the weighted mean of the loss is the mean error plus
     `kl_weight` times the mean KL.

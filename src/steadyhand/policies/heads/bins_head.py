@@ -27,7 +27,9 @@ from steadyhand.policies.noise import Noise
 
 
 class BinsHead(Head):
-    """See `Bins`. Mode: the likeliest bin of each number in turn (greedy). N = H * A numbers in a chunk.
+    """Head that `Bins` builds.
+
+    Mode: the likeliest bin of each number in turn (greedy). N = H * A numbers in a chunk.
 
     Steps of the past (`ChunkSpec.start` < 0) come last in the chain, the oldest at its end. What lies before
     an episode's start is unknown in training, and when a chunk is drawn it is not; at the end of the chain

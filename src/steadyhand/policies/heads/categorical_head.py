@@ -22,7 +22,7 @@ from steadyhand.policies.noise import Noise
 
 
 class CategoricalHead(Head):
-    """See `Categorical`. Mode: the likeliest class. Sample: a class by its probability."""
+    """Head that `Categorical` builds. Mode: the likeliest class. Sample: a class by its probability."""
 
     likelihood: Likelihood = "exact"
 

@@ -16,7 +16,7 @@ from steadyhand.policies.noise import Noise
 
 
 class DiffusionHead(DenoisingHead):
-    """See `Diffusion`. x_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps."""
+    """Head that `Diffusion` builds. x_k = sqrt(abar_k) a + sqrt(1 - abar_k) eps."""
 
     likelihood: Likelihood = "lower_bound"
     low: Tensor

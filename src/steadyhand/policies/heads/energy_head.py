@@ -41,7 +41,7 @@ _WIDEST, _FINEST = 0.5, 0.01
 
 
 class EnergyHead(Head):
-    """See `Energy`. D = H * A numbers in a chunk."""
+    """Head that `Energy` builds. D = H * A numbers in a chunk."""
 
     judges = True
     without_gradient: Mapping[str, str] = {

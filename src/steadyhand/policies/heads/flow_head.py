@@ -21,7 +21,9 @@ _MOST_NUMBERS = 64
 
 
 class FlowHead(DenoisingHead):
-    """See `Flow`. t = 0 is noise, t = 1 is data: x_t = (1 - t) eps + t a, and the net learns a - eps, or a.
+    """Head that `Flow` builds.
+
+    t = 0 is noise, t = 1 is data: x_t = (1 - t) eps + t a, and the net learns a - eps, or a.
 
     Its likelihood is exact up to the error of the solver; "none" for chunks of more than 64 numbers, and for
     a net that predicts the chunk: its velocity (a - x_t) / (1 - t) is not known at the data.

@@ -29,7 +29,10 @@ _EDGE = 1e-3
 
 
 class GaussianHead(Head):
-    """See `Gaussian`. Mode: the mean (squashed: its tanh, the median). Sample: mean + std * normal noise."""
+    """Head that `Gaussian` builds.
+
+    Mode: the mean (squashed: its tanh, the median). Sample: mean + std * normal noise.
+    """
 
     likelihood: Likelihood = "exact"
 

@@ -28,7 +28,10 @@ _FINE = 8
 
 
 class GaussianHillHead(Head):
-    """See `GaussianHill`. Answers with the hill that fits best: one of several, never their mean."""
+    """Head that `GaussianHill` builds.
+
+    Answers with the hill that fits best: one of several, never their mean.
+    """
 
     places: Tensor
     templates: Tensor

@@ -62,7 +62,7 @@ class Judging(HeadConfig):
 
     @property
     def actions(self) -> tuple[ActionKind, ...]:
-        """Those of the head within."""
+        """What the head within can answer."""
         return self.head.actions
 
     def why_silent(self) -> str | None:

@@ -25,7 +25,7 @@ _MOMENTUM = 0.95
 
 
 class JudgingHead(Head):
-    """See `Judging`; in all but the loss it is the head that it wraps."""
+    """Head that `Judging` builds; in all but the loss it is the head that it wraps."""
 
     judges = True
     levels: Tensor

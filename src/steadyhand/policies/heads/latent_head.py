@@ -24,7 +24,7 @@ from steadyhand.policies.noise import Noise
 
 
 class LatentHead(Head):
-    """See `Latent`. Mode: f(0, context). Sample: f(z, context) with z ~ N(0, I)."""
+    """Head that `Latent` builds. Mode: f(0, context). Sample: f(z, context) with z ~ N(0, I)."""
 
     likelihood: Likelihood = "lower_bound"
     draws = True

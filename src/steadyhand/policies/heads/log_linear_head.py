@@ -23,7 +23,7 @@ from steadyhand.policies.noise import Noise
 
 
 class LogLinearHead(Head):
-    """See `LogLinear`. Mode: the likeliest class or the centre of the likeliest bin.
+    """Head that `LogLinear` builds. Mode: the likeliest class or the centre of the likeliest bin.
 
     Sample: a class; or a bin, and a point inside it, evenly. The density is constant inside a bin.
     """

@@ -12,7 +12,10 @@ _NET_TIME = 100.0
 
 
 class MipHead(Head):
-    """See `Mip`. a0 = f(o, 0, 0), a = f(o, a0, t*): deterministic, and mean-seeking like regression."""
+    """Head that `Mip` builds.
+
+    a0 = f(o, 0, 0), a = f(o, a0, t*): deterministic, and mean-seeking like regression.
+    """
 
     def __init__(self, config: Mip, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()

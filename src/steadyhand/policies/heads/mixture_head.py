@@ -44,7 +44,10 @@ class MixtureOutput:
 
 
 class MixtureHead(Head):
-    """See `Mixture`. Mode: the mean of the likeliest component. Sample: a component, then inside it."""
+    """Head that `Mixture` builds.
+
+    Mode: the mean of the likeliest component. Sample: a component, then inside it.
+    """
 
     likelihood: Likelihood = "exact"
     draws = True

@@ -34,7 +34,7 @@ _ROUNDING = 1e-5
 
 
 class NearestHead(Head):
-    """See `Nearest`. Discrete actions are voted on, with the same weights."""
+    """Head that `Nearest` builds. Discrete actions are voted on, with the same weights."""
 
     closed_form = True
     data_sized = ("keys", "squares", "chunks")

@@ -35,7 +35,7 @@ _BOUND = 0.0
 
 
 class PrimitivesHead(Head):
-    """See `Primitives`. G = 1, T = H for continuous actions; G = H, T = 1 for discrete."""
+    """Head that `Primitives` builds. G = 1, T = H for continuous actions; G = H, T = 1 for discrete."""
 
     judges = True
     library: Tensor

@@ -14,7 +14,7 @@ from steadyhand.policies.noise import Noise
 
 
 class RegressionHead(Head):
-    """See `Regression`."""
+    """Head that `Regression` builds."""
 
     def __init__(self, config: Regression, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()

@@ -39,7 +39,10 @@ class _Sums:
 
 
 class RidgeHead(Head):
-    """See `Ridge`. Mode: W x + b. Sample: plus correlated Gaussian noise, each step on its own."""
+    """Head that `Ridge` builds.
+
+    Mode: W x + b. Sample: plus correlated Gaussian noise, each step on its own.
+    """
 
     likelihood: Likelihood = "exact"
     closed_form = True

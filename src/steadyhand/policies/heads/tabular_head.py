@@ -26,7 +26,7 @@ _TOLERANCE = 1e-4
 
 
 class TabularHead(Head):
-    """See `Tabular`. Mode: the commonest class. Sample: by frequency, each step on its own."""
+    """Head that `Tabular` builds. Mode: the commonest class. Sample: by frequency, each step on its own."""
 
     likelihood: Likelihood = "exact"
     closed_form = True

@@ -27,7 +27,9 @@ _SURE = 1e-6
 
 
 class TokensHead(Head):
-    """See `Tokens`. Mode: the likeliest centre and its offset. Sample: a centre by its probability.
+    """Head that `Tokens` builds.
+
+    Mode: the likeliest centre and its offset. Sample: a centre by its probability.
 
     G groups of T steps each: G = 1, T = H if joint, else G = H, T = 1. The output layer has no bias, as in
     the published net.

@@ -14,7 +14,7 @@ from steadyhand.policies.noise import Noise
 
 
 class MLPDenoiser(Denoiser):
-    """See `DenoisingMLP`. A layer is y + silu((1 + scale) * (W y) + shift)."""
+    """Net that `DenoisingMLP` builds. A layer is y + silu((1 + scale) * (W y) + shift)."""
 
     def __init__(self, config: DenoisingMLP, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from steadyhand.policies.noise import Noise
 
 
 class TransformerDenoiser(Denoiser):
-    """See `DenoisingTransformer`.
+    """Net that `DenoisingTransformer` builds.
 
     The memory's tokens do not look at each other, so the keys and values of the observations are made once
     for a chunk, and those of all times at once.

@@ -20,7 +20,7 @@ Film = Float[Tensor, "R 1 F"]
 
 
 class UNetDenoiser(Denoiser):
-    """See `UNet`."""
+    """Net that `UNet` builds."""
 
     def __init__(self, config: UNet, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
