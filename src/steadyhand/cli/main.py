@@ -57,21 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 a check failed, 2 wrong input, 130 or 143 stopped by SIGINT or SIGTERM.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(overview())
-        return 0
-    if arguments[0] == "--version":
-        from steadyhand import __version__
-
-        sys.stdout.write(f"steadyhand {__version__}\n")
-        return 0
     from steadyhand.core.errors import SteadyhandError
     from steadyhand.core.strict import os_error
 
     try:
         with warnings.catch_warnings(), _ends_on_sigterm():
             warnings.showwarning = _note
-            return _dispatch(arguments[0], _without_plugins(arguments[1:]))
+            return _dispatch(*_without_plugins(arguments))
     except SteadyhandError as error:
         return _refuse(error)
     except SystemExit as end:
@@ -175,14 +167,22 @@ def _without_plugins(arguments: list[str]) -> list[str]:
     return left
 
 
-def _dispatch(verb: str, arguments: list[str]) -> int:
+def _dispatch(verb: str = "help", *arguments: str) -> int:
+    if verb in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if verb == "--version":
+        from steadyhand import __version__
+
+        sys.stdout.write(f"steadyhand {__version__}\n")
+        return 0
     if verb not in VERBS:
         from steadyhand.core.errors import ConfigError
 
         raise ConfigError("There is no such verb.", got=verb, available=VERBS)
     name, _, function = VERBS[verb][0].partition(":")
     module = importlib.import_module(f"steadyhand.cli.{name}")
-    return getattr(module, function or "main")(arguments)
+    return getattr(module, function or "main")([*arguments])
 
 
 if __name__ == "__main__":

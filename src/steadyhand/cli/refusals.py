@@ -49,11 +49,30 @@ def _read(text: str, verb: str) -> ConfigError | None:
         return None
     details = [row for part in parts if not part[:1] or not part[0].startswith(_HELP) for row in part]
     named = _named([row for row in details if row.startswith(" ")])
-    return ConfigError(
-        " ".join(what).rstrip(".:") + ".",
-        expected="; ".join(named) or None,
-        hint=f"`steadyhand {verb} --help` lists what it takes",
-    )
+    hint = f"`steadyhand {verb} --help` lists what it takes"
+    return _in_words(" ".join(what).rstrip(".:"), named, hint)
+
+
+def _in_words(said: str, named: list[str], hint: str) -> ConfigError:
+    """Return what tyro says in one sentence, with what was got and what is available apart from it."""
+    expected = "; ".join(named) or None
+    if found := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
+        got, flag, choices = found.groups()
+        available = [one.strip(" '\"") for one in choices.split(",") if one]
+        return ConfigError(f"{flag} takes no such value.", got=got, available=available)
+    if found := re.fullmatch(r"Error parsing (\S+): .*?(\[.*\]|'.*')", said):
+        got = found[2].strip("[]'")
+        return ConfigError(f"{found[1]} takes no such value.", got=got, expected=expected, hint=hint)
+    if found := re.fullmatch(r"Unrecognized options: (.*)", said):
+        return ConfigError("There is no such option.", got=found[1], expected=expected, hint=hint)
+    if found := re.fullmatch(r"Missing value for argument '(.*)'\. Expected .*", said):
+        return ConfigError(f"{found[1]} lacks its value.", expected=expected, hint=hint)
+    if said.startswith("Missing from"):
+        names = [one.partition(":")[0].partition(" ")[0] for one in named]
+        is_one = len(names) == 1
+        what = f"{' and '.join(names)} {'is' if is_one else 'are'} missing."
+        return ConfigError(what, expected=expected, hint=hint)
+    return ConfigError(f"{said}.", expected=expected, hint=hint)
 
 
 def _paragraph(rows: list[str]) -> list[str]:

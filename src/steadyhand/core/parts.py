@@ -20,7 +20,7 @@ import re
 import sys
 from abc import ABC
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import is_dataclass
 from typing import Any, ClassVar, TypeGuard, TypeVar
@@ -248,6 +248,20 @@ def available(kind: type[Part]) -> list[str]:
     return list(dict.fromkeys([*kind.ours, *others, *(entry.value for entry in _entries(kind))]))
 
 
+def choices(kind: type[Part]) -> list[str]:
+    """Return what a person may name: ours, of which nothing is imported, what is installed, what is defined.
+
+    Which kind an installed part is of is known when it is imported; one that cannot be is left out.
+    """
+    installed: dict[str, str] = {}
+    for entry in _entries(kind):
+        with suppress(ConfigError):
+            if is_part(member := _load(entry), kind):
+                installed[qualified(member)] = entry.name
+    others = [installed.get(name, name) for name in map(name_of, members(kind))]
+    return list(dict.fromkeys([*kind.ours, *installed.values(), *others]))
+
+
 def members(kind: type[P]) -> list[type[P]]:
     """Return the members that this process has defined or imported, each name once, the latest of it."""
     found: dict[str, type[P]] = {}
@@ -268,11 +282,13 @@ def load_all(kind: type[P]) -> list[type[P]]:
 
 
 def imported(module: str) -> Any:
-    """Import a module that a person named, also from the current directory.
+    """Import a module that a person named, also from the current directory, or by its file there.
 
     Raises:
         ConfigError: It is not there, or fails.
     """
+    if module.endswith(".py"):
+        module = module.removesuffix(".py").removeprefix("./").replace("/", ".")
     try:
         if "" not in sys.path:
             sys.path.append("")

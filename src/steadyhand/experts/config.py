@@ -33,7 +33,7 @@ class ExpertConfig(Part, ABC):
         "LqrExpert",
         "WeightsExpert",
         "ModelExpert",
-    ) | located("steadyhand.recipes.experts", "PolicyExpert")
+    ) | located("steadyhand.recipes.experts", "PolicyExpert", "FunctionExpert")
 
     @abstractmethod
     def build(self, env: "BatchEnv") -> "Controller":

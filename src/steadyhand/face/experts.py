@@ -3,19 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
-from steadyhand.experts.base import Expert
-from steadyhand.experts.config import ExpertConfig
-from steadyhand.experts.function import function_expert
-from steadyhand.experts.network import ModuleExpert
-from steadyhand.experts.stable_baselines import model_expert
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.policy import Policy
 from steadyhand.policies.policy import PolicyModule as Network
-from steadyhand.recipes.experts import expert_from_text
+from steadyhand.recipes.experts import controller_of, expert_from_text
 from steadyhand.rollout.labelled import Labelled
 
 
@@ -27,7 +19,8 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
 
             - a name: "auto" (the expert that comes along with the env), "pure-pursuit", "scripted", or the
               settings of one, such as `sh.experts.PurePursuitExpert(lookahead=0.8)`;
-            - a function of the observation, of one or of a batch, which is found out by asking it;
+            - a function of the observation, of one or of a batch, which is found out by asking it, or its
+              place: "my_experts:balance";
             - a model of Stable-Baselines3, or a torch module, of a batch;
             - a file of weights (.npz, .safetensors), the folder of a policy or of the run around it;
             - a file that a model of Stable-Baselines3 was saved to (.zip), which needs the extra `rl` and is
@@ -48,24 +41,8 @@ def expert(who: Any, env: Drivable, *, feature: str = "", batched: bool | None =
             return Labelled(who.controller(built, n_action_steps=1))
         case Network():
             return Labelled(Policy(who).controller(built, n_action_steps=1))
-        case Expert():
-            return who
-        case Controller():
-            return who
-        case ExpertConfig():
-            return who.build(built)
         case str() | Path():
             settings: Any = getattr(built, "config", None)  # only envs with settings bring an expert
             return expert_from_text(str(who), settings).build(built)
-        case nn.Module():
-            return ModuleExpert(who, action=built.spec.action, **({"feature": feature} if feature else {}))
-        case _ if callable(getattr(who, "predict", None)):
-            return model_expert(who, built, feature=feature)
-        case _ if callable(who):
-            return function_expert(who, built, feature=feature, batched=batched)
         case _:
-            raise CapabilityError(
-                "This is no expert.",
-                got=type(who).__name__,
-                available=["a name", "a function", "a model with predict", "a module", "a file", "a policy"],
-            )
+            return controller_of(who, built, feature=feature, batched=batched)

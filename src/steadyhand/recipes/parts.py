@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import Part, available, load_all, name_of, spoken, spoken_name, summary
+from steadyhand.core.parts import Part, choices, load_all, name_of, spoken, spoken_name, summary
 from steadyhand.core.settings import field_texts, type_text
 
 KINDS: dict[str, str] = {
@@ -27,8 +27,8 @@ KINDS: dict[str, str] = {
 SPOKEN = ("env", "executor", "expert", "remedy")
 """Kinds whose parts are called in small letters on the command line."""
 
-NEED_MORE = ("GymnasiumConfig", "WeightsExpert", "ModelExpert", "PolicyExpert")
-"""Parts of ours that a name alone does not make: they are meant by an id, a file or a folder."""
+NEED_MORE = ("GymnasiumConfig", "WeightsExpert", "ModelExpert", "PolicyExpert", "FunctionExpert")
+"""Parts of ours that a name alone does not make: they are meant by an id, a file, a folder or a function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +70,14 @@ def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
 
 
 def choices_of(name: str) -> list[str]:
-    """Return what a person may name of a kind, or of "recipe", ours and installed; no part is imported."""
+    """Return what a person may name of a kind, or of "recipe"; see `core.parts.choices`."""
     if name == "recipe":
         from steadyhand.recipes.methods import RECIPES
 
         return [*RECIPES]
     kind = kind_named(name)
-    names = [one for one in available(kind) if one not in NEED_MORE]
-    return [spoken(kind, one) for one in names] if name in SPOKEN else names
+    names = [one for one in choices(kind) if one not in NEED_MORE]
+    return [spoken(kind, one) if name in SPOKEN and one in kind.ours else one for one in names]
 
 
 def settings_of(part: type) -> list[Setting]:

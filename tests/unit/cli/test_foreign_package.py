@@ -96,6 +96,13 @@ def test_each_part_is_found_by_the_name_that_the_package_gave_it():
         assert type(made(kind, name)).__module__.startswith("my_robot.")
 
 
+def test_the_help_lists_the_parts_of_an_installed_package_under_their_own_kind(site: Path, tmp_path: Path):
+    said = " ".join(shell(site, tmp_path, "train", "--help").replace("\u2502", " ").split())
+    flags = {part.split()[0]: part for part in said.split(" --")}
+    assert "CausalTransformer, fourier, or module:Class" in flags["encoder"]
+    assert "Judging, laplace, or module:Class" in flags["head"]
+
+
 def test_foreign_parts_are_recorded_trained_corrected_and_compared(runs: Path):
     policy = json.loads((runs / "clone" / "policy" / "policy.json").read_text())["config"]
     assert policy["encoder"] == {"type": "my_robot.encoder:Fourier", "width": 32}

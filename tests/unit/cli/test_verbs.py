@@ -3,13 +3,16 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from steadyhand.core.codec import load
+from steadyhand.core.errors import ConfigError
 from steadyhand.data.dataset import open_dataset
+from steadyhand.envs.car.config import CarConfig
 from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun
 from steadyhand.recipes.train_run import TrainRun
 
@@ -373,3 +376,68 @@ def test_episodes_and_names_are_chosen_by_every_verb_that_reads_data(cli, tmp_pa
     assert cli("train", "--config", "own/run.json", "--out", "again").status == 0
     assert weights("own") == weights("again")
     assert "100" in cli("data", "info", *chosen, "--episodes", "100").err
+
+
+STEER = """
+def steer(seen):
+    return -GAIN * seen[..., :1] - 1.5 * seen[..., 1:2]
+
+
+def dictionary(seen):
+    return -seen["observation.state"][..., :1]
+
+
+GAIN = 2.0
+"""
+
+
+def test_a_function_in_a_file_of_ones_own_is_the_expert(cli, tmp_path):
+    """Of record, eval and DAgger; what it reads around it counts, and no file imports it by itself."""
+    name = "steering_of_mine"
+    (tmp_path / f"{name}.py").write_text(STEER)
+    expert = ("--expert", f"{name}.py:steer")
+    record = ("record", "car", "--observation", "state", *expert, *SMALL, "--labels", 40, "--out", "demos")
+    assert cli("--plugin", name, *record).status == 0
+    demos = open_dataset(tmp_path / "demos")
+    for episode in demos:
+        state = episode.observation["observation.state"]
+        wanted = -2.0 * state[:, :1] - 1.5 * state[:, 1:2]
+        np.testing.assert_allclose(episode.expert_action, np.clip(wanted, -1, 1), atol=1e-5)
+    run = json.loads((tmp_path / "demos" / "run.json").read_text())
+    assert run["expert"] == {"type": "FunctionExpert", "source": f"{name}:steer", "feature": ""}
+    evaluate = ("--env", "car", "--observation", "state", "--starts", 2, "--videos", 0)
+    assert cli("eval", *evaluate, *expert, *SMALL).status == 0
+    budget = ("--rounds", 2, "--labels", 40, "--no-clone", "--videos", 0)
+    dagger = (
+        "correct",
+        "dagger",
+        "car",
+        "--observation",
+        "state",
+        *expert,
+        *budget,
+        *CORRECT,
+        "--out",
+        "dagger",
+    )
+    assert cli(*dagger).status == 0
+    assert json.loads((tmp_path / "dagger" / "report.json").read_text())["results"]
+    sys.modules[name].GAIN = 1.0
+    assert "expert" in cli(*dagger).err, "with another gain it is another expert"
+    del sys.modules[name]
+    with pytest.raises(ConfigError, match=f"--plugin {name}"):
+        load(tmp_path / "demos" / "run.json", RecordRun).expert.build(CarConfig().build(1))
+
+
+def test_an_expert_that_is_not_there_is_refused_with_those_that_are(cli, tmp_path):
+    (tmp_path / "steering_wrong.py").write_text(STEER)
+    for expert, expected in (
+        ("steering_wrong.py:ster", "did you mean 'steer'?"),
+        ("steering_wrong:GAIN", "This is no expert."),
+        ("nowhere:steer", "A module of that name is not to be found."),
+        ("pursuit", "available: auto, scripted, pure-pursuit, delayed"),
+    ):
+        said = cli("record", "car", "--expert", expert, "--out", "x")
+        assert said.status == 2
+        assert expected in said.err
+        assert not (tmp_path / "x").exists()
