@@ -21,7 +21,7 @@ from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.recipes.methods import RECIPES
-from steadyhand.recipes.parts import choices_of, kind_named
+from steadyhand.recipes.parts import NEED_MORE, choices_of, kind_named
 
 COMMON = {"--help", "--set", "--seed", "--out"}
 LEARNER = {
@@ -308,7 +308,7 @@ def test_what_the_help_lists_can_be_made_by_name_alone(kind):
     base = kind_named(kind)
     made_alone = [made(base, name) for name in choices_of(kind)]
     others = {part.__name__ for part in load_all(base)} - {type(part).__name__ for part in made_alone}
-    assert others <= {"GymnasiumConfig", "WeightsExpert", "ModelExpert", "PolicyExpert"}
+    assert others <= {*NEED_MORE}
 
 
 def test_the_package_is_the_command_as_well() -> None:
