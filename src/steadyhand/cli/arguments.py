@@ -82,7 +82,7 @@ def with_overrides(run: T, overrides: Sequence[str]) -> T:
     for text in overrides:
         for path, value in _leaves(*_assignment(text), tables):
             _put(data, path, value, tables)
-    return from_data(data, type(run), source="--set " + " ".join(overrides))
+    return from_data(data, type(run), source="--set " + " ".join(overrides), typed=True)
 
 
 def _assignment(text: str) -> tuple[FieldPath, Any]:

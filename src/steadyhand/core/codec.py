@@ -10,6 +10,7 @@ import json
 import math
 import types
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 T = TypeVar("T")
+_typed: ContextVar[bool] = ContextVar("a person typed the data", default=False)
 
 
 def _members(kind: object) -> list[type]:
@@ -54,7 +56,7 @@ def _tagged(kind: object, name: str) -> type:
         if name not in closed:
             raise TypeError(f"got type {name!r}, available: {', '.join(closed)}")
         return closed[name]
-    return open_parts.resolved(kinds[0], name)
+    return (open_parts.chosen if _typed.get() else open_parts.resolved)(kinds[0], name)
 
 
 def _strict(kind: type) -> Callable[[Any, Any], Any]:
@@ -145,7 +147,12 @@ def to_data(value: object, kind: Any = None) -> Any:
 
 
 def from_data(
-    data: Any, kind: type[T], *, source: str = "the configuration", parts: Iterable[type[Part]] = ()
+    data: Any,
+    kind: type[T],
+    *,
+    source: str = "the configuration",
+    parts: Iterable[type[Part]] = (),
+    typed: bool = False,
 ) -> T:
     """Build `kind` from plain JSON data.
 
@@ -154,10 +161,12 @@ def from_data(
         kind: The dataclass.
         source: Where the data are from, for errors.
         parts: Classes that a "type" may name beside those that are known; see `core.parts`.
+        typed: Whether a person typed it: then a "type" is what `core.parts.chosen` takes, short names too.
 
     Raises:
         ConfigError: An unknown or missing key, an unknown tag or a wrong type; it names every place.
     """
+    token = _typed.set(typed)
     try:
         with open_parts.handed_over(parts):
             return _converter().structure(data, kind)
@@ -172,6 +181,8 @@ def from_data(
             got=problems,
             hint=(unknown and unknown.rest["hint"]) or "compare it with a run.json that this version wrote",
         ) from error
+    finally:
+        _typed.reset(token)
 
 
 def _unknown_part(error: BaseException) -> UnknownPart | None:

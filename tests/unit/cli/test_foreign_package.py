@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import steadyhand as sh
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ArtifactError
 from steadyhand.core.parts import made, members
@@ -180,6 +181,38 @@ def test_foreign_gates_and_noises_are_written_and_read():
     correct = to_data(CorrectRun(method=small(remedy("hg-dagger"))))
     correct["method"]["gate"] = {"type": "my_robot.gate:FarGate", "distance": 0.3}
     assert from_data(correct, CorrectRun).method.gate == type(made(GateConfig, "far"))(distance=0.3)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "settings", "written"),
+    [
+        (
+            "hg-dagger",
+            ("--rounds", "2", "--set", "method.gate.type=far", "--set", "method.gate.distance=0.5"),
+            {"gate": {"type": "my_robot.gate:FarGate", "distance": 0.5}},
+        ),
+        (
+            "noise",
+            ("--set", "method.noise.type=my_robot.noise:Bursts", "--set", "method.noise.sigma=0.05"),
+            {"noise": {"type": "my_robot.noise:Bursts", "sigma": 0.05, "level": 1.0}},
+        ),
+        ("many-starts", ("--set", "method.factor=3"), {"type": "my_robot.remedy:ManyStarts", "factor": 3}),
+    ],
+)
+def test_foreign_gates_noises_and_remedies_correct_on_the_command_line(
+    cli, tmp_path: Path, remedy: str, settings: tuple[str, ...], written: dict[str, object]
+):
+    brief = ("--labels", "40", "--episodes", "4", "--starts", "4", "--videos", "0", *BRIEF, "--steps", "10")
+    said = cli("correct", remedy, "reach", "--out", "run", *brief, *settings)
+    assert said.status == 0, said.err
+    method = json.loads((tmp_path / "run" / "run.json").read_text())["method"]
+    assert {name: method[name] for name in written} == written
+    again = cli("correct", remedy, "reach", "--out", "run", *brief, *settings)
+    assert again.status == 0, again.err
+    policy = sh.load(tmp_path / "run")
+    assert type(policy.config.head).__module__ == "my_robot.head"
+    far = policy({"state": np.array([0.9, -0.9], np.float32)})
+    assert np.abs(far).max() <= 0.2
 
 
 def test_a_foreign_gate_corrects_a_foreign_policy(tmp_path: Path):

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
-from steadyhand.policies.heads.checks import require_continuous
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.noise import Noise
 
@@ -45,7 +44,6 @@ class ImleHead(Head):
 
     def __init__(self, config: Imle, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
-        require_continuous(chunk, head="Imle")
         self.chunk = chunk
         self._num_draws = config.num_draws
         self._size = chunk.horizon * chunk.action_dim
