@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Real
-from operator import ge, gt, le, lt
+from operator import attrgetter, ge, gt, le, lt
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from steadyhand.core.errors import ConfigError
@@ -46,6 +46,7 @@ class Range:
         lt: It is less.
         le: It is less or equal.
         multiple_of: It is a multiple of this, or of what the field of that name holds.
+        unit: Unit that it is counted in; empty for a plain number.
     """
 
     gt: Bound | None = None
@@ -53,6 +54,7 @@ class Range:
     lt: Bound | None = None
     le: Bound | None = None
     multiple_of: Bound | None = None
+    unit: str = ""
 
     def has(self, value: Any, settings: object) -> bool:
         """Whether a number in these settings lies in the range."""
@@ -63,7 +65,8 @@ class Range:
 
     def text(self, settings: object = None) -> str:
         """Return the range in words, with what other fields hold where `settings` are given."""
-        return " and ".join(f"{sign} {_said(bound, settings)}" for sign, bound in self._bounds())
+        limits = " and ".join(f"{sign} {_said(bound, settings)}" for sign, bound in self._bounds())
+        return f"{limits} [{self.unit}]" if self.unit else limits
 
     def _bounds(self) -> list[tuple[str, Bound]]:
         pairs = zip(_HOLDS, (self.gt, self.ge, self.lt, self.le, self.multiple_of), strict=True)
@@ -182,7 +185,7 @@ def _all_fit(kinds: tuple[Any, ...], values: Sequence[Any], settings: object) ->
 
 
 def _held(bound: Bound, settings: object) -> object:
-    return getattr(settings, bound) if isinstance(bound, str) else bound
+    return attrgetter(bound)(settings) if isinstance(bound, str) else bound
 
 
 def _said(bound: Bound, settings: object) -> str:

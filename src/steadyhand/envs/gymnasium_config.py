@@ -1,11 +1,11 @@
 """Config of an env that Gymnasium makes."""
 
-import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Positive
 from steadyhand.core.success import SuccessRule, success_rule
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.known_success import known_success
@@ -37,20 +37,15 @@ class GymnasiumConfig(EnvConfig):
     cheap_rows: ClassVar[int] = 1
 
     env_id: str
-    max_episode_steps: int | None = None
-    control_dt: float | None = None
+    max_episode_steps: Count | None = None
+    control_dt: Positive | None = None
     success: str = "auto"
     rename: dict[str, str] = field(default_factory=dict[str, str])
     vectorization_mode: VectorizationMode = "loop"
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        if self.max_episode_steps is not None and self.max_episode_steps < 1:
-            raise ConfigError("max_episode_steps must be positive.", got=self.max_episode_steps)
-        if self.control_dt is not None and not 0.0 < self.control_dt < math.inf:
-            raise ConfigError(
-                "control_dt must be positive.", got=self.control_dt, expected="a finite number > 0 [s]"
-            )
+        super().__post_init__()
         for name, value in self.kwargs.items():
             if not isinstance(value, str | int | float | bool | None):
                 raise ConfigError(

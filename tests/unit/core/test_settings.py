@@ -1,6 +1,6 @@
 """What the types of settings say is what their values are held to, and what is shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Annotated, Any, Literal
 
@@ -81,6 +81,16 @@ def test_a_bound_that_names_a_field_is_none_where_the_field_holds_none():
     assert Budget().every == 9
     with pytest.raises(ConfigError, match="most = 8"):
         Budget(most=8)
+
+
+def test_a_bound_may_lie_within_a_part_and_a_range_has_a_unit():
+    @dataclass(frozen=True, kw_only=True)
+    class Drive(Settings):
+        body: Sample = field(default_factory=Sample)
+        speed: Annotated[float, Range(ge=0, le="body.rate", unit="m/s")] = 1.0
+
+    with pytest.raises(ConfigError, match=r"float >= 0 and <= body\.rate = 1\.0 \[m/s\]"):
+        Drive(speed=1.1)
 
 
 def test_ranges_do_not_show_in_files():

@@ -1,9 +1,9 @@
 """What can be chosen about Avoiding. SI units throughout."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Range
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
 from steadyhand.envs.config import EnvConfig
@@ -25,17 +25,10 @@ class AvoidingConfig(EnvConfig):
     """
 
     expert: ClassVar[str] = "AvoidingExpert"
-    max_delta: float = 0.02
-    lag: float = 0.05
-    control_dt: float = 0.05
-    max_episode_steps: int = 250
-
-    def __post_init__(self) -> None:
-        # Below 12 mm the demonstrator would be clipped; above 3 cm a step could leap over a row.
-        self._require("max_delta", self.max_delta, 0.012, 0.03, "m")
-        self._require("lag", self.lag, 0.001, 0.2, "s")
-        self._require("control_dt", self.control_dt, 0.01, 0.2, "s")
-        self._require("max_episode_steps", self.max_episode_steps, 1, 100_000, "steps")
+    max_delta: Annotated[float, Range(ge=0.012, le=0.03, unit="m")] = 0.02
+    lag: Annotated[float, Range(ge=0.001, le=0.2, unit="s")] = 0.05
+    control_dt: Annotated[float, Range(ge=0.01, le=0.2, unit="s")] = 0.05
+    max_episode_steps: Annotated[int, Range(ge=1, le=100_000)] = 250
 
     def spec(self) -> EnvSpec:
         """Return what the env offers."""
@@ -62,8 +55,3 @@ class AvoidingConfig(EnvConfig):
         from steadyhand.envs.avoiding.env import Avoiding
 
         return Avoiding(self, num_rows=num_rows)
-
-    @staticmethod
-    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

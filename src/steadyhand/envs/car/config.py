@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Range, Settings
 from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_ROAD_WIDTH = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarParams:
+class CarParams(Settings):
     """Body of a 1/10-scale race car (MuSHR; Srinivasa et al., arXiv:1908.08031).
 
     Attributes:
@@ -43,11 +44,11 @@ class CarParams:
     max_speed: float = 5.0
     max_acceleration: float = 4.0
     max_deceleration: float = 6.0
-    substeps: int = 5
+    substeps: Annotated[int, Range(ge=1, le=1000)] = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Camera:
+class Camera(Settings):
     """A pinhole camera that sees the flat ground.
 
     Attributes:
@@ -70,8 +71,8 @@ class Camera:
     mount_forward: float = 0.15
     mount_height: float = 0.25
     pitch: float = math.radians(30.0)
-    view_range: float = 3.0
-    blur: float = 0.04
+    view_range: Annotated[float, Range(ge=0.5, le=10, unit="m")] = 3.0
+    blur: Annotated[float, Range(ge=0, le=0.2, unit="m")] = 0.04
 
     @classmethod
     def pilotnet(cls) -> "Camera":
@@ -88,7 +89,7 @@ class Camera:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lidar:
+class Lidar(Settings):
     """A scanner that sees the road's edges as walls, "observation.environment_state".
 
     Attributes:
@@ -103,11 +104,11 @@ class Lidar:
     field_of_view: float = math.radians(270.0)
     mount_forward: float = 0.15
     max_range: float = 10.0
-    iterations: int = 24
+    iterations: Annotated[int, Range(ge=2, le=1000)] = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class RangeFinder:
+class RangeFinder(Settings):
     """A laser range picture, as ALVINN's first net had one: the road's edges are walls.
 
     Attributes:
@@ -126,7 +127,7 @@ class RangeFinder:
     depth_of_view: float = math.radians(30.0)
     mount_forward: float = 0.15
     mount_height: float = 0.25
-    max_range: float = 3.0
+    max_range: Annotated[float, Range(ge=0.1, le=10, unit="m")] = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,14 +162,14 @@ class CarConfig(EnvConfig):
 
     observation: tuple[Sense, ...] = ("retina",)
     action: Literal["steering", "steering_speed"] = "steering"
-    speed: float = 2.5
-    road_width: float = 0.6
-    num_tracks: int = 8
-    num_held_out_tracks: int = 16
-    start_lateral_std: float = 0.02
-    start_heading_std: float = 0.02
+    speed: Annotated[float, Range(ge=0.1, le="params.max_speed", unit="m/s")] = 2.5
+    road_width: Annotated[float, Range(ge=0.2, le=MAX_ROAD_WIDTH, unit="m")] = 0.6
+    num_tracks: Annotated[int, Range(ge=1, le=1000)] = 8
+    num_held_out_tracks: Annotated[int, Range(ge=1, le=1000)] = 16
+    start_lateral_std: Annotated[float, Range(ge=0, le="quarter_road", unit="m")] = 0.02
+    start_heading_std: Annotated[float, Range(ge=0, le=0.5, unit="rad")] = 0.02
     min_progress: float = 0.8
-    control_dt: float = 0.05
+    control_dt: Annotated[float, Range(ge=0.001, le=0.2, unit="s")] = 0.05
     max_episode_steps: int = 1200
     params: CarParams = field(default_factory=CarParams)
     camera: Camera = field(default_factory=Camera)
@@ -191,23 +192,12 @@ class CarConfig(EnvConfig):
                 got=self.observation,
                 hint="name one of them; 'scan' holds the lidar's beams",
             )
-        if self.action not in ("steering", "steering_speed"):
-            raise ConfigError(
-                "The car has no such action.", got=self.action, available=("steering", "steering_speed")
-            )
-        self._require("road_width", self.road_width, 0.2, MAX_ROAD_WIDTH, "m")
-        self._require("speed", self.speed, 0.1, self.params.max_speed, "m/s")
-        self._require("start_lateral_std", self.start_lateral_std, 0.0, self.road_width / 4, "m")
-        self._require("start_heading_std", self.start_heading_std, 0.0, 0.5, "rad")
-        self._require("num_tracks", self.num_tracks, 1, 1000, "tracks")
-        self._require("num_held_out_tracks", self.num_held_out_tracks, 1, 1000, "tracks")
-        self._require("control_dt", self.control_dt, 0.001, 0.2, "s")
-        for name, camera in (("camera", self.camera), ("large_camera", self.large_camera)):
-            self._require(f"{name}.view_range", camera.view_range, 0.5, 10.0, "m")
-            self._require(f"{name}.blur", camera.blur, 0.0, 0.2, "m")
-        self._require("range_finder.max_range", self.range_finder.max_range, 0.1, 10.0, "m")
-        self._require("params.substeps", self.params.substeps, 1, 1000, "steps")
-        self._require("lidar.iterations", self.lidar.iterations, 2, 1000, "iterations")
+        super().__post_init__()
+
+    @property
+    def quarter_road(self) -> float:
+        """A quarter of the road's width [m]: starts spread no farther."""
+        return self.road_width / 4
 
     def showing(self, names: Sequence[str]) -> "CarConfig":
         """Return the settings of the same car with these senses, or those that fill these features.
@@ -231,8 +221,3 @@ class CarConfig(EnvConfig):
         from steadyhand.envs.car.env import Car
 
         return Car(self, num_rows=num_rows)
-
-    @staticmethod
-    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

@@ -1,9 +1,9 @@
 """What can be chosen about the fork. SI units throughout."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
 from steadyhand.envs.config import EnvConfig
@@ -32,19 +32,11 @@ class ForksConfig(EnvConfig):
 
     expert: ClassVar[str] = "ForksExpert"
     late: bool = False
-    start_std: float = 0.0
-    max_speed: float = 1.5
-    radius: float = 0.25
-    control_dt: float = 0.1
-    max_episode_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        self._require("start_std", self.start_std, 0.0, 0.2, "m")
-        self._require("max_speed", self.max_speed, 0.7, 10.0, "m/s")
-        self._require("radius", self.radius, 0.05, 0.3, "m")
-        self._require("control_dt", self.control_dt, 0.01, 0.2, "s")
-        if self.max_episode_steps is not None and self.max_episode_steps < 1:
-            raise ConfigError("max_episode_steps must be positive.", got=self.max_episode_steps)
+    start_std: Annotated[float, Range(ge=0, le=0.2, unit="m")] = 0.0
+    max_speed: Annotated[float, Range(ge=0.7, le=10, unit="m/s")] = 1.5
+    radius: Annotated[float, Range(ge=0.05, le=0.3, unit="m")] = 0.25
+    control_dt: Annotated[float, Range(ge=0.01, le=0.2, unit="s")] = 0.1
+    max_episode_steps: Count | None = None
 
     @property
     def fork_x(self) -> float:
@@ -92,8 +84,3 @@ class ForksConfig(EnvConfig):
         from steadyhand.envs.forks.env import Forks
 
         return Forks(self, num_rows=num_rows)
-
-    @staticmethod
-    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

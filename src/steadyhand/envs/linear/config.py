@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Positive
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
 from steadyhand.envs.config import EnvConfig
@@ -46,20 +47,16 @@ class LinearConfig(EnvConfig):
     expert: ClassVar[str] = "LqrExpert"
     system: Literal["unstable", "stable"] = "unstable"
     line: tuple[float, ...] = ()
-    spread: float = 1.0
-    limit: float = 1e6
-    tolerance: float = 0.1
-    max_episode_steps: int = 64
-    control_dt: float = 0.1
+    spread: Positive = 1.0
+    limit: Positive = 1e6
+    tolerance: Positive = 0.1
+    max_episode_steps: Count = 64
+    control_dt: Positive = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.line and (len(self.line) != 2 or not np.linalg.norm(self.line) > 0.0):
             raise ConfigError("A line of starts needs a direction.", got=self.line, expected="two numbers")
-        for name in ("spread", "limit", "tolerance", "control_dt"):
-            if not getattr(self, name) > 0.0:
-                raise ConfigError(f"{name} must be positive.", got=getattr(self, name))
-        if self.max_episode_steps < 1:
-            raise ConfigError("max_episode_steps must be positive.", got=self.max_episode_steps)
 
     @property
     def a(self) -> Float64[np.ndarray, "2 2"]:

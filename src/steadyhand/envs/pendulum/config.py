@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Range
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
 from steadyhand.envs.config import EnvConfig
@@ -45,26 +45,15 @@ class PendulumConfig(EnvConfig):
 
     expert: ClassVar[str] = "SwingUpExpert"
     discontinuous: bool = False
-    max_torque: float = 3.0
-    length: float = 1.0
-    gravity: float = 9.81
-    start_angle: float = math.pi
-    start_speed: float = 1.0
-    upright: float = 0.2
-    hold_time: float = 1.0
-    control_dt: float = 0.02
-    max_episode_steps: int = 500
-
-    def __post_init__(self) -> None:
-        self._require("max_torque", self.max_torque, 0.1, 100.0, "N m")
-        self._require("length", self.length, 0.1, 10.0, "m")
-        self._require("gravity", self.gravity, 0.0, 100.0, "m/s^2")
-        self._require("start_angle", self.start_angle, 0.0, math.pi, "rad")
-        self._require("start_speed", self.start_speed, 0.0, 10.0, "rad/s")
-        self._require("upright", self.upright, 0.01, math.pi, "rad")
-        self._require("hold_time", self.hold_time, 0.0, 1000.0, "s")
-        self._require("control_dt", self.control_dt, 0.001, 0.1, "s")
-        self._require("max_episode_steps", self.max_episode_steps, 1, 10**6, "steps")
+    max_torque: Annotated[float, Range(ge=0.1, le=100, unit="N m")] = 3.0
+    length: Annotated[float, Range(ge=0.1, le=10, unit="m")] = 1.0
+    gravity: Annotated[float, Range(ge=0, le=100, unit="m/s^2")] = 9.81
+    start_angle: Annotated[float, Range(ge=0, le=math.pi, unit="rad")] = math.pi
+    start_speed: Annotated[float, Range(ge=0, le=10, unit="rad/s")] = 1.0
+    upright: Annotated[float, Range(ge=0.01, le=math.pi, unit="rad")] = 0.2
+    hold_time: Annotated[float, Range(ge=0, le=1000, unit="s")] = 1.0
+    control_dt: Annotated[float, Range(ge=0.001, le=0.1, unit="s")] = 0.02
+    max_episode_steps: Annotated[int, Range(ge=1, le=10**6)] = 500
 
     @property
     def hold_steps(self) -> int:
@@ -92,8 +81,3 @@ class PendulumConfig(EnvConfig):
         from steadyhand.envs.pendulum.env import Pendulum
 
         return Pendulum(self, num_rows=num_rows)
-
-    @staticmethod
-    def _require(name: str, value: float | int, low: float | int, high: float | int, unit: str) -> None:
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is out of range.", got=value, expected=f"{low} to {high} [{unit}]")

@@ -1,9 +1,9 @@
 """What can be chosen about a tabular env."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, assert_never
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Count, Range, Share
 from steadyhand.core.specs import STATE, EnvSpec, discrete_spec
 from steadyhand.core.success import SuccessRule
 from steadyhand.envs.config import EnvConfig
@@ -37,20 +37,10 @@ class TabularConfig(EnvConfig):
 
     expert: ClassVar[str] = "DynamicProgrammingExpert"
     layout: Layout = "grid"
-    horizon: int = 32
-    slip: float = 0.2
-    num_contexts: int = 1
-    context_ratio: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.horizon < 1 or self.num_contexts < 1:
-            raise ConfigError(
-                "Horizon and num_contexts must be positive.", got=f"{self.horizon}, {self.num_contexts}"
-            )
-        if not 0.0 <= self.slip <= 1.0:
-            raise ConfigError("The slip is a probability.", got=self.slip, expected="0 to 1")
-        if not 0.0 < self.context_ratio <= 1.0:
-            raise ConfigError("context_ratio lies in (0, 1].", got=self.context_ratio)
+    horizon: Count = 32
+    slip: Share = 0.2
+    num_contexts: Count = 1
+    context_ratio: Annotated[float, Range(gt=0, le=1)] = 0.8
 
     def mdp(self) -> FiniteMDP:
         """Return the MDP itself, for exact evaluation."""
