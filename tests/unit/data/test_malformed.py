@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lerobot_folders import rows, write_v30
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.checks import check
@@ -354,3 +355,18 @@ def test_summary_counts(whole: Path, tmp_path: Path) -> None:
     assert summary.duration_s == pytest.approx(2.4)
     assert [camera.available for camera in summary.cameras] == [3, 3]
     assert summary.size_bytes > 1000
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [("dataset_from_index", 1), ("dataset_to_index", 1), ("dataset_to_index", -1), ("episode_index", 1)],
+)
+def test_episodes_that_do_not_follow_one_another(tmp_path: Path, column: str, change: int) -> None:
+    root = write_v30(tmp_path / "d", [rows(0), rows(1)])
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    values = table[column].to_pylist()
+    values[1] += change
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, pa.array(values)), path)
+    with pytest.raises(DataError, match="do not follow one another"):
+        open_dataset(root)

@@ -15,6 +15,7 @@ from steadyhand.policies.choices import Mode
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
 from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 from steadyhand.policies.noise import GeneratorNoise, Noise, NoNoise
@@ -324,3 +325,30 @@ def test_clipped_inputs_are_those_at_so_many_spreads_on_both_sides() -> None:
 def test_every_token_of_a_context_is_there_unless_it_says_otherwise() -> None:
     padding = Context(tokens=torch.zeros(2, 3, 4)).padding()
     assert torch.equal(padding, torch.zeros(2, 3, dtype=torch.bool))
+
+
+def test_steps_without_a_weight_are_in_no_statistics_of_what_is_predicted() -> None:
+    weight = np.ones(len(FRAMES), dtype=np.float32)
+    weight[::3] = 0.0
+    wild = np.where(weight[:, None] > 0, FRAMES.expert_action, np.float32(1e4))
+    scales = []
+    for representation in ("absolute", "relative"):
+        for label in (FRAMES.expert_action, wild):
+            frames = replace(FRAMES, weight=weight, expert_action=label)
+            config = PolicyConfig(horizon=2, action_representation=representation, state_dims=(0, 1))
+            policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
+            policy.fit_statistics(frames)
+            scales.append(policy.normaliser["action"].scale)
+    assert torch.equal(scales[0], scales[1])
+    assert torch.equal(scales[2], scales[3])
+
+
+def test_heads_count_classes_from_zero_and_envs_from_where_they_begin() -> None:
+    frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, discrete_spec(3, start=5))
+    policy = PolicyModule.build(PolicyConfig(head=Categorical()), PolicySpec.of_frames(frames))
+    policy.fit_statistics(frames)
+    batch = WindowSource(frames, policy.window).batch(np.arange(len(frames)))
+    assert set(batch.actions.flatten().tolist()) == {5, 6, 7}
+    _, target = policy.context_and_target(batch, NoNoise())
+    assert torch.equal(target.actions, batch.actions - 5)
+    assert set(policy.predict_chunk(batch.observation, batch.obs_is_pad).flatten().tolist()) <= {5, 6, 7}
