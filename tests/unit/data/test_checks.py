@@ -310,7 +310,11 @@ def test_pictures_that_are_fine() -> None:
     assert [p for p in check_dataset(data) if p.code.startswith("camera")] == []
 
 
-def test_black_plain_frozen_alike_and_identical_cameras() -> None:
+@pytest.mark.parametrize("at_once", [20, 3])
+def test_black_plain_frozen_alike_and_identical_cameras(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("steadyhand.data.checks.cameras._BATCH_BYTES", at_once * noise()[0].size)
     still = np.repeat(noise(2)[[0, 10]], 10, axis=0)
     alike = np.tile(noise(3)[:10], (2, 1, 1, 1))
     cases = {
