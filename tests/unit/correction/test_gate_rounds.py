@@ -31,6 +31,7 @@ from steadyhand.correction.gates.calibration import (
 from steadyhand.correction.gates.fitter import GateFitter
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.rounds import teach_in_rounds
+from steadyhand.data.episode import Branch
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
@@ -252,3 +253,19 @@ def test_marks_of_a_bootstrap_weigh_nothing_that_had_no_label(tmp_path):
     for marks in kept:
         assert all(not mark.weight[1::2].any() for mark in marks)
         assert sum(mark.weight.sum() for mark in marks) == sum(demo.num_labels for demo in half)
+
+
+def test_a_gate_that_holds_demonstrations_back_takes_no_labels_made_from_them():
+    env = PointEnv(4, max_episode_steps=12, drift=0.1)
+    asked = env, Halving(), learner_of(env)
+    demos = collect(env, Halving(), env.starts("train", 3), source="demonstration", seed=0)
+    (step,) = collect(env, Halving(), env.starts("train", 1), source="views", seed=1, max_steps=1)
+    made = [*demos, replace(step, branch=Branch(parent=0, step=0))]
+    gated = HgDagger(gate=LossGate(held_out=2), labels_per_round=12, episodes_per_round=3)
+    gated.check(*asked, initial=demos)
+    with pytest.raises(ConfigError, match="1 branches in"):
+        gated.check(*asked, initial=made)
+    replace(gated, gate=LossGate(calibration="drives")).check(*asked, initial=made)
+    for initial in (demos[:2], demos[:1]):
+        with pytest.raises(ConfigError, match="Nothing is left to train on"):
+            gated.check(*asked, initial=initial)
