@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from steadyhand.core.errors import CapabilityError, DataError
-from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import derive, generator
 from steadyhand.correction.ccil_config import (
     CorrectiveLabels,
@@ -30,7 +29,7 @@ from steadyhand.correction.expert_steps import ExpertSteps, Points, state_featur
 from steadyhand.correction.label_geometry import LabelGeometry, measure, with_model
 from steadyhand.correction.label_search import Learnt, find
 from steadyhand.correction.true_dynamics import Oracle, TrueDynamics
-from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin, demonstration
 from steadyhand.policies.dynamics import Dynamics, Transitions, TransitionSource
 from steadyhand.policies.residual_map import ResidualMap
 from steadyhand.policies.spec import PolicySpec
@@ -226,23 +225,15 @@ def _episodes(
     chosen = np.flatnonzero(kept)
     observation = steps.split(states[chosen])
     actions = steps.decode(points.action[chosen])
-    yes, no = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
-    actor, reward = np.full(1, Actor.EXPERT, dtype=np.uint8), np.zeros(1, dtype=np.float32)
-    weight = np.full(1, config.weight, dtype=np.float32)
     provenance = EpisodeOrigin(source="ccil")
     return [
-        Episode(
-            observation={name: values[row : row + 1] for name, values in observation.items()},
-            action=actions[row : row + 1],
-            expert_action=actions[row : row + 1],
-            expert_action_valid=yes,
-            actor=actor,
-            intervention=no,
-            weight=weight,
-            reward=reward,
-            task=steps.episodes[parent].task_at(step),
+        demonstration(
+            {name: values[row : row + 1] for name, values in observation.items()},
+            actions[row : row + 1],
             control_dt=steps.episodes[parent].control_dt,
+            task=steps.episodes[parent].task_at(step),
             provenance=provenance,
+            weight=config.weight,
             branch=Branch(parent=parent, step=step),
         )
         for row, (parent, step) in enumerate(

@@ -1,7 +1,7 @@
 """The labelled steps of episodes as arrays: what corrective labels start from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, Shaped
@@ -98,15 +98,7 @@ class ExpertSteps:
         action = points.action + drawn
         if self.spec.action.low is not None and self.spec.action.high is not None:
             action = np.clip(action, self.spec.action.low, self.spec.action.high)
-        return Points(
-            parent=points.parent,
-            step=points.step,
-            state=points.state,
-            action=action,
-            shift=action - points.action,
-            target=points.target,
-            stands_for=points.stands_for,
-        )
+        return replace(points, action=action, shift=action - points.action)
 
     def restored(self, states: Float32[np.ndarray, "N S"], points: Points) -> Float32[np.ndarray, "N S"]:
         """Return where labels lie, with what hardly moves in the episodes as it was at the step itself."""

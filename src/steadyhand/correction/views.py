@@ -7,17 +7,17 @@ sensors (`observe(view_offset=...)`) and knows the way back (`displaced_action`)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError
-from steadyhand.core.protocol import Actor, Controller, Decision, Observation, Wrapper
+from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams
 from steadyhand.correction.view_config import ViewConfig
-from steadyhand.data.episode import Branch, Episode, EpisodeOrigin
+from steadyhand.data.episode import Branch, Episode, demonstration
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.rollout.session import Session, StepEvent
 
@@ -190,24 +190,13 @@ def _no_views(env: BatchEnv, error: CapabilityError) -> CapabilityError:
 
 
 def _branch(views: Views, view: int, *, parent: Episode, branch: Branch, weight: float) -> Episode:
-    label = views.label[view : view + 1]
-    return Episode(
-        observation={name: value[view : view + 1] for name, value in views.observation.items()},
-        action=label,
-        expert_action=label,
-        expert_action_valid=np.ones(1, dtype=bool),
-        actor=np.array([Actor.EXPERT], dtype=np.uint8),
-        intervention=np.zeros(1, dtype=bool),
-        weight=np.full(1, weight, dtype=np.float32),
-        reward=np.zeros(1, dtype=np.float32),
+    return demonstration(
+        {name: value[view : view + 1] for name, value in views.observation.items()},
+        views.label[view : view + 1],
+        control_dt=parent.control_dt,
         truncated=True,
         task=parent.task_at(branch.step),
-        control_dt=parent.control_dt,
-        provenance=EpisodeOrigin(
-            source="views",
-            seed=parent.provenance.seed,
-            start=parent.provenance.start,
-            round=parent.provenance.round,
-        ),
+        provenance=replace(parent.provenance, source="views", outcome="unknown"),
+        weight=weight,
         branch=branch,
     )

@@ -204,6 +204,8 @@ def demonstration(
     task: str = "",
     actor: Actor = Actor.EXPERT,
     provenance: EpisodeOrigin | None = None,
+    weight: float = 1.0,
+    branch: Branch | None = None,
 ) -> Episode:
     """Return an episode whose every executed action is the expert's own.
 
@@ -219,6 +221,8 @@ def demonstration(
         task: Text of the task.
         actor: EXPERT or HUMAN.
         provenance: Where it came from.
+        weight: Training weight of every step.
+        branch: The step of a recorded episode that this one stands in for.
     """
     action = action[:, None] if action.ndim == 1 else action
     length = len(action)
@@ -229,7 +233,7 @@ def demonstration(
         expert_action_valid=np.ones(length, dtype=bool),
         actor=np.full(length, actor, dtype=np.uint8),
         intervention=np.zeros(length, dtype=bool),
-        weight=np.ones(length, dtype=np.float32),
+        weight=np.full(length, weight, dtype=np.float32),
         reward=np.zeros(length, dtype=np.float32) if reward is None else reward.astype(np.float32),
         final_observation=final_observation,
         terminated=terminated,
@@ -238,4 +242,5 @@ def demonstration(
         task=task,
         control_dt=control_dt,
         provenance=provenance or EpisodeOrigin(source="demonstration"),
+        branch=branch,
     )
