@@ -15,8 +15,8 @@ from jaxtyping import Float64, Int64
 from steadyhand.analysis.replay_result import FOLLOWS, PAIRINGS, Method, Replay
 from steadyhand.core.codec import from_data
 from steadyhand.core.errors import CapabilityError, ConfigError, SteadyhandError
-from steadyhand.data.checks.blocks import AnyDataset, Block, blocks, vector_specs
-from steadyhand.data.dataset import StoredDataset
+from steadyhand.data.base import Dataset
+from steadyhand.data.checks.blocks import Block, blocks, vector_specs
 from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.envs.config import EnvConfig
 
@@ -36,7 +36,7 @@ class World:
     env: EnvConfig
 
 
-def replay(dataset: AnyDataset, env: BatchEnv) -> Replay:
+def replay(dataset: Dataset, env: BatchEnv) -> Replay:
     """Replay recorded actions in `env`: one step from stored states, or episodes from their seeds.
 
     Args:
@@ -68,7 +68,7 @@ def _outside(steps: "_Steps", env: BatchEnv) -> float:
     return float(((action < low - slack) | (action > high + slack)).any(axis=1).mean())
 
 
-def _shared_features(dataset: AnyDataset, env: BatchEnv) -> dict[str, int]:
+def _shared_features(dataset: Dataset, env: BatchEnv) -> dict[str, int]:
     recorded = vector_specs(dataset)
     shared = {
         name: spec.size
@@ -126,7 +126,7 @@ class _Steps:
     scale: Float64[np.ndarray, " D"]
 
     @classmethod
-    def of(cls, dataset: AnyDataset, features: Mapping[str, int]) -> "_Steps":
+    def of(cls, dataset: Dataset, features: Mapping[str, int]) -> "_Steps":
         """Draw steps evenly from all episodes."""
         every = max(1, dataset.num_frames // _STEPS)
         parts: list[_Drawn] = []
@@ -205,7 +205,7 @@ def _from_states(steps: _Steps, env: BatchEnv) -> Replay:
     return replace(_judged(env, "stored states", errors, steps.episode[whole], labels), unseen=lost)
 
 
-def _from_seeds(dataset: AnyDataset, steps: _Steps, env: BatchEnv, lacking: CapabilityError) -> Replay:
+def _from_seeds(dataset: Dataset, steps: _Steps, env: BatchEnv, lacking: CapabilityError) -> Replay:
     """Replay episodes from their starts; a shift shows as the observations of other steps."""
     starts = _starts(dataset)
     if not starts:
@@ -215,12 +215,8 @@ def _from_seeds(dataset: AnyDataset, steps: _Steps, env: BatchEnv, lacking: Capa
     errors: dict[int, list[np.ndarray]] = {pairing: [] for pairing in PAIRINGS}
     owners: list[np.ndarray] = []
     for number, start in starts.items():
-        episode = (
-            dataset.episode(number, observation=list(steps.seen))
-            if isinstance(dataset, StoredDataset)
-            else None
-        )
-        if episode is None or len(episode) < 4:
+        episode = dataset.episode(number, observation=list(steps.seen))
+        if len(episode) < 4:
             continue
         recorded = np.concatenate([_flat(episode.observation[name]) for name in steps.seen], axis=1)
         length = min(len(recorded), _LONGEST)
@@ -271,9 +267,7 @@ def _for_env(env: BatchEnv, action: np.ndarray) -> np.ndarray:
     return action.astype(spec.dtype)
 
 
-def _starts(dataset: AnyDataset) -> dict[int, Start]:
-    if not isinstance(dataset, StoredDataset):
-        return {}
+def _starts(dataset: Dataset) -> dict[int, Start]:
     found: dict[int, Start] = {}
     is_branch = dataset.branch[:, 0] >= 0
     for number, origin in enumerate(dataset.provenances):

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from steadyhand.analysis.data_modes import DataModes
     from steadyhand.core.specs import EnvSpec
-    from steadyhand.data.dataset import StoredDataset
-    from steadyhand.data.formats.arrays import ArrayDataset
+    from steadyhand.data.base import Dataset
     from steadyhand.data.problems import Problem
 
 Data = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
@@ -169,7 +168,7 @@ def _opened(
     chosen: InfoArguments | CheckArguments | RepairArguments | ModesArguments,
     *,
     like: "EnvSpec | None" = None,
-) -> "StoredDataset | ArrayDataset":
+) -> "Dataset":
     """Open the data; the time step, which an npz file does not know, is that of an env."""
     from steadyhand.data.dataset import open_any
 

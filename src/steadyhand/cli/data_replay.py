@@ -8,11 +8,11 @@ from steadyhand.cli.arguments import with_overrides
 if TYPE_CHECKING:
     from steadyhand.analysis.replay import Replay
     from steadyhand.cli.data import CheckArguments, RepairArguments
-    from steadyhand.data.checks.blocks import AnyDataset
+    from steadyhand.data.base import Dataset
     from steadyhand.data.problems import Problem
 
 
-def replayed(chosen: "CheckArguments", opened: "Callable[..., AnyDataset]") -> "tuple[Problem, ...]":
+def replayed(chosen: "CheckArguments", opened: "Callable[..., Dataset]") -> "tuple[Problem, ...]":
     """Return what replaying tells, or that it cannot tell anything: the rest of the report stands."""
     from steadyhand.core.errors import CapabilityError
 
@@ -43,9 +43,7 @@ def _as_typed(chosen: "CheckArguments", control_dt: float) -> str:
     return shlex.join(words)
 
 
-def replay_in_env(
-    chosen: "CheckArguments | RepairArguments", opened: "Callable[..., AnyDataset]"
-) -> "Replay":
+def replay_in_env(chosen: "CheckArguments | RepairArguments", opened: "Callable[..., Dataset]") -> "Replay":
     """Replay the recorded actions in the env that was named; `opened` opens the data at its rate."""
     from steadyhand.analysis.replay import World, replay
     from steadyhand.envs.catalogue import env_config

@@ -218,7 +218,7 @@ def _started(chosen: Arguments) -> "tuple[PolicyConfig, TrainConfig]":
 
 
 def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]":
-    from steadyhand.data.dataset import StoredDataset, open_any
+    from steadyhand.data.dataset import open_any
     from steadyhand.face.learning import settings_of
     from steadyhand.recipes.choices import refuse_depth
     from steadyhand.training.config import TrainConfig
@@ -231,6 +231,5 @@ def _learner(chosen: Arguments, data: Path) -> "tuple[PolicyConfig, TrainConfig]
         classes=classes_from_text(chosen.classes),
     )
     learner = chosen.learner
-    if isinstance(dataset, StoredDataset):
-        refuse_depth(learner.observation, dataset.depth)
+    refuse_depth(learner.observation, dataset.depth)
     return settings_of(learner.learning(), dataset.observation, dataset.action, default=TrainConfig())

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from steadyhand.core.specs import ACTION, FeatureSpec, table_of_shapes
-from steadyhand.data.episode import Episode
+from steadyhand.data.episode import Episode, EpisodeOrigin, branch_rows
 from steadyhand.data.frames import Frames
 from steadyhand.data.pictures import Size
 
@@ -22,12 +22,16 @@ class Dataset(ABC):
         action: Spec of the action.
         control_dt: Time between steps [s].
         unread: Names of what else the data hold, which nothing reads.
+        env_id: Env that was recorded, or "".
+        robot_type: Robot that was recorded, if the data say so.
     """
 
     observation: dict[str, FeatureSpec]
     action: FeatureSpec
     control_dt: float
     unread: tuple[str, ...] = ()
+    env_id: str = ""
+    robot_type: str | None = None
 
     @property
     @abstractmethod
@@ -36,8 +40,8 @@ class Dataset(ABC):
 
     @property
     @abstractmethod
-    def tasks(self) -> tuple[str, ...]:
-        """Text of each task, once each."""
+    def numbers(self) -> Int64[np.ndarray, " E"]:
+        """Number that each episode has where the data come from."""
 
     @property
     @abstractmethod
@@ -45,8 +49,16 @@ class Dataset(ABC):
         """Where the data are, in words."""
 
     @abstractmethod
-    def episode(self, index: int) -> Episode:
-        """Return one episode; raises DataError if there is no such one."""
+    def episode(self, index: int, *, observation: Sequence[str] | None = None) -> Episode:
+        """Return one episode.
+
+        Args:
+            index: Which one, from 0.
+            observation: Features to read; all of them if None.
+
+        Raises:
+            DataError: There is no such episode or feature.
+        """
 
     @abstractmethod
     def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
@@ -59,6 +71,31 @@ class Dataset(ABC):
         Raises:
             DataError: There are no such features, or no episodes.
         """
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Text of each task, once each."""
+        return tuple(dict.fromkeys(text for texts in self.tasks_of_episode for text in texts))
+
+    @property
+    def tasks_of_episode(self) -> list[tuple[str, ...]]:
+        """Texts of the tasks that occur in each episode."""
+        return [tuple(dict.fromkeys(text for text, _ in episode.task_runs)) for episode in self]
+
+    @property
+    def provenances(self) -> list[EpisodeOrigin]:
+        """Where each episode came from."""
+        return [episode.provenance for episode in self]
+
+    @property
+    def branch(self) -> Int64[np.ndarray, "E 2"]:
+        """(parent episode, step) of branch episodes, (-1, -1) for all others."""
+        return branch_rows(episode.branch for episode in self)
+
+    @property
+    def depth(self) -> dict[str, tuple[int, int]]:
+        """Name of each depth map -> its (height, width); no policy here reads them."""
+        return {}
 
     @property
     def num_episodes(self) -> int:

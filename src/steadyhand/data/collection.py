@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import ACTION, FeatureSpec, full_names
+from steadyhand.core.specs import FeatureSpec, full_names
 from steadyhand.data.base import Dataset
-from steadyhand.data.episode import Episode, EpisodeOrigin, TaskRun, texts_of
+from steadyhand.data.episode import Branch, Episode, EpisodeOrigin, TaskRun, branch_rows, texts_of
 from steadyhand.data.formats.layout import Layout
-from steadyhand.data.formats.schema import EXPERT_ACTION
-from steadyhand.data.frames import Frames, numbered_tasks
+from steadyhand.data.frames import Frames
 from steadyhand.data.journal import JournalReader
 from steadyhand.data.pictures import Size, resized
 from steadyhand.data.records import Damage
@@ -60,6 +59,7 @@ class StoredDataset(Dataset):
         self.action: FeatureSpec = self.stored.action
         self.control_dt = self.stored.control_dt
         self.env_id = "" if spec is None else spec.env_id
+        self.robot_type = layout.robot_type
         self._pending = pending
         everything = range(0 if pending is None else len(pending))
         self._places: Sequence[int] = everything if chosen is None else chosen.tolist()
@@ -123,10 +123,8 @@ class StoredDataset(Dataset):
     @property
     def branch(self) -> Int64[np.ndarray, "E 2"]:
         """(parent episode, step) of branch episodes, (-1, -1) for all others."""
-        marks = [ending.branch for ending in self.stored.endings]
-        rows = [(-1, -1) if mark is None else (mark.parent, mark.step) for mark in marks]
-        rows += self._of_journal(lambda journal: journal.branches)
-        branch = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        stored: list[Branch | None] = [ending.branch for ending in self.stored.endings]
+        branch = branch_rows(stored + self._of_journal(lambda journal: journal.branches))
         if not self.is_whole:
             place = {int(number): at for at, number in enumerate(self.numbers)}
             branch[:, 0] = [place.get(int(parent), -2) if parent >= 0 else -1 for parent in branch[:, 0]]
@@ -164,11 +162,7 @@ class StoredDataset(Dataset):
         return [] if self._pending is None else self._pending.damages
 
     def episode(self, index: int, *, observation: Sequence[str] | None = None) -> Episode:
-        """Return one episode, images decoded; a branch keeps its parent's number in the data set.
-
-        Args:
-            index: Which one, from 0.
-            observation: Features to read; all of them if None.
+        """Return one episode, images decoded; a branch names its parent by its place here.
 
         Raises:
             DataError: No such episode or feature, or missing or damaged files.
@@ -182,10 +176,6 @@ class StoredDataset(Dataset):
         if found.branch is None or self.is_whole:
             return found
         return replace(found, branch=replace(found.branch, parent=int(self.branch[index, 0])))
-
-    def episodes(self, indices: Sequence[int] | np.ndarray | None = None) -> list[Episode]:
-        """Return episodes, all of them if `indices` is None."""
-        return [self.episode(int(index)) for index in self._chosen(indices)]
 
     def image(self, key: str, episode: int, step: int) -> UInt8[np.ndarray, "h w c"]:
         """Return one image without reading the rest of its episode.
@@ -268,36 +258,22 @@ class StoredDataset(Dataset):
         is_stored = chosen < len(self.stored)
         refs = [self.layout.episodes[index] for index in chosen[is_stored]]
         cameras = [name for name in names if self.observation[name].kind == "image"]
-        parts = self.stored.columns(refs, [name for name in names if name not in cameras])
-        extra = [_columns(self._journaled(int(index))) for index in chosen[~is_stored]]
-        observed: dict[str, np.ndarray] = {}
-        for name in names:
-            if name in cameras and refs:
-                images = self.stored.cached(name, refs, self._cache_dir, picture_size)
-                fresh = (part[name] for part in extra)
-                observed[name] = _joined(
-                    [images, *(one if picture_size is None else resized(one, picture_size) for one in fresh)]
-                )
-            else:
-                observed[name] = _joined([part[name] for part in [*parts, *extra]])
-        rest = {
-            name: _joined([part[name] for part in [*parts, *extra]])
-            for name in (ACTION, EXPERT_ACTION, "weight", "expert_action_valid")
-        }
-        tasks, task_index = numbered_tasks(run for runs in self._task_runs(chosen) for run in runs)
-        return Frames(
+        stored = self.stored.columns(refs, [name for name in names if name not in cameras])
+        fresh = [self._journaled(int(index)).columns for index in chosen[~is_stored]]
+        pictures: dict[str, np.ndarray] = {}
+        for name in cameras if refs else ():
+            images = self.stored.cached(name, refs, self._cache_dir, picture_size)
+            sized = [one[name] if picture_size is None else resized(one[name], picture_size) for one in fresh]
+            pictures[name] = np.concatenate([images, *sized]) if sized else images  # a map stays one
+        return Frames.from_columns(
+            [*stored, *fresh],
             observation_spec={name: self.observation[name] for name in names},
             action_spec=self.action,
             control_dt=self.control_dt,
-            observation=observed,
-            action=rest[ACTION],
-            expert_action=rest[EXPERT_ACTION],
-            weight=(rest["weight"] * rest["expert_action_valid"]).astype(np.float32),
-            episode_ends=np.cumsum(self.lengths[chosen]).astype(np.int64),
             branch=self._branches(chosen),
-            tasks=tasks,
-            task_index=task_index,
-        )
+            task_runs=(run for runs in self._task_runs(chosen) for run in runs),
+            pictures=pictures,
+        ).with_pictures(picture_size)
 
     def _check_step(self, steps: np.ndarray, episode: int) -> None:
         last = int(self.lengths[episode]) - 1
@@ -365,17 +341,3 @@ class StoredDataset(Dataset):
                 hint="choose whole families: split_episodes(..., branch=dataset.branch)",
             )
         return branch
-
-
-def _columns(episode: Episode) -> dict[str, np.ndarray]:
-    return {
-        **episode.observation,
-        ACTION: episode.action,
-        EXPERT_ACTION: episode.expert_action,
-        "weight": episode.weight,
-        "expert_action_valid": episode.expert_action_valid,
-    }
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

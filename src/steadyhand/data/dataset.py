@@ -6,8 +6,9 @@ from pathlib import Path
 from steadyhand.core.errors import DataError
 from steadyhand.core.lock import is_held
 from steadyhand.core.strict import kind_of
+from steadyhand.data.base import Dataset
 from steadyhand.data.collection import StoredDataset
-from steadyhand.data.formats.arrays import ArrayDataset, open_npz
+from steadyhand.data.formats.arrays import open_npz
 from steadyhand.data.formats.lerobot import locate
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
 from steadyhand.data.lock import LOCK_PATH
@@ -91,7 +92,7 @@ def open_any(
     rename: Mapping[str, str] | None = None,
     episodes: Episodes | None = None,
     classes: tuple[int, int] | None = None,
-) -> StoredDataset | ArrayDataset:
+) -> Dataset:
     """Open whatever can be trained on: the folder of a data set, or an npz file of flat arrays.
 
     Args:

@@ -24,7 +24,7 @@ class Entry:
         length: Number of steps.
         final: Offset of the packed final observation, or -1.
         records: Offset of each record, so that an open episode can be moved to a new journal.
-        branch: (parent, step) in the numbers of the data set, or None.
+        branch: Its parent and step in the numbers of the data set, or None.
     """
 
     number: int
@@ -34,7 +34,7 @@ class Entry:
     length: int = 0
     final: int = -1
     records: list[int] = field(default_factory=list[int])
-    branch: tuple[int, int] | None = None
+    branch: Branch | None = None
 
 
 def outcome_header(
@@ -65,13 +65,13 @@ def provenance_of(header: dict[str, Any]) -> EpisodeOrigin:
 
 def ending_of(entry: Entry) -> Ending:
     """Return how an episode ended; without an end in its header it counts as interrupted."""
-    header, branch = entry.header, entry.branch
+    header = entry.header
     return Ending(
         terminated=header.get("terminated", False),
         truncated=header.get("truncated", True),
         success=header.get("success"),
         provenance=provenance_of(header),
-        branch=None if branch is None else Branch(parent=branch[0], step=branch[1]),
+        branch=entry.branch,
     )
 
 

@@ -1,12 +1,12 @@
 """One episode: what was seen, what was done, what the expert would have done, and how it ended."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.protocol import Actor
@@ -56,6 +56,12 @@ class Branch:
 
     parent: int
     step: int
+
+
+def branch_rows(marks: Iterable[Branch | None]) -> Int64[np.ndarray, "E 2"]:
+    """Return (parent, step) of each episode, (-1, -1) where it is no branch."""
+    rows = [(-1, -1) if mark is None else (mark.parent, mark.step) for mark in marks]
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

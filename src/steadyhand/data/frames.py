@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Shaped
+from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import DataError
-from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.episode import Episode, TaskRun
+from steadyhand.core.specs import ACTION, FeatureSpec
+from steadyhand.data.episode import Episode, TaskRun, branch_rows
 from steadyhand.data.pictures import Size, resized
 
 
@@ -114,31 +114,58 @@ class Frames:
                     got=sorted(missing),
                     available=sorted(episode.observation),
                 )
-
-        def joined(columns: Iterable[np.ndarray]) -> np.ndarray:
-            return np.concatenate(list(columns))
-
-        observation = {
-            name: joined(episode.observation[name] for episode in episodes) for name in observation_spec
-        }
+        frames = cls.from_columns(
+            [episode.columns for episode in episodes],
+            observation_spec=observation_spec,
+            action_spec=action_spec,
+            control_dt=steps.pop(),
+            branch=branch_rows(episode.branch for episode in episodes),
+            task_runs=(run for episode in episodes for run in episode.task_runs),
+        )
         for name, spec in observation_spec.items():
-            spec.check(observation[name], name=name)
-        action = joined(episode.action for episode in episodes)
-        action_spec.check(action, name="action")
-        tasks, task_index = numbered_tasks(run for episode in episodes for run in episode.task_runs)
+            spec.check(frames.observation[name], name=name)
+        action_spec.check(frames.action, name="action")
+        return frames
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Sequence[Mapping[str, np.ndarray]],
+        *,
+        observation_spec: Mapping[str, FeatureSpec],
+        action_spec: FeatureSpec,
+        control_dt: float,
+        branch: Int64[np.ndarray, "E 2"],
+        task_runs: Iterable[TaskRun],
+        pictures: Mapping[str, UInt8[np.ndarray, "N h w c"]] | None = None,
+    ) -> "Frames":
+        """Lay the columns of episodes end to end.
+
+        Args:
+            columns: Of each episode, at least one; see `Episode.columns`.
+            observation_spec: The features to keep.
+            action_spec: Spec of the action.
+            control_dt: Time between steps [s].
+            branch: As in `Frames`.
+            task_runs: The task of all steps, end to end.
+            pictures: Features that are end to end already.
+        """
+
+        def joined(name: str) -> np.ndarray:
+            return np.concatenate([part[name] for part in columns])
+
+        known = pictures or {}
+        tasks, task_index = numbered_tasks(task_runs)
         return cls(
             observation_spec=dict(observation_spec),
             action_spec=action_spec,
-            control_dt=steps.pop(),
-            observation=observation,
-            action=action,
-            expert_action=joined(episode.expert_action for episode in episodes),
-            weight=joined(e.weight * e.expert_action_valid for e in episodes).astype(np.float32),
-            episode_ends=np.cumsum([len(episode) for episode in episodes]).astype(np.int64),
-            branch=np.array(
-                [(e.branch.parent, e.branch.step) if e.branch else (-1, -1) for e in episodes],
-                dtype=np.int64,
-            ),
+            control_dt=control_dt,
+            observation={name: known[name] if name in known else joined(name) for name in observation_spec},
+            action=joined(ACTION),
+            expert_action=joined("expert_action"),
+            weight=(joined("weight") * joined("expert_action_valid")).astype(np.float32),
+            episode_ends=np.cumsum([len(part[ACTION]) for part in columns]).astype(np.int64),
+            branch=branch,
             tasks=tasks,
             task_index=task_index,
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from steadyhand.core.specs import FeatureSpec
+from steadyhand.data.base import Dataset
 from steadyhand.data.dataset import StoredDataset
-from steadyhand.data.formats.arrays import ArrayDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,61 +75,49 @@ class Summary:
     size_bytes: int
 
 
-def summarise(dataset: StoredDataset | ArrayDataset, *, path: Path | None = None) -> Summary:
+def summarise(dataset: Dataset, *, path: Path | None = None) -> Summary:
     """Return the summary of a data set; of one on disk only metadata are read.
 
     Args:
         dataset: What `open_any` returned.
         path: Where arrays came from; a data set on disk knows it.
     """
-    lengths = dataset.lengths
-    on_disk = isinstance(dataset, StoredDataset)
-    if on_disk:
-        origins, branches, tasks = dataset.provenances, dataset.branch, dataset.tasks_of_episode
-    else:
-        episodes = dataset.all_episodes
-        origins, branches = [episode.provenance for episode in episodes], np.full((len(episodes), 2), -1)
-        tasks = [tuple(dict.fromkeys(text for text, _ in one.task_runs)) for one in episodes]
+    lengths, origins = dataset.lengths, dataset.provenances
+    stored = dataset if isinstance(dataset, StoredDataset) else None
+    place = path if stored is None else stored.root
     return Summary(
-        root=str(dataset.root if on_disk else path or "arrays"),
-        version=f"LeRobot {dataset.layout.version}" if on_disk else "npz",
-        robot_type=dataset.layout.robot_type if on_disk else None,
-        env_id=dataset.env_id if on_disk else "",
+        root=str(place or "arrays"),
+        version="npz" if stored is None else f"LeRobot {stored.layout.version}",
+        robot_type=dataset.robot_type,
+        env_id=dataset.env_id,
         control_dt=dataset.control_dt,
         num_episodes=dataset.num_episodes,
         num_frames=dataset.num_frames,
-        num_pending=dataset.num_pending if on_disk else 0,
-        num_damaged=len(dataset.journal_damages) if on_disk else 0,
-        num_branches=int((branches[:, 0] >= 0).sum()),
+        num_pending=0 if stored is None else stored.num_pending,
+        num_damaged=0 if stored is None else len(stored.journal_damages),
+        num_branches=int((dataset.branch[:, 0] >= 0).sum()),
         duration_s=dataset.num_frames * dataset.control_dt,
         length=(int(lengths.min()), float(np.median(lengths)), int(lengths.max()))
         if len(lengths)
         else (0, 0.0, 0),
         observation=dataset.observation,
         action=dataset.action,
-        cameras=_cameras(dataset),
-        tasks=dict(Counter(text for texts in tasks for text in texts)),
-        depth=dataset.depth if on_disk else {},
+        cameras=tuple(
+            _camera(dataset, name) for name, spec in dataset.observation.items() if spec.kind == "image"
+        ),
+        tasks=dict(Counter(text for texts in dataset.tasks_of_episode for text in texts)),
+        depth=dataset.depth,
         sources=dict(Counter(origin.source for origin in origins)),
         outcomes=dict(Counter(origin.outcome for origin in origins)),
-        size_bytes=_size(dataset.root if on_disk else path),
+        size_bytes=_size(place),
     )
 
 
-def _cameras(dataset: StoredDataset | ArrayDataset) -> tuple[CameraInfo, ...]:
+def _camera(dataset: Dataset, name: str) -> CameraInfo:
     if not isinstance(dataset, StoredDataset):
-        names = [name for name, spec in dataset.observation.items() if spec.kind == "image"]
-        return tuple(CameraInfo(name=n, stored_as="array", available=dataset.num_episodes) for n in names)
-    layout = dataset.layout
-    return tuple(
-        CameraInfo(
-            name=name,
-            stored_as=layout.features[name].dtype,
-            available=_available(dataset, name),
-        )
-        for name, spec in dataset.observation.items()
-        if spec.kind == "image"
-    )
+        return CameraInfo(name=name, stored_as="array", available=dataset.num_episodes)
+    stored_as = dataset.layout.features[name].dtype
+    return CameraInfo(name=name, stored_as=stored_as, available=_available(dataset, name))
 
 
 def _available(dataset: StoredDataset, camera: str) -> int:

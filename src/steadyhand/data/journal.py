@@ -16,7 +16,7 @@ import numpy as np
 from steadyhand.core.errors import DataError
 from steadyhand.core.strict import require_file
 from steadyhand.data.entries import Entry, ending_of, provenance_of, task_runs_of, unpacked
-from steadyhand.data.episode import STEP_COLUMNS, Episode, EpisodeOrigin, TaskRun
+from steadyhand.data.episode import STEP_COLUMNS, Branch, Episode, EpisodeOrigin, TaskRun
 from steadyhand.data.formats.blocks import EpisodeBlock
 from steadyhand.data.formats.sidecar import SidecarRow
 from steadyhand.data.records import (
@@ -225,13 +225,13 @@ class JournalReader(Sequence[Episode]):
             self.entries.append(entry)
 
     @staticmethod
-    def _parent(mark: dict[str, int], places: dict[int, list[tuple[int, Entry]]]) -> tuple[int, int] | None:
+    def _parent(mark: dict[str, int], places: dict[int, list[tuple[int, Entry]]]) -> Branch | None:
         step = mark["step"]
         if "parent" in mark:
-            return mark["parent"], step
+            return Branch(parent=mark["parent"], step=step)
         for position, piece in places.get(mark["episode"], []):
             if piece.start <= step < piece.start + piece.length:
-                return position, step - piece.start
+                return Branch(parent=position, step=step - piece.start)
         return None
 
     def __len__(self) -> int:
@@ -276,9 +276,9 @@ class JournalReader(Sequence[Episode]):
         return [provenance_of(entry.header) for entry in self.entries]
 
     @property
-    def branches(self) -> list[tuple[int, int]]:
-        """(parent, step) of each episode, (-1, -1) where it is no branch."""
-        return [(-1, -1) if entry.branch is None else entry.branch for entry in self.entries]
+    def branches(self) -> list[Branch | None]:
+        """What each episode continues, None where it is no branch."""
+        return [entry.branch for entry in self.entries]
 
     def blocks(self) -> Iterator[tuple[EpisodeBlock, list[SidecarRow]]]:
         """Yield all episodes in order, some at a time, with what the sidecar keeps of each."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION
-from steadyhand.data.checks.blocks import AnyDataset, blocks
+from steadyhand.data.base import Dataset
+from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.content import Duplicates
 from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import STEP_COLUMNS, Branch, Episode
@@ -62,7 +63,7 @@ class Repair:
 
 
 def repair(
-    dataset: AnyDataset,
+    dataset: Dataset,
     folder: Path | str,
     *,
     shift: Shift = 0,
@@ -112,14 +113,14 @@ def repair(
     )
 
 
-def _require_new(dataset: AnyDataset, folder: Path) -> None:
+def _require_new(dataset: Dataset, folder: Path) -> None:
     if folder.exists() or folder.is_symlink():
         raise DataError("There is something already.", got=folder, hint="name a folder that there is not yet")
     if isinstance(dataset, StoredDataset) and folder.resolve().is_relative_to(dataset.root.resolve()):
         raise DataError("The copy would lie within the data set.", got=folder, hint="name a folder beside it")
 
 
-def losses(dataset: AnyDataset) -> tuple[str, ...]:
+def losses(dataset: Dataset) -> tuple[str, ...]:
     """Return by name what a mended copy cannot hold, a line for each thing; reads what rows tell of ends."""
     if not isinstance(dataset, StoredDataset):
         return ()
@@ -180,12 +181,12 @@ def _early_ends(dataset: StoredDataset) -> list[str]:
     ]
 
 
-def _has_video(dataset: AnyDataset) -> bool:
+def _has_video(dataset: Dataset) -> bool:
     features = dataset.layout.features if isinstance(dataset, StoredDataset) else {}
     return any(features[name].dtype == "video" for name in dataset.observation if name in features)
 
 
-def _copies(dataset: AnyDataset) -> dict[int, int]:
+def _copies(dataset: Dataset) -> dict[int, int]:
     """Return place of each copy -> place of the first episode like it, pictures included."""
     found = Duplicates(dataset, pictures=True)
     for block in blocks(dataset):
@@ -195,7 +196,7 @@ def _copies(dataset: AnyDataset) -> dict[int, int]:
 
 
 def _write(
-    dataset: AnyDataset,
+    dataset: Dataset,
     stage: Path,
     copies: Mapping[int, int],
     shift: Shift,
@@ -209,9 +210,9 @@ def _write(
         observation=dataset.observation,
         action=dataset.action,
         control_dt=dataset.control_dt,
-        robot_type=dataset.layout.robot_type if isinstance(dataset, StoredDataset) else None,
+        robot_type=dataset.robot_type,
         image_format="mp4" if _has_video(dataset) else "png",
-        env_id="" if spec is None else spec.env_id,
+        env_id=dataset.env_id,
         outside_labels="clipped" if spec is None else spec.outside_labels,
     ) as store:
         for number, episode in enumerate(_episodes(dataset)):
@@ -232,7 +233,7 @@ def _write(
     return too_short, len(place)
 
 
-def _episodes(dataset: AnyDataset) -> Iterator[Episode]:
+def _episodes(dataset: Dataset) -> Iterator[Episode]:
     for number in range(dataset.num_episodes):
         episode = dataset.episode(number)
         yield _ended(dataset, number, episode) if isinstance(dataset, StoredDataset) else episode

@@ -16,7 +16,7 @@ from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
 from steadyhand.core.strict import MOST_BYTES, replacing
 from steadyhand.data.base import Dataset
-from steadyhand.data.dataset import StoredDataset, open_any
+from steadyhand.data.dataset import open_any
 from steadyhand.data.frames import Frames
 from steadyhand.data.stats import split_episodes
 from steadyhand.policies.artifact import load_policy, save_policy
@@ -172,7 +172,7 @@ def _train(
         run = _made_longer(run, longer, folder, resume=resume)
     check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)
-    dataset = dataset or _opened(run, cache)
+    dataset = _opened(run, cache) if dataset is None else dataset
     config, frames = _seen(run, dataset)
     train_episodes, held_out = _split(frames, run)
     steps, held_out_steps = frames.steps_of(train_episodes), frames.steps_of(held_out)
@@ -246,8 +246,7 @@ def _opened(run: TrainRun, cache: Path | None) -> Dataset:
 
 def _seen(run: TrainRun, dataset: Dataset) -> tuple[PolicyConfig, Frames]:
     """Return the policy with everything that it leaves open decided by the data, and what it sees of them."""
-    if isinstance(dataset, StoredDataset):
-        refuse_depth(run.policy.observation, dataset.depth)
+    refuse_depth(run.policy.observation, dataset.depth)
     named = tuple(full_name(name, dataset.observation) for name in run.policy.observation)
     config = resolved(replace(run.policy, observation=named), dataset.observation)
     return config, dataset.frames(config.observation, picture_size=picture_size(config.encoder))

@@ -9,13 +9,12 @@ from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import ACTION, FeatureSpec
+from steadyhand.data.base import Dataset
 from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import Episode
-from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.formats.layout import EpisodeRef
 from steadyhand.data.formats.schema import EXPERT_ACTION
 
-AnyDataset = StoredDataset | ArrayDataset
 _BLOCK_VALUES = 2**21
 """Numbers of a block, about; a longer episode is a block of its own."""
 
@@ -72,12 +71,12 @@ class Block:
         return int(self.numbers[place]), step - int(self.starts[place])
 
 
-def vector_specs(dataset: AnyDataset) -> dict[str, FeatureSpec]:
+def vector_specs(dataset: Dataset) -> dict[str, FeatureSpec]:
     """Return the observation features that hold numbers."""
     return {name: spec for name, spec in dataset.observation.items() if spec.kind != "image"}
 
 
-def blocks(dataset: AnyDataset, *, skipped: set[int] | None = None) -> Iterator[Block]:
+def blocks(dataset: Dataset, *, skipped: set[int] | None = None) -> Iterator[Block]:
     """Yield all episodes in order, some megabytes at a time; pictures are not opened.
 
     Args:
@@ -89,10 +88,9 @@ def blocks(dataset: AnyDataset, *, skipped: set[int] | None = None) -> Iterator[
     """
     names = list(vector_specs(dataset))
     size = block_steps(dataset)
-    if isinstance(dataset, ArrayDataset):
+    if not isinstance(dataset, StoredDataset):
         for chosen in _pieces(dataset.lengths, np.arange(dataset.num_episodes), size):
-            episodes = [dataset.all_episodes[i] for i in chosen]
-            yield _of_episodes(episodes, dataset.numbers[chosen], names, is_compacted=True)
+            yield _of_episodes(dataset.episodes(chosen), dataset.numbers[chosen], names, is_compacted=True)
         return
     numbers = dataset.numbers
     is_branch = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
@@ -112,7 +110,7 @@ def blocks(dataset: AnyDataset, *, skipped: set[int] | None = None) -> Iterator[
         yield _of_episodes(episodes, numbers[chosen], names, is_compacted=False)
 
 
-def block_steps(dataset: AnyDataset) -> int:
+def block_steps(dataset: Dataset) -> int:
     """Return how many steps of this data set make a block."""
     width = sum(spec.size for spec in vector_specs(dataset).values()) + 2 * dataset.action.size + 8
     return max(256, _BLOCK_VALUES // width)

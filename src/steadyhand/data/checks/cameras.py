@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
-from steadyhand.data.checks.blocks import AnyDataset
+from steadyhand.data.base import Dataset
 from steadyhand.data.checks.detector import episodes
 from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.problems import Problem, from_error
@@ -61,7 +61,7 @@ class CameraCheck:
     """
 
     def __init__(
-        self, dataset: AnyDataset, depth: Depth, *, tick: Callable[[int, int], None] | None = None
+        self, dataset: Dataset, depth: Depth, *, tick: Callable[[int, int], None] | None = None
     ) -> None:
         self._dataset = dataset
         self._depth: Depth = depth
@@ -219,12 +219,7 @@ class CameraCheck:
         height, width, channels = dataset.observation[name].shape
         size = max(1, _BATCH_BYTES // (height * width * channels))
         if not isinstance(dataset, StoredDataset) or place >= len(dataset.stored):
-            episode = (
-                dataset.episode(place, observation=[name])
-                if isinstance(dataset, StoredDataset)
-                else dataset.all_episodes[place]
-            )
-            images = episode.observation[name]
+            images = dataset.episode(place, observation=[name]).observation[name]
             images = images if steps is None else images[steps]
             yield from ((first, images[first : first + size]) for first in range(0, len(images), size))
             return

@@ -10,11 +10,10 @@ from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import ACTION, FeatureSpec
-from steadyhand.data.checks.blocks import AnyDataset, Block, vector_specs
+from steadyhand.data.base import Dataset
+from steadyhand.data.checks.blocks import Block, vector_specs
 from steadyhand.data.checks.detector import Detector, dimension, episodes, flat
 from steadyhand.data.checks.scan import Known
-from steadyhand.data.dataset import StoredDataset
-from steadyhand.data.episode import Episode
 from steadyhand.data.problems import Problem
 
 _IDLE_SHARE = 0.3
@@ -262,7 +261,7 @@ class Duplicates(Detector):
         pictures: Whether their pictures must be the same, too.
     """
 
-    def __init__(self, dataset: AnyDataset, *, pictures: bool = False) -> None:
+    def __init__(self, dataset: Dataset, *, pictures: bool = False) -> None:
         self._dataset = dataset
         self._names = list(dataset.observation if pictures else vector_specs(dataset))
         self._place = {int(number): place for place, number in enumerate(dataset.numbers)}
@@ -288,8 +287,9 @@ class Duplicates(Detector):
                 self.copies[number] = original
 
     def _is_copy(self, one: int, other: int) -> bool:
+        places = (self._place[number] for number in (one, other))
         try:
-            first, second = (self._read(self._place[number]) for number in (one, other))
+            first, second = (self._dataset.episode(place, observation=self._names) for place in places)
         except DataError:  # said where the episode is read
             return False
         columns = ("action", "expert_action", "expert_action_valid", "weight", "reward")
@@ -299,11 +299,6 @@ class Duplicates(Detector):
             and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in columns)
             and all(np.array_equal(first.observation[n], second.observation[n]) for n in self._names)
         )
-
-    def _read(self, place: int) -> Episode:
-        if isinstance(self._dataset, StoredDataset):
-            return self._dataset.episode(place, observation=self._names)
-        return self._dataset.episode(place)
 
     def problems(self) -> Iterator[Problem]:
         """Tell what was found."""

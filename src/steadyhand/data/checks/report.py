@@ -9,7 +9,8 @@ import numpy as np
 from steadyhand.core.errors import DataError
 from steadyhand.core.listing import listed
 from steadyhand.core.specs import ACTION
-from steadyhand.data.checks.blocks import AnyDataset, blocks, vector_specs
+from steadyhand.data.base import Dataset
+from steadyhand.data.checks.blocks import blocks, vector_specs
 from steadyhand.data.checks.cameras import CameraCheck, Depth
 from steadyhand.data.checks.columns import (
     ColumnCheck,
@@ -90,7 +91,7 @@ def check(
 
 
 def check_dataset(
-    dataset: AnyDataset, *, depth: Depth = "full", tick: Callable[[int, int], None] | None = None
+    dataset: Dataset, *, depth: Depth = "full", tick: Callable[[int, int], None] | None = None
 ) -> tuple[Problem, ...]:
     """Return what is wrong with an opened data set, errors first; see `check`."""
     found: list[Problem] = []
@@ -118,7 +119,7 @@ def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: _ORDER[problem.severity]))
 
 
-def _content(dataset: AnyDataset) -> Iterator[Problem]:
+def _content(dataset: Dataset) -> Iterator[Problem]:
     """Look at the numbers twice: at their range, then by it; episodes that cannot be read are left out."""
     if not dataset.num_episodes:
         return

@@ -98,26 +98,22 @@ class ArrayDataset(Dataset):
         """Number of steps of each episode."""
         return np.array([len(episode) for episode in self.all_episodes], dtype=np.int64)
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Text of each task, once each."""
-        return tuple(dict.fromkeys(episode.task for episode in self.all_episodes))
-
-    def episode(self, index: int) -> Episode:
-        """Return one episode."""
-        return self.all_episodes[index]
+    def episode(self, index: int, *, observation: Sequence[str] | None = None) -> Episode:
+        """Return one episode; see `Dataset.episode`."""
+        return self.all_episodes[index].with_features(list(self._specs(observation)))
 
     def frames(self, observation: Sequence[str] | None = None, *, picture_size: Size | None = None) -> Frames:
         """Lay all episodes end to end with the named features, all if None; see `Dataset.frames`."""
+        return Frames.from_episodes(
+            self.all_episodes, observation_spec=self._specs(observation), action_spec=self.action
+        ).with_pictures(picture_size)
+
+    def _specs(self, observation: Sequence[str] | None) -> dict[str, FeatureSpec]:
         names = list(self.observation) if observation is None else observation
         unknown = [name for name in names if name not in self.observation]
         if unknown:
             raise DataError("The arrays hold no such observation.", got=unknown, available=self.observation)
-        return Frames.from_episodes(
-            self.all_episodes,
-            observation_spec={name: self.observation[name] for name in names},
-            action_spec=self.action,
-        ).with_pictures(picture_size)
+        return {name: self.observation[name] for name in names}
 
 
 def open_npz(
