@@ -24,7 +24,7 @@ class Entry:
         length: Number of steps.
         final: Offset of the packed final observation, or -1.
         records: Offset of each record, so that an open episode can be moved to a new journal.
-        branch: Its parent and step in the numbers of the data set, or None.
+        branch: What it continues, in the numbers of the data set, or None.
     """
 
     number: int

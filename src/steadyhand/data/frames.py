@@ -142,11 +142,11 @@ class Frames:
         """Lay the columns of episodes end to end.
 
         Args:
-            columns: Of each episode, at least one; see `Episode.columns`.
+            columns: What each episode holds, see `Episode.columns`; at least one.
             observation_spec: The features to keep.
             action_spec: Spec of the action.
             control_dt: Time between steps [s].
-            branch: As in `Frames`.
+            branch: (E, 2) (parent episode, step) of branches, (-1, -1) for all others.
             task_runs: The task of all steps, end to end.
             pictures: Features that are end to end already.
         """

@@ -15,6 +15,8 @@ from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
 
 Array = TypeVar("Array", bound=np.ndarray)
 
+Past = TypeVar("Past", "DrivenPaths", "Trails")
+
 Selection = slice | Int64[np.ndarray, " B"]
 """Rows, as a slice where they are consecutive: views are several times faster than gathers."""
 
@@ -43,6 +45,7 @@ class ArrayEnv(BatchEnv):
         self.num_rows = num_rows
         self._declared: dict[str, np.ndarray] = {}
         self._fresh: dict[str, np.ndarray] = {}
+        self._pasts: list[DrivenPaths | Trails] = []
         self._steps = self._declare("steps", np.zeros(num_rows, dtype=np.int64))
         self._ended = self._declare("ended", np.zeros(num_rows, dtype=bool))
         self._ended[:] = True
@@ -79,7 +82,8 @@ class ArrayEnv(BatchEnv):
         ended = terminated | truncated
         self._steps[chosen] = steps
         self._ended[chosen] = ended
-        self._moved(rows)
+        for past in self._pasts:
+            past.follow(rows, self._steps)
         return StepResult(reward=reward, terminated=terminated, truncated=truncated, success=success & ended)
 
     def observe(
@@ -131,9 +135,6 @@ class ArrayEnv(BatchEnv):
     def _see(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         """Return what `rows` see, as copies."""
 
-    def _moved(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Note that `rows` were stepped, for pictures."""
-
     def _entered(self, rows: Int64[np.ndarray, " B"]) -> None:
         """Note that `rows` were put into another state: what follows from it is to be found anew."""
 
@@ -146,11 +147,18 @@ class ArrayEnv(BatchEnv):
         self._fresh[name] = array[0].copy()
         return array
 
+    def _followed(self, past: Past) -> Past:
+        """Tell it from here on wherever rows go, for pictures."""
+        self._pasts.append(past)
+        return past
+
     def _put(self, state: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
         """Put `rows` into a state, as it was declared where `state` says nothing."""
         chosen = self._select(rows)
         for name, array in self._declared.items():
             array[chosen] = state.get(name, self._fresh[name])
+        for past in self._pasts:
+            past.begin(rows, self._steps)
         self._entered(rows)
 
     def _select(self, rows: Int64[np.ndarray, " B"]) -> Selection:
@@ -174,14 +182,14 @@ class DrivenPaths:
         self._past = np.zeros((len(place), num_steps + 1, *place.shape[1:]), dtype=place.dtype)
         self._known_from = np.zeros(len(place), dtype=np.int64)
 
-    def begin(self, rows: Int64[np.ndarray, " B"], steps: Int64[np.ndarray, " B"]) -> None:
+    def begin(self, rows: Int64[np.ndarray, " B"], steps: Int64[np.ndarray, " N"]) -> None:
         """Forget where `rows` were: a snapshot brings no path along."""
-        self._known_from[rows] = steps
+        self._known_from[rows] = steps[rows]
         self.follow(rows, steps)
 
-    def follow(self, rows: Int64[np.ndarray, " B"], steps: Int64[np.ndarray, " B"]) -> None:
-        """Note where `rows` are after so many steps."""
-        self._past[rows, steps] = self._place[rows]
+    def follow(self, rows: Int64[np.ndarray, " B"], steps: Int64[np.ndarray, " N"]) -> None:
+        """Note where `rows` are, after as many steps of each row of the env."""
+        self._past[rows, steps[rows]] = self._place[rows]
 
     def of(self, row: int, steps: int) -> tuple[Int64[np.ndarray, " P"], Shaped[np.ndarray, "P ..."]]:
         """Return the steps at which it is known where a row was, up to `steps`, and where that was."""
@@ -208,12 +216,14 @@ class Trails:
             self._of[row] = deque([self._places[row].copy()], maxlen=self._length)
         return np.array(self._of[row])
 
-    def follow(self) -> None:
-        """Note where the rows are now."""
+    def follow(self, rows: Int64[np.ndarray, " B"], steps: Int64[np.ndarray, " N"]) -> None:
+        """Note where all rows are that are drawn."""
+        del rows, steps
         for row, trail in self._of.items():
             trail.append(self._places[row].copy())
 
-    def forget(self, rows: Int64[np.ndarray, " B"]) -> None:
+    def begin(self, rows: Int64[np.ndarray, " B"], steps: Int64[np.ndarray, " N"]) -> None:
         """Drop the trails of rows that were put elsewhere."""
+        del steps
         if self._of:
             self._of = {row: trail for row, trail in self._of.items() if row not in rows}

@@ -39,7 +39,7 @@ class PointEnv(ArrayEnv):
         self._memory = self._declare("memory", np.full((num_rows, num_memory), -1, dtype=np.int64))
         self._intent = self._declare("intent", np.full((num_rows, 1), NO_INTENT, dtype=np.float32))
         self._touched = self._declare("touched", np.zeros(num_rows, dtype=bool))
-        self._paths = DrivenPaths(self._values, spec.max_episode_steps)
+        self._paths = self._followed(DrivenPaths(self._values, spec.max_episode_steps))
         self._low = np.array(spec.action.low, dtype=np.float32)
         self._high = np.array(spec.action.high, dtype=np.float32)
 
@@ -78,12 +78,6 @@ class PointEnv(ArrayEnv):
         self._memory[rows] = memory
         self._touched[rows] = touched
         return reward, touched | arrived, arrived
-
-    def _moved(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._paths.follow(rows, self._steps[rows])
-
-    def _entered(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._paths.begin(rows, self._steps[rows])
 
     def _see(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         return {STATE: self._values[rows]}

@@ -80,7 +80,7 @@ class Car(ArrayEnv):
         self._lane_first = np.zeros(num_rows, dtype=np.int64)
         self._lane_count = np.ones(num_rows, dtype=np.int64)
         self._lane_length = np.ones(num_rows, dtype=np.float32)
-        self._trails = Trails(self._values[:2].T, length=TRAIL_STEPS)
+        self._trails = self._followed(Trails(self._values[:2].T, length=TRAIL_STEPS))
 
     def observe(
         self,
@@ -202,8 +202,7 @@ class Car(ArrayEnv):
         return observation
 
     def _seen(self, camera: Retina, chosen: Selection, pose: Pose) -> UInt8[np.ndarray, "B h w c"]:
-        textures = self.atlas.textures(camera.camera)
-        return camera.draw(pose.x, pose.y, pose.heading, self._slot[chosen], textures)
+        return camera.draw(pose, self._slot[chosen], self.atlas.textures(camera.camera))
 
     def _options(self, family: Family, count: int, seed: int) -> Sequence[dict[str, float]]:
         """Return "track" number, "s" arc length [m], "lateral" [m] and "heading" [rad] off the centre line.
@@ -279,12 +278,7 @@ class Car(ArrayEnv):
         off = np.abs(road.lateral) > self._half_width
         return reward, off, ~off & (progress >= self._asked)
 
-    def _moved(self, rows: Int64[np.ndarray, " B"]) -> None:
-        del rows  # A trail follows whatever moves.
-        self._trails.follow()
-
     def _entered(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._trails.forget(rows)
         slots = self._slots(self._track[rows])
         self._slot[rows] = slots
         self._lane_first[rows] = self.atlas.first[slots]
@@ -323,7 +317,7 @@ class Car(ArrayEnv):
         return np.concatenate([np.stack(columns, axis=1), ahead[..., CURVATURE]], axis=1)
 
     def _ranges(self, chosen: Selection, pose: Pose) -> Float32[np.ndarray, "B beams"]:
-        return self._lidar.scan(pose.x, pose.y, pose.heading, self._slot[chosen], self.atlas.fields())
+        return self._lidar.scan(pose, self._slot[chosen], self.atlas.fields())
 
     def _scan_feature(self, chosen: Selection, pose: Pose) -> Float32[np.ndarray, "B F"]:
         """Return ranges, speed, and 1 where the middle of the rear axle is off the road (F1TENTH's 62)."""

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from steadyhand.envs.car.atlas import FlatRasters
 from steadyhand.envs.car.config import Lidar
 from steadyhand.envs.car.surface import BEND_LEFT, BEND_RIGHT, NORMAL_X, NORMAL_Y, OFFSET
+from steadyhand.envs.car.views import Pose
 
 CHUNK = 256
 LONGEST_STEP = 1.0
@@ -87,30 +88,23 @@ class LidarScanner:
         self._cos, self._sin = np.cos(self.angles), np.sin(self.angles)
 
     def scan(
-        self,
-        x: Float32[np.ndarray, " B"],
-        y: Float32[np.ndarray, " B"],
-        heading: Float32[np.ndarray, " B"],
-        slots: Int64[np.ndarray, " B"],
-        field: FlatRasters,
+        self, pose: Pose, slots: Int64[np.ndarray, " B"], field: FlatRasters
     ) -> Float32[np.ndarray, "B beams"]:
         """Return ranges [m], right to left; 0 where the scanner is off the road.
 
         Args:
-            x: (B,) rear axle [m].
-            y: (B,) [m].
-            heading: (B,) [rad].
+            pose: Poses of the cars.
             slots: (B,) track of each car in `field`.
             field: Geometry of the roads; see `surface.road_field`.
         """
         beams = len(self.angles)
-        ranges = np.empty((len(x), beams), dtype=np.float32)
+        ranges = np.empty((len(slots), beams), dtype=np.float32)
         flat = ranges.reshape(-1)
         open_rays: list[Rays] = []
         open_index: list[np.ndarray] = []
-        for first in range(0, len(x), CHUNK):
+        for first in range(0, len(slots), CHUNK):
             part = slice(first, first + CHUNK)
-            rays = self._rays(x[part], y[part], heading[part], slots[part], field)
+            rays = self._rays(pose.x[part], pose.y[part], pose.heading[part], slots[part], field)
             self._march(rays, field, at_origin=True)
             chosen = np.flatnonzero(self._march(rays, field))
             ranges[part] = rays.t

@@ -44,6 +44,6 @@ class RangePictures:
             pose: Poses of the cars.
             slots: (B,) track of each car in the atlas.
         """
-        walls = self._scanner.scan(pose.x, pose.y, pose.heading, slots, self._atlas.fields())[:, None, ::-1]
+        walls = self._scanner.scan(pose, slots, self._atlas.fields())[:, None, ::-1]
         near = np.minimum(np.minimum(walls * self._per_range, self._ground), self._max_range)
         return np.rint(255.0 * (1.0 - near / self._max_range)).astype(np.uint8)[..., None]

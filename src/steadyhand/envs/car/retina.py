@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from steadyhand.envs.car.atlas import FlatRasters
 from steadyhand.envs.car.config import Camera
 from steadyhand.envs.car.surface import TEXTURE_CELL
+from steadyhand.envs.car.views import Pose
 
 CHUNK = 32
 SKY = (176, 196, 214)
@@ -51,19 +52,12 @@ class Retina:
         self._ahead, self._left = np.ascontiguousarray(in_cells.T)
 
     def draw(
-        self,
-        x: Float32[np.ndarray, " B"],
-        y: Float32[np.ndarray, " B"],
-        heading: Float32[np.ndarray, " B"],
-        slots: Int64[np.ndarray, " B"],
-        textures: FlatRasters,
+        self, pose: Pose, slots: Int64[np.ndarray, " B"], textures: FlatRasters
     ) -> UInt8[np.ndarray, "B h w c"]:
         """Return the pictures.
 
         Args:
-            x: (B,) rear axle [m].
-            y: (B,) [m].
-            heading: (B,) [rad].
+            pose: Poses of the cars.
             slots: (B,) track of each car in `textures`.
             textures: The painted ground.
         """
@@ -71,19 +65,19 @@ class Retina:
         per_cell = np.float32(1.0 / textures.cell)
         origin = textures.origin.take(slots, axis=0)
         # With half a cell added, so that truncation rounds to the nearest cell.
-        east = ((x - origin[:, 0]) * per_cell + np.float32(0.5))[:, None]
-        north = ((y - origin[:, 1]) * per_cell + np.float32(0.5))[:, None]
-        cos, sin = np.cos(heading)[:, None], np.sin(heading)[:, None]
+        east = ((pose.x - origin[:, 0]) * per_cell + np.float32(0.5))[:, None]
+        north = ((pose.y - origin[:, 1]) * per_cell + np.float32(0.5))[:, None]
+        cos, sin = np.cos(pose.heading)[:, None], np.sin(pose.heading)[:, None]
         offset, width = textures.offset.take(slots)[:, None], textures.width.take(slots)[:, None]
         sky = GREY_SKY if camera.channels == 1 else SKY[0] | SKY[1] << 8 | SKY[2] << 16 | 0xFF << 24
-        picture = np.empty((len(x), len(self.points)), dtype=textures.cells.dtype)
+        picture = np.empty((len(slots), len(self.points)), dtype=textures.cells.dtype)
         picture[:, : self._top] = sky
-        size = (min(CHUNK, len(x)), len(self._ahead))
+        size = (min(CHUNK, len(slots)), len(self._ahead))
         px, py = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.float32)
         product = np.empty(size, dtype=np.float32)
         ix, iy = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
-        for first in range(0, len(x), CHUNK):
-            part = slice(first, min(first + CHUNK, len(x)))
+        for first in range(0, len(slots), CHUNK):
+            part = slice(first, min(first + CHUNK, len(slots)))
             n = part.stop - first
             a, b, c, i, j = px[:n], py[:n], product[:n], ix[:n], iy[:n]
             np.multiply(cos[part], self._ahead, out=a)
@@ -103,5 +97,5 @@ class Retina:
         if len(self._hidden):
             picture[:, self._top + self._hidden] = sky
         if camera.channels == 1:
-            return picture.reshape(len(x), camera.height, camera.width, 1)
-        return picture.view(np.uint8).reshape(len(x), camera.height, camera.width, 4)[..., :3]
+            return picture.reshape(-1, camera.height, camera.width, 1)
+        return picture.view(np.uint8).reshape(-1, camera.height, camera.width, 4)[..., :3]

@@ -40,7 +40,7 @@ class Pendulum(ArrayEnv):
         self._values = self._declare("values", np.zeros((num_rows, 2), dtype=np.float32))
         self._torque = self._declare("torque", np.zeros(num_rows, dtype=np.float32))
         self._held = self._declare("held", np.zeros(num_rows, dtype=np.int64))
-        self._trails = Trails(self._values, length=TRAIL_STEPS)
+        self._trails = self._followed(Trails(self._values, length=TRAIL_STEPS))
 
     def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
         """Put `rows` at an angle and a speed; see `BatchEnv.place`."""
@@ -105,13 +105,6 @@ class Pendulum(ArrayEnv):
         self._torque[rows] = torque[:, 0]
         self._held[rows] = held
         return reward, np.zeros(len(rows), dtype=bool), held >= self.config.hold_steps
-
-    def _moved(self, rows: Int64[np.ndarray, " B"]) -> None:
-        del rows  # A trail follows whatever moves.
-        self._trails.follow()
-
-    def _entered(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._trails.forget(rows)
 
     def _see(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         theta, rate = self._values[rows].T

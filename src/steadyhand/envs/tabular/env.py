@@ -45,7 +45,7 @@ class TabularEnv(ArrayEnv):
         self._streams = RowStreams(np.zeros(num_rows, dtype=np.uint64))
         self._declare("keys", self._streams.keys)
         self._declare("counters", self._streams.counters)
-        self._paths = DrivenPaths(self._state, self.mdp.horizon)
+        self._paths = self._followed(DrivenPaths(self._state, self.mdp.horizon))
 
     def privileged(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         """Return the number of steps so far; the last one once the horizon is over."""
@@ -105,12 +105,6 @@ class TabularEnv(ArrayEnv):
         self._context[rows] = self._look(draw[:, 1])
         self._earned[rows] += reward
         return reward.astype(np.float32), self.mdp.terminal[there], self._earned[rows] >= self.mdp.par
-
-    def _moved(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._paths.follow(rows, self._steps[rows])
-
-    def _entered(self, rows: Int64[np.ndarray, " B"]) -> None:
-        self._paths.begin(rows, self._steps[rows])
 
     def _see(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         seen = {STATE: self._state[rows, None]}
