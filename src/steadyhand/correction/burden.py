@@ -51,11 +51,6 @@ class Burden:
             episodes=len(real),
         )
 
-    @property
-    def interventions_per_success(self) -> float | None:
-        """Times that the expert took over for each success (ThriftyDAgger's figure); None without success."""
-        return self.interventions / self.successes if self.successes else None
-
     def __add__(self, other: "Burden") -> "Burden":
         """Return the sum of both."""
         names = [field.name for field in fields(self)]

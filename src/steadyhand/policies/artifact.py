@@ -116,11 +116,6 @@ def read_policy_tensors(folder: Path, policy: PolicyModule) -> dict[str, Tensor]
     return {**read_tensors(folder / _WEIGHTS), **normaliser.state_dict(prefix=_STATISTICS)}
 
 
-def read_extra(folder: Path) -> dict[str, Any]:
-    """Return the `extra` that was given to `save_policy`."""
-    return _read_header(folder)["extra"]
-
-
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Return parameters and persistent buffers on the CPU, contiguous, by name.
 

@@ -16,7 +16,7 @@ from steadyhand.core.digests import file_digest, sealed
 from steadyhand.core.errors import ArtifactError, CapabilityError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.frames import WindowSpec
-from steadyhand.policies.artifact import load_policy, load_tensors, read_extra, save_policy, tensors_of
+from steadyhand.policies.artifact import load_policy, load_tensors, save_policy, tensors_of
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
 from steadyhand.policies.noise import Noise
@@ -87,7 +87,7 @@ def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
     np.testing.assert_allclose(statistics[STATE]["floor"], [1e-4, 1e-4, 1e-3])
     weights = (folder / "weights.safetensors").read_bytes()
     assert data["files"] == {"weights.safetensors": f"{len(weights)}:{hashlib.sha256(weights).hexdigest()}"}
-    assert read_extra(folder) == {"success": 0.5}
+    assert data["extra"] == {"success": 0.5}
 
 
 def test_saving_again_replaces_all_of_it(folder: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from densities import sliced_wasserstein, two_moons
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.diffusion import Diffusion
@@ -16,7 +17,6 @@ from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.testing.conformance import check_memorises, check_policy
-from steadyhand.testing.densities import sliced_wasserstein, two_moons
 from unit.policies.generative import build, context, target, train
 
 NET = DenoisingMLP(hidden=(64, 64), time_width=16)

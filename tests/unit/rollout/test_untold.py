@@ -88,7 +88,7 @@ def test_recorded_episodes_stay_open():
         assert recorder.num_judged == recorder.num_success == recorder.num_cut == 0
         assert recorder.outcome == "nothing tells success"
         burden = Burden.of(recorder.episodes)
-        assert (burden.violations, burden.successes, burden.interventions_per_success) == (0, 0, None)
+        assert (burden.violations, burden.successes) == (0, 0)
         assert burden.episodes == 2
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steadyhand.testing.densities import mixture, mixture_log_density, ring, sliced_wasserstein, two_moons
+from densities import mixture, mixture_log_density, ring, sliced_wasserstein, two_moons
 
 KIND = {
     "means": np.array([[-1.0, 0.0], [2.0, 1.0]]),
