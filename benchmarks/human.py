@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import remedies
 from pages import PAGES, experiment
-from regimes import REGIMES, trainer
+from regimes import REGIMES, trainer_of
 
 from steadyhand.cli.experiment import main
 from steadyhand.core.codec import from_data
@@ -128,10 +128,10 @@ def robot_steps(episode: Episode) -> np.ndarray:
 def same_drives(settings: SameDrives) -> dict[str, Any]:
     """Drive with one method, fit the drives of all its rounds with every weighting, test each fit."""
     run = settings.driver
-    with trainer(run.env, run.policy, run.training, num_rows=run.num_starts, seed=run.seed) as school:
-        env, expert, plain = school.env, school.expert, school.learner
+    with trainer_of(run.env, run.policy, run.training, num_rows=run.num_starts, seed=run.seed) as trainer:
+        env, expert, plain = trainer.env, trainer.expert, trainer.learner
         judging, starts = plain.judging(), env.starts("test", run.num_starts, seed=0)
-        taught = school.teach(run.method)
+        taught = trainer.teach(run.method)
         assert taught.rounds is not None
         episodes = [
             episode for one in taught.rounds.folders for episode in plain.read(one / "episodes") or []
@@ -144,7 +144,7 @@ def same_drives(settings: SameDrives) -> dict[str, Any]:
             data = relabelled(episodes, answers) if "expert's answer" in name else episodes
             success: list[list[int]] = []
             for number in range(settings.fits):
-                here = school.folder / f"{name} {number}"
+                here = trainer.folder / f"{name} {number}"
                 seed = derive(run.seed, "same drives", number)
                 learner.fit(data, folder=here, seed=seed, warm_start=None, marks=marks)
                 controller = learner.controller(here, num_rows=env.num_rows)

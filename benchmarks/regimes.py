@@ -27,7 +27,7 @@ from steadyhand.training.config import TrainConfig
 EXPERIMENT = experiment("remedies")
 
 
-def trainer(
+def trainer_of(
     env: CarConfig, policy: PolicyConfig, training: TrainConfig, *, num_rows: int, seed: int
 ) -> AbstractContextManager[Trainer]:
     """Return what a cell is computed with; pure pursuit labels."""
@@ -138,10 +138,12 @@ def probe_cell(name: str) -> Cell[Any]:
 
 def probe(settings: Probe) -> dict[str, Any]:
     """Return the realizability gap and how far a clone leaves what was demonstrated."""
-    with trainer(settings.env, settings.policy, settings.training, num_rows=32, seed=settings.seed) as school:
-        env, learner = school.env, school.learner
+    with trainer_of(
+        settings.env, settings.policy, settings.training, num_rows=32, seed=settings.seed
+    ) as trainer:
+        env, learner = trainer.env, trainer.learner
         disturbed = NoisyExecution(
-            school.expert,
+            trainer.expert,
             noise=GaussianNoise(sigma=settings.sigma),
             action=env.spec.action,
             clean_fraction=0.2,
@@ -156,11 +158,11 @@ def probe(settings: Probe) -> dict[str, Any]:
             max_steps=100,
         )
         kept, rest = wide[: len(wide) * 4 // 5], wide[len(wide) * 4 // 5 :]
-        best = school.folder / "best"
+        best = trainer.folder / "best"
         learner.fit(kept, folder=best, seed=settings.seed, warm_start=None)
         label = np.concatenate([episode.expert_action for episode in rest])
         answer = np.concatenate(learner.answers(best, rest))
-        clone = school.teach(settings.demonstrations)
+        clone = trainer.teach(settings.demonstrations)
         driven = collect(
             env,
             learner.controller(clone.folder, num_rows=env.num_rows),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from pages import PAGES
-from regimes import EXPERIMENT, REGIMES, Regime, probe_cell, regimes, trainer
+from regimes import EXPERIMENT, REGIMES, Regime, probe_cell, regimes, trainer_of
 
 from steadyhand.cli.experiment import main
 from steadyhand.core.seeding import derive
@@ -75,14 +75,14 @@ def cell(name: str, one: type[Remedy], seed: int) -> Cell[Any]:
 
 def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
-    with trainer(
+    with trainer_of(
         settings.env,
         settings.policy,
         settings.training,
         num_rows=settings.num_starts,
         seed=settings.seed,
-    ) as school:
-        env, taught = school.env, school.teach(settings.method)
+    ) as trainer:
+        env, taught = trainer.env, trainer.teach(settings.method)
         starts = env.starts("test", settings.num_starts, seed=0)
         controller = taught.learner.controller(taught.folder, num_rows=env.num_rows)
         evaluation = evaluate(env, controller, starts, name=taught.name, seed=settings.seed, positions=False)
@@ -149,23 +149,23 @@ def select(settings: Selection) -> dict[str, Any]:
     """
     scores: list[tuple[float, float]] = []
     tested: list[list[int]] = []
-    with trainer(
+    with trainer_of(
         settings.env,
         settings.policy,
         settings.training,
         num_rows=settings.num_starts,
         seed=settings.seed,
-    ) as school:
-        env, learner = school.env, school.learner
+    ) as trainer:
+        env, learner = trainer.env, trainer.learner
         starts = env.starts("test", settings.num_starts, seed=0)
         chosen_by = derive(settings.seed, "validation")
         validation = env.starts("validation", settings.validation_starts, seed=chosen_by % 2**31)
-        taught = school.teach(settings.method)
+        taught = trainer.teach(settings.method)
         episodes = learner.read(taught.folder / "episodes") or []
         for number in range(settings.fits):
             here = taught.folder
             if number:
-                here = school.folder / f"fit-{number}"
+                here = trainer.folder / f"fit-{number}"
                 seed = derive(settings.seed, "fit", taught.name, number)
                 learner.fit(episodes, folder=here, seed=seed, warm_start=None)
             controller = learner.controller(here, num_rows=env.num_rows)
