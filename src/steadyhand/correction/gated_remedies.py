@@ -19,6 +19,7 @@ from steadyhand.correction.gates import (
 )
 from steadyhand.correction.human import HumanGate
 from steadyhand.correction.weighting import EilMarks, InterventionWeighting, Sirius, WeightingConfig
+from steadyhand.policies.heads.config import HeadConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,12 @@ class Eil(WatchedByHuman):
 
     weighting: WeightingConfig = field(default_factory=EilMarks)
 
+    @classmethod
+    def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
+        """Return why no judgement moves the head's loss of an action."""
+        unmoved = "no gradient raises or lowers its loss of an action" if head.judgement == "none" else None
+        return super().why_not(head, is_discrete=is_discrete) or unmoved
+
 
 @dataclass(frozen=True, kw_only=True)
 class SafeDagger(GatedConfig):
@@ -144,6 +151,11 @@ class DiffDagger(GatedConfig):
     example: ClassVar[str] = "--head Gaussian --set method.gate.level=0.95"
 
     gate: GateConfig = field(default_factory=LossGate)
+
+    @classmethod
+    def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
+        """Return why the loss of the head's own answer says nothing."""
+        return super().why_not(head, is_discrete=is_discrete) or head.why_silent()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from steadyhand.correction.noise import ActionNoise, NoisyExecution, OrnsteinUhl
 from steadyhand.correction.remedy import Remedy, Task, TrainedPolicy
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family, Start
+from steadyhand.policies.heads.config import HeadConfig
 
 if TYPE_CHECKING:
     from steadyhand.correction.view_config import ViewConfig
@@ -158,6 +159,12 @@ class NoiseBC(OfflineRemedy):
     sigma: float = 0.1
 
     @classmethod
+    def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
+        """Return why a head that is solved once, on clean inputs, knows no noise on them."""
+        solved = "it is solved once, on clean inputs" if head.judgement == "none" else None
+        return super().why_not(head, is_discrete=is_discrete) or solved
+
+    @classmethod
     def from_budget(cls, budget: Budget) -> OfflineRemedy:
         """Return cloning's budget and the disturbance."""
         return replace(super().from_budget(budget), sigma=budget.input_sigma)
@@ -205,6 +212,16 @@ class NoiseInjection(OfflineRemedy):
     num_episodes: int = 4
     noise: ActionNoise = field(default_factory=OrnsteinUhlenbeck)
     clean_fraction: float = 0.5
+
+    @classmethod
+    def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
+        """Return why there is no such thing as additive noise on classes."""
+        if is_discrete:
+            return (
+                "a class plus a number is no class: additive noise needs a vector space of actions. DART, "
+                "whose discrete form draws another class with probability epsilon, runs"
+            )
+        return super().why_not(head, is_discrete=is_discrete)
 
     @classmethod
     def from_budget(cls, budget: Budget) -> OfflineRemedy:

@@ -17,6 +17,7 @@ from steadyhand.correction.burden import Burden
 from steadyhand.correction.learner import Learner, NetLearner
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, Family
+from steadyhand.policies.heads.config import HeadConfig
 
 if TYPE_CHECKING:
     from steadyhand.correction.budget import Budget
@@ -145,6 +146,17 @@ class Remedy(Part, ABC):
     def in_tables(self) -> str:
         """The name in tables, where a caller has none."""
         return self.title or type(self).__name__
+
+    @classmethod
+    def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
+        """Return why there is no such thing as this remedy of a policy class, or None.
+
+        Args:
+            head: The policy class, which may say so itself.
+            is_discrete: Whether it chooses one of some classes.
+        """
+        del is_discrete
+        return head.no_meaning.get(cls.name)
 
     def adapted(self, learner: NetLearner) -> NetLearner:
         """Return who learns: the learner, or one whose policies this remedy changes.

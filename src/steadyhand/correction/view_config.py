@@ -16,6 +16,7 @@ from steadyhand.correction.offline import OfflineRemedy
 from steadyhand.correction.remedy import Task
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv, ReturnRule
+from steadyhand.policies.heads.config import HeadConfig
 
 _CUT = 3.0
 """Normal displacements are drawn again as 3 deviations where they lie farther out."""
@@ -62,6 +63,16 @@ class ViewConfig(OfflineRemedy, ABC):
         return env.displaced_action(
             rows, action, view_offset=offset, lookahead=self.lookahead, rule=self.rule
         )
+
+    @classmethod
+    def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
+        """Return why there is no displaced view of a class."""
+        if is_discrete:
+            return (
+                "the label of a displaced view is the driver's arc, bent by the displacement: a function of "
+                "an action that is a number. Classes have no geometry to bend"
+            )
+        return super().why_not(head, is_discrete=is_discrete)
 
     def check(
         self, env: BatchEnv, expert: Controller, learner: Learner, *, initial: Sequence[Episode] = ()

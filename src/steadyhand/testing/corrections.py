@@ -6,7 +6,7 @@
     def test_my_head(tmp_path) -> None:
         check_correction(small(remedy("dagger")), MyHead(), folder=tmp_path)
 
-Which pairs have no meaning stands in `testing.refusals`.
+Which pairs have no meaning, remedy and head say themselves; see `testing.refusals`.
 """
 
 from collections.abc import Mapping, Sequence

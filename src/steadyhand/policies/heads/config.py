@@ -25,6 +25,7 @@ class HeadConfig(Part, ABC):
             itself (`Head.judges`). "none": it cannot, as a policy in closed form, which is solved and not
             trained.
         memorises_in: Gradient steps in which the battery has it learn eight windows by heart.
+        no_meaning: Name of a remedy -> why there is no such thing as that remedy of this policy class.
     """
 
     kind: ClassVar[str] = "head"
@@ -51,6 +52,7 @@ class HeadConfig(Part, ABC):
     }
     judgement: ClassVar[Judgement] = "wrapped"
     memorises_in: ClassVar[int] = 400
+    no_meaning: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def build(self, context: "ContextSpec", chunk: "ChunkSpec") -> "Head":

@@ -1,5 +1,6 @@
 """Nearest neighbours: the chunk that was demonstrated where things looked most alike."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,6 +27,13 @@ class Nearest(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "none"
+    no_meaning: ClassVar[Mapping[str, str]] = {
+        "noise-bc": (
+            "what has the least mean error under noise is kernel regression, sum y_i N(x; x_i, s^2) / "
+            "sum N(x; x_i, s^2) (Nadaraya, Watson): a mean of all windows, and no nearest one for any s > 0"
+        ),
+        "eil": "a stored window can be answered with or left out; nothing makes it less likely up to a bound",
+    }
     num_neighbours: Count = 1
     temperature: Positive = 1.0
 

@@ -1,5 +1,6 @@
 """Ridge regression in closed form."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,6 +27,13 @@ class Ridge(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "none"
+    no_meaning: ClassVar[Mapping[str, str]] = {
+        "noise-bc": (
+            "the mean over the noise has a closed form, E sum (y - W(x + n))^2 = sum (y - Wx)^2 + N s^2 W^2 "
+            "for N labels: ridge regression. `Ridge(alpha=N * s * s)` is that policy exactly, without a draw"
+        ),
+        "eil": "the least sum of hinges of its loss solves no linear equations",
+    }
     alpha: NotNegative = 1e-6
     min_std: Positive = 0.01
 

@@ -1,5 +1,6 @@
 """A table of action frequencies for each distinct context."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,18 @@ class Tabular(HeadConfig):
     """
 
     judgement: ClassVar[Judgement] = "none"
+    no_meaning: ClassVar[Mapping[str, str]] = {
+        "noise-bc": (
+            "the inputs of a table are classes: nothing lies beside a class, and a number cannot be added to "
+            "it"
+        ),
+        **dict.fromkeys(
+            ("ccil", "ccil-implicit"),
+            "a corrective label lies at s - f(s, a), f a residual with a bounded slope in s. States that are "
+            "classes have neither differences nor slopes",
+        ),
+        "eil": "counts can be added, and a hinge of its loss is no count: what was bad needs a minus",
+    }
     prior: Positive = 1.0
 
     @property
