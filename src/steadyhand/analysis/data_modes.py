@@ -87,8 +87,7 @@ class DataModes:
 
 def _is_found(difference: PairedDifference) -> bool:
     """Whether the 95 % interval of the difference from the unimodal control lies above 0."""
-    interval = difference.difference.interval
-    return interval is not None and interval.low > 0.0
+    return (interval := difference.difference.interval) is not None and interval.low > 0.0
 
 
 def data_modes(
@@ -185,44 +184,83 @@ def multimodal_states(
         )
     draws = generator(seed, "data test")
     chosen = draws.choice(len(states), size=min(num_states, len(states)), replace=False)
-    # The data, the one-lump control, the shuffled control.
+    seen = _look_around(states, chunks, first, chosen, neighbours=neighbours, test=test, draws=draws)
+    look = _Wide(states=states, chunks=chunks, first=first, min_gap=test.min_gap)
+    wide = look(draws)
+    least = _smallest_share(seen.one_lump, seen.planted, draws)
+    if wide is not None and not wide.is_multimodal and (least is None or least > _WIDE_SHARES[0]):
+        shares = [share for share in (least, look.smallest_share(draws)) if share is not None]
+        least = min(shares, default=None)
+    return DataModes(
+        num_states=len(chosen),
+        neighbours=int(np.median(seen.sizes)),
+        multimodal=int(seen.data.sum()),
+        interval=wilson(int(seen.data.sum()), len(chosen)),
+        unimodal_control=int(seen.one_lump.sum()),
+        shuffled_control=int(seen.shuffled.sum()),
+        difference=paired_difference(seen.data, seen.one_lump, seed=seed),
+        explained=seen.explained,
+        radius=float(np.median(seen.radii) / np.sqrt(max(1, states.shape[1]))),
+        smallest_share=least,
+        wide=wide,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What the neighbourhoods of S states show: whether there are two ways in the data and in its controls.
+
+    Attributes:
+        data: (S,) in the data.
+        one_lump: (S,) in normal draws like the data.
+        shuffled: (S,) in chunks of random states.
+        planted: (P,) in normal draws of which half is pushed away, at the first P states.
+        sizes: (S,) neighbours.
+        radii: (S,) distance to the farthest neighbour.
+        explained: Share of the variance of chunks that the state explains.
+    """
+
+    data: Bool[np.ndarray, " S"]
+    one_lump: Bool[np.ndarray, " S"]
+    shuffled: Bool[np.ndarray, " S"]
+    planted: Bool[np.ndarray, " P"]
+    sizes: Int64[np.ndarray, " S"]
+    radii: Float[np.ndarray, " S"]
+    explained: float
+
+
+def _look_around(
+    states: Float[np.ndarray, "N D"],
+    chunks: Float[np.ndarray, "N C"],
+    first: Int64[np.ndarray, " E"],
+    chosen: Int64[np.ndarray, " S"],
+    *,
+    neighbours: int,
+    test: LumpTest,
+    draws: np.random.Generator,
+) -> _Seen:
     flags = np.zeros((3, len(chosen)), dtype=bool)
     planted = np.zeros(min(_PLANTED_STATES, len(chosen)), dtype=bool)
-    counts = np.zeros(len(chosen), dtype=np.int64)
-    inside, outside, radii = 0.0, 0.0, np.zeros(len(chosen))
+    sizes, radii, variances = np.zeros(len(chosen), dtype=np.int64), np.zeros(len(chosen)), np.zeros(2)
     for place, state in enumerate(chosen):
         members, radii[place] = _nearest(states, states[state], first, neighbours, draws)
-        counts[place] = len(members)
+        sizes[place] = len(members)
         rest = _without_linear(chunks[members], states[members])
         random = chunks[draws.choice(len(chunks), size=len(members), replace=False)]
         lump = _normal_like(rest, draws)
-        flags[0, place] = test(rest, draws)
-        flags[1, place] = test(lump, draws)
-        flags[2, place] = test(random, draws)
+        flags[:, place] = [test(some, draws) for some in (rest, lump, random)]
         if place < len(planted):
             two = _planted(lump, chunks, draws)
             planted[place] = test(_without_linear(two, states[members]), draws)
-        inside += float(chunks[members].var(0).sum())
-        outside += float(random.var(0).sum())
-    look = _Wide(states=states, chunks=chunks, first=first, min_gap=test.min_gap)
-    wide = look(draws)
-    least = _smallest_share(flags[1], planted, draws)
-    if wide is not None and not wide.is_multimodal and (least is None or least > _WIDE_SHARES[0]):
-        least = min(
-            (share for share in (least, look.smallest_share(draws)) if share is not None), default=None
-        )
-    return DataModes(
-        num_states=len(chosen),
-        neighbours=int(np.median(counts)),
-        multimodal=int(flags[0].sum()),
-        interval=wilson(int(flags[0].sum()), len(chosen)),
-        unimodal_control=int(flags[1].sum()),
-        shuffled_control=int(flags[2].sum()),
-        difference=paired_difference(flags[0], flags[1], seed=seed),
-        explained=1.0 - inside / outside if outside > 0 else 0.0,
-        radius=float(np.median(radii) / np.sqrt(max(1, states.shape[1]))),
-        smallest_share=least,
-        wide=wide,
+        variances += chunks[members].var(0).sum(), random.var(0).sum()
+    return _Seen(
+        data=flags[0],
+        one_lump=flags[1],
+        shuffled=flags[2],
+        planted=planted,
+        sizes=sizes,
+        radii=radii,
+        explained=float(1.0 - variances[0] / variances[1]) if variances[1] > 0 else 0.0,
     )
 
 

@@ -92,48 +92,43 @@ class Replay:
     def _answers(self, data: str) -> tuple[Problem, ...]:
         where = f"{self.env_id}, {self.num_steps} steps from {self.method}"
         errors = f"error of the pairings with the action of step {self.table}"
-        match self.verdict:
-            case "shifted":
-                side = "before" if self.pairing < 0 else "after"
-                return (
-                    Problem(
-                        code="pairing",
-                        severity="error",
-                        where=where,
-                        what="action and observation are paired one step apart: what follows observation t "
-                        f"came of the action one step {side} it; {errors}",
-                        hint=f"steadyhand data repair {data} --out NEW --shift {self.pairing}",
-                    ),
-                )
-            case "other":
-                return (
-                    Problem(
-                        code="dynamics",
-                        severity="warning",
-                        where=where,
-                        what=f"these data follow other dynamics, most in {self.worst}; {errors}",
-                        hint="compare masses, lengths, time step and version of the simulator; "
-                        "a policy cloned from them is judged in another world",
-                    ),
-                )
-            case "follows":
-                found = [
-                    Problem(
-                        code="replay",
-                        severity="note",
-                        where=where,
-                        what=f"the env answers the recorded actions as recorded; {errors}",
-                    )
-                ]
-                if self.off:
-                    shown = ", ".join(map(str, self.off[:8])) + (", ..." if len(self.off) > 8 else "")
-                    found.append(
-                        Problem(
-                            code="dynamics",
-                            severity="warning",
-                            where=f"episodes {shown}",
-                            what="these episodes follow other dynamics than the env and the other episodes",
-                            hint="leave them out, or find out what was different when they were recorded",
-                        )
-                    )
-                return tuple(found)
+        if self.verdict == "shifted":
+            side = "before" if self.pairing < 0 else "after"
+            shifted = Problem(
+                code="pairing",
+                severity="error",
+                where=where,
+                what="action and observation are paired one step apart: what follows observation t "
+                f"came of the action one step {side} it; {errors}",
+                hint=f"steadyhand data repair {data} --out NEW --shift {self.pairing}",
+            )
+            return (shifted,)
+        if self.verdict == "other":
+            other = Problem(
+                code="dynamics",
+                severity="warning",
+                where=where,
+                what=f"these data follow other dynamics, most in {self.worst}; {errors}",
+                hint="compare masses, lengths, time step and version of the simulator; "
+                "a policy cloned from them is judged in another world",
+            )
+            return (other,)
+        follows = Problem(
+            code="replay",
+            severity="note",
+            where=where,
+            what=f"the env answers the recorded actions as recorded; {errors}",
+        )
+        return (follows, *self._episodes_off())
+
+    def _episodes_off(self) -> tuple[Problem, ...]:
+        if not self.off:
+            return ()
+        found = Problem(
+            code="dynamics",
+            severity="warning",
+            where=f"episodes {listed(self.off, most=8)}",
+            what="these episodes follow other dynamics than the env and the other episodes",
+            hint="leave them out, or find out what was different when they were recorded",
+        )
+        return (found,)

@@ -61,7 +61,13 @@ class NamedController:
     note: str = ""
 
 
-def entrant(taught: TrainedPolicy, env: BatchEnv) -> NamedController:
+def entrants_of(expert: Controller, taught: Sequence[TrainedPolicy], env: BatchEnv) -> list[NamedController]:
+    """Return who drives: the expert, and each taught policy with what it cost."""
+    policies = [_entrant(one, env) for one in taught]
+    return [NamedController(name="expert", controller=expert, kind="expert"), *policies]
+
+
+def _entrant(taught: TrainedPolicy, env: BatchEnv) -> NamedController:
     """Return a taught policy as an entrant; its folders say how many updates were made for it."""
     fits = updates_of_fits(taught.folder if taught.rounds is None else taught.folder.parent)
     cost = Cost(

@@ -12,16 +12,7 @@ from steadyhand.correction.offline import Cloning
 from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy, TrainedPolicy
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.compare import (
-    NamedController,
-    Tick,
-    compete,
-    entrant,
-    occupancy,
-    publish,
-    report_of,
-    rounds_of,
-)
+from steadyhand.recipes.compare import Tick, compete, entrants_of, occupancy, publish, report_of, rounds_of
 from steadyhand.recipes.folder import computed_on, start_run
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.runs import CorrectRun
@@ -87,11 +78,8 @@ def _correct(
     shutil.copytree(corrected.folder / "policy", folder / "policy", dirs_exist_ok=True)
     on_stage(f"Driving: {run.evaluation_starts} test starts each")
     starts = env.starts("test", run.evaluation_starts, seed=0)
-    field_of = [NamedController(name="expert", controller=trainer.expert, kind="expert")]
-    field_of += [entrant(one, env) for one in taught]
-    outcomes = compete(
-        env, field_of, starts, seed=derive(run.seed, "test"), num_films=run.num_videos, on_step=on_step
-    )
+    drivers, seed = entrants_of(trainer.expert, taught, env), derive(run.seed, "test")
+    outcomes = compete(env, drivers, starts, seed=seed, num_films=run.num_videos, on_step=on_step)
     report = report_of(
         env,
         outcomes,

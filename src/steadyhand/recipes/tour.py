@@ -32,16 +32,7 @@ from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.compare import (
-    NamedController,
-    Tick,
-    compete,
-    entrant,
-    occupancy,
-    publish,
-    report_of,
-    rounds_of,
-)
+from steadyhand.recipes.compare import Tick, compete, entrants_of, occupancy, publish, report_of, rounds_of
 from steadyhand.recipes.folder import start_run
 from steadyhand.recipes.fork import ForkScene, fork_scene
 from steadyhand.recipes.learner import PolicyLearner
@@ -144,10 +135,8 @@ def _tour(
         taught = teach(run, env, expert, folder, watch=watch, finished=finished)
     watch.stage(f"Driving: {run.num_starts} test starts each, on tracks not trained on")
     starts = env.starts("test", run.num_starts, seed=0)
-    field_of = [NamedController(name="expert", controller=expert, kind="expert")]
-    field_of += [entrant(one, env) for one in taught]
-    seed = derive(run.seed, "test")
-    outcomes = compete(env, field_of, starts, seed=seed, num_films=run.num_films, on_step=watch.rollout)
+    drivers, seed = entrants_of(expert, taught, env), derive(run.seed, "test")
+    outcomes = compete(env, drivers, starts, seed=seed, num_films=run.num_films, on_step=watch.rollout)
     evaluations = [outcome.evaluation for outcome in outcomes]
     dagger = next(one for one in taught if one.name == "DAgger")
     if dagger.rounds is not None:

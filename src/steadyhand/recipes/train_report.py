@@ -174,7 +174,7 @@ def write_page(
     """Write report.html of a run into its folder and return its path."""
     held_out = "" if fit.validation_loss is None else f", {fit.validation_loss:.4g} on held-out episodes"
     facts = (
-        Fact(name="PolicyModule", value=brief),
+        Fact(name="Policy", value=brief),
         Fact(name="Data", value=f"{data}: {num_train} episodes to train on, {num_held_out} held out"),
         Fact(name="Computed with", value=", ".join(f"{name}: {value}" for name, value in used.items())),
         Fact(name="Training time", value=f"{fit.wall_time_s:.1f} s (of the last start)"),
