@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-WIDTH, HEIGHT = 1000, 1700
+WIDTH, HEIGHT = 1000, 1340
 
 
 def main(page: Path) -> None:
