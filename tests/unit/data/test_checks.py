@@ -337,6 +337,12 @@ def test_a_camera_that_is_black_in_one_episode_is_named_with_it() -> None:
     assert problem.where == "observation.images.side, episode 1"
 
 
+def test_a_few_pictures_of_one_colour_are_no_fault() -> None:
+    side = noise(5)
+    side[::5] = 128
+    assert not found(filmed(front=noise(), side=side), "camera-plain")
+
+
 def test_a_camera_of_half_the_rate() -> None:
     (problem,) = found(filmed(front=np.repeat(noise(6)[::2], 2, axis=0)), "camera-stutters")
     assert problem.severity == "note"
