@@ -101,7 +101,7 @@ def test_the_help_lists_the_parts_of_an_installed_package_under_their_own_kind(s
     said = " ".join(shell(site, tmp_path, "train", "--help").replace("\u2502", " ").split())
     flags = {part.split()[0]: part for part in said.split(" --")}
     assert "CausalTransformer, fourier, or module:Class" in flags["encoder"]
-    assert "Judging, laplace, or module:Class" in flags["head"]
+    assert "Judging, laplace, imle, or module:Class" in flags["head"]
 
 
 def test_foreign_parts_are_recorded_trained_corrected_and_compared(runs: Path):
