@@ -371,6 +371,9 @@ class Report:
     random_return: float | None = None
     expert_gain: Estimate | None = None
 
+    def __repr__(self) -> str:
+        return f"<Report {self.title}: {', '.join(one.name for one in self.results)}>"
+
     @property
     def tells_success(self) -> bool:
         """Whether success was told of every episode of everybody."""

@@ -1,7 +1,6 @@
 """Reading the arguments of a verb: typed flags by tyro, and `--set` for anything that run.json holds."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
@@ -149,8 +148,3 @@ def _value(text: str) -> Any:
     except (ValueError, RecursionError):
         return text  # a word, which needs no quotes here
     return parse_json(text, source=f"--set ...={text}")
-
-
-def is_terminal() -> bool:
-    """Whether a person is watching, so that progress bars make sense."""
-    return sys.stderr.isatty()

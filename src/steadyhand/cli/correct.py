@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import parse, with_overrides
 from steadyhand.cli.flags import (
     Device,
     EnvName,
@@ -21,6 +21,7 @@ from steadyhand.cli.flags import (
     SuccessText,
     Threads,
 )
+from steadyhand.face.progress import progress
 
 if TYPE_CHECKING:
     from steadyhand.correction.record import RoundRecord
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
     from steadyhand.recipes.logs import logging_to
 
     with (
-        terminal.progress("", enabled=is_terminal()) as bar,
+        progress("") as bar,
         logging_to(chosen.log, chosen.out, run) as on_metrics,
     ):
         report, page = correct(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse
+from steadyhand.cli.arguments import parse
 from steadyhand.cli.flags import (
     ChosenEpisodes,
     ControlDt,
@@ -19,6 +19,7 @@ from steadyhand.cli.flags import (
     renaming,
     step_of,
 )
+from steadyhand.face.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,7 +232,7 @@ def _check(chosen: CheckArguments) -> int:
     from steadyhand.data.checks import check
 
     _require(chosen.data)
-    with terminal.progress("episodes", enabled=is_terminal()) as bar:
+    with progress("episodes") as bar:
         report = check(
             chosen.data,
             depth=chosen.depth,
@@ -281,7 +282,7 @@ def _repair(chosen: RepairArguments) -> int:
     if chosen.lossy:
         for line in losses(dataset):
             terminal.say(f"lost: {line}")
-    with terminal.progress("episodes", enabled=is_terminal()) as bar:
+    with progress("episodes") as bar:
         done = repair(dataset, chosen.out, shift=shift, lossy=chosen.lossy, tick=bar(""))
     for line in done.told:
         terminal.say(line)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import parse, with_overrides
 from steadyhand.cli.flags import (
     SENSES,
     Device,
@@ -21,6 +21,7 @@ from steadyhand.cli.flags import (
     optional,
 )
 from steadyhand.core.errors import ConfigError
+from steadyhand.face.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ def main(arguments: list[str]) -> int:
         num_threads=chosen.threads,
         seed=chosen.seed,
     )
-    with terminal.progress("driving", enabled=is_terminal()) as bar:
+    with progress("driving") as bar:
         report, page = evaluate_policies(with_overrides(run, chosen.set), chosen.out, on_step=bar)
     terminal.results(report)
     terminal.say(f"\n{report.verdict}\n\nreport: {page.resolve()}")

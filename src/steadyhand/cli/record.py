@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import parse, with_overrides
 from steadyhand.cli.flags import SENSES, EnvName, ExpertName, Overrides, SuccessText, listed, optional
+from steadyhand.face.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
     )
     run = with_overrides(run, chosen.set)
     try:
-        with terminal.progress("recording", enabled=is_terminal()) as bar:
+        with progress("recording") as bar:
             summary = record(run, chosen.out, on_step=bar(str(chosen.out)))
     except KeyboardInterrupt:
         terminal.say(f"{chosen.out}: the same command goes on; to use what is there as it is, run")

@@ -1,14 +1,12 @@
-"""What verbs say on the terminal: plain lines, tables and progress, on stderr where results go to stdout.
+"""What verbs say on the terminal: plain lines and tables, on stdout.
 
 Names and texts come from files and envs of other people: what would steer a terminal is written out as
 escapes.
 """
 
 import sys
-import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -23,18 +21,6 @@ if TYPE_CHECKING:
     from steadyhand.correction.record import RoundRecord
 
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
-
-
-class Tick(Protocol):
-    """Reports progress."""
-
-    def __call__(self, done: int, total: int, text: str = "") -> None:
-        """Say how much is done, of how much, and perhaps a few words."""
-        ...
-
-
-LEAST_S = 1.0
-"""Time between two lines about the progress of the same work [s]."""
 
 
 def say(text: str = "", *, style: str = "") -> None:
@@ -157,65 +143,3 @@ def _modes(report: "Report") -> None:
         else:
             sample, mean = f"succeeded {test.sample_successes} times", f"{test.mean_successes} times"
         say(f"\n{test.name}: a sample {sample}, the mean of {test.num_samples} samples {mean}")
-
-
-@contextmanager
-def progress(label: str, *, enabled: bool = True) -> Generator[Callable[[str], Tick]]:
-    """Show how far long work is while the block runs.
-
-    Yields a function that starts a piece of work: given a name, it returns what is called with (done, total)
-    and perhaps a few words.
-
-    Args:
-        label: What is done, such as "driving".
-        enabled: Whether a person is watching. Then bars with the time left are shown, and nothing stays;
-            otherwise a line at every tenth, of work that takes longer than a second.
-    """
-    if not enabled:
-        yield lambda name: Tenths(f"{label} {name}".strip())
-        return
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-
-        def start(name: str) -> Tick:
-            task = bar.add_task(escape(plain(f"{label} {name}".strip())), total=None, text="")
-
-            def tick(done: int, total: int, text: str = "") -> None:
-                bar.update(task, completed=done, total=total, visible=done < total, text=text)
-
-            return tick
-
-        yield start
-
-
-class Tenths:
-    """Writes a line to stderr at every tenth of a piece of work, but not more often than once a second.
-
-    Args:
-        label: What is done.
-    """
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._began = self._last = time.monotonic()
-        self._tenth = 0
-
-    def __call__(self, done: int, total: int, text: str = "") -> None:
-        """Take in that `done` of `total` are done."""
-        tenth, now = 10 * done // max(total, 1), time.monotonic()
-        if tenth <= self._tenth or now - self._last < LEAST_S:
-            return
-        self._tenth, self._last = tenth, now
-        left = (now - self._began) * (total - done) / done
-        words = [f"{self._label}: {done} of {total}", text, f"{left:.0f} s left" if done < total else ""]
-        sys.stderr.write(plain(", ".join(word for word in words if word)) + "\n")
-        sys.stderr.flush()

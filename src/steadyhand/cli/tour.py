@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import parse, with_overrides
 from steadyhand.cli.flags import Overrides
+from steadyhand.face.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
             f"{kept} of {run.dagger.validation_starts} validation starts stayed on"
         )
 
-    with terminal.progress("driving", enabled=is_terminal()) as bar:
+    with progress("driving") as bar:
         report, page = tour(
             run, chosen.out, watch=TourListener(stage=terminal.heading, round=on_round, rollout=bar)
         )

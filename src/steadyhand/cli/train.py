@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from steadyhand.cli import terminal
-from steadyhand.cli.arguments import is_terminal, parse, with_overrides
+from steadyhand.cli.arguments import parse, with_overrides
 from steadyhand.cli.flags import (
     ASSUMED_DT,
     ChosenEpisodes,
@@ -26,6 +26,7 @@ from steadyhand.cli.flags import (
     renaming,
     step_of,
 )
+from steadyhand.face.progress import progress
 
 if TYPE_CHECKING:
     from steadyhand.policies.spec import PolicyConfig
@@ -95,7 +96,7 @@ def main(arguments: list[str]) -> int:
         terminal.say(f"note: {said}")
     try:
         with (
-            terminal.progress("training", enabled=is_terminal()) as bar,
+            progress("training") as bar,
             logging_to(chosen.log, chosen.out, run) as on_metrics,
         ):
             outcome = train(

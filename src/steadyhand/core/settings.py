@@ -12,7 +12,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from numbers import Integral, Real
 from operator import attrgetter, ge, gt, le, lt
@@ -94,8 +94,17 @@ SomeWidths = Annotated[Widths, Range(ge=1)]
 class Settings:
     """Base of settings, which checks their values against their types.
 
-    A dataclass that has a `__post_init__` of its own calls this one first.
+    A dataclass that has a `__post_init__` of its own calls this one first. They print as they would be
+    written: what is left out has its default.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Settings.__repr__  # or `dataclass` would write another
+
+    def __repr__(self) -> str:
+        return as_written(self)
 
     def __post_init__(self) -> None:
         for name, kind in _checked(type(self)):
@@ -106,6 +115,17 @@ class Settings:
                     got=f"{name} = {value!r}",
                     expected=type_text(kind, self),
                 )
+
+
+def as_written(thing: Any) -> str:
+    """Return a dataclass as it would be written, on a line, without the fields that have their defaults."""
+    said: list[str] = []
+    for one in fields(thing):
+        value = getattr(thing, one.name)
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if default is MISSING or value != default:
+            said.append(f"{one.name}={value!r}")
+    return f"{type(thing).__name__}({', '.join(said)})"
 
 
 def type_text(kind: Any, settings: object = None) -> str:

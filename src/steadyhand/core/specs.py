@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from steadyhand.core.errors import SpecError
+from steadyhand.core.settings import as_written
 from steadyhand.core.success import SuccessRule
 
 FeatureKind = Literal["continuous", "discrete", "image", "rotation"]
@@ -120,6 +121,9 @@ class FeatureSpec:
             return ranges[0]
         names = self.names or tuple(f"dimension {number}" for number in range(self.size))
         return ", ".join(f"{name} {said}" for name, said in zip(names, ranges, strict=True))
+
+    def __repr__(self) -> str:
+        return as_written(self)
 
     def describe(self) -> str:
         """Return kind and shape in a few words, such as "discrete, 3 values, 1 to 3"."""
@@ -274,6 +278,11 @@ class EnvSpec:
     privileged: dict[str, FeatureSpec] = field(default_factory=dict[str, FeatureSpec])
     task: str = ""
     success: SuccessRule = field(default_factory=SuccessRule)
+
+    def __repr__(self) -> str:
+        rate = f"every {self.control_dt:g} s, at most {self.max_episode_steps} steps"
+        features = {**self.observation, **self.privileged, ACTION: self.action}
+        return table_of_shapes(f"<EnvSpec {self.env_id}: {rate}; success: {self.success.words}>", features)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.control_dt < math.inf:

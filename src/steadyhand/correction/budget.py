@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Settings
 from steadyhand.correction.human import SimulatedHuman
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class Budget(Settings):
     """What every remedy may spend.
 
     Attributes:
@@ -33,6 +34,7 @@ class Budget:
     validation_starts: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.rounds, self.labels, self.episodes, self.long_episodes) < 1:
             raise ConfigError(
                 "Rounds, labels and episodes must be positive.",

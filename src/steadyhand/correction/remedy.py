@@ -83,6 +83,9 @@ class TrainedPolicy:
     rounds: "RoundsResult | None" = None
     note: str = ""
 
+    def __repr__(self) -> str:
+        return f"<TrainedPolicy {self.name}: {self.labels} labels, {self.updates} updates, {self.folder}>"
+
 
 def _ours(module: str, *names: str) -> dict[str, str]:
     return located(f"steadyhand.correction.{module}", *names)

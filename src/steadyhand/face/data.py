@@ -19,6 +19,7 @@ from steadyhand.data.selection import Episodes
 from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.base import Family
 from steadyhand.face.envs import Drivable, as_env
+from steadyhand.face.progress import progress
 from steadyhand.face.voice import voice
 from steadyhand.recipes.record import demonstrate, film_first, needs_film, recording
 from steadyhand.rollout.recorder import EpisodeRecorder
@@ -56,7 +57,7 @@ def record(
         out: Folder for the data set, in LeRobot's format; None keeps it in memory.
         video: Store pictures in `out` as MP4 (small, lossy) instead of PNG; an env that shows policies none
             is filmed from the first start instead, as films/start-1.mp4.
-        quiet: Do not say what was recorded.
+        quiet: Show no progress, and do not say what was recorded.
 
     Raises:
         DataError: `out` holds a data set already.
@@ -71,9 +72,17 @@ def record(
     spec, say = built.spec, voice(quiet=quiet)
 
     def drive(sink: EpisodeStore | None = None) -> EpisodeRecorder:
-        recorder = demonstrate(
-            built, driver, num_episodes=episodes, num_labels=labels, family=family, seed=seed, sink=sink
-        )
+        with progress("recording", quiet=quiet) as bar:
+            recorder = demonstrate(
+                built,
+                driver,
+                num_episodes=episodes,
+                num_labels=labels,
+                family=family,
+                seed=seed,
+                sink=sink,
+                on_step=bar(""),
+            )
         say(
             f"recorded {recorder.num_episodes} episodes, {recorder.num_steps} steps, "
             f"{recorder.num_labels} labels; {recorder.outcome}"

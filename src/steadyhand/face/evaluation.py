@@ -13,6 +13,7 @@ from steadyhand.envs.base import Family
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
+from steadyhand.face.progress import progress
 from steadyhand.recipes.compare import NamedController
 from steadyhand.recipes.evaluate import compare_drivers
 from steadyhand.recipes.runs import EvalRun
@@ -30,6 +31,7 @@ def evaluate(
     executor: ExecutorConfig | None = None,
     seed: int = 0,
     name: str = "",
+    quiet: bool = False,
 ) -> Evaluation:
     """Let a policy drive once from each of some starts, which are the same for everybody.
 
@@ -41,6 +43,7 @@ def evaluate(
         executor: What makes one action a step of a policy's chunks, if not its own.
         seed: Seed of the starts, and of what is drawn.
         name: Name for tables.
+        quiet: Show no progress.
 
     Returns:
         The outcome; `print` shows how many succeeded, `a - b` the paired difference.
@@ -53,7 +56,16 @@ def evaluate(
         raise ConfigError("An evaluation needs a start.", got=starts, expected=">= 1")
     built = as_env(env)
     controller, own_name = as_driver(who, built, executor=executor)
-    return drive(built, controller, built.starts(family, starts, seed=seed), name=name or own_name, seed=seed)
+    name = name or own_name
+    with progress("driving", quiet=quiet) as bar:
+        return drive(
+            built,
+            controller,
+            built.starts(family, starts, seed=seed),
+            name=name,
+            seed=seed,
+            on_step=bar(name),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -98,6 +110,7 @@ def compare(
     films: int = 1,
     seed: int = 0,
     out: str | Path | None = None,
+    quiet: bool = False,
 ) -> Comparison:
     """Let several policies drive from the same starts, and compare them start by start.
 
@@ -111,6 +124,7 @@ def compare(
         films: Starts to film, where the env renders.
         seed: Seed of the starts, and of what is drawn.
         out: Folder of the report.
+        quiet: Show no progress.
 
     Raises:
         ConfigError: Two have the same name, or `out` holds another comparison.
@@ -140,7 +154,8 @@ def compare(
         "settings": {"starts": starts, "family": family, "films": films},
         "seed": seed,
     }
-    with answering(folder.path, "compare", question, answers="report.json"):
-        drives, report, page = compare_drivers(run, built, entries, folder.path)
+    asked = answering(folder.path, "compare", question, answers="report.json")
+    with asked, progress("driving", quiet=quiet) as bar:
+        drives, report, page = compare_drivers(run, built, entries, folder.path, on_step=bar)
     evaluations = dict(zip(names, drives, strict=True))
     return Comparison(evaluations=evaluations, report=report, page=page, _folder=folder)

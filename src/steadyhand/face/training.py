@@ -20,12 +20,14 @@ from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
 from steadyhand.face.learning import Learning, settings_of, spelled_out
 from steadyhand.face.policy import Policy
+from steadyhand.face.progress import progress
 from steadyhand.face.voice import voice
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.teach import Trainer
 from steadyhand.recipes.train import train as train_run
 from steadyhand.recipes.train_run import TrainRun
+from steadyhand.training.metrics import MetricsListener
 
 IN_MEMORY = Path("in-memory")
 """What run.json says of data that lie in no folder."""
@@ -40,6 +42,7 @@ def train(
     out: str | Path | None = None,
     name: str = "",
     quiet: bool = False,
+    on_metrics: MetricsListener | None = None,
     **learning: Unpack[Learning],
 ) -> Policy:
     """Clone demonstrations.
@@ -50,7 +53,8 @@ def train(
         seed: Seed of the split, the initial weights and the order of the data.
         out: Folder of the run; the same run in it is continued, or returned if it is done.
         name: Name for tables; by default the recipe's, or "clone".
-        quiet: Do not say what the policy sees and what to beware of.
+        quiet: Show no progress, and do not say what the policy sees and what to beware of.
+        on_metrics: Called now and then with (folder of metrics.jsonl, gradient steps done, figures by name).
         learning: What learns and how: encoder, head, recipe, size, observation, n_obs_steps, horizon,
             n_action_steps, steps, batch_size, learning_rate, keep, device, policy, training; see `Learning`.
 
@@ -68,12 +72,22 @@ def train(
         control_dt=dataset.control_dt,
         seed=seed,
     )
-    outcome = train_run(run, folder.path, dataset=dataset, resume=True, say=say)
+    name = name or learning.get("recipe") or "clone"
+    with progress("training", quiet=quiet) as bar:
+        outcome = train_run(
+            run,
+            folder.path,
+            dataset=dataset,
+            resume=True,
+            on_progress=bar(name),
+            on_metrics=on_metrics,
+            say=say,
+        )
     for line in outcome.warnings:
         say(line)
     return Policy(
         outcome.policy,
-        name=name or learning.get("recipe") or "clone",
+        name=name,
         num_threads=training.num_threads,
         folder=folder,
         origin=outcome,
@@ -92,6 +106,7 @@ def correct(
     out: str | Path | None = None,
     name: str = "",
     quiet: bool = False,
+    on_metrics: MetricsListener | None = None,
     **learning: Unpack[Learning],
 ) -> Policy:
     """Teach a policy by a remedy for compounding error.
@@ -105,7 +120,8 @@ def correct(
         seed: Seed of everything: starts, noise, initial weights and the order of the data.
         out: Folder in which everything is kept; what is done there is not done again.
         name: Name for tables; by default the remedy's.
-        quiet: Say nothing of what the policy sees and of the rounds.
+        quiet: Show no progress, and say nothing of what the policy sees and of the rounds.
+        on_metrics: As of `train`, of each fit; of each round with (folder "rounds", round, figures).
         learning: Settings of the learner and its training, the same as `train` takes.
 
     Raises:
@@ -120,21 +136,25 @@ def correct(
         raise ConfigError("The settings of a remedy say how many labels there are.", got=f"labels={labels}")
     else:
         method = how
-    learner = PolicyLearner(built.spec, policy=policy, training=training)
-    trainer = Trainer(
-        env=built,
-        expert=expert,
-        learner=learner,
-        folder=folder.path,
-        seed=seed,
-    )
-    say(f"The policy {learner.in_brief}")
-    taught = trainer.teach(
-        method,
-        name=name,
-        initial=_episodes(initial),
-        on_round=lambda record: say(_round_line(record)),
-    )
+
+    def told(record: RoundRecord) -> None:
+        if on_metrics is not None:
+            on_metrics(folder.path / "rounds", record.round, record.figures)
+        say(_round_line(record))
+
+    with progress("training", quiet=quiet) as bar:
+        learner = PolicyLearner(
+            built.spec, policy=policy, training=training, on_fit=bar, on_metrics=on_metrics
+        )
+        trainer = Trainer(
+            env=built,
+            expert=expert,
+            learner=learner,
+            folder=folder.path,
+            seed=seed,
+        )
+        say(f"The policy {learner.in_brief}")
+        taught = trainer.teach(method, name=name, initial=_episodes(initial), on_round=told)
     shutil.copytree(taught.folder / "policy", folder.path / "policy", dirs_exist_ok=True)
     return Policy(
         taught.learner.policy(taught.folder),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import require_part
 from steadyhand.core.settings import Count, NotNegative, Positive, Range, Settings
-from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
+from steadyhand.core.specs import ACTION, STATE, EnvSpec, FeatureSpec, table_of_shapes
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import SpreadFloor
 from steadyhand.policies.choices import Mode, Representation
@@ -112,6 +112,11 @@ class PolicySpec:
     observation: dict[str, FeatureSpec]
     action: FeatureSpec
     control_dt: float
+
+    def __repr__(self) -> str:
+        return table_of_shapes(
+            f"<PolicySpec: every {self.control_dt:g} s>", {**self.observation, ACTION: self.action}
+        )
 
     @classmethod
     def of_env(cls, spec: EnvSpec) -> "PolicySpec":

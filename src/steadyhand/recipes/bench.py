@@ -18,6 +18,7 @@ from steadyhand.core.codec import write_json
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
+from steadyhand.core.settings import Settings
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.remedy import Remedy, TrainedPolicy
@@ -49,7 +50,7 @@ OnCell = Callable[[Cell["Trial"], StoredCell], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchRun:
+class BenchRun(Settings):
     """Teach every remedy with every seed, and drive all of them from the same test starts.
 
     Attributes:
@@ -81,6 +82,7 @@ class BenchRun:
     unequal: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.remedies:
             remedy(name)
         if self.seeds < 1 or self.num_starts < 1 or self.fits < 0:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import OutsideLabels
+from steadyhand.core.settings import Settings
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.noise import ActionNoise
 from steadyhand.correction.remedy import Remedy
@@ -18,7 +19,7 @@ from steadyhand.training.config import Device, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordRun:
+class RecordRun(Settings):
     """Let an expert drive and store what it does.
 
     Attributes:
@@ -48,6 +49,7 @@ class RecordRun:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_episodes < 1:
             raise ConfigError("Record at least one episode.", got=self.num_episodes, expected=">= 1")
         if self.num_labels is not None and self.num_labels < self.num_episodes:
@@ -59,7 +61,7 @@ class RecordRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrectRun:
+class CorrectRun(Settings):
     """Teach a policy from scratch with a remedy for compounding error, against cloning at the same labels.
 
     Attributes:
@@ -87,6 +89,7 @@ class CorrectRun:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.evaluation_starts < 1:
             raise ConfigError(
                 "A comparison needs at least one start.", got=self.evaluation_starts, expected=">= 1"
@@ -94,7 +97,7 @@ class CorrectRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalRun:
+class EvalRun(Settings):
     """Run policies from the same starts and compare them.
 
     Attributes:
@@ -126,6 +129,7 @@ class EvalRun:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_threads < 1:
             raise ConfigError("num_threads must be positive.", got=self.num_threads, expected=">= 1")
         if self.mean_of < 0 or self.mean_of == 1:

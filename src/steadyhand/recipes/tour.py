@@ -19,6 +19,7 @@ from steadyhand.core.codec import load
 from steadyhand.core.lock import working_in
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
+from steadyhand.core.settings import Settings
 from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.human import HumanGate
@@ -54,7 +55,7 @@ CAVEATS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TourRun:
+class TourRun(Settings):
     """Everything about the demonstration.
 
     Attributes:

@@ -75,6 +75,12 @@ class TrainOutcome:
     warnings: tuple[str, ...]
     page: Path
 
+    def __repr__(self) -> str:
+        held_out = "" if self.fit.validation_loss is None else f", held out {self.fit.validation_loss:.4g}"
+        return (
+            f"<TrainOutcome {self.folder}: {self.fit.steps} steps, loss {self.fit.train_loss:.4g}{held_out}>"
+        )
+
     @property
     def table(self) -> Table | None:
         """The policy beside answers that need no learning; None if nothing was held out."""

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.settings import Settings
 from steadyhand.policies.spec import PolicyConfig
 from steadyhand.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRun:
+class TrainRun(Settings):
     """Train a policy on a data set.
 
     Attributes:
@@ -39,6 +40,7 @@ class TrainRun:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 <= self.validation_fraction < 1.0:
             raise ConfigError(
                 "validation_fraction is a share of the episodes.",

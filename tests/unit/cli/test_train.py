@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadyhand.cli import terminal
 from steadyhand.core.codec import load
 from steadyhand.core.lock import working_in
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.arrays import ArrayDataset
 from steadyhand.data.store import EpisodeStore
+from steadyhand.face.progress import progress
 from steadyhand.policies.artifact import load_policy
 from steadyhand.recipes.train_run import TrainRun
 
@@ -302,8 +302,8 @@ def test_several_tasks_are_said_to_be_untold(cli, tmp_path):
 
 def test_off_a_terminal_long_work_says_every_tenth_once_a_second_at_most(monkeypatch, capsys):
     now = 0.0
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
-    with terminal.progress("driving", enabled=False) as start:
+    monkeypatch.setattr("steadyhand.face.progress.time.monotonic", lambda: now)
+    with progress("driving") as start:
         tick = start("DAgger")
         for done in range(1, 101):
             now += 0.5
@@ -312,7 +312,7 @@ def test_off_a_terminal_long_work_says_every_tenth_once_a_second_at_most(monkeyp
     assert len(lines) == 10
     assert lines[0] == "driving DAgger: 10 of 100, loss 1, 45 s left"
     assert lines[-1] == "driving DAgger: 100 of 100, loss 1"
-    with terminal.progress("driving", enabled=False) as start:
+    with progress("driving") as start:
         tick = start("")
         for done in range(1, 101):
             now += 0.009
