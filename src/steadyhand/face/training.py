@@ -121,7 +121,7 @@ def correct(
         out: Folder in which everything is kept; what is done there is not done again.
         name: Name for tables; by default the remedy's.
         quiet: Show no progress, and say nothing of what the policy sees and of the rounds.
-        on_metrics: As of `train`, of each fit; of each round with (folder "rounds", round, figures).
+        on_metrics: Called as by `train` in each fit, and after each round with ("rounds", round, figures).
         learning: Settings of the learner and its training, the same as `train` takes.
 
     Raises:
