@@ -1,6 +1,8 @@
 """Reading the arguments of a verb: typed flags by tyro, and `--set` for anything that run.json holds."""
 
+import inspect
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from steadyhand.cli.lines import folded
 from steadyhand.cli.refusals import in_our_words
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import imported
@@ -30,11 +33,14 @@ def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | 
     Raises:
         ConfigError: There is no such flag, a value that it cannot have, or something is missing.
     """
+    width = shutil.get_terminal_size().columns
+    text = inspect.cleandoc(description or kind.__doc__ or "")
+    paragraphs = [" ".join(one.split()) for one in text.split("\n\n")]
     with in_our_words(verb):
         chosen = tyro.cli(
             kind,
             prog=f"steadyhand {verb}",
-            description=description,
+            description=folded("\n\n".join(paragraphs), width, indent="  "),  # tyro joins lines without
             args=arguments,
             config=(tyro.conf.FlagCreatePairsOff,),
         )

@@ -33,7 +33,8 @@ class Arguments:
     """
 
     policies: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="POLICY", help_behavior_hint="")
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="POLICY [POLICY ...]", help_behavior_hint=""),
     ] = ()
     """Folders of policies, or run folders of `steadyhand train` and `correct`."""
     env: EnvFlag

@@ -274,6 +274,15 @@ def test_a_misspelt_env_is_answered_with_every_env_once(cli):
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize(
+    "words", [["tour"], ["record"], ["train"], ["eval"], ["correct", "dagger"], ["data", "modes"]]
+)
+def test_help_fits_a_terminal_of_80_columns(cli, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = cli(*words, "--help").out
+    assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith(("usage:", "example:")))
+
+
 LISTED = {
     "ENV": list(BUILT_IN),
     "--env": list(BUILT_IN),
