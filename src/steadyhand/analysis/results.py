@@ -210,7 +210,7 @@ class Occupancy:
     """Where one policy spent its time.
 
     Attributes:
-        name: Who drove.
+        name: Name of the driver.
         counts: Steps spent in each cell, rows of rising y, columns of rising x.
         distance: Total variation distance to the expert's distribution over cells, 0 to 1.
     """
@@ -249,7 +249,7 @@ class Paths:
     """The paths of one driver in the plane [m].
 
     Attributes:
-        name: Who drives.
+        name: Name of the driver.
         outcome: What came of it, in a few words.
         lines: One (x, y), (x, y), ... for each episode.
         failed: Whether each episode failed.

@@ -51,7 +51,7 @@ class Arguments:
     query_every: int = 1
     """DAgger asks at every so many steps: fewer labels from longer drives."""
     expert: ExpertName = "auto"
-    """Who labels and takes over."""
+    """The expert that labels and takes over."""
     success: SuccessText = "auto"
     learner: LearnerFlags = field(default_factory=Learner)
     starts: int = 64
@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
         words = (
             cell.name.replace("-trial-", " trial ").replace("-seed-", " seed ").replace("search-", "search ")
         )
-        terminal.say(f"  {words:<32} {_in_words(row.result)}")
+        terminal.say(f"  {words:<32} {_in_words(row.result)}", indent=33)
 
     terminal.heading(f"{len(run.remedies)} remedies, {run.seeds} seeds, {run.budget.labels} labels each")
     terminal.say(f"The policy {learner.in_brief}")
@@ -170,7 +170,7 @@ def _run(chosen: Arguments) -> "BenchRun":
         chosen.learner,
         success=chosen.success,
         default=TrainConfig(num_steps=1500, batch_size=64, learning_rate=1e-3),
-        beats=0,
+        num_checkpoints=0,
     )
     return BenchRun(
         env=env,

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Arguments of all remedies; those of one stand in `arguments_of`."""
+    """Arguments of all remedies; `arguments_of` adds those of one."""
 
     env: EnvName
     out: Path = Path("runs/correct")
     """Folder of the run; the policy is written to its `policy` folder."""
     expert: ExpertName = "auto"
-    """Who labels and takes over."""
+    """The expert that labels and takes over."""
     success: SuccessText = "auto"
     learner: LearnerFlags = field(default_factory=Learner)
     starts: int = 64
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         terminal.say("usage: steadyhand correct REMEDY ENV [options]\n")
         for one in remedies():
-            terminal.say(f"  {one.name:<16} {one.summary}")
+            terminal.say(f"  {one.name:<16} {one.summary}", indent=17)
         terminal.say("\n`steadyhand correct REMEDY --help` explains a remedy.")
         return 0
     one = remedy(arguments[0])

@@ -117,7 +117,7 @@ class ModesArguments:
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
     features: Annotated[tuple[str, ...], listed("FEATURE", default="every vector")] = ()
-    """What makes a state."""
+    """Features that make up the state."""
     horizon: int = 8
     """Steps of an action chunk."""
     neighbours: int = 32

@@ -183,7 +183,7 @@ def classes_from_text(text: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """What learns, and how."""
+    """What the policy is made of, and how it is trained."""
 
     observation: Annotated[
         tuple[str, ...],
@@ -230,7 +230,7 @@ LearnerFlags = tyro.conf.OmitArgPrefixes[Learner]
 
 
 def env_and_learner(
-    text: str, learner: Learner, *, success: str, default: "TrainConfig", beats: int = 10
+    text: str, learner: Learner, *, success: str, default: "TrainConfig", num_checkpoints: int = 10
 ) -> "tuple[EnvConfig, PolicyConfig, TrainConfig]":
     """Return the settings of an env that is named, and of a learner in it.
 
@@ -239,7 +239,7 @@ def env_and_learner(
         learner: What was said of the learner.
         success: The rule of success; see `core.success`.
         default: Training where nobody says how.
-        beats: Checkpoints of a training.
+        num_checkpoints: Number of checkpoints of a training.
 
     Raises:
         ConfigError: There is no such env, part or feature.
@@ -252,4 +252,6 @@ def env_and_learner(
     spec = built.spec
     built.close()
     learning = replace(learner, observation=seen).learning()
-    return env, *settings_of(learning, spec.observation, spec.action, default=default, beats=beats)
+    return env, *settings_of(
+        learning, spec.observation, spec.action, default=default, num_checkpoints=num_checkpoints
+    )

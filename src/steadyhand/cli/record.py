@@ -22,7 +22,7 @@ class Arguments:
     out: Path
     """Folder of the data set; it must not hold one yet, but for this recording, stopped before its end."""
     expert: ExpertName = "auto"
-    """Who drives."""
+    """The expert that drives."""
     episodes: int = 4
     """Episodes to record."""
     labels: Annotated[int | None, optional("INT", default="no limit")] = None

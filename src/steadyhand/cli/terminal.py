@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
 
 
-def say(text: str = "", *, style: str = "") -> None:
-    """Print lines, long ones folded between words."""
-    console.print(Text(folded(plain(text), console.width), style=style), soft_wrap=True)
+def say(text: str = "", *, style: str = "", indent: int = 0) -> None:
+    """Print lines, long ones folded between words, and indented by so many spaces where they go on."""
+    lines = folded(plain(text), console.width, indent=" " * indent)
+    console.print(Text(lines, style=style), soft_wrap=True)
 
 
 def heading(text: str) -> None:

@@ -40,7 +40,7 @@ class Decision:
     Attributes:
         action: (B, A) what is executed; the session clips it to the action's bounds, as the env would.
         label: (B, A) the clean, intended expert action, stored whether it is executed or not. Controllers
-            tell it as it is meant, even outside the bounds; what is stored then, `OutsideLabels` says.
+            give it as it is meant, even outside the bounds; `OutsideLabels` says what is stored then.
         label_valid: (B,) whether an expert was asked; where False, `label` repeats `action`.
         actor: (B,) an `Actor` for each row.
         intervention: (B,) whether someone took over from the policy.
@@ -72,13 +72,13 @@ class Decision:
 
 
 class PerRow:
-    """What is remembered of each env row, such as a time or who drove; it grows to the rows it is asked of.
+    """A memory with one value for each env row, such as a time or who drove; it grows with the rows.
 
-    As an attribute of a controller or a gate it is forgotten, kept in snapshots and restored by itself; see
-    `Remembering`.
+    As an attribute of a controller or a gate it is reset, kept in snapshots and restored without further
+    code; see `Remembering`.
 
     Args:
-        fresh: What a row that begins holds, a number or an array; it sets dtype and shape, too.
+        fresh: Value of a row whose episode begins, a number or an array; it also sets dtype and shape.
     """
 
     def __init__(self, fresh: float | int | np.ndarray) -> None:
@@ -86,7 +86,7 @@ class PerRow:
         self.values = np.empty((0, *self._fresh.shape), dtype=self._fresh.dtype)
 
     def __getitem__(self, rows: Int64[np.ndarray, " B"]) -> Shaped[np.ndarray, "B ..."]:
-        """Return a copy of what is remembered of `rows`, (B, ...)."""
+        """Return a copy of the values of `rows`, (B, ...)."""
         try:
             return self.values[rows]
         except IndexError:
@@ -101,7 +101,7 @@ class PerRow:
             self.values[rows] = value
 
     def forget(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Let `rows` begin."""
+        """Set `rows` back to the fresh value."""
         self[rows] = self._fresh
 
     def _grow(self, rows: Int64[np.ndarray, " B"]) -> None:
@@ -109,11 +109,11 @@ class PerRow:
         self.values = np.concatenate([self.values, np.repeat(self._fresh[None], missing, axis=0)])
 
 
-class Remembering(ABC):  # noqa: B024  a base, though nothing of it need be written anew
-    """Whatever has a memory of rows: its attributes that are `PerRow` are forgotten, kept and restored."""
+class Remembering(ABC):  # noqa: B024  a base class whose methods all have a default
+    """Base of everything with a memory of env rows, which it keeps in attributes that are `PerRow`."""
 
     def begin(self, rows: Int64[np.ndarray, " B"]) -> None:
-        """Forget what is remembered of `rows`; called before their first step of a new episode."""
+        """Forget `rows`; called before their first step of a new episode."""
         for one in self._memories().values():
             one.forget(rows)
 
@@ -135,9 +135,11 @@ class Controller(Remembering):
 
     Attributes:
         sees_privileged: Whether `act` reads what only experts may see; if not, it is given nothing.
-        remembers: Whether `act` must see every step of a row, asked for or not (a delayed expert).
-        memory: Attributes that change while it drives and are no settings, so that they do not count in
-            what a result is the answer to; those of base classes need not be repeated.
+        remembers: Whether `act` must see every step of a row, even where its answer is not needed, as a
+            delayed expert must.
+        memory: Names of attributes that change while it drives and are not settings, so that they are no
+            part of the question that a result answers (`core.question`); those of base classes need not be
+            repeated.
     """
 
     memory: ClassVar[tuple[str, ...]] = ()
@@ -166,21 +168,21 @@ class Controller(Remembering):
         """Drop what was planned for `rows`, not what was seen: somebody else drove the step before."""
 
     def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return which of `rows` should end with the step just decided; a session cuts them as by time.
+        """Return which of `rows` should end with the step just decided; a session truncates them.
 
-        Asked once after each `act`, about the same rows. A wrapper around who drives passes it on.
+        Called once after each `act`, with the same rows. A wrapper passes the call on.
         """
         return np.zeros(len(rows), dtype=bool)
 
 
 class Switch(Controller):
-    """A controller around several others, of which one drives each row.
+    """A controller around several others, one of which drives each row.
 
-    All are told what it is told, and its memory holds theirs. Nobody is left out if a subclass that keeps
-    anything else than `PerRow` calls `super()` in `begin`, `state` and `restore`.
+    `begin`, `replan` and `restore` reach all of them, and its state holds theirs. A subclass whose memory is
+    more than `PerRow` calls `super()` in `begin`, `state` and `restore`.
 
     Args:
-        controllers: The others by the names under which `state` holds their memory; None stands for nobody.
+        controllers: The others, by the names under which `state` holds their memory; None is left out.
     """
 
     def __init__(self, **controllers: Controller | None) -> None:
@@ -229,7 +231,7 @@ class Switch(Controller):
 
 
 class Wrapper(Switch):
-    """A controller around one other: what it does not do in its own way, the other does.
+    """A controller around another one, to which it passes on everything that a subclass does not override.
 
     Args:
         inner: The wrapped controller.

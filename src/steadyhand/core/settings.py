@@ -3,8 +3,8 @@
     num_modes: Count = 5
     min_std: Annotated[float, Range(gt=0, lt="init_std")] = 0.01
 
-What a type says is checked when the settings are made, and shown by `steadyhand parts` and in the docs: it is
-said once. Checked are ranges of numbers, also within a tuple, lengths, and the words of a `Literal`.
+The types are checked when the settings are made, and `steadyhand parts` and the docs show them, so that a
+range is written once. Checked are ranges of numbers, also within a tuple, lengths, and words of a `Literal`.
 """
 
 import inspect
@@ -38,15 +38,16 @@ _HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The range of a number, which is finite in any case; as the type of a tuple, that of its length.
+    """The range of a number, which must be finite in any case; on a tuple, the range of its length.
 
     Attributes:
-        gt: The number is greater; the name of a field stands for what that field holds, if it is not None.
-        ge: It is greater or equal.
-        lt: It is less.
-        le: It is less or equal.
-        multiple_of: It is a multiple of this, or of what the field of that name holds.
-        unit: Unit that it is counted in; empty for a plain number.
+        gt: The number is greater than this. The name of a field stands for the value of that field, if it has
+            one.
+        ge: The number is at least this, or the field of that name.
+        lt: The number is less than this, or the field of that name.
+        le: The number is at most this, or the field of that name.
+        multiple_of: The number is a multiple of this, or of the field of that name.
+        unit: Unit of the number; empty for a plain number.
     """
 
     gt: Bound | None = None
@@ -64,7 +65,7 @@ class Range:
         )
 
     def text(self, settings: object = None) -> str:
-        """Return the range in words, with what other fields hold where `settings` are given."""
+        """Return the range in words, with the values of the fields that it names if `settings` are given."""
         limits = " and ".join(f"{sign} {_said(bound, settings)}" for sign, bound in self._bounds())
         return f"{limits} [{self.unit}]" if self.unit else limits
 
@@ -80,15 +81,15 @@ Whole = Annotated[int, Range(ge=0)]
 Positive = Annotated[float, Range(gt=0)]
 NotNegative = Annotated[float, Range(ge=0)]
 Share = Annotated[float, Range(ge=0, le=1)]
-"""From nothing to all."""
+"""From 0 to 1."""
 OpenShare = Annotated[float, Range(gt=0, lt=1)]
-"""Neither nothing nor all."""
+"""Between 0 and 1, neither of them included."""
 Rate = Annotated[float, Range(ge=0, lt=1)]
-"""From nothing to nearly all, such as that of dropout."""
+"""From 0 to below 1, such as a dropout rate."""
 Widths = tuple[Count, ...]
 """Units of each layer."""
 SomeWidths = Annotated[Widths, Range(ge=1)]
-"""Units of each layer, of which there is one at least."""
+"""Units of each layer, of at least one layer."""
 
 
 class Settings:

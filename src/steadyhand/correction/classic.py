@@ -137,7 +137,7 @@ def forward_training(
 
     Args:
         env: Where to drive.
-        expert: Who labels.
+        expert: The expert that labels.
         learner: Fits policies; they are asked at one step only, so they should look at one step only.
         steps: Number of policies.
         labels_per_step: Labels of each. Rows are asked together: where their number does not divide this one,

@@ -36,7 +36,7 @@ def collect(
 
     Args:
         env: The env; its rows run in parallel.
-        controller: Who drives, and who labels.
+        controller: The controller that drives and labels.
         starts: Taken in order until the labels are spent.
         source: Stored with the episodes: "demonstration", "correction" or "rollout".
         seed: Seed of the controller's random streams.

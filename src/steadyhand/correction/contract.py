@@ -96,8 +96,8 @@ class RoundsConfig(Remedy, ABC):
 
         Args:
             env: Env for collection.
-            expert: Who will label.
-            learner: Who will learn.
+            expert: The expert that will label.
+            learner: The learner that will fit policies.
             initial: Demonstrations that stand for the first round.
 
         Raises:

@@ -25,8 +25,8 @@ class GatedConfig(RoundsConfig, ABC):
     A gate or a weighting of your own makes a remedy of your own: derive it, with these as its defaults.
 
     Attributes:
-        gate: Who decides, and when.
-        weighting: What the steps of a drive are worth in training, and as what they count.
+        gate: The gate, which decides who drives.
+        weighting: Training weight and kind of the steps of a drive.
         patience: A round ends after `patience` times as many env steps as labels, with the labels that there
             are: a gate may never ask.
         stretch: An episode is cut after `stretch` times the steps that it would have if every one were

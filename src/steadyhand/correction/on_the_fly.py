@@ -131,7 +131,7 @@ def learn_on_the_fly(
         env: An env with displaced views.
         driver: Drives all the time; its label is learnt.
         policy: One observed step, one predicted; for ALVINN `FlatImage(hidden=(4,))` with `GaussianHill()`.
-        config: How.
+        config: Settings.
         starts: Driven one after the other until the time is over.
         seed: Seed of the net's initial parameters, the displacements and the order of patterns.
 

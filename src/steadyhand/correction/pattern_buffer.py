@@ -26,8 +26,8 @@ class PatternBuffer:
     Args:
         capacity: Most patterns.
         eviction: Whose place is taken.
-        generator: For "random" and "balanced".
-        candidates: For "balanced".
+        generator: Random generator of "random" and "balanced".
+        candidates: Number of old patterns that "balanced" chooses from.
         centre: Label that the mean is to have: straight ahead.
     """
 

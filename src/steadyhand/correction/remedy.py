@@ -1,8 +1,8 @@
-"""What a remedy for compounding error is: settings that say how to teach a policy, and that do it.
+"""The contract of a remedy for compounding error: settings of a way to teach a policy, which also do it.
 
-There are two bases: `offline.OfflineRemedy`, which makes something of demonstrations, and
-`contract.RoundsConfig`, which goes on asking while the policy drives. Whoever derives from one of them has
-written a remedy; see `core.parts` for how it is named on disk and on the command line.
+There are two bases: `offline.OfflineRemedy`, which learns from demonstrations alone, and
+`contract.RoundsConfig`, which asks the expert while the policy drives. A class that derives from one of them
+is a remedy; see `core.parts` for how it is named on disk and on the command line.
 """
 
 from abc import ABC, abstractmethod
@@ -31,9 +31,9 @@ class Task:
 
     Attributes:
         env: Env for collection and validation.
-        expert: Who labels.
-        learner: Who learns.
-        folder: Where everything is kept; what is done there is not done again.
+        expert: The expert that labels.
+        learner: The learner, which fits policies.
+        folder: Folder that keeps everything; what is finished in it is not repeated.
         seed: Seed of everything; the first starts are the same for all remedies.
         key: Tells the random numbers of this task from those of others with the same seed.
         initial: Demonstrations to start from.
@@ -59,11 +59,11 @@ class TrainedPolicy:
 
     Attributes:
         name: Name for tables and plots.
-        folder: Holds `policy`.
-        labels: Expert labels that were asked for it, those of rounds after the returned one included.
+        folder: Folder of the run; the policy is in its folder `policy`.
+        labels: Expert labels that it cost, those of rounds after the returned one included.
         trained_labels: Expert labels that this policy was trained on, at most `labels`.
-        learner: Opens the policy: a remedy may have changed the head.
-        updates: Gradient updates of this policy; earlier iterates not counted.
+        learner: The learner that opens the policy; a remedy may have changed its head.
+        updates: Gradient steps of this policy, without those of earlier iterates.
         wall_s: Time of collecting and training [s].
         burden: What collecting cost.
         fits: Folder of every fit: the iterates of rounds, or fits of the same labels, the returned one first.
@@ -92,16 +92,16 @@ def _ours(module: str, *names: str) -> dict[str, str]:
 
 
 class Remedy(Part, ABC):
-    """Settings of one way to teach a policy; what has no name is a base of others.
+    """Settings of one way to teach a policy; a class without a `name` is a base of others.
 
     Attributes:
-        name: On the command line, and the folder of its runs.
-        title: In tables and in prose.
+        name: Name on the command line, and of the folder of its runs.
+        title: Name in tables and in prose.
         summary: What it does, in one line that stands alone.
         page: Name of the page about it in docs/methods.
         example: Options of `steadyhand correct NAME car` with a `--set` of its own, for its help.
-        seeds: Names its random streams; a new name is other numbers.
-        spends: What it reads of a `Budget`, which the command line offers.
+        seeds: Name of its random streams; another name gives other numbers.
+        spends: Fields of a `Budget` that it reads, and that the command line offers for it.
         shortcuts: Options of the command line -> the setting that each of them changes.
     """
 
@@ -133,7 +133,7 @@ class Remedy(Part, ABC):
     @property
     @abstractmethod
     def num_episodes(self) -> int:
-        """Drives that it plans."""
+        """Number of drives that it plans."""
 
     @classmethod
     @abstractmethod
@@ -152,17 +152,17 @@ class Remedy(Part, ABC):
 
     @classmethod
     def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
-        """Return why there is no such thing as this remedy of a policy class, or None.
+        """Return why this remedy has no meaning for a policy class; None if it has one.
 
         Args:
             head: The policy class, which may say so itself.
-            is_discrete: Whether it chooses one of some classes.
+            is_discrete: Whether its actions are discrete.
         """
         del is_discrete
         return head.no_meaning.get(cls.name)
 
     def adapted(self, learner: NetLearner) -> NetLearner:
-        """Return who learns: the learner, or one whose policies this remedy changes.
+        """Return the learner, or a changed one if this remedy changes the policy itself.
 
         Raises:
             SteadyhandError: The policy class cannot be changed like that.
@@ -177,8 +177,8 @@ class Remedy(Part, ABC):
 
         Args:
             env: Env for collection.
-            expert: Who will label.
-            learner: Who will learn.
+            expert: The expert that will label.
+            learner: The learner that will fit policies.
             initial: Demonstrations to start from.
 
         Raises:

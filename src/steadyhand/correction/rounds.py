@@ -74,7 +74,7 @@ def teach_in_rounds(
 
     Args:
         env: Env for collection and validation.
-        expert: Who labels, and takes over.
+        expert: The expert that labels and takes over.
         learner: Fits policies; see `Learner`.
         config: The remedy and its settings.
         folder: One folder for each round is kept here.

@@ -93,7 +93,7 @@ class AlvinnViews(ViewConfig):
     """Views that are shifted and rotated uniformly, labelled by pure pursuit.
 
     Attributes:
-        num_views: For each real one.
+        num_views: Number of views of each real picture.
         shift: Farthest displacement to either side [m]. ALVINN's 0.6 m on a road car, scaled to a 1/5 road.
         rotation: Largest turn to either side [rad]; about 6 degrees.
         lookahead: Distance at which displaced and real arc meet [m]; that of the controller that will drive.
@@ -132,10 +132,10 @@ class SideCameras(ViewConfig):
 
     Attributes:
         offset: Distance of the side cameras from the middle [m].
-        num_random: Further views for each real one.
+        num_random: Number of further views of each real picture, from poses drawn at random.
         human_lateral_std: Deviation of the driver from the path [m]; see `spread_of`.
-        human_heading_std: In heading [rad].
-        factor: The random displacements have so many times the driver's deviation; 2 is the paper's.
+        human_heading_std: Deviation of the driver in heading [rad]; see `spread_of`.
+        factor: Deviation of the random displacements, in multiples of the driver's; 2 in the paper.
         lookahead: Distance in which the label brings the car back to the driver's path and direction [m]: a
             time times the speed. The paper's two seconds at 2.5 m/s are 5 m; a 1/10 car behaves alike in a
             time shorter by sqrt(10), 0.63 s or 1.6 m.

@@ -18,8 +18,8 @@ class EnvConfig(Part, ABC):
 
     Attributes:
         expert: Name of the expert that comes along, as `core.parts.chosen` finds it; empty if none does.
-        chooses: Whether its settings say what it shows; see `showing`.
-        cheap_rows: Copies for a trial of which nobody says how many.
+        chooses: Whether its settings choose what it shows; see `showing`.
+        cheap_rows: Default number of copies in a trial.
     """
 
     kind: ClassVar[str] = "env"

@@ -1,5 +1,5 @@
-"""The door of the library: what `import steadyhand as sh` offers, thin over the recipes.
+"""The public face of the library: what `import steadyhand as sh` offers, thin over the recipes.
 
-Objects flow (envs, experts, data, policies), and folders are optional: what is given none is kept in a
-temporary folder, as long as the object that came of it.
+Its functions take and return objects: envs, experts, data sets, policies. Folders are optional: without one,
+results are kept in a temporary folder that lives as long as the object that was returned.
 """

@@ -25,7 +25,7 @@ from steadyhand.recipes.record import demonstrate, film_first, needs_film, recor
 from steadyhand.rollout.recorder import EpisodeRecorder
 
 EPISODES = 20
-"""Episodes that are recorded where nobody says how many."""
+"""Number of episodes that are recorded by default."""
 
 
 def record(
@@ -46,7 +46,7 @@ def record(
 
     Args:
         env: The env.
-        expert: Who drives; see `steadyhand.expert`.
+        expert: The expert that drives; see `steadyhand.expert`.
         labels: Stop at exactly this many labels, spread evenly over the episodes, which are cut for that.
         episodes: Episodes to record.
         noise: Disturbs what is executed while labels stay clean: the standard deviation of an
@@ -55,9 +55,9 @@ def record(
         family: Family of the starts.
         seed: Seed of starts and noise.
         out: Folder for the data set, in LeRobot's format; None keeps it in memory.
-        video: Store pictures in `out` as MP4 (small, lossy) instead of PNG; an env that shows policies none
-            is filmed from the first start instead, as films/start-1.mp4.
-        quiet: Show no progress, and do not say what was recorded.
+        video: Store pictures in `out` as MP4 (small, lossy) instead of PNG; an env without
+            pictures in its observations is filmed from its first start instead, as films/start-1.mp4.
+        quiet: Show no progress, and do not print what was recorded.
 
     Raises:
         DataError: `out` holds a data set already.
@@ -127,11 +127,11 @@ def load_dataset(
         data: A folder in LeRobot's format (v3.0 or v2.1), a recording of ours, a .npz file of flat arrays,
             such arrays by name ("observation", "action", "episode_ends"), or episodes; a data set is
             returned as it is.
-        observation: Features to read, of a folder; all of them if None.
-        episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; all of them if None.
+        observation: Features to read from a folder; None reads all of them.
+        episodes: Which episodes to read, as numbers or as a text such as "0-9,!4"; None reads all of them.
         rename: Name of a feature in the files -> its name here.
-        classes: Lowest and highest number of a discrete action, where the data do not say them.
-        control_dt: Time between steps [s] of arrays, which do not know it.
+        classes: Lowest and highest number of a discrete action, for data that do not state them.
+        control_dt: Time between steps [s], for arrays, which do not state it.
 
     Raises:
         DataError: There is no such data set, or it is malformed.
@@ -149,7 +149,7 @@ def load_dataset(
 
 
 def from_episodes(episodes: Sequence[Episode]) -> ArrayDataset:
-    """Return episodes as a data set in memory; what their arrays look like says what the features are.
+    """Return episodes as a data set in memory; the shapes and dtypes of their arrays define its features.
 
     Raises:
         DataError: There are none, or they are of different kinds.

@@ -1,4 +1,4 @@
-"""Whoever drives: policies, their folders, experts, and controllers of one's own."""
+"""Everything that can drive: policies, their folders, experts, and controllers of your own."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ Driver = Policy | Controller | str | Path
 def as_driver(
     who: Driver, env: BatchEnv, *, executor: ExecutorConfig | None = None
 ) -> tuple[Controller, str]:
-    """Return who drives as a controller of the rows of an env, and its name."""
+    """Return a driver as a controller of the rows of an env, and its name."""
     if isinstance(who, str | Path):
         who = load(who)
     if isinstance(who, Policy):

@@ -7,13 +7,13 @@ from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.catalogue import env_config
 
 NUM_ROWS = 32
-"""Copies of an env that nobody named a number for."""
+"""Default number of copies of an env."""
 
 Env = BatchEnv
 """Some copies of one task, stepped at once."""
 
 Drivable = Env | str
-"""What the face takes for an env: an env, or the name that `make` would be given."""
+"""An env, or the name of one as `make` takes it."""
 
 
 def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
@@ -38,7 +38,7 @@ def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
         return around(env, **options)
     if options:
         raise ConfigError(
-            "Settings of an env say all of it.",
+            "The settings of an env leave no room for options.",
             got=", ".join(options),
             hint="change them with dataclasses.replace(settings, name=value)",
         )
@@ -46,5 +46,5 @@ def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
 
 
 def as_env(env: Drivable) -> BatchEnv:
-    """Return an env as it is, or make the one that is named."""
+    """Return an env unchanged, or make the one of that name."""
     return make(env) if isinstance(env, str) else env

@@ -1,4 +1,4 @@
-"""Driving from the same starts, and comparing what came of it."""
+"""Evaluation of a policy, and comparison of several, from the same starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,15 +33,15 @@ def evaluate(
     name: str = "",
     quiet: bool = False,
 ) -> Evaluation:
-    """Let a policy drive once from each of some starts, which are the same for everybody.
+    """Let a policy drive once from each start of a list that is the same for every policy.
 
     Args:
         who: A policy, the folder of one, an expert, or any other controller.
         env: The env.
         starts: Number of starts; a longer list begins with the shorter one.
         family: Family of the starts; figures are quoted on "test".
-        executor: What makes one action a step of a policy's chunks, if not its own.
-        seed: Seed of the starts, and of what is drawn.
+        executor: How the policy's chunks become one action a step; None takes the policy's own executor.
+        seed: Seed of the starts and of everything that is drawn.
         name: Name for tables.
         quiet: Show no progress.
 
@@ -70,12 +70,12 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Comparison:
-    """Everybody's drives from the same starts, and the report that compares them.
+    """The drives of several policies from the same starts, and the report that compares them.
 
     Attributes:
-        evaluations: Name -> episodes: the expert first, if it drove, then the policies, the baseline first.
+        evaluations: Name -> evaluation: of the expert, if it drove, then of the policies, the baseline first.
         report: Every number of the report.
-        page: The path of report.html; a temporary folder lives as long as this comparison.
+        page: The path of report.html; a temporary one lives as long as this comparison.
     """
 
     evaluations: dict[str, Evaluation]
@@ -117,13 +117,13 @@ def compare(
     Args:
         drivers: The policies, by name or with names of their own; the first is the baseline.
         env: The env.
-        expert: Who drives as well, as the ceiling.
+        expert: An expert that drives too, as the ceiling.
         starts: Number of starts.
         family: Family of the starts.
-        executor: What makes one action a step of the policies' chunks, if not their own.
-        films: Starts to film, where the env renders.
-        seed: Seed of the starts, and of what is drawn.
-        out: Folder of the report.
+        executor: How the policies' chunks become one action a step; None takes each policy's own executor.
+        films: Number of starts to film, if the env renders.
+        seed: Seed of the starts and of everything that is drawn.
+        out: Folder of the report; None makes a temporary one.
         quiet: Show no progress.
 
     Raises:

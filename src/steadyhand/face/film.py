@@ -1,4 +1,4 @@
-"""Films of drives, to be looked at in a notebook or to be saved."""
+"""Films of drives, to watch in a notebook or to save."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Film:
     """One film for each start; a notebook shows them.
 
     Attributes:
-        name: Who drives.
+        name: Name of the driver.
         clips: The films, H.264 in MP4.
     """
 
@@ -25,10 +25,10 @@ class Film:
     clips: tuple[Video, ...]
 
     def save(self, path: str | Path) -> tuple[Path, ...]:
-        """Write the films, and return their paths: that of one is `path`, several are numbered.
+        """Write the films and return their paths: a single film goes to `path`, several are numbered.
 
         Args:
-            path: Where, such as "clone.mp4".
+            path: Path of the film, such as "clone.mp4".
         """
         first = Path(path)
         many = len(self.clips) > 1
@@ -64,11 +64,11 @@ def show(
     Args:
         who: A policy, the folder of one, an expert, or any other controller.
         env: An env that renders.
-        starts: Number of starts, each of which gets a film.
-        seconds: Longest time that is filmed of a drive [s].
+        starts: Number of starts; each gets a film of its own.
+        seconds: Length of a film at most [s].
         family: Family of the starts.
-        executor: What makes one action a step of a policy's chunks, if not its own.
-        seed: Seed of the starts, and of what is drawn.
+        executor: How the policy's chunks become one action a step; None takes the policy's own executor.
+        seed: Seed of the starts and of everything that is drawn.
 
     Raises:
         CapabilityError: The env does not render.

@@ -1,4 +1,4 @@
-"""What learns, and how, in the words of `train` and `correct`."""
+"""The learner and its training, as the keyword arguments of `train` and `correct`."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ from steadyhand.recipes.methods import Size, recipe
 from steadyhand.training.config import Device, Keep, TrainConfig
 
 DEFAULT = TrainConfig(num_steps=3000, batch_size=64)
-"""Training where nobody says how: that of `steadyhand correct`, so that a clone and a remedy train alike."""
+"""Default training, the same as that of `steadyhand correct`, so that a clone and a remedy train alike."""
 
 CHUNK = 16
-"""Steps that a head whose net is a UNet predicts, where nobody says how many: its levels halve the chunk."""
+"""Default horizon of a head whose net is a UNet, whose levels halve the chunk."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -35,18 +35,19 @@ class Learning(TypedDict, total=False):
             actions, Regression otherwise.
         recipe: A published method by name, such as "act", instead of encoder, head and numbers of steps.
         size: Size of the recipe: "small" for a laptop, which is the default, or "paper".
-        observation: Features to see, such as ["state"]; by default all that encoder or recipe can read.
+        observation: Features that the policy sees, such as ["state"]; by default all that the encoder or the
+            recipe can read.
         n_obs_steps: Observed steps, the current one included; 1 by default.
         horizon: Predicted steps; 1 by default, 16 for a head whose net is a UNet.
         n_action_steps: Executed steps of each prediction; by default half of the horizon, at least 1.
         steps: Gradient steps; 3000 by default, or the recipe's; large data sets want more.
         batch_size: Windows in a batch; 64 by default, or the recipe's.
-        learning_rate: After the warm-up; 0.001 by default, or the recipe's.
-        keep: Weights that the policy holds in the end: the "last" ones, which is the default, or those of the
-            "best" held-out loss.
+        learning_rate: Learning rate after the warm-up; 0.001 by default, or the recipe's.
+        keep: Weights that the policy ends up with: the "last" ones, which is the default, or the "best" ones,
+            those of the lowest held-out loss.
         device: Where to compute: "cpu", which is the default, "cuda", "mps" or "auto".
         policy: Settings of the policy, instead of a recipe or parts.
-        training: Settings of the training, which the numbers above change.
+        training: Settings of the training; `steps`, `batch_size` and `learning_rate` override them.
     """
 
     encoder: EncoderConfig | str | None
@@ -84,16 +85,17 @@ def settings_of(
     action: FeatureSpec,
     *,
     default: TrainConfig = DEFAULT,
-    beats: int = 10,
+    num_checkpoints: int = 10,
 ) -> tuple[PolicyConfig, TrainConfig]:
-    """Return the settings of policy and training for what there is to see and to do.
+    """Return the settings of policy and training for an observation and an action.
 
     Args:
-        learning: What was said.
-        observation: The features that there are.
-        action: The action.
-        default: Training of a policy that is put together from parts, where nobody says how.
-        beats: Checkpoints and validations of a training that nobody gave settings for; 0 leaves them.
+        learning: What the caller chose.
+        observation: Feature -> spec, of all features that there are.
+        action: Spec of the action.
+        default: Training of a policy that is put together from parts, unless `learning` says how.
+        num_checkpoints: Number of checkpoints and of validations, unless `learning` has settings of the
+            training; 0 keeps those of `default`.
 
     Raises:
         ConfigError: There is no such recipe, part or feature, two things are said at once, or a feature is
@@ -117,15 +119,15 @@ def settings_of(
     else:
         policy = _policy(learning, observation, action)
     training = with_numbers(training, learning)
-    if beats and learning.get("training") is None:
-        every = max(1, training.num_steps // beats)
+    if num_checkpoints and learning.get("training") is None:
+        every = max(1, training.num_steps // num_checkpoints)
         training = replace(training, checkpoint_every=every, validation_every=every)
     where, kept = learning.get("device") or training.device, learning.get("keep") or training.keep
     return policy, replace(training, device=where, keep=kept)
 
 
 def with_numbers(training: TrainConfig, learning: Learning) -> TrainConfig:
-    """Return the training with the numbers that were said; a warm-up is then at most a tenth of it."""
+    """Return the training with the chosen numbers; its warm-up is then at most a tenth of its steps."""
     words = {"num_steps": "steps", "batch_size": "batch_size", "learning_rate": "learning_rate"}
     chosen = {name: learning.get(word) for name, word in words.items()}
     chosen = {name: value for name, value in chosen.items() if value is not None}

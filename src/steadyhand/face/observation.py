@@ -1,4 +1,4 @@
-"""Observations as robots and simulators give them, read as a policy was trained to see them."""
+"""Observations as robots and simulators give them, converted to the form that a policy was trained on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def read_observation(
     Args:
         observation: Feature, or a short name of it -> array of one observation or of a batch; or the array of
             the only feature.
-        features: What is to be read.
+        features: Feature -> spec, of those to read.
 
     Raises:
         SpecError: A feature is missing, or its array has another shape, or holds what is no number.

@@ -29,7 +29,7 @@ from steadyhand.rollout.executors.config import ExecutorConfig, Receding
 
 @dataclass(kw_only=True, eq=False)
 class _Drive:
-    """Who drives between two resets: the executor with its memory, and the random streams of its rows."""
+    """What drives between two resets: the executor with its memory, and the random streams of its rows."""
 
     executor: PolicyExecutor
     streams: RowStreams
@@ -41,7 +41,7 @@ class _Drive:
 
 
 class Policy:
-    """A policy that is asked step by step, and remembers: history, chunks and what it draws with.
+    """A policy that answers step by step and keeps its own memory: history, chunks and random streams.
 
         policy = sh.load("runs/clone")
         policy.reset()                              # before every episode
@@ -55,20 +55,20 @@ class Policy:
     Args:
         network: The network with its normaliser; see `policies.policy`.
         name: Name for tables.
-        executor: What makes one action a step of its chunks.
-        deterministic: Ask for modes (True) or samples (False); None does what its class does.
+        executor: How its chunks become one action a step; a receding horizon if None.
+        deterministic: Answer with the mode (True) or a sample (False); None takes the default of its head.
         num_threads: Threads of torch while it predicts.
-        folder: Where it lies, if it does.
-        origin: What made it, if this process did.
+        folder: Folder of the run that made it, if it has one.
+        origin: The training or correction that made it, if this process did.
 
     Attributes:
         network: The network, a torch module.
         name: Name for tables.
-        executor: What makes one action a step of its chunks.
-        deterministic: Whether it answers with its mode (True) or a sample (False); None does what its class
-            does.
+        executor: How its chunks become one action a step.
+        deterministic: Whether it answers with the mode (True) or a sample (False); None does what its head
+            does by default.
         origin: What `train` or `correct` left behind beside it: losses, errors on held-out episodes, rounds,
-            what the labels cost; None of a policy that was loaded.
+            what the labels cost; None for a policy that was loaded.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Policy:
 
     @property
     def config(self) -> PolicyConfig:
-        """What it is made of."""
+        """Settings of its encoder and head, and its numbers of steps."""
         return self.network.config
 
     @property
@@ -111,18 +111,18 @@ class Policy:
         """Return the action for an observation, or for each of a batch of B.
 
         Args:
-            observation: Feature -> array, of one observation or of a batch; names as they were trained on, or
-                short ("state", the name of a camera), others are ignored. Where one feature is all that the
-                policy reads, its array alone will do. Any dtype of real numbers; pictures as uint8, or as
-                floats from 0 to 1.
+            observation: Feature -> array, of one observation or of a batch. Names are those of the training
+                data or their short forms ("state", the name of a camera); other entries are ignored. A policy
+                that reads a single feature also takes its array alone. Arrays may have any dtype of real
+                numbers; pictures are uint8, or floats from 0 to 1.
 
         Returns:
-            (A,) of one, (B, A) of a batch, within the bounds; of discrete actions the number itself, as an
-            array of no axes, (B,) of a batch.
+            (A,) for one observation and (B, A) for a batch, within the bounds. A discrete action is a whole
+            number: an array without axes for one observation, (B,) for a batch.
 
         Raises:
-            SpecError: A feature is missing, has another shape or is not finite, or the batch has another
-                size than since the last `reset`.
+            SpecError: A feature is missing, has another shape or is not finite, or the size of the
+                batch has changed since the last `reset`.
         """
         window, is_batch = read_observation(observation, self.spec.observation)
         drive = self._at(len(next(iter(window.values()))), is_batch=is_batch)
@@ -135,7 +135,7 @@ class Policy:
         return action if is_batch else np.asarray(action[0])
 
     def reset(self, *, seed: int = 0) -> None:
-        """Begin an episode: forget history and chunks, and draw anew.
+        """Begin an episode: forget history and chunks, and restart the random streams.
 
         Args:
             seed: Seed of what the policy draws; the same seed and observations give the same actions.
@@ -149,7 +149,7 @@ class Policy:
 
         Args:
             env: The env.
-            executor: Another than that of the policy.
+            executor: Takes the place of the policy's own.
             n_action_steps: Steps from one prediction to the next, in the receding horizon.
 
         Raises:
@@ -162,7 +162,7 @@ class Policy:
         return self._built(chosen, env.num_rows)
 
     def save(self, folder: str | Path) -> Path:
-        """Write it to a folder, which `steadyhand.load` reads; return the folder."""
+        """Write the policy to a folder that `steadyhand.load` reads, and return that folder."""
         save_policy(self.network, Path(folder))
         return Path(folder)
 
@@ -199,7 +199,7 @@ class Policy:
         )
 
     def _at(self, num_rows: int, *, is_batch: bool) -> _Drive:
-        """Return the drive that goes on, or begin one."""
+        """Return the drive that is going on, or begin one."""
         if self._drive is None:
             keys = [derive(self._seed, "start", number) for number in range(num_rows)]
             self._drive = _Drive(
@@ -230,8 +230,8 @@ def load(
 
     Args:
         path: Folder of the policy, or of the run around it.
-        executor: What makes one action a step of its chunks; each policy's own receding horizon if None.
-        deterministic: Ask for modes (True) or samples (False); None does what its class does.
+        executor: How its chunks become one action a step; None plays its own number of steps of each chunk.
+        deterministic: Answer with the mode (True) or a sample (False); None takes the default of its head.
         device: Where its tensors are put.
         parts: Classes of encoders and heads of your own that it may be made of; those of modules that are
             imported, and of installed packages, need not be named.

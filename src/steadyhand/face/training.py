@@ -30,7 +30,7 @@ from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.metrics import MetricsListener
 
 IN_MEMORY = Path("in-memory")
-"""What run.json says of data that lie in no folder."""
+"""Path that run.json gives to data that are in memory."""
 
 
 @spelled_out
@@ -45,18 +45,20 @@ def train(
     on_metrics: MetricsListener | None = None,
     **learning: Unpack[Learning],
 ) -> Policy:
-    """Clone demonstrations.
+    """Train a policy on demonstrations (behaviour cloning).
 
     Args:
         data: A data set, its folder or .npz file, or what else `load_dataset` takes.
         validation_fraction: Share of episodes held out.
         seed: Seed of the split, the initial weights and the order of the data.
-        out: Folder of the run; the same run in it is continued, or returned if it is done.
+        out: Folder of the run; None makes a temporary one. If it holds the same run, that is continued, or
+            returned if it is finished.
         name: Name for tables; by default the recipe's, or "clone".
-        quiet: Show no progress, and do not say what the policy sees and what to beware of.
+        quiet: Show no progress, and do not print what the policy sees, nor warnings.
         on_metrics: Called now and then with (folder of metrics.jsonl, gradient steps done, figures by name).
-        learning: What learns and how: encoder, head, recipe, size, observation, n_obs_steps, horizon,
-            n_action_steps, steps, batch_size, learning_rate, keep, device, policy, training; see `Learning`.
+        learning: The learner and its training: encoder, head, recipe, size, observation, n_obs_steps,
+            horizon, n_action_steps, steps, batch_size, learning_rate, keep, device, policy, training; see
+            `Learning`.
 
     Raises:
         ConfigError: Data and parts do not fit together, or `out` holds another run.
@@ -109,18 +111,19 @@ def correct(
     on_metrics: MetricsListener | None = None,
     **learning: Unpack[Learning],
 ) -> Policy:
-    """Teach a policy by a remedy for compounding error.
+    """Teach a policy with a remedy for compounding error.
 
     Args:
         how: A remedy by name, such as "dagger", or by its settings, such as `sh.remedies.DaggerConfig()`.
         env: Where demonstrations and corrections are collected.
-        expert: Who labels and takes over; see `steadyhand.expert`.
-        labels: Labels of all rounds together; 1000 by default, those of the settings where they are given.
+        expert: The expert that labels and takes over; see `steadyhand.expert`.
+        labels: Expert labels of all rounds together, 1000 by default; not where `how` is settings, which say
+            it themselves.
         initial: Demonstrations to begin with, for interactive remedies; they count as labels.
         seed: Seed of everything: starts, noise, initial weights and the order of the data.
-        out: Folder in which everything is kept; what is done there is not done again.
+        out: Folder that keeps everything; None makes a temporary one. What is finished in it is not repeated.
         name: Name for tables; by default the remedy's.
-        quiet: Show no progress, and say nothing of what the policy sees and of the rounds.
+        quiet: Show no progress, and do not print what the policy sees, nor a line for each round.
         on_metrics: Called as by `train` in each fit, and after each round with ("rounds", round, figures).
         learning: Settings of the learner and its training, the same as `train` takes.
 
@@ -133,7 +136,9 @@ def correct(
     if isinstance(how, str):
         method = remedy(how).from_budget(Budget(labels=1000 if labels is None else labels))
     elif labels is not None:
-        raise ConfigError("The settings of a remedy say how many labels there are.", got=f"labels={labels}")
+        raise ConfigError(
+            "The settings of a remedy already say how many labels there are.", got=f"labels={labels}"
+        )
     else:
         method = how
 

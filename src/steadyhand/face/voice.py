@@ -1,4 +1,4 @@
-"""What the face says while it works: lines on standard error, apart from any output."""
+"""Lines that the face prints while it works: on standard error, apart from any output."""
 
 import sys
 from collections.abc import Callable
@@ -18,5 +18,5 @@ def silent(line: str) -> None:
 
 
 def voice(*, quiet: bool) -> Say:
-    """Return what takes the lines of a function that may be told to be quiet."""
+    """Return a function that prints a line, or one that does nothing if `quiet`."""
     return silent if quiet else aloud

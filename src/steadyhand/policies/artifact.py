@@ -45,7 +45,7 @@ def save_policy(policy: PolicyModule, folder: Path, *, extra: Mapping[str, Any] 
 
     Args:
         policy: The policy; on any device.
-        folder: Where; parents are made.
+        folder: Where to write; parents are made.
         extra: JSON data to keep beside it, such as where it was trained and what it scored.
 
     Raises:

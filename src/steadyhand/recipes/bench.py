@@ -55,7 +55,7 @@ class BenchRun(Settings):
 
     Attributes:
         env: The env.
-        expert: Who labels.
+        expert: The expert that labels.
         policy: The policy.
         training: Training of each fit.
         remedies: Names of the remedies.
@@ -122,7 +122,7 @@ class Trial:
 
     Attributes:
         env: The env.
-        expert: Who labels.
+        expert: The expert that labels.
         policy: The policy.
         training: Training of each fit.
         method: The remedy and its settings.

@@ -48,7 +48,7 @@ class NamedController:
 
     Attributes:
         name: Name for tables and plots.
-        controller: Who drives.
+        controller: The controller that drives.
         kind: "expert" or "policy".
         cost: What making it took.
         note: A remark for the table.

@@ -75,7 +75,7 @@ def shoot(
 
     Args:
         env: The env to film, which `BatchEnv.filmed` returns.
-        controller: Who drives.
+        controller: The controller that drives.
         starts: One film each.
         seed: Seed of the controller's random streams: that of the drives that are to be seen again.
         seconds: Length of a film, at most an episode [s].

@@ -113,7 +113,7 @@ def demonstrate(
 
     Args:
         env: The env.
-        controller: Who drives and labels.
+        controller: The controller that drives and labels.
         num_episodes: Episodes to record.
         num_labels: If set, stop at exactly this many labels, spread evenly over the episodes.
         family: Family of the starts.

@@ -24,7 +24,7 @@ class RecordRun(Settings):
 
     Attributes:
         env: The env.
-        expert: Who drives and labels.
+        expert: The expert that drives and labels.
         num_episodes: Episodes to record.
         num_labels: If set, stop at exactly this many labels, spread evenly over the episodes.
         noise: If set, the executed action is disturbed while the label stays clean.
@@ -66,7 +66,7 @@ class CorrectRun(Settings):
 
     Attributes:
         env: The env.
-        expert: Who labels.
+        expert: The expert that labels.
         policy: The policy.
         training: Training of each iterate.
         method: What is done against compounding error.

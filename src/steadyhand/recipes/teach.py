@@ -28,8 +28,8 @@ class Trainer:
 
     Attributes:
         env: Env for collection and validation.
-        expert: Who labels.
-        learner: Who learns.
+        expert: The expert that labels.
+        learner: The learner, which fits policies.
         folder: Each remedy gets a folder of its own in it.
         seed: Seed of everything; the first starts are the same for all remedies.
     """
@@ -107,7 +107,7 @@ def trying_out(
 
     Args:
         env: The env.
-        expert: Who labels.
+        expert: The expert that labels.
         policy: The policy.
         training: Training of each fit.
         num_rows: Rows of the env.

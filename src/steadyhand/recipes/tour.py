@@ -233,7 +233,7 @@ def teach(
     Args:
         run: The run.
         env: The env of that run.
-        expert: Who labels.
+        expert: The expert that labels.
         folder: Each method gets a folder in it; what is there already is not done again.
         watch: Who is told.
         finished: Called before each method; it waits where somebody else is teaching that one.

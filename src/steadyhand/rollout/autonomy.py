@@ -59,7 +59,7 @@ def autonomy(
 
     Args:
         env: An env that can rescue rows (`BatchEnv.rescue`), with a row for each start.
-        controller: Who drives.
+        controller: The controller that drives.
         starts: The n starts.
         seconds: Length of a drive [s].
         seed: Seed of the controller's random streams.

@@ -31,7 +31,7 @@ class Evaluation:
     """Outcome of n episodes, one for each start, in the order of the starts.
 
     Attributes:
-        name: Who drove.
+        name: Name of the driver.
         starts: The starts.
         success: (n,); None where nothing told it, or not of every episode.
         returns: (n,) sum of rewards.
@@ -248,7 +248,7 @@ def evaluate(
 
     Args:
         env: The env; its rows run in parallel.
-        controller: Who drives.
+        controller: The controller that drives.
         starts: The n starts.
         name: Name for tables and plots.
         seed: Seed of the controller's random streams.

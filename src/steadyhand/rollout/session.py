@@ -56,7 +56,7 @@ class Session:
 
     Args:
         env: The env; its rows are all used, or as many as there are starts.
-        controller: Who decides.
+        controller: The controller that decides.
         starts: Initial conditions, taken in order.
         seed: Seed of the controller's random streams; each start has its own, whatever the batch size.
         num_rows: Episodes that run at the same time; all rows of the env if None.

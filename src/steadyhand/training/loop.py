@@ -91,7 +91,7 @@ def fit(
     Args:
         trainable: What is trained, on the device of its source; a policy needs `fit_statistics` first.
         train: The training data; only `train.steps` are drawn.
-        config: How.
+        config: Settings.
         validation: Held-out data, whose loss is taken at each validation.
         folder: Where metrics.jsonl and the checkpoints go; None keeps nothing.
         evaluate: Called at each validation with the module in evaluation mode; its figures are logged.

@@ -15,7 +15,7 @@ def test_kinds_parts_and_settings_are_listed(cli):
     said = cli("parts", "head", "Gaussian").out
     line = next(line for line in said.splitlines() if line.startswith("min_std"))
     assert " ".join(line.split()).startswith("min_std float > 0 and < init_std 0.01 ")
-    assert "Lower bound, in normalised units." in line
+    assert "Lower bound of the standard deviation, in normalised units." in line
     assert "maximum likelihood of a diagonal gaussian" in said.lower()
 
 

@@ -136,7 +136,7 @@ class EnsembleGate(DrivenGate):
     Attributes:
         share: Share of the held-out steps whose discrepancy lies above tau, and of the steps of ungated
             drives whose doubt lies above chi, 0 to 1.
-        members: Policies of the ensemble, each fitted from scratch in each round.
+        members: Number of policies of the ensemble, each fitted from scratch in each round.
     """
 
     share: float = 0.1
@@ -216,10 +216,10 @@ class ThriftyGate(DrivenGate):
 
     Attributes:
         share: Share of the steps of a drive of the policy alone at which the expert would take over, 0 to 1.
-        members: Policies of the ensemble, each fitted from scratch in each round.
+        members: Number of policies of the ensemble, each fitted from scratch in each round.
         drives: Number of drives of the policy alone, on which delta and beta are set and the critics are
             fitted.
-        risk: Fit of the critics.
+        risk: How the critics are fitted.
     """
 
     share: float = 0.01
@@ -273,8 +273,8 @@ class LossGate(QuantileGate):
     lower than anywhere else.
 
     Attributes:
-        patience: Steps in a row.
-        draws: Noises, or answers, behind one figure.
+        patience: Number of steps in a row above, or below, the threshold.
+        draws: Number of noises, or of answers, behind one figure.
     """
 
     level: float = 0.99
@@ -314,7 +314,7 @@ class NearestGate(QuantileGate):
     Attributes:
         level: Level of the conformal quantile, 0 to 1; the paper takes .9 to .95.
         num_neighbours: Number K of the neighbour whose distance counts.
-        asks_only: Label those states and let the policy drive on.
+        asks_only: Whether the expert only labels those states while the policy drives on.
     """
 
     num_neighbours: int = 5

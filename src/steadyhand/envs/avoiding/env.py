@@ -47,7 +47,7 @@ class Avoiding(PointEnv):
     bounded.
 
     Args:
-        config: What was chosen.
+        config: Settings of the env.
         num_rows: Number of fingers.
     """
 

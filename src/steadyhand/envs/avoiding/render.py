@@ -68,8 +68,8 @@ def render_avoiding(
         path: Where the finger has been, oldest first; the last one is where it is [m].
         desired: Where it is told to be, drawn as a thin ring [m].
         touched: Whether it has touched a cylinder, which is marked.
-        width: In pixels.
-        height: In pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
     canvas = _table(width, height).copy()
     if len(path) > 1:

@@ -43,7 +43,7 @@ class Car(ArrayEnv):
     along the centre line [m].
 
     Args:
-        config: What was chosen.
+        config: Settings of the env.
         num_rows: Number of cars.
     """
 

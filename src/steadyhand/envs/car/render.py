@@ -176,8 +176,8 @@ def render_car(
         steering: Steering angle [rad].
         trail: Where the rear axle was, oldest first [m].
         seen: What the camera sees.
-        width: In pixels.
-        height: In pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
     scale = VISIBLE / min(width, height)
     ahead = 0.22 * height * scale

@@ -29,7 +29,7 @@ class Forks(PointEnv):
     on which the point is, by the sign of y, and from the middle of the disc on the side on which it passed.
 
     Args:
-        config: What was chosen.
+        config: Settings of the env.
         num_rows: Number of points.
     """
 

@@ -88,8 +88,8 @@ def render_forks(
         config: The fork.
         path: Where the point has been, oldest first; the last one is where it is [m].
         touched: Whether it has hit the tree, which is marked.
-        width: In pixels.
-        height: In pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
     canvas = _ground(config, width, height).copy()
     if len(path) > 1:

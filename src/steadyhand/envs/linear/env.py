@@ -19,7 +19,7 @@ class LinearSystem(ArrayEnv):
     The reward is -(x'Qx + u'Ru). The action has no bounds: what a wrong feedback does is not hidden by them.
 
     Args:
-        config: What was chosen.
+        config: Settings of the env.
         num_rows: Number of copies.
     """
 

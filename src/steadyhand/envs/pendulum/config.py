@@ -23,9 +23,8 @@ FLIP_WIDTH = 0.01
 class PendulumConfig(EnvConfig):
     """A pendulum to be swung up by a weak motor, smooth or with jumps, as in CCIL (Ke et al., ICLR 2024).
 
-    l = 1, g = 9.81, dt = 0.02, torque within 3, 500 steps. Against gravity's 9.81 N m the motor is too weak
-    to lift the bob: it must be swung up. A bob of 1 kg on a
-    rod without mass, no friction.
+    l = 1, g = 9.81, dt = 0.02, torque within 3, 500 steps. The bob of 1 kg hangs on a rod without mass or
+    friction. Against gravity's 9.81 N m the motor is too weak to lift it, so that it must be swung up.
 
     Deviation: where episodes begin is not in the paper's settings. They begin as Gymnasium's Pendulum-v1
     does: at any angle, turning at up to 1 rad/s.
@@ -35,10 +34,10 @@ class PendulumConfig(EnvConfig):
         max_torque: Bound of the action [N m].
         length: Length of the rod [m].
         gravity: Acceleration of gravity [m/s^2].
-        start_angle: Starts lie this far to either side of hanging, evenly spread [rad].
-        start_speed: They turn at most this fast, either way [rad/s].
-        upright: Success asks for the bob to be this close to the top [rad] ...
-        hold_time: ... at every step of this last part of the episode [s].
+        start_angle: Greatest angle from hanging at the start, either way; starts are spread evenly [rad].
+        start_speed: Greatest speed of rotation at the start, either way [rad/s].
+        upright: Success asks for the bob to be this close to the top [rad], for the last `hold_time`.
+        hold_time: Last part of the episode, at every step of which the bob must be `upright` [s].
         control_dt: Time between two actions [s].
         max_episode_steps: Steps after which an episode ends; it never ends before.
     """

@@ -27,7 +27,7 @@ class Pendulum(ArrayEnv):
     episode lasts `max_episode_steps`, and succeeds if the bob was upright throughout its last `hold_time`.
 
     Args:
-        config: What was chosen.
+        config: Settings of the env.
         num_rows: Number of pendulums.
     """
 

@@ -57,8 +57,8 @@ def render_pendulum(
         config: The pendulum.
         angles: Where it has been, oldest first; the last one is where it is [rad from hanging].
         torque: The last one applied, counter-clockwise [N m].
-        width: In pixels.
-        height: In pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
     canvas, length = _wall(config, width, height).copy(), config.length
     if len(angles) > 1:

@@ -23,7 +23,7 @@ class TabularEnv(ArrayEnv):
     random is drawn from the start's seed, so that a row does not depend on its neighbours.
 
     Args:
-        config: What was chosen.
+        config: Settings of the env.
         num_rows: Number of copies.
     """
 

@@ -22,8 +22,8 @@ def render_tabular(
     Args:
         mdp: The MDP.
         path: Places that were visited, oldest first, the last is where the row is [cells].
-        width: In pixels.
-        height: In pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
     """
     across = np.array(mdp.drift) * mdp.horizon
     places = np.concatenate([mdp.place, mdp.place + across])

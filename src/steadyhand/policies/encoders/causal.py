@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CausalTransformer(SequenceEncoder):
-    """A small GPT over the observed steps: one token for each, which looks at that step and those before.
+    """A small GPT over the observed steps: one token for each, which sees that step and those before.
 
     Linear layer, learnt positions, pre-norm layers with GELU and a feed-forward net of four times the width,
     LayerNorm. With a linear head without bias of K + K A outputs it has Behavior Transformer's published
@@ -30,10 +30,10 @@ class CausalTransformer(SequenceEncoder):
         width: Width of a token.
         num_layers: Number of transformer layers.
         num_heads: Heads of each attention.
-        embedding_dropout: On tokens, after their positions are added.
-        attention_dropout: On attention weights.
-        dropout: On the residual branches.
-        images: Reads the pictures; its features go into the first layer beside the vectors.
+        embedding_dropout: Dropout rate of the tokens, after their positions are added.
+        attention_dropout: Dropout rate of the attention weights.
+        dropout: Dropout rate of the residual branches.
+        images: Encoder of the pictures; its features go into the first layer beside the vectors.
     """
 
     width: Annotated[Count, Range(multiple_of="num_heads")] = 120

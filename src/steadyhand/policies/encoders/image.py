@@ -24,9 +24,9 @@ class FlatImage(EncoderConfig):
 
     Attributes:
         hidden: Width of each layer; the last is the width of the token.
-        activation: After every layer.
+        activation: Activation after every layer.
         image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
-        num_images: How many images it reads; of any sizes.
+        num_images: Number of images that it reads, of any sizes.
         resize: (height, width) that pictures are scaled down to first, each pixel the mean of the area that
             it covers; None takes them as they come. A policy does that to the camera's pictures itself.
     """
@@ -65,9 +65,9 @@ class SmallConv(PictureEncoder):
     Made for images of 30 x 32 to 96 x 96; each layer halves both sides.
 
     Attributes:
-        channels: Channels of each convolution.
+        channels: Number of channels of each convolution.
         width: Width of a token.
-        activation: After every layer.
+        activation: Activation after every layer.
         image_range: Pixels as [0, 1] ("unit") or [-1, 1] ("signed").
         shift: Largest random shift of an image in training [pixels], edges repeated; 0 switches it off
             (Yarats et al., 2021).

@@ -26,7 +26,7 @@ class PilotNet(PictureEncoder):
     Attributes:
         convolutions: (channels, kernel size, stride) of each, without padding.
         hidden: Width of each fully connected layer; the last is the width of a token.
-        activation: After every layer.
+        activation: Activation after every layer.
         shift: Largest random shift of an image in training [pixels]; 0, as in the paper, switches it off.
         resize: (height, width) that pictures are scaled down to first, each pixel the mean of the area that
             it covers; None takes them as they come. A policy does that to the camera's pictures itself.

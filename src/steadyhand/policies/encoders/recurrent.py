@@ -25,7 +25,7 @@ class Recurrent(SequenceEncoder):
         cell: Kind of layer (Hochreiter and Schmidhuber, 1997; Cho et al., 2014).
         hidden: Width of the state and of a token. robomimic: 400, with images 1000.
         num_layers: Number of stacked layers.
-        images: Reads the pictures; its features go into the first layer beside the vectors.
+        images: Encoder of the pictures; its features go into the first layer beside the vectors.
     """
 
     cell: Cell = "lstm"

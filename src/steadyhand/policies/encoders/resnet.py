@@ -30,7 +30,7 @@ class ResNet18(PictureEncoder):
     Diffusion Policy every picture is cut for itself.
 
     Attributes:
-        channels: Channels of the first stage; 64 in the paper.
+        channels: Number of channels of the first stage; 64 in the paper.
         stem: "imagenet" (sides divided by 32 in all) or "small" (by 8), for pictures under about 64 pixels.
         norm: "group", or "frozen_batch", which only makes sense with `weights`.
         pool: "spatial_softmax": expected coordinates of `num_keypoints` features. "average": mean of the
@@ -38,9 +38,10 @@ class ResNet18(PictureEncoder):
         num_keypoints: Number of features whose coordinates "spatial_softmax" takes.
         width: Width of what the linear layer after the pooling makes of each picture, or of each token of a
             map.
-        join: For pooled pictures. "steps": one token for each step, pictures and raw vector features side
-            by side. "tokens": one token for each camera and step, and one for the vector features and step.
-        share: One network for all cameras instead of one each.
+        join: How pooled pictures become tokens. "steps": one token for each step, pictures and raw vector
+            features side by side. "tokens": one token for each camera and step, and one for the vector
+            features and step.
+        share: Whether all cameras share one network instead of having one each.
         crop: (height, width) that is cut out, at random in training and in the centre otherwise.
         image_range: Pixels as [0, 1] ("unit"), [-1, 1] ("signed") or standardised ("imagenet").
         weights: safetensors file with torchvision's names for resnet18, read when a new policy is built.

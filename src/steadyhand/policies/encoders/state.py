@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StateMLP(EncoderConfig):
-    """Sends the vector features, side by side, through an MLP.
+    """An MLP over the vector features, side by side.
 
     Attributes:
         hidden: Width of each layer; the last is the width of a token. Empty passes the features on as they
             are, which with a linear head is linear regression.
-        activation: After every layer.
-        join: "window": one token for all observed steps. "steps": one for each, from that step alone, for
-            heads that attend to tokens.
+        activation: Activation after every layer.
+        join: How steps become tokens. "window": one token for all observed steps. "steps": one for each, from
+            that step alone, for heads that attend to tokens.
     """
 
     hidden: Widths = (256, 256)

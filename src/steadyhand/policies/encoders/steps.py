@@ -19,7 +19,7 @@ class StepFeatures(nn.Module):
 
     Args:
         observation: Feature name -> spec.
-        images: Reads the pictures; None where there are none.
+        images: Encoder of the pictures; None where there are none.
         n_obs_steps: Number O of observed steps.
         reader: Name of the encoder, for errors.
     """

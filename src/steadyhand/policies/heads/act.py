@@ -20,13 +20,13 @@ class Act(HeadConfig):
     Deviation: no is_pad output, which has no loss in the published code.
 
     Attributes:
-        latent_dim: Z, the size of z.
+        latent_dim: Size Z of the latent z.
         width: Width of a token.
-        num_heads: Heads of each attention.
-        feedforward: Width of the hidden layers of the feed-forward nets.
-        num_posterior_layers: Layers of the encoder of the chunk, which only training uses.
-        num_encoder_layers: Layers over z and the context.
-        num_decoder_layers: Layers from the queries to the chunk.
+        num_heads: Number of heads of each attention.
+        feedforward: Width of the hidden layer of each feed-forward net.
+        num_posterior_layers: Number of layers of the encoder of the chunk, which only training uses.
+        num_encoder_layers: Number of layers over z and the context.
+        num_decoder_layers: Number of layers from the queries to the chunk.
         kl_weight: Weight of the KL, summed over the latent, against the L1 error, a mean over dimensions and
             steps.
         latent: What z is when the policy drives: "zero", the mean of the prior, as published; or "sample".

@@ -24,14 +24,14 @@ class Bins(HeadConfig):
     tokens of one step; bins span the range of the data, not its 1 % and 99 % quantiles (OpenVLA).
 
     Attributes:
-        num_bins: For each action dimension.
+        num_bins: Number of bins of each action dimension.
         dependence: "autoregressive": each number given those before it, step by step and dimension by
             dimension. "independent": all given the context alone (RT-1), which cannot hold two modes apart.
         temperature: Logits are divided by it when a chunk is drawn; 0 takes the likeliest bin each time.
         decode: Answer with the bin's "centre", or with a "uniform" draw inside it.
         width: Width of the GRU and its tokens.
-        hidden: Layers between context and logits, or between context and the GRU's first state.
-        activation: After each of them.
+        hidden: Width of each layer between context and logits, or between context and the GRU's first state.
+        activation: Activation after each hidden layer.
     """
 
     num_bins: Annotated[int, Range(ge=2)] = 256

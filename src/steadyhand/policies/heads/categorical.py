@@ -17,8 +17,8 @@ class Categorical(HeadConfig):
     """Maximum likelihood of discrete actions, each step of the chunk on its own.
 
     Attributes:
-        hidden: Layers between context and logits; empty for one linear layer.
-        activation: After each of them.
+        hidden: Width of each layer between context and logits; empty for one linear layer.
+        activation: Activation after each hidden layer.
     """
 
     hidden: Widths = ()

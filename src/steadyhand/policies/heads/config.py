@@ -20,12 +20,12 @@ class HeadConfig(Part, ABC):
     """Settings of a head, the policy class: a frozen dataclass that builds the network.
 
     Attributes:
-        judgement: How it learns from steps that were called good or bad (EIL). "wrapped": `Judging` compares
-            its losses, which gradients can raise or lower for any action. "own": its loss reads the marks
-            itself (`Head.judges`). "none": it cannot, as a policy in closed form, which is solved and not
-            trained.
+        judgement: How the head learns from steps that were judged good or bad (EIL). "wrapped": `Judging`
+            compares its losses, which gradients can raise or lower for any action. "own": its loss reads the
+            marks itself (`Head.judges`). "none": it cannot, as a policy in closed form, which is solved and
+            not trained.
         memorises_in: Gradient steps in which the battery has it learn eight windows by heart.
-        no_meaning: Name of a remedy -> why there is no such thing as that remedy of this policy class.
+        no_meaning: Name of a remedy -> why that remedy has no meaning for this policy class.
     """
 
     kind: ClassVar[str] = "head"

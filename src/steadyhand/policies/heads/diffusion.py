@@ -30,18 +30,19 @@ class Diffusion(HeadConfig):
 
     Attributes:
         net: Settings of the denoiser.
-        prediction: What it predicts: the noise ("epsilon") or the chunk ("sample").
-        num_train_steps: Noise levels in training, on the squared-cosine schedule.
+        prediction: What the net predicts: the noise ("epsilon") or the chunk ("sample").
+        num_train_steps: Number of noise levels in training, on the squared-cosine schedule.
         sampler: "ddim": `num_sample_steps` of them; "ddpm": all of them, with noise at each (eta 1, the
             smaller of DDPM's two variances).
-        num_sample_steps: Evaluations of the net in DDIM.
+        num_sample_steps: Number of evaluations of the net in DDIM.
         order: Order of DDIM without noise: 1 as published; 2 keeps the spread better at no cost, see
             `DenoisingSampler`.
         eta: Noise that DDIM adds at each step; 0 is deterministic after the first draw.
         spacing: Which levels DDIM visits. "even": from 95 to 0 of 100; "leading": 90, 80, .., 0, as
             published, where noise that stands for level 90 lacks its share of the data's mean (signal .14).
-        inpainting: How a prefix is honoured.
-        likelihood_draws: Draws of the noise at each of the `num_train_steps` levels behind one `log_prob`.
+        inpainting: How a prefix of committed actions is honoured.
+        likelihood_draws: Number of draws of the noise at each of the `num_train_steps` levels behind one
+            `log_prob`.
     """
 
     memorises_in: ClassVar[int] = 1000

@@ -25,13 +25,13 @@ class Energy(HeadConfig):
     where the library's is a sum.
 
     Attributes:
-        margin: m, for judged steps, and per unit of distance in the ranking loss.
-        num_others: Other actions for each label, a multiple of 3.
-        num_stored: Training chunks that are kept as candidates.
-        num_refinements: Clouds; 0 answers with stored chunks alone.
-        cloud_size: Candidates in each cloud.
-        hidden: Layers of Q.
-        activation: After each of them.
+        margin: Margin m of judged steps, and per unit of distance in the ranking loss.
+        num_others: Number of other actions for each label, a multiple of 3.
+        num_stored: Number of training chunks that are kept as candidates.
+        num_refinements: Number of clouds; 0 answers with stored chunks alone.
+        cloud_size: Number of candidates in each cloud.
+        hidden: Width of each hidden layer of Q.
+        activation: Activation after each hidden layer.
     """
 
     judgement: ClassVar[Judgement] = "own"

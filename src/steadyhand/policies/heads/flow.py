@@ -28,12 +28,12 @@ class Flow(HeadConfig):
         net: The velocity field, or what predicts the clean chunk.
         prediction: What the net predicts: the velocity ("velocity", as published) or the clean chunk
             ("sample"), from which the velocity follows; the latter learns faster in few steps.
-        time: Law of the training times. "beta": 1 - (Beta(1.5, 1) * .999 + .001), more of them near the noise
-            (pi0); "uniform".
-        num_sample_steps: Steps of the sampler, each one evaluation of the net.
+        time: Distribution of the training times. "beta": 1 - (Beta(1.5, 1) * .999 + .001), more of them near
+            the noise (pi0); "uniform".
+        num_sample_steps: Number of steps of the sampler, each one evaluation of the net.
         order: Order of the sampler: 1 is Euler's method, as published; 2 keeps the spread better at no
             cost, see `DenoisingSampler`.
-        inpainting: How a prefix is honoured.
+        inpainting: How a prefix of committed actions is honoured.
         likelihood_steps: Steps of `log_prob`, each two evaluations of the net and a gradient for every number
             of the chunk.
     """

@@ -23,12 +23,13 @@ class Gaussian(HeadConfig):
         std: "state": the net predicts it; "global": one learnt vector; "fixed": `init_std` for ever, which is
             regression with a likelihood.
         init_std: Standard deviation before training, in normalised units.
-        min_std: Lower bound, in normalised units. Too small, and near-duplicate actions make the loss spike.
+        min_std: Lower bound of the standard deviation, in normalised units. If it is too small,
+            near-duplicate actions make the loss spike.
         squash: Pass the Gaussian through tanh, so that no sample leaves [-1, 1]; needs actions normalised to
             that. `init_std` and `min_std` are then those before tanh. Targets are moved to 1e-3 inside the
             ends, which are infinitely far away before tanh.
-        hidden: Layers between context and chunk; empty for one linear layer.
-        activation: After each of them.
+        hidden: Width of each layer between context and chunk; empty for one linear layer.
+        activation: Activation after each hidden layer.
     """
 
     std: Spread = "state"

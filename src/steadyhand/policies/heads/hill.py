@@ -26,8 +26,8 @@ class GaussianHill(HeadConfig):
         spread: What the squared distance is divided by [units^2].
         error: "mse": squared error of sigmoid units, as published. "cross_entropy": softmax units against
             the hill scaled to sum 1.
-        hidden: Layers between context and units; empty for one linear layer.
-        activation: After each of them.
+        hidden: Width of each layer between context and units; empty for one linear layer.
+        activation: Activation after each hidden layer.
     """
 
     num_units: Annotated[int, Range(ge=3)] = 30

@@ -28,7 +28,7 @@ def inpaint(
     """Draw one chunk for each row that agrees with the prefix.
 
     Args:
-        config: How.
+        config: Settings.
         prefix: What to agree with.
         noise: Source of the draws.
         sampler: The head's sampler.

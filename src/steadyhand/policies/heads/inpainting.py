@@ -10,7 +10,7 @@ Method = Literal["nearest", "guidance", "overwrite"]
 
 @dataclass(frozen=True, kw_only=True)
 class Inpainting(Settings):
-    """How a prefix is honoured.
+    """How a chunk is sampled that agrees with a prefix of committed actions.
 
     First `candidates` chunks are drawn without regard to the prefix, and the noise of the one that lies
     nearest to it is kept: that is what keeps the mode. Then the chunk is drawn once more from that noise:
@@ -25,7 +25,7 @@ class Inpainting(Settings):
 
     Attributes:
         method: Which of the three methods above honours the prefix.
-        candidates: Chunks to choose from; 1 takes the first noise that comes.
+        candidates: Number of chunks to choose from; 1 takes the first noise that comes.
         max_guidance: Largest weight of the gradient (beta of RTC).
     """
 

@@ -38,10 +38,10 @@ class Judging(HeadConfig):
     where the human's action is the head's answer.
 
     Attributes:
-        head: The head; one whose training loss is a score of (s, a) that gradients can move.
+        head: The head, whose training loss is a score of (s, a) that gradients can move.
         quantile: Quantile of the explicit losses, 0 to 1, at which "good enough" ends.
-        margin: m over the distance between that quantile and the median.
-        settle: Batches with labels before judged steps count; give training several times as many.
+        margin: Margin m, as a multiple of the distance between that quantile and the median.
+        settle: Number of batches with labels before judged steps count; give training several times as many.
     """
 
     judgement: ClassVar[Judgement] = "own"

@@ -19,15 +19,15 @@ class Latent(HeadConfig):
         z ~ N(0, I),  chunk | z, context ~ N(f(z, context), std^2),  trained through q(z | chunk, context).
 
     Attributes:
-        latent_dim: Z, the size of z; twice the action's dimensions if None.
-        encoder: Hidden layers of q.
-        decoder: Hidden layers of f.
+        latent_dim: Size Z of the latent z; twice the action's dimensions if None.
+        encoder: Width of each hidden layer of q.
+        decoder: Width of each hidden layer of f.
         std: Standard deviation of the chunk given z, in normalised units. With kl_weight = 1 it sets what z
             is worth: an error of 1 costs 1 / (2 std^2) nats.
         kl_weight: Weight of the KL; 1 is the evidence bound.
         low_noise: Answer with f(z, context) when it drives, without the spread around it.
-        num_draws: Draws of z behind one figure of `log_prob`.
-        activation: After each hidden layer.
+        num_draws: Number of draws of z behind one figure of `log_prob`.
+        activation: Activation after each hidden layer.
     """
 
     latent_dim: Count | None = None

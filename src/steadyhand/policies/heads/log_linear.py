@@ -21,8 +21,8 @@ class LogLinear(HeadConfig):
     has no parameters, as `StateMLP(hidden=())`.
 
     Attributes:
-        num_bins: Bins of the grid, continuous actions only.
-        num_bumps: Gaussian bumps over it, evenly spaced, each as wide as their distance.
+        num_bins: Number of bins of the grid, for continuous actions only.
+        num_bumps: Number of Gaussian bumps over the grid, evenly spaced, each as wide as their distance.
     """
 
     num_bins: Annotated[int, Range(ge=2)] = 64

@@ -19,7 +19,7 @@ class Mip(HeadConfig):
 
     Attributes:
         net: The net, the same for both steps.
-        time: t*, what the net is told in the second step; 1 - t* is the noise on its start in training.
+        time: Time t* that the net is told in the second step; 1 - t* is the noise on its start in training.
     """
 
     memorises_in: ClassVar[int] = 1000

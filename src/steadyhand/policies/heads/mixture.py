@@ -24,12 +24,12 @@ class Mixture(HeadConfig):
         num_modes: Number K of components.
         joint: One component for the chunk, or one for each step.
         init_std: Standard deviation before training, in normalised units.
-        min_std: Lower bound of it.
-        low_noise: Draw the component by its weight, but inside it with std 1e-4: what drives, as published.
+        min_std: Lower bound of the standard deviation, in normalised units.
+        low_noise: When the policy drives, draw inside a component with std 1e-4, as published.
             `log_prob` is that of the true density either way.
-        tanh_mean: Means through tanh, as published; needs actions normalised to [-1, 1].
-        hidden: Layers between context and output; empty for one linear layer.
-        activation: After each of them.
+        tanh_mean: Pass the means through tanh, as published; needs actions normalised to [-1, 1].
+        hidden: Width of each layer between context and output; empty for one linear layer.
+        activation: Activation after each hidden layer.
     """
 
     num_modes: Count = 5

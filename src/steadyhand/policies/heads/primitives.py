@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 class Primitives(HeadConfig):
     """pi(s) = argmin_i Q(s, a_i) over a library of chunks (Spencer et al., 2020; see `judgement`).
 
-    A linear Q (no `hidden`) makes all three losses convex in the weights. The library are k-means centres of
-    the chunks in the training data, bad ones included: they too have to be told apart. Discrete actions are
-    their own library, chosen for each step.
+    A linear Q (no `hidden`) makes all three losses convex in the weights. The library holds the k-means
+    centres of the chunks in the training data, bad ones included, since they have to be told apart, too.
+    Discrete actions are their own library, chosen for each step.
 
     Attributes:
-        num_primitives: Size of the library, for continuous actions. The paper's is not known.
-        margin: m; it sets the scale of Q, whose bound B is 0.
-        hidden: Layers between context and scores; empty for linear scores.
-        activation: After each of them.
+        num_primitives: Size of the library, for continuous actions; the paper's is not known.
+        margin: Margin m, which sets the scale of Q, whose bound B is 0.
+        hidden: Width of each layer between context and scores; empty for linear scores.
+        activation: Activation after each hidden layer.
     """
 
     judgement: ClassVar[Judgement] = "own"

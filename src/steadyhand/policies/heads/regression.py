@@ -21,8 +21,8 @@ class Regression(HeadConfig):
 
     Attributes:
         error: "mse" (mean of the demonstrations) or "l1" (median).
-        hidden: Layers between context and chunk; empty for one linear layer.
-        activation: After each of them.
+        hidden: Width of each layer between context and chunk; empty for one linear layer.
+        activation: Activation after each hidden layer.
     """
 
     error: Error = "mse"

@@ -24,14 +24,14 @@ class Tokens(HeadConfig):
 
     Attributes:
         num_centres: Number K of centres.
-        joint: Centres are whole chunks, or single steps.
+        joint: Whether the centres are whole chunks, or single steps.
         gamma: Exponent of the focal loss; 0 is cross-entropy.
         offset_scale: Weight of the squared error, which is tiny beside the focal loss.
         calibrated: Draw centres by what the focal loss says of their true shares, see `true_shares`; False,
             as published, draws by the softmax, which leans towards equal shares.
-        num_iterations: Iterations of k-means.
-        hidden: Layers between context and output; empty for one linear layer.
-        activation: After each of them.
+        num_iterations: Number of iterations of k-means.
+        hidden: Width of each layer between context and output; empty for one linear layer.
+        activation: Activation after each hidden layer.
     """
 
     memorises_in: ClassVar[int] = 800

@@ -23,7 +23,7 @@ class DenoisingTransformer(DenoiserConfig):
         width: Width of a token; the feed-forward layers are four times as wide.
         num_layers: Number of decoder layers.
         num_heads: Heads of each attention.
-        embedding_dropout: On tokens, after their positions are added.
+        embedding_dropout: Dropout rate of the tokens, after their positions are added.
         dropout: Everywhere else. The paper's: .01 on Push-T, .1 on kitchen, .3 on images.
     """
 

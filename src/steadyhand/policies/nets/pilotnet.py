@@ -42,7 +42,7 @@ class PilotConvolutions(nn.Module):
         in_channels: Channels of the image.
         convolutions: One entry for each layer.
         hidden: Width of each fully connected layer.
-        activation: After every layer.
+        activation: Activation after every layer.
 
     Raises:
         ConfigError: The image is too small for the convolutions.

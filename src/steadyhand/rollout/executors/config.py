@@ -20,7 +20,7 @@ Schedule = Literal["exponential", "linear"]
 
 
 class ExecutorConfig(Part, ABC):
-    """Settings of what makes a controller of a policy; `str` says them in a report's words."""
+    """Settings of an executor, which makes a controller of a policy; `str` says them in words."""
 
     kind: ClassVar[str] = "executor"
     ours: ClassVar[Mapping[str, str]] = located(__name__, "Receding", "Ensemble", "RealTime")
@@ -73,8 +73,8 @@ class Receding(ExecutorConfig):
     """Play a chunk, predict again; see `RecedingHorizon`.
 
     Attributes:
-        n_action_steps: Steps from one prediction to the next; each policy's own number if None.
-        delay: Control steps that a prediction takes.
+        n_action_steps: Number of steps from one prediction to the next; each policy's own number if None.
+        delay: Number of control steps that a prediction takes.
     """
 
     n_action_steps: Annotated[Count, Range(ge="delay")] | None = None
@@ -101,7 +101,7 @@ class Ensemble(ExecutorConfig):
     """Predict at every step and average; see `TemporalEnsemble`.
 
     Attributes:
-        decay: m of the weights exp(-m i).
+        decay: Decay rate m of the weights exp(-m i).
         newest_heaviest: Whether i counts from the newest prediction rather than from the oldest.
     """
 
@@ -124,9 +124,10 @@ class RealTime(ExecutorConfig):
     """Predict while the old chunk plays, in agreement with it; see `RealTimeChunking`.
 
     Attributes:
-        delay: d, control steps that a prediction takes.
-        execution_horizon: s, steps from one prediction to the next; each policy's n_action_steps if None.
-        schedule: How agreement with the old chunk falls off.
+        delay: Number d of control steps that a prediction takes.
+        execution_horizon: Number s of steps from one prediction to the next; each policy's n_action_steps if
+            None.
+        schedule: How agreement with the old chunk falls off over its steps.
     """
 
     delay: Whole = 1
