@@ -68,7 +68,7 @@ def test_named_features_are_taken_once_and_all_of_them_where_none_is_named():
     ],
 )
 def test_auto_picks_what_fits(observation, action, encoder, head):
-    config, training = settings_of({}, observation, action, default=TrainConfig(), beats=0)
+    config, training = settings_of({}, observation, action, default=TrainConfig(), num_checkpoints=0)
     assert training == TrainConfig()
     assert (config.encoder, config.head) == (encoder, head)
     assert config.observation == tuple(observation)
@@ -102,7 +102,7 @@ def test_only_the_car_shows_the_senses_that_are_named():
 
 def test_a_recipe_brings_its_own_training_and_flags_override_it():
     choice = {"recipe": "diffusion_unet", "steps": 70}
-    policy, training = settings_of(choice, {STATE: VECTOR}, VECTOR, default=TrainConfig(), beats=0)
+    policy, training = settings_of(choice, {STATE: VECTOR}, VECTOR, default=TrainConfig(), num_checkpoints=0)
     made = recipe("diffusion_unet", observation={STATE: VECTOR})
     assert policy == made.policy
     assert training == replace(made.training, num_steps=70, warmup_steps=7)
