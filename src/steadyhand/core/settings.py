@@ -12,7 +12,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from numbers import Integral, Real
 from operator import attrgetter, ge, gt, le, lt
@@ -105,7 +105,7 @@ class Settings:
             cls.__repr__ = Settings.__repr__  # or `dataclass` would write another
 
     def __repr__(self) -> str:
-        return as_written(self)
+        return as_written(self) if is_dataclass(self) else object.__repr__(self)
 
     def __post_init__(self) -> None:
         for name, kind in _checked(type(self)):
