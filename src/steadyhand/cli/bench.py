@@ -41,7 +41,7 @@ class Arguments:
     only: Annotated[tuple[str, ...], listed("REMEDY", default="all")] = ()
     """Which remedies; see `steadyhand correct --help`."""
     seeds: int = 3
-    """Seeds of data, noise and training; one seed gives no interval."""
+    """Seeds of data, noise and training; the intervals of one seed are for new starts alone."""
     labels: int = 500
     """Labels for each remedy."""
     rounds: int = 5
@@ -129,6 +129,7 @@ def show(rows: "list[Row]") -> None:
     if not is_told:
         terminal.say("Nothing tells success here: the return is compared.")
     terminal.say(comparison.caption(rows))
+    terminal.say(comparison.meaning(rows))
     for row in rows:
         if row.settings:
             terminal.say(f"{row.title}: {row.settings}")

@@ -7,6 +7,7 @@ cell is one (remedy, seed), with all its fits; `recipes.experiment` computes and
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from steadyhand.core.codec import write_json
+from steadyhand.core.description import described
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
+from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
 from steadyhand.core.settings import Settings
 from steadyhand.correction.budget import Budget
@@ -83,8 +86,14 @@ class BenchRun(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.remedies:
-            remedy(name)
+        titles = [remedy(name).title for name in self.remedies]
+        if len({*titles}) < len(titles):
+            raise ConfigError(
+                "A bench tells remedies apart by their names in its table.",
+                got=", ".join(titles),
+                expected="each once",
+                hint="name each once; a remedy of your own needs a title of its own",
+            )
         if self.seeds < 1 or self.num_starts < 1 or self.fits < 0:
             raise ConfigError("A bench needs seeds and starts.", got=(self.seeds, self.num_starts, self.fits))
         if not self.unequal:
@@ -203,19 +212,33 @@ def bench(
         on_cell: Called with each cell that was computed.
 
     Raises:
-        ConfigError: `folder` holds another run.
+        ConfigError: `folder` holds another run, or cells that another env or expert of the same name made.
         SteadyhandError: Some cells failed; all others are kept.
     """
     with working_in(folder):
         start_run(run, folder, resume=True)
-        if run.search.trials > 1:
-            tried = [cell for name in run.remedies for cell in _search_cells(run, folder, name)]
-            compute_cells(tried, executor=executor, on_cell=on_cell)
-        cells = [_cell(run, folder, name, seed) for seed in range(run.seeds) for name in run.remedies]
-        compute_cells(cells, executor=executor, on_cell=on_cell)
-        rows = ranked([_row(run, folder, name) for name in run.remedies])
-        write_json(folder / "result.json", {"rows": [_in_short(row) for row in rows]})
-        return rows
+        with answering(folder, "bench", _asked(run), answers="cells.parquet"):
+            return _computed(run, folder, executor, on_cell)
+
+
+def _asked(run: BenchRun) -> dict[str, object]:
+    """Return what the settings name and do not hold: an env, expert or part of one's own, with its code."""
+    parts = [*(remedy(name) for name in run.remedies), type(run.policy.encoder), type(run.policy.head)]
+    env = run.env.build(1)
+    with closing(env):
+        said = {"env": env, "expert": run.expert.build(env), "parts": parts}
+        return {name: described(one) for name, one in said.items()}
+
+
+def _computed(run: BenchRun, folder: Path, executor: Executor | None, on_cell: OnCell | None) -> list[Row]:
+    if run.search.trials > 1:
+        tried = [cell for name in run.remedies for cell in _search_cells(run, folder, name)]
+        compute_cells(tried, executor=executor, on_cell=on_cell)
+    cells = [_cell(run, folder, name, seed) for seed in range(run.seeds) for name in run.remedies]
+    compute_cells(cells, executor=executor, on_cell=on_cell)
+    rows = ranked([_row(run, folder, name) for name in run.remedies])
+    write_json(folder / "result.json", {"rows": [_in_short(row) for row in rows]})
+    return rows
 
 
 def _in_short(row: Row) -> dict[str, Any]:
@@ -261,18 +284,23 @@ def _search_cells(run: BenchRun, folder: Path, name: str) -> list[Cell[Trial]]:
     ]
 
 
-def _chosen(run: BenchRun, folder: Path, name: str) -> Candidate:
-    """Return the settings that did best in the search; the given ones where it was refused."""
-    found = _candidates(run, name)
-    if len(found) == 1:
-        return found[0]
+def _tried(run: BenchRun, folder: Path, name: str) -> dict[int, dict[str, Any]]:
+    """Return how the settings of a search did, by number; those that were refused with any seed are out."""
     results = [cell.result() or {} for cell in _search_cells(run, folder, name)]
-    if any("fits" not in result for result in results):
-        return found[0]
-    scores = [_score(result["fits"], run.selection) for result in results]
     seeds = run.search.seeds
-    means = [_mean(scores[first : first + seeds]) for first in range(0, len(scores), seeds)]
-    return found[best_fit(means)]
+    found: dict[int, dict[str, Any]] = {}
+    for number in range(len(results) // seeds):
+        those = results[number * seeds : (number + 1) * seeds]
+        if all("fits" in result for result in those):
+            found[number] = _mean([_score(result["fits"], run.selection) for result in those])
+    return found
+
+
+def _chosen(run: BenchRun, folder: Path, name: str) -> Candidate:
+    """Return the settings that did best in the search; the given ones where all were refused."""
+    found = _candidates(run, name)
+    tried = _tried(run, folder, name) if len(found) > 1 else {}
+    return found[[*tried][best_fit([*tried.values()])]] if tried else found[0]
 
 
 def _score(fits: Sequence[dict[str, Any]], selection: Selection) -> dict[str, Any]:
@@ -303,11 +331,13 @@ def _row(run: BenchRun, folder: Path, name: str) -> Row:
     refused = [result["refusal"] for result in results if "refusal" in result]
     if refused:
         return Row(title=title, success=None, refusal=refused[0])
-    searched = 0.0
+    terms, searched = run.terms(name), 0.0
     if run.search.trials > 1:
+        if not _tried(run, folder, name):
+            terms = replace(terms, trials=1)
         tried = [cell.result() or {} for cell in _search_cells(run, folder, name)]
-        searched += sum(fit["validation"]["steps"] for one in tried for fit in one["fits"])
-    row = Row.of_fits(title, results, terms=run.terms(name), searched=searched)
+        searched += sum(fit["validation"]["steps"] for one in tried for fit in one.get("fits", ()))
+    row = Row.of_fits(title, results, terms=terms, searched=searched)
     return replace(row, settings=_chosen(run, folder, name).changes)
 
 

@@ -189,6 +189,18 @@ def caption(rows: Sequence[Row]) -> str:
     return f"Each: {next(iter(terms.values()))}."
 
 
+def meaning(rows: Sequence[Row]) -> str:
+    """Return what the intervals of a table hold for; empty if it has no rows."""
+    shown = [row for row in rows if not row.refusal]
+    if not shown:
+        return ""
+    if all(row.returns is None or len(row.returns) > 1 for row in shown):
+        return "Intervals: 95 %, for new seeds and new starts."
+    if all(row.success is None for row in shown):
+        return "One seed says nothing about the next one: there are no intervals."
+    return "Intervals: 95 %, for new starts alone: one seed says nothing about the next one."
+
+
 def tells_success(rows: Sequence[Row]) -> bool:
     """Return whether success is told in every row that is not refused."""
     return all(row.success is not None for row in rows if not row.refusal)

@@ -1,5 +1,6 @@
 """Comparisons on equal terms: what is refused, what the table says, and which fit a rule takes."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,23 @@ from steadyhand.correction.contract import RoundsConfig
 from steadyhand.correction.gated import GatedConfig
 from steadyhand.correction.human import HumanGate
 from steadyhand.envs.car.config import CarConfig
+from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig
-from steadyhand.recipes.bench import SEARCH_SEED, BenchRun, bench
-from steadyhand.recipes.comparison import Row, Terms, caption, reduced, require_equal, spread, unequal
+from steadyhand.recipes.bench import SEARCH_SEED, BenchRun, bench, taught_fits
+from steadyhand.recipes.comparison import (
+    Row,
+    Terms,
+    caption,
+    meaning,
+    reduced,
+    require_equal,
+    spread,
+    unequal,
+)
 from steadyhand.recipes.experiment import Experiment
+from steadyhand.recipes.experts import FunctionExpert
 from steadyhand.recipes.remedies import remedies
 from steadyhand.recipes.search import Search, candidates
 from steadyhand.training.config import TrainConfig
@@ -184,3 +196,72 @@ def test_every_remedy_is_searched_alike_and_keeps_what_is_part_of_the_question(o
             assert (changed.rounds, changed.validation_starts) == (method.rounds, method.validation_starts)
         if isinstance(method, GatedConfig) and isinstance(method.gate, HumanGate):
             assert changed.gate.human == method.gate.human
+
+
+def test_a_remedy_that_is_named_twice_is_refused():
+    with pytest.raises(ConfigError, match="each once"):
+        run_of(remedies=("dagger", "cloning", "dagger"))
+    with pytest.raises(ConfigError, match="each once"):  # one remedy by two names
+        run_of(remedies=("dagger", "DaggerConfig"))
+
+
+def test_the_line_under_a_table_says_what_its_intervals_hold_for():
+    two, one = np.ones((2, 4)), np.ones((1, 4))
+    refused = Row(title="c", success=None, refusal="no")
+    assert meaning([refused]) == ""
+    assert "new seeds and new starts" in meaning([Row(title="a", success=two, returns=two), refused])
+    assert "new starts alone" in meaning([Row(title="a", success=one, returns=one)])
+    assert "there are no intervals" in meaning([Row(title="a", success=None, returns=one)])
+
+
+EXPERT = """
+GAIN = {gain}
+
+
+def back(state):
+    return GAIN * state[..., -1:]
+"""
+
+
+def test_cells_of_another_expert_of_the_same_name_are_not_taken(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "gains.py").write_text(EXPERT.format(gain=-0.5))
+    gains = importlib.import_module("gains")
+    run = run_of(
+        env=PendulumConfig(max_episode_steps=20),
+        expert=FunctionExpert(source="gains:back"),
+        remedies=("cloning",),
+        seeds=1,
+    )
+    bench(run, tmp_path / "bench")
+    bench(run, tmp_path / "bench")
+    monkeypatch.setattr(gains, "GAIN", 0.5)
+    with pytest.raises(ConfigError, match=r"GAIN: -0\.5 there, 0\.5 asked for"):
+        bench(run, tmp_path / "bench")
+
+
+def refused_above(threshold):
+    """Return what computes cells, but refuses those of a search with a higher learning rate."""
+
+    def compute(trial):
+        if trial.training.learning_rate > threshold and not trial.num_starts:
+            return {"refusal": "too fast"}
+        return taught_fits(trial)
+
+    return compute
+
+
+def test_settings_that_are_refused_in_a_search_cost_the_others_nothing(tmp_path, monkeypatch):
+    run = run_of(remedies=("cloning",), search=Search(trials=4, seeds=1), seeds=1)
+    rates = sorted(
+        one.training.learning_rate
+        for one in candidates(run.method("cloning"), run.training, trials=4, name="cloning")
+    )
+    monkeypatch.setattr("steadyhand.recipes.bench.taught_fits", refused_above(rates[0]))
+    (row,) = bench(run, tmp_path / "one")
+    assert row.settings == f"learning rate {rates[0]:g}"
+    assert row.terms.trials == 4
+    monkeypatch.setattr("steadyhand.recipes.bench.taught_fits", refused_above(0.0))
+    (row,) = bench(run, tmp_path / "none")
+    assert row.settings == ""
+    assert row.terms.trials == 1  # the line under a table says so
