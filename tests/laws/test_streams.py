@@ -1,5 +1,7 @@
 """Laws of named seeds and of the one stream that each env row has."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -99,6 +101,31 @@ def test_a_fork_neither_advances_nor_follows_its_source(seed, count):
     assert not np.intersect1d(forked, drawn).size
     assert not np.intersect1d(forked, RowStreams.from_seed(seed, 3).fork("other").uniform(count)).size
     assert np.array_equal(forked, RowStreams.from_seed(seed, 3).fork("noise").uniform(count))
+
+
+def test_the_numbers_are_those_of_splitmix64():
+    """Its published outputs for the seed 1234567; a stream shows their upper 53 bits."""
+    known = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    drawn = RowStreams(np.array([1234567], dtype=np.uint64)).uniform(4)[0]
+    assert drawn.tolist() == [(number >> 11) / 2**53 for number in known]
+
+
+def test_the_key_of_a_fork_is_the_next_number_beside_its_name():
+    """The name is taken in by SHA-256, without a seed: forks are the same in every version."""
+
+    def mixed(z):  # the finaliser of SplitMix64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    salt = int.from_bytes(hashlib.sha256(b"0/noise").digest()[:8], "little") >> 1
+    key = mixed(6457827717110365317 ^ salt)
+    assert RowStreams(np.array([1234567], dtype=np.uint64)).fork("noise").keys.tolist() == [key]
+
+
+def test_names_with_slashes_are_not_paths():
+    assert len({derive(0, "a", "b"), derive(0, "a/b"), derive(0, "a\\", "b"), derive(0, "a\\/b")}) == 4
+    assert derive(3, "a", 1) == int.from_bytes(hashlib.sha256(b"3/a/1").digest()[:8], "little") >> 1
 
 
 def test_forks_differ_after_an_advance():

@@ -254,8 +254,8 @@ def newcombe_paired(both: int, only_a: int, only_b: int, neither: int, level: fl
     if min(both, only_a, only_b, neither) < 0:
         raise StatisticsError("Counts cannot be negative.", got=(both, only_a, only_b, neither))
     n = both + only_a + only_b + neither
-    rate_a, rate_b = (both + only_a) / n if n else 0.0, (both + only_b) / n if n else 0.0
     of_a, of_b = wilson(both + only_a, n, level), wilson(both + only_b, n, level)
+    rate_a, rate_b = (both + only_a) / n, (both + only_b) / n
     phi = _correlation(both, only_a, only_b, neither)
     difference = rate_a - rate_b
     a_low, a_high = rate_a - of_a.low, of_a.high - rate_a

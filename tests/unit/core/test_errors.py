@@ -4,6 +4,7 @@ import pytest
 
 from steadyhand.core import errors
 from steadyhand.core.errors import SteadyhandError
+from steadyhand.core.listing import listed
 
 
 def test_every_part_is_on_its_own_line():
@@ -39,3 +40,11 @@ def test_a_near_miss_is_suggested_unless_there_is_a_hint():
 def test_one_base_catches_them_all(name):
     with pytest.raises(SteadyhandError, match="wrong"):
         raise getattr(errors, name)("wrong", available=iter(["x"]))
+
+
+def test_lists_name_the_first_few_and_count_the_others():
+    assert listed([3, 5, 8]) == "3, 5, 8"
+    assert listed([3, 5], most=2) == "3, 5"
+    assert listed([3, 5, 8], most=2) == "3, 5 and 1 more"
+    assert listed(range(8)) == "0, 1, 2, 3, 4, 5, 6, 7"
+    assert listed(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

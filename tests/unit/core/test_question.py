@@ -20,6 +20,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.lock import working_in
 from steadyhand.core.names import file_name
 from steadyhand.core.question import answering, claim, differences
+from steadyhand.core.source_code import class_values
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.experts.swing_up import SwingUp
 
@@ -349,3 +350,35 @@ def test_differences_name_the_keys_and_what_is_missing():
     there, asked = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "d": {"e": 5}}
     assert differences(there, asked) == "a.c: 2 there, 4 asked for; d: 3 there, {'e': 5} asked for"
     assert differences({"a": {"e": 5}}, {}) == "a: {'e': 5} there, None asked for"
+
+
+def test_what_a_class_holds_beside_its_functions_are_its_values() -> None:
+    class Expert:
+        memory = ("calls",)
+        rate = 0.5
+        _gain = (1, 2)
+
+        def act(self) -> None: ...
+
+        @property
+        def size(self) -> int:
+            return 3
+
+        @staticmethod
+        def help() -> None: ...
+
+    name = Expert.__qualname__
+    assert class_values(Expert) == {f"{name}._gain": (1, 2), f"{name}.rate": 0.5}
+
+
+def test_what_can_be_made_an_array_is_a_tensor_only_if_it_can_be_detached() -> None:
+    class Reading:
+        def __init__(self) -> None:
+            self.level = 2.0
+
+        def numpy(self) -> np.ndarray:
+            raise AssertionError("nobody asked")
+
+    assert described(Reading())["attributes"] == {"level": 2.0}
+    assert described(torch.ones(2)) == described(torch.ones(2))
+    assert described(torch.ones(2)) != described(torch.zeros(2))

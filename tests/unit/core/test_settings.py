@@ -72,6 +72,34 @@ def test_a_refusal_says_what_it_got_and_what_it_expected(bad: dict[str, Any], ex
     assert refusal.value.rest["expected"] == expected
 
 
+def test_a_refusal_says_what_the_setting_is_by_the_first_sentence_about_it():
+    @dataclass(frozen=True, kw_only=True)
+    class Told(Settings):
+        """A sample.
+
+        Attributes:
+            rate: Share of steps, 0.5
+                at first. More is slower.
+            size: Metres.
+            pair: Untold bounds
+        """
+
+        rate: Share = 0.5
+        size: Positive = 1.0
+        pair: tuple[Count, Count] = (1, 2)
+        other: Count = 1
+
+    def said(**settings: Any) -> str:
+        with pytest.raises(ConfigError) as refusal:
+            Told(**settings)
+        return refusal.value.what
+
+    assert said(rate=2) == "Told does not take this rate (Share of steps, 0.5 at first)."
+    assert said(size=0) == "Told does not take this size (Metres)."
+    assert said(pair=(1, 2, 3)) == "Told does not take this pair (Untold bounds)."
+    assert said(other=0) == "Told does not take this other."
+
+
 def test_a_bound_that_names_a_field_is_none_where_the_field_holds_none():
     @dataclass(frozen=True, kw_only=True)
     class Budget(Settings):

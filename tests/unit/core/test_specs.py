@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import SpecError
-from steadyhand.core.specs import EnvSpec, FeatureSpec, discrete_spec, image_spec
+from steadyhand.core.specs import (
+    EnvSpec,
+    FeatureSpec,
+    class_spec,
+    discrete_spec,
+    image_spec,
+    table_of_shapes,
+)
 
 VECTOR = FeatureSpec(
     shape=(2,), names=("steer", "speed"), units=("rad", "m/s"), low=(-1.0, 0.0), high=(1.0, 3.0)
@@ -22,6 +29,10 @@ def test_bounds_are_said_in_words():
     mixed = FeatureSpec(shape=(2,), low=(0.0, -math.inf), high=(math.inf, 3.0), names=("gas", "wheel"))
     assert mixed.bounds == "gas 0 at least, wheel 3 at most"
     assert discrete_spec(3, start=1).bounds == "discrete, 3 values, 1 to 3"
+    assert FeatureSpec(shape=(2,), low=(0.0, 1.0), high=(5.0, 5.0)).bounds == (
+        "dimension 0 from 0 to 5, dimension 1 from 1 to 5"
+    )
+    assert FeatureSpec(shape=(1,), high=(0.0,)).bounds == "0 at most"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +49,10 @@ def test_bounds_are_said_in_words():
         {"shape": (2,), "units": ("m", "m", "m")},
         {"shape": (2,), "low": (0.0,)},
         {"shape": (2,), "high": ()},
+        {"shape": (2,), "high": (0.0, math.nan)},
+        {"shape": (1,), "low": (math.nan,)},
+        {"shape": (1,), "kind": "discrete", "dtype": "int64", "num_classes": 0},
+        {"shape": (1,), "start": 1},
     ],
 )
 def test_a_feature_that_contradicts_itself_is_refused(fields):
@@ -74,6 +89,62 @@ def test_size_counts_the_values_of_a_step():
     assert VECTOR.size == 2
     assert image_spec(30, 32, 3).size == 2880
     assert FeatureSpec(shape=()).size == 1
+
+
+def test_values_beyond_a_bound_are_told_and_clipped_entry_by_entry():
+    """A bound belongs to what it allows; infinity is outside even where there is no bound."""
+    half = FeatureSpec(shape=(2,), low=(-1.0, -math.inf))
+    values = np.array([[-1.0, 9.0], [-1.5, -9.0], [3.0, -np.inf], [np.inf, 0.0]], dtype=np.float32)
+    assert half.outside(values).tolist() == [False, True, True, True]
+    assert [half.holds(row) for row in values] == [True, False, False, False]
+    assert half.clipped(values)[:2].tolist() == [[-1.0, 9.0], [-1.0, -9.0]]
+    top = FeatureSpec(shape=(2,), high=(1.0, 2.0))
+    assert top.clipped(values)[0].tolist() == [-1.0, 2.0]
+    assert top.clipped(values).dtype == np.float32
+    free = FeatureSpec(shape=(2,))
+    assert free.clipped(values) is values
+    assert free.holds(values[:2])
+    assert not free.holds(np.array([0.0, np.nan], dtype=np.float32))
+    edge = FeatureSpec(shape=(1,), low=(0.0,), high=(0.1,))
+    assert edge.holds(np.float32([0.1]))
+    assert edge.outside(np.float32([[0.0], [0.1], [0.11]])).tolist() == [False, False, True]
+    grid = FeatureSpec(shape=(2, 2), low=(0.0,) * 4, high=(1.0,) * 4)
+    inside = np.zeros((3, 1, 2, 2), dtype=np.float32)
+    inside[2, 0, 1, 0] = 2.0
+    assert grid.outside(inside).tolist() == [[False], [False], [True]]
+
+
+def test_choices_are_counted_from_their_first():
+    spec = class_spec((-1, 1))
+    assert (spec.num_classes, spec.start, list(spec.classes)) == (3, -1, [-1, 0, 1])
+    numbers = np.array([-2, -1, 1, 2])
+    assert spec.is_class(numbers).tolist() == [False, True, True, False]
+    assert spec.holds(numbers[1:3])
+    assert not spec.holds(numbers[:2])
+    assert not spec.holds(numbers[2:])
+    spec.check(numbers[1:2], name="action")
+    with pytest.raises(SpecError, match=r"2, first at index \[1, 0\]"):
+        spec.check(np.array([[1], [2]]), name="action")
+    assert class_spec((4, 4)).num_classes == 1
+    assert class_spec((1, 100_000)).num_classes == 100_000
+    for wrong in ((0, 100_000), (-50_000, 50_000), (1, 0)):
+        with pytest.raises(SpecError):
+            class_spec(wrong)
+
+
+def test_features_are_listed_one_below_the_other():
+    long = tuple(f"joint_{number}" for number in range(9))
+    joints = FeatureSpec(shape=(9,), names=long)
+    edge = FeatureSpec(shape=(1,), names=("n" * 60,))
+    table = table_of_shapes("Seen", {"a": VECTOR, "long": joints, "e": edge, "n": discrete_spec(2)})
+    assert table.splitlines() == [
+        "Seen",
+        "  a     float32 continuous [2]  steer, speed",
+        f"  long  float32 continuous [9]  {', '.join(long)[:57]}...",
+        f"  e     float32 continuous [1]  {'n' * 60}",
+        "  n     int64 discrete, 2 values, 0 to 1",
+    ]
+    assert table_of_shapes("None", {}) == "None"
 
 
 def test_an_env_spec_survives_json():

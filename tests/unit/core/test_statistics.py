@@ -123,6 +123,12 @@ def test_bca_equals_scipy_up_to_resampling():
     assert ours.interval.high == pytest.approx(theirs.high, abs=0.01)
 
 
+def test_the_interval_of_symmetric_values_is_symmetric_however_often_resamples_tie():
+    interval = bootstrap_mean(np.tile([0.0, 1.0], 6), seed=2, num_resamples=40_000).interval
+    assert interval.low + interval.high == pytest.approx(1.0)
+    assert interval.low == pytest.approx(0.25)  # 3 of 12: P(X <= 2) = 0.019 < 0.025 < P(X <= 3) = 0.073
+
+
 def test_bootstrap_covers_a_skewed_mean():
     random = np.random.default_rng(5)
     samples = random.exponential(size=(400, 40))
@@ -178,6 +184,88 @@ def test_mcnemar_equals_the_binomial_test(only_a, only_b):
 def test_the_paired_example_of_newcombe_1998b():
     interval = newcombe_paired(both=20, only_a=12, only_b=2, neither=16)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.0562, 0.3292)
+
+
+@example((1, 0, 0, 1))  # a cross product of 1 that the correction takes away
+@given(st.tuples(*[st.integers(0, 40)] * 4).filter(any))
+def test_newcombes_method_10_is_built_from_wilsons_bounds(cells):
+    """Its definition: the cosine rule over Wilson's half widths, phi corrected for continuity (1998b)."""
+    both, only_a, only_b, neither = cells
+    n, cross = sum(cells), both * neither - only_a * only_b
+    margins = np.array([both + only_a, only_b + neither, both + only_b, only_a + neither])
+    cross = max(cross - n / 2, 0) if cross > 0 else cross
+    phi = cross / np.sqrt(margins.prod()) if margins.all() else 0.0
+    rates = [(both + only_a) / n, (both + only_b) / n]
+    (l1, u1), (l2, u2) = (
+        scipy.stats.binomtest(round(rate * n), n).proportion_ci(method="wilson") for rate in rates
+    )
+    interval, (p1, p2) = newcombe_paired(both, only_a, only_b, neither), rates
+    low = p1 - p2 - np.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
+    high = p1 - p2 + np.sqrt((u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2)
+    assert (interval.low, interval.high) == pytest.approx((max(low, -1), min(high, 1)), abs=1e-9)
+    assert interval.level == 0.95
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_counts_of_pairs_cannot_be_negative_nor_all_nothing(place):
+    cells = [5, 5, 5, 5]
+    cells[place] = -1
+    with pytest.raises(StatisticsError, match="negative"):
+        newcombe_paired(*cells)
+    with pytest.raises(StatisticsError, match="at least one trial"):
+        newcombe_paired(0, 0, 0, 0)
+    with pytest.raises(StatisticsError, match="negative"):
+        mcnemar(*([-1, 2] if place % 2 else [2, -1]))
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1.5, -0.5, math.nan])
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda level: bootstrap_mean(np.arange(3.0), seed=0, level=level),
+        lambda level: student_mean(np.arange(3.0), level=level),
+        lambda level: clustered_mean(np.arange(6.0).reshape(2, 3), level=level),
+        lambda level: clustered_mean(np.ones((2, 3)), level=level),
+        lambda level: clustered_rate(np.ones((2, 3), dtype=bool), level=level),
+        lambda level: paired_difference(np.arange(3.0), np.ones(3), seed=0, level=level),
+        lambda level: newcombe_paired(1, 2, 3, 4, level),
+    ],
+)
+def test_a_level_outside_of_0_to_1_is_refused_by_all(statistic, level):
+    with pytest.raises(StatisticsError, match="between 0 and 1"):
+        statistic(level)
+
+
+def test_the_level_is_that_of_the_interval():
+    """Each is wider at 99.9 percent than at 95, by 1.68 for a normal mean; and says which it is."""
+    values = np.random.default_rng(0).normal(size=(4, 30))
+    both = values > 0
+    for statistic in (
+        lambda level: bootstrap_mean(values[0], seed=0, level=level, num_resamples=30_000),
+        lambda level: student_mean(values.reshape(-1), level=level),
+        lambda level: clustered_mean(values[:, :1] + values, level=level),
+        lambda level: clustered_rate(both, level=level),
+        lambda level: paired_difference(both[0], both[1], seed=0, level=level).difference,
+    ):
+        wide, narrow = (statistic(level).interval for level in (0.999, 0.95))
+        assert (wide.level, narrow.level) == (0.999, 0.95)
+        assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+
+
+def test_what_is_no_number_is_counted():
+    with pytest.raises(StatisticsError) as caught:
+        student_mean(np.array([1.0, math.nan, math.inf, 2.0]))
+    assert "2 of 4" in str(caught.value)
+    with pytest.raises(StatisticsError, match="b holds"):
+        paired_difference(np.ones(2), np.array([1.0, math.nan]), seed=0)
+
+
+def test_a_difference_reads_as_a_sentence():
+    a, b = np.arange(64) < 48, np.arange(64) < 32
+    text = str(paired_difference(a, b, seed=0))
+    assert text.startswith("+25 points (95 % +")
+    assert text.endswith("16 starts against 0, p = 3.1e-05")
+    assert str(paired_difference(np.array([1.5]), np.array([1.0]), seed=0)) == "+0.5"
 
 
 def test_paired_success_counts_by_hand():
@@ -277,6 +365,14 @@ def test_where_only_seeds_or_only_starts_differ_the_interval_is_students():
         interval = clustered_mean(values).interval
         assert interval.low == pytest.approx(alone.low)
         assert interval.high == pytest.approx(alone.high)
+
+
+def test_two_seeds_or_one_start_are_enough():
+    for parts in (np.array([[1.0], [4.0]]), np.array([[1.0], [4.0], [4.5]])):
+        ours, alone = clustered_mean(parts).interval, student_mean(parts[:, 0]).interval
+        assert (ours.low, ours.high) == pytest.approx((alone.low, alone.high))
+    with pytest.raises(StatisticsError, match="2 seeds x 0 starts"):
+        clustered_mean(np.ones((2, 0)))
 
 
 def test_a_rate_is_never_surer_than_one_seed_of_the_starts():

@@ -1,6 +1,7 @@
 """Corrective labels: closed forms on linear systems, bounds on random ones, and where labels belong."""
 
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, ima
 from steadyhand.correction.ccil import _kept, bound_distance, corrective_labels, label_errors
 from steadyhand.correction.ccil_config import CcilConfig, KeepAll, Label, Quantile, Radius
 from steadyhand.correction.expert_steps import ExpertSteps, Points
-from steadyhand.correction.label_geometry import linear_r2, neighbours
+from steadyhand.correction.label_geometry import LabelGeometry, linear_r2, neighbours, with_model
 from steadyhand.correction.label_search import Learnt, find
 from steadyhand.correction.roots import solve
 from steadyhand.correction.true_dynamics import TrueDynamics
 from steadyhand.data.episode import Branch, Episode, demonstration
 from steadyhand.data.frames import Frames, Windower, WindowSpec
+from steadyhand.policies.dynamics import Transitions
 from steadyhand.policies.dynamics_config import DynamicsConfig, Spectral, Unlimited
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.residual_map import ResidualMap
@@ -561,6 +563,44 @@ class TestGeometry:
         assert geometry.lipschitz == pytest.approx(steepest, rel=0.05)
         assert geometry.local_lipschitz == pytest.approx(steepest, rel=0.05)
         assert geometry.lipschitz_step == pytest.approx(1 + steepest, rel=0.05)
+
+    def test_errors_of_a_model_are_lengths_of_the_steps_in_the_spread_of_the_states(self) -> None:
+        """It misses by a quarter of each step of dimension 0; dimension 1 is wide and hardly counts."""
+        state = np.zeros((6, 2), dtype=np.float32)
+        moved = np.array([[s, 0.1 * s] for s in (4.0, -4.0, 8.0, 8.0, 8.0, 0.0)], dtype=np.float32)
+        data = Transitions(state=state, action=np.zeros((6, 1), dtype=np.float32), next_state=moved)
+        gap = np.array([0.25, -0.25])
+
+        class Asked(ResidualMap):
+            def __init__(self) -> None: ...
+
+            def step(self, state, action):
+                return moved * (1 + gap)
+
+            def end_to_end(self):
+                return SimpleNamespace(state=2.0, step=3.0, normalised=4.0)
+
+            def local_lipschitz(self, state, action):
+                return np.array([1.0, 5.0, 6.0])
+
+        points = SimpleNamespace(state=None, action=None)
+        whole = SimpleNamespace(model=Asked(), train=data, heldout=None)
+        steps = SimpleNamespace(scale=np.array([2.0, 100.0]))
+        blank = LabelGeometry(
+            num_candidates=1,
+            num_converged=1,
+            num_kept=1,
+            kept_fraction=1.0,
+            distance_per_step=0.0,
+            trust_distance=0.0,
+            nearest_ratio=0.0,
+            action_disagreement=0.0,
+        )
+        told = with_model.__wrapped__(blank, whole, steps, points)
+        assert told.model_error == pytest.approx(0.25)
+        assert told.heldout_error is None
+        constants = (told.lipschitz, told.lipschitz_step, told.lipschitz_normalised, told.local_lipschitz)
+        assert constants == (2.0, 3.0, 4.0, 5.0)
 
     def test_label_errors_of_explicit_labels_by_hand(self) -> None:
         """s - f(s, a) + f(s - f(s, a), a) - s = -(A - I) f(s, a) for a linear system."""

@@ -112,6 +112,20 @@ def test_by_step_plays_each_at_its_step_for_each_row_on_its_own():
     assert parts[2].asked[:2].tolist() == [2, 0]
 
 
+def test_by_step_ends_where_the_controller_of_the_step_just_decided_does():
+    parts = [Always(0), Always(1), Always(2)]
+    for number, part in enumerate(parts):
+        part.finished = lambda rows, number=number: np.full(len(rows), number == 1)
+    controller, rows = ByStep(parts), np.arange(3)
+    controller.begin(rows)
+    ended = []
+    for begins in ([], [1], [], []):
+        controller.begin(np.array(begins, dtype=np.int64))
+        asked(controller, rows)
+        ended.append(controller.finished(rows).tolist())
+    assert ended == [[False] * 3, [True, False, True], [False, True, False], [False] * 3]
+
+
 def test_a_blend_draws_by_its_weights_and_asks_all():
     parts = [Always(0), Always(1), Always(2)]
     controller, rows = Blend(parts, [1.0, 2.0, 5.0]), np.arange(60)

@@ -170,6 +170,16 @@ def test_a_recording_that_was_cut_in_two() -> None:
     assert "1 of 6 cases" in problem.what
 
 
+def test_recordings_that_end_where_they_began_do_not_hide_one_that_was_cut_in_two() -> None:
+    """By chance is how often an episode begins where another one ended, not where it ended itself."""
+    seen, done = sound(18)
+    seen = [np.concatenate([state[:30], state[:30][::-1]]) for state in seen]
+    seen = [*seen[:5], seen[5][:25], seen[5][25:], *seen[6:]]
+    done = [*done[:5], done[5][:25], done[5][25:], *done[6:]]
+    (problem,) = found(arrays(seen, done), "wrong-cut")
+    assert problem.where == "episode 6"
+
+
 def test_a_dimension_that_hardly_moves_is_named_apart_from_one_that_never_does() -> None:
     seen, done = sound()
     for state in seen:

@@ -413,3 +413,17 @@ def test_a_store_that_could_not_be_made_can_be_made_later(tmp_path: Path, limit:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout) == ("", "True\n")
     assert open_dataset(tmp_path / "d").num_episodes == 0
+
+
+@pytest.mark.parametrize("name", ["terminated", "seed", "success"])
+def test_endings_of_other_types_than_were_written_are_refused(tmp_path: Path, name: str) -> None:
+    with new_store(tmp_path) as store:
+        store.append(episode(0))
+        store.compact()
+    (path,) = (tmp_path / "meta/steadyhand").glob("episodes-*.parquet")
+    table = pq.read_table(path)
+    place = table.column_names.index(name)
+    pq.write_table(table.set_column(place, name, table.column(name).cast("int8")), path)
+    with pytest.raises(DataError, match="other types than were written") as refusal:
+        _ = open_dataset(tmp_path).provenances
+    assert refusal.value.rest["got"] == f"{name} (int8)"

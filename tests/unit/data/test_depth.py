@@ -170,3 +170,14 @@ def test_a_float_picture_of_another_size_is_refused() -> None:
     for height, width in ((HEIGHT + 1, WIDTH), (HEIGHT, WIDTH - 1), (WIDTH, HEIGHT)):
         with pytest.raises(DataError, match="x"):
             decode_samples(data, height=height, width=width, name="x")
+
+
+def test_compressed_floats_and_colours_of_a_tiff_are_refused() -> None:
+    frame = STORED[0].astype(np.float32) / 7
+    plain = file_of(frame, "TIFF")
+    np.testing.assert_array_equal(decode_samples(plain, height=HEIGHT, width=WIDTH, name="it"), frame)
+    with pytest.raises(DataError, match="TIFF of float32 that cannot be read") as refusal:
+        decode_samples(file_of(frame, "TIFF", compression="tiff_lzw"), height=HEIGHT, width=WIDTH, name="it")
+    assert "compression (5,)" in refusal.value.rest["got"]
+    with pytest.raises(DataError, match="it is a damaged TIFF"):
+        decode_samples(plain[:200], height=HEIGHT, width=WIDTH, name="it")

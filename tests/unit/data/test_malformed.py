@@ -175,6 +175,8 @@ DAMAGES: dict[str, Damage] = {
     "episode missing": edit_table(EPISODES, lambda table: table.slice(0, 2)),
     "episode column missing": edit_table(EPISODES, lambda table: table.drop_columns(["length"])),
     "episode entry null": edit_table(EPISODES, with_column("length", plain([8, None, 8]))),
+    "episode task null": edit_table(EPISODES, with_column("tasks", plain([["", None]]))),
+    "episode task no text": edit_table(EPISODES, with_column("tasks", plain([[3]]))),
     "no data": lambda root: (root / DATA).unlink(),
     "data cut": cut(DATA, 0.6),
     "data empty": lambda root: (root / DATA).write_bytes(b""),
@@ -370,3 +372,25 @@ def test_episodes_that_do_not_follow_one_another(tmp_path: Path, column: str, ch
     pq.write_table(table.set_column(table.schema.get_field_index(column), column, pa.array(values)), path)
     with pytest.raises(DataError, match="do not follow one another"):
         open_dataset(root)
+
+
+def test_pictures_that_are_not_there_are_named_and_so_is_the_end_of_a_short_video(
+    whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "d")
+    camera = "observation.images.front"
+    write_short(tmp_path / "d" / VIDEO, length=10)
+    dataset = open_dataset(tmp_path / "d").stored
+    assert dataset.images(camera, 0).shape == (8, 16, 24, 3)
+    with pytest.raises(DataError, match="no picture for step 2 of episode 1") as refusal:
+        dataset.images(camera, 1)
+    assert "recorded at 1.0000 s" in refusal.value.rest["got"]
+    assert refusal.value.rest["expected"] == (
+        "a frame within a quarter step, 0.025 s; the last is at 0.9000 s"
+    )
+    assert refusal.value.rest["hint"].startswith(
+        "the video is shorter than its episode; leave the episode out"
+    )
+    (tmp_path / "d" / VIDEO).unlink()
+    with pytest.raises(DataError, match="has no images for 1 of 1 episodes"):
+        dataset.images(camera, 2)

@@ -4,17 +4,21 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lerobot_folders import FEATURES, STATE, rows, write_lines, write_v21, write_v30
+from lerobot_folders import CAMERA, FEATURES, STATE, rows, write_lines, write_v21, write_v30
 from steadyhand.analysis.replay import replay
 from steadyhand.core.errors import DataError
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_any, open_dataset
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
+from steadyhand.data.journal import JOURNAL_PATH
 from steadyhand.data.repair import losses, repair
+from steadyhand.data.store import EpisodeStore
 from steadyhand.envs.pendulum.config import PendulumConfig
+from toy_episodes import ACTION_SPEC, OBSERVATION, episode
 
 
 def pendulum(shift: int) -> tuple[ArrayDataset, np.ndarray, np.ndarray]:
@@ -202,3 +206,22 @@ def test_a_recording_of_ours_loses_nothing(tmp_path: Path) -> None:
     assert losses(again) == ()
     repair(again, tmp_path / "two")
     assert losses(open_any(tmp_path / "two", control_dt=0.02)) == ()
+
+
+def test_transparency_and_damaged_records_are_named_as_lost(tmp_path: Path) -> None:
+    picture = {"dtype": "image", "names": ["height", "width", "channels"]}
+    for channels in (3, 4):
+        features = {**FEATURES, CAMERA: {**picture, "shape": [8, 8, channels]}}
+        cells = [{"bytes": b"", "path": None}] * 12
+        root = write_v30(tmp_path / str(channels), [rows(0, **{CAMERA: pa.array(cells)})], features)
+        expected = (f"{CAMERA}: its transparency vanishes",) if channels == 4 else ()
+        assert losses(open_any(root, control_dt=0.1)) == expected
+    ours = tmp_path / "ours"
+    with EpisodeStore.create(ours, observation=OBSERVATION, action=ACTION_SPEC, control_dt=0.1) as store:
+        for seed in range(2):
+            store.append(episode(seed))
+    journal = ours / JOURNAL_PATH
+    assert losses(open_any(ours, control_dt=0.1)) == ()
+    journal.write_bytes(journal.read_bytes()[:-1] + b"?")
+    (line,) = losses(open_any(ours, control_dt=0.1))
+    assert line == "meta/steadyhand/journal.bin: 1 damaged records vanish"

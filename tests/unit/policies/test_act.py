@@ -84,6 +84,13 @@ def test_parameters_are_as_many_as_published(
     assert sum(p.numel() for p in head.parameters()) + in_encoder + dead == published
 
 
+@pytest.mark.parametrize(("tokens", "state", "kinds"), [(6, 0, 1), (6, 5, 2), (1, 5, 2), (1, 0, 2)])
+def test_a_position_is_learnt_for_the_latent_and_for_vectors_where_there_are_any(
+    tokens, state, kinds
+) -> None:
+    assert build(tokens=tokens, state=state).net.position.shape == (kinds, 16)
+
+
 def test_a_decoder_layer_costs_what_the_dead_ones_do() -> None:
     counts: list[int] = []
     for num_decoder_layers in (1, 7):

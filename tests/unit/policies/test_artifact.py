@@ -66,6 +66,7 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) ->
 
 def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
     data = json.loads((folder / "policy.json").read_text())
+    assert (data["format"], data["version"]) == ("steadyhand.policy", 3)
     assert data["config"]["encoder"]["type"] == "StateMLP"
     assert data["config"]["head"]["type"] == "Regression"
     assert data["spec"]["observation"] == {

@@ -298,3 +298,18 @@ def test_nearest_does_not_blow_up_what_the_normaliser_left_small() -> None:
     query = keys[7:8] + torch.tensor([[0.1, 0.02, -0.02, 0.02]])
     assert isinstance(head, nearest.NearestHead)
     assert head.neighbours(Context.single(query))[1][0, 0] == 7
+
+
+def test_nearest_scales_what_moves_by_its_spread_and_what_does_not_by_the_largest() -> None:
+    """An entry moves from 2e-3 of the largest spread on; a spread above 1 counts as 1."""
+    unit = torch.tensor([-1.0, 1.0])
+    for largest, spreads, scales in (
+        (0.1, (0.1, 3e-4, 1e-4), (0.1, 3e-4, 0.1)),
+        (5.0, (5.0, 3e-3, 1e-3), (5.0, 3e-3, 5.0)),
+        (0.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    ):
+        keys = unit[:, None] * torch.tensor([*spreads, 0.0])
+        head = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(random(2, H, A)))
+        assert isinstance(head, nearest.NearestHead)
+        torch.testing.assert_close(head.scale, torch.tensor([*scales, largest or 1.0]))
+        torch.testing.assert_close(head.offset, torch.zeros(4))

@@ -43,6 +43,15 @@ def test_steps_are_drawn_in_proportion_to_their_weight():
 def test_weights_must_be_positive():
     with pytest.raises(DataError, match="positive"):
         WeightedSampler(STEPS, np.zeros(100), batch_size=4, seed=0)
+    with pytest.raises(DataError, match="positive"):
+        WeightedSampler(STEPS, np.where(np.arange(100) == 7, 0.0, 1.0), batch_size=4, seed=0)
+
+
+def test_a_batch_has_one_step_at_least_and_so_have_the_data():
+    assert WeightedSampler(np.array([7]), np.ones(1), batch_size=1, seed=0).batch_indices(3).tolist() == [7]
+    for steps, size in ((np.arange(1), 0), (np.arange(0), 1)):
+        with pytest.raises(DataError, match=f"{len(steps)} steps, batch size {size}"):
+            WeightedSampler(steps, np.ones(len(steps)), batch_size=size, seed=0)
 
 
 def frames_of(weight):
