@@ -540,3 +540,10 @@ def test_a_record_counts_how_the_drives_ended(tmp_path):
     drives = [replace(episode, terminated=done, truncated=not done, success=told) for done, told in ends]
     record = noise_record(1, NoiseEstimate(), drives)
     assert (record.episodes, record.successes, record.failures) == (5, 2, 1)
+
+
+def test_only_dart_looks_at_the_last_iterate_where_the_expert_drives_alone():
+    counts = {"rounds": 1, "labels_per_round": 1, "episodes_per_round": 1}
+    assert DartConfig(**counts).reads_iterate
+    for kind in (DaggerConfig, DaggerBeta, SafeDagger, ThriftyDagger):
+        assert not kind(**counts).reads_iterate

@@ -388,9 +388,7 @@ def test_pictures_that_are_not_there_are_named_and_so_is_the_end_of_a_short_vide
     assert refusal.value.rest["expected"] == (
         "a frame within a quarter step, 0.025 s; the last is at 0.9000 s"
     )
-    assert refusal.value.rest["hint"].startswith(
-        "the video is shorter than its episode; leave the episode out"
-    )
+    assert refusal.value.rest["hint"].startswith("the video is shorter than its episode; leave the episode")
     (tmp_path / "d" / VIDEO).unlink()
     with pytest.raises(DataError, match="has no images for 1 of 1 episodes"):
         dataset.images(camera, 2)
