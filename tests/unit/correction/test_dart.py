@@ -15,6 +15,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec
 from steadyhand.correction.collect import collect
+from steadyhand.correction.dagger import DaggerBeta, DaggerConfig
 from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.dart_noise import (
     NoiseEstimate,
@@ -27,6 +28,7 @@ from steadyhand.correction.dart_noise import (
     second_moment,
     shaped,
 )
+from steadyhand.correction.gated_remedies import SafeDagger, ThriftyDagger
 from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
 from steadyhand.correction.offline import NoiseInjection
 from steadyhand.correction.rounds import teach_in_rounds
