@@ -74,6 +74,21 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
     return structure
 
 
+def _literal(kind: Any) -> Callable[[Any, Any], Any]:
+    """Refuse words that a `Literal` does not list."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if value not in get_args(kind):
+            raise TypeError(f"got {value!r}, available: {', '.join(map(str, get_args(kind)))}")
+        return value
+
+    return structure
+
+
+def _float_data(value: float) -> float | str:
+    return str(float(value)) if isinstance(value, float) and math.isinf(value) else value
+
+
 @cache
 def _converter() -> "Converter":
     from cattrs import Converter  # what asks for help reads no JSON
@@ -81,23 +96,16 @@ def _converter() -> "Converter":
     converter = Converter(forbid_extra_keys=True)
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _strict(kind))
-
-    def structure_literal(kind: Any) -> Callable[[Any, Any], Any]:
-        def structure(value: Any, _: Any) -> Any:
-            if value not in get_args(kind):
-                raise TypeError(f"got {value!r}, available: {', '.join(map(str, get_args(kind)))}")
-            return value
-
-        return structure
-
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, structure_literal)
-
-    def unstructure_float(value: float) -> float | str:
-        return str(float(value)) if isinstance(value, float) and math.isinf(value) else value
-
-    converter.register_unstructure_hook(float, unstructure_float)
+    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, _literal)
+    converter.register_unstructure_hook(float, _float_data)
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
+    _register_tagged(converter)
+    return converter
+
+
+def _register_tagged(converter: "Converter") -> None:
+    """Let unions and open sets of parts be objects with a "type"."""
 
     def structure_tagged(kind: Any) -> Callable[[Any, Any], Any]:
         def structure(value: Any, _: Any) -> Any:
@@ -124,7 +132,6 @@ def _converter() -> "Converter":
 
     converter.register_structure_hook_factory(_is_tagged, structure_tagged)
     converter.register_unstructure_hook_factory(_is_tagged, unstructure_tagged)
-    return converter
 
 
 def _explain(error: BaseException, kind: Any) -> str:

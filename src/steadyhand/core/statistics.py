@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 
 from steadyhand.core.distributions import beta_quantile, student_quantile
 from steadyhand.core.errors import SteadyhandError
@@ -368,12 +368,9 @@ def _check_values(values: Shaped[np.ndarray, " n"], name: str) -> Float[np.ndarr
     x = np.asarray(values, dtype=np.float64)
     if x.size == 0:
         raise StatisticsError(f"{name} is empty.", got=0, expected="at least one value")
-    finite: Bool[np.ndarray, " n"] = np.isfinite(x)
-    if not finite.all():
+    if bad := int((~np.isfinite(x)).sum()):
         raise StatisticsError(
-            f"{name} holds values that are not finite.",
-            got=f"{int((~finite).sum())} of {x.size}",
-            expected="finite numbers",
+            f"{name} holds values that are not finite.", got=f"{bad} of {x.size}", expected="finite numbers"
         )
     return x
 

@@ -201,10 +201,8 @@ class Gated(Switch):
         self._told["gate"] = gate
         self.sees_privileged = True  # A gate may look at everything.
         self._ends = end_after_intervention
-        self._held, self._finished = (
-            PerRow(fresh=False),
-            PerRow(fresh=False),
-        )  # the policy has control at first
+        self._held = PerRow(fresh=False)  # the policy has control at first
+        self._finished = PerRow(fresh=False)
 
     def act(
         self,

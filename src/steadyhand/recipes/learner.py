@@ -120,9 +120,8 @@ class PolicyLearner:
         self._policy_spec = PolicySpec(
             observation=self._observation, action=spec.action, control_dt=spec.control_dt
         )
-        built = PolicyModule.build(
-            policy, self._policy_spec
-        )  # what does not fit fails before any label is asked
+        # What does not fit fails here, before any label is asked for.
+        built = PolicyModule.build(policy, self._policy_spec)
         self.in_brief = in_brief(built.to(self._device), spec.observation)
         self._closed_form = built.head.closed_form
         self._reads_numbers = any(f.kind == "continuous" for f in built.spec.observation.values())

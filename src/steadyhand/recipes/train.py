@@ -1,16 +1,17 @@
 """Train a policy on a data set: the run behind `steadyhand train`."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 
 from steadyhand.analysis.offline import OfflineAccuracy, OfflineError, offline_accuracies, offline_errors
 from steadyhand.analysis.tables import Table
-from steadyhand.core.codec import load, save, to_data, write_json
+from steadyhand.core.codec import to_data, write_json
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError, SpecError
 from steadyhand.core.lock import working_in
 from steadyhand.core.seeding import derive
@@ -29,6 +30,7 @@ from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
 from steadyhand.recipes.choices import full_name, refuse_depth
 from steadyhand.recipes.folder import check_run, start_run, used
 from steadyhand.recipes.in_brief import in_brief
+from steadyhand.recipes.longer import taken_up
 from steadyhand.recipes.policies import policy_folder
 from steadyhand.recipes.train_report import (
     better_without_learning,
@@ -174,69 +176,107 @@ def _train(
     on_metrics: MetricsListener | None,
     say: Callable[[str], None],
 ) -> TrainOutcome:
-    if (longer := _longer(run, folder)) is not None:
-        run = _made_longer(run, longer, folder, resume=resume)
+    run = taken_up(run, folder, resume=resume)
     check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)
     dataset = _opened(run, cache) if dataset is None else dataset
-    config, frames = _seen(run, dataset)
-    train_episodes, held_out = _split(frames, run)
-    steps, held_out_steps = frames.steps_of(train_episodes), frames.steps_of(held_out)
-    policy = _policy(run, config, frames, steps)
-    source = WindowSource(frames, policy.window, steps=steps, features=policy.features, device=device)
-    validation = None
-    if len(held_out_steps) and (frames.weight[held_out_steps] > 0).any():
-        validation = WindowSource(
-            frames, policy.window, steps=held_out_steps, features=policy.features, device=device
-        )
-    policy.to(device).trained_on = source.digest()
+    ready = _ready(run, dataset, device)
     with working_in(folder):
         start_run(run, folder, resume=resume)
-        brief = in_brief(policy, dataset.observation, unread=dataset.unread)
-        notes = notes_on_data(policy, frames)
+        brief = in_brief(ready.policy, dataset.observation, unread=dataset.unread)
+        notes = notes_on_data(ready.policy, ready.frames)
         for line in (brief, *notes):
             say(line)
         result = fit(
-            policy,
-            source,
+            ready.policy,
+            ready.source,
             config=replace(run.training, seed=derive(run.seed, "training") % 2**31),
-            validation=validation,
+            validation=ready.validation,
             folder=folder / TRAINING,
             resume=resume,
             on_progress=on_progress,
             on_metrics=on_metrics,
         )
-        save_policy(policy, folder / "policy", extra={"step": result.kept_step})
-        errors, accuracies = _beside_trivial_answers(policy, frames, source, validation)
-        weights = weights_line(result, best=folder / TRAINING / BEST, states=folder / TRAINING / "state")
-        warnings = [*better_without_learning(errors, accuracies), *([weights] if weights else [])]
-        table = held_out_table(errors, accuracies, num_episodes=len(held_out))
-        computed_with = used(run)
-        page = write_page(
-            folder,
-            data=run.data,
-            fit=result,
-            brief=brief,
-            notes=[*warnings, *notes],
-            table=table,
-            used=computed_with,
-            num_train=len(train_episodes),
-            num_held_out=len(held_out),
-        )
-        outcome = TrainOutcome(
-            folder=folder,
-            policy=policy,
-            fit=result,
-            num_train=len(train_episodes),
-            num_validation=len(held_out),
-            errors=tuple(errors),
-            accuracies=tuple(accuracies),
-            used=computed_with,
-            warnings=tuple(warnings),
-            page=page,
-        )
+        save_policy(ready.policy, folder / "policy", extra={"step": result.kept_step})
+        outcome = _outcome(run, folder, ready, result, brief=brief, notes=notes)
         write_json(folder / "result.json", outcome.figures())
         return outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """What a fit needs, once everything is known to fit together.
+
+    Attributes:
+        policy: The policy to train, on its device.
+        frames: The data.
+        source: Windows to train on.
+        validation: Windows held out; None if there are none, or none with a label.
+        num_train: Episodes to train on.
+        num_held_out: Episodes held out.
+    """
+
+    policy: PolicyModule
+    frames: Frames
+    source: WindowSource
+    validation: WindowSource | None
+    num_train: int
+    num_held_out: int
+
+
+def _ready(run: TrainRun, dataset: Dataset, device: torch.device) -> _Ready:
+    config, frames = _seen(run, dataset)
+    train_episodes, held_out = _split(frames, run)
+    steps, held_out_steps = frames.steps_of(train_episodes), frames.steps_of(held_out)
+    policy = _policy(run, config, frames, steps)
+
+    def windows(at: np.ndarray) -> WindowSource:
+        return WindowSource(frames, policy.window, steps=at, features=policy.features, device=device)
+
+    source = windows(steps)
+    has_labels = len(held_out_steps) and (frames.weight[held_out_steps] > 0).any()
+    policy.to(device).trained_on = source.digest()
+    return _Ready(
+        policy=policy,
+        frames=frames,
+        source=source,
+        validation=windows(held_out_steps) if has_labels else None,
+        num_train=len(train_episodes),
+        num_held_out=len(held_out),
+    )
+
+
+def _outcome(
+    run: TrainRun, folder: Path, ready: _Ready, result: FitResult, *, brief: str, notes: Sequence[str]
+) -> TrainOutcome:
+    """Take the errors on held-out episodes, write the page of the run, and return what it left behind."""
+    errors, accuracies = _beside_trivial_answers(ready.policy, ready.frames, ready.source, ready.validation)
+    weights = weights_line(result, best=folder / TRAINING / BEST, states=folder / TRAINING / "state")
+    warnings = [*better_without_learning(errors, accuracies), *([weights] if weights else [])]
+    computed_with = used(run)
+    page = write_page(
+        folder,
+        data=run.data,
+        fit=result,
+        brief=brief,
+        notes=[*warnings, *notes],
+        table=held_out_table(errors, accuracies, num_episodes=ready.num_held_out),
+        used=computed_with,
+        num_train=ready.num_train,
+        num_held_out=ready.num_held_out,
+    )
+    return TrainOutcome(
+        folder=folder,
+        policy=ready.policy,
+        fit=result,
+        num_train=ready.num_train,
+        num_validation=ready.num_held_out,
+        errors=tuple(errors),
+        accuracies=tuple(accuracies),
+        used=computed_with,
+        warnings=tuple(warnings),
+        page=page,
+    )
 
 
 def _opened(run: TrainRun, cache: Path | None) -> Dataset:
@@ -302,57 +342,9 @@ def _policy(
             expected=f"control_dt = {policy.spec.control_dt:g} s",
             hint="train a fresh policy, or resample the data",
         )
-    policy.adapt_statistics(
-        frames, steps
-    )  # labels that its head cannot reach are refused before a folder is made
+    # Labels that its head cannot reach are refused here, before a folder is made.
+    policy.adapt_statistics(frames, steps)
     return policy
-
-
-def _longer(run: TrainRun, folder: Path) -> TrainRun | None:
-    """Return the run in `folder` with more steps if that is what `run` is, otherwise None.
-
-    What the number of steps alone decides (cadences, and a warm-up that a short run cut) is taken from the
-    run that is there or from the new number, so that the steps that are done stay as they were.
-    """
-    try:
-        held = load(folder / "run.json", TrainRun)
-    except ConfigError:
-        return None  # there is none, or `start_run` refuses it
-    old, new = held.training, run.training
-    warmup = old.warmup_steps if old.warmup_steps == old.num_steps // 10 else new.warmup_steps
-    training = replace(new, warmup_steps=warmup)
-    free = ("num_steps", "validation_every", "checkpoint_every", "checkpoint_every_s", "log_every", "keep")
-    same = replace(training, **{name: getattr(old, name) for name in free}) == old
-    if not (same and replace(run, training=old) == held and new.num_steps > old.num_steps):
-        return None
-    return replace(run, training=training)
-
-
-def _made_longer(run: TrainRun, longer: TrainRun, folder: Path, *, resume: bool) -> TrainRun:
-    """Take up the run in `folder` with more steps.
-
-    Raises:
-        ConfigError: The run's schedule does not allow more steps, or nobody asked to resume.
-    """
-    path = folder / "run.json"
-    old, new = load(path, TrainRun).training, longer.training
-    if not old.can_be_longer:
-        raise ConfigError(
-            f"The run in {folder} cannot be made longer: its learning rate falls to the end of its steps.",
-            got=f"num_steps = {new.num_steps}, schedule = {old.schedule}",
-            expected=f"num_steps = {old.num_steps}, or a run of schedule constant or with fall_steps",
-            hint=f"steadyhand train {run.data} --from {folder} --out NEW starts another run from its policy; "
-            "for runs that can be made longer add --set training.schedule=constant",
-        )
-    if not resume:
-        raise ConfigError(
-            f"{folder} holds this run already, with fewer steps.",
-            got=f"num_steps = {new.num_steps}",
-            expected=f"num_steps = {old.num_steps}",
-            hint="add --resume to make it longer, or choose another folder with --out",
-        )
-    save(path, longer)
-    return longer
 
 
 def _split(frames: Frames, run: TrainRun) -> tuple[np.ndarray, np.ndarray]:
