@@ -19,12 +19,22 @@ class Quantity:
 DEVIATION = Quantity(name="Deviation from how the expert would do the task")
 """What the error of any other env is: its unit is the env's own."""
 
+UPRIGHT = Quantity(name="Angle from upright", unit="rad")
+AWAY = Quantity(name="Distance from where to be", unit="m")
+
 _BY_ENV = {
+    "acrobot": UPRIGHT,
+    "arm": UPRIGHT,
     "avoiding": Quantity(name="Distance in x from the nearest route's middle line", unit="m"),
+    "cart-pole": UPRIGHT,
     "car": Quantity(name="Distance from the centre line", unit="m"),
     "forks": Quantity(name="Distance in y from the nearer middle path", unit="m"),
     "linear": Quantity(name="Distance from rest (norm of the state)"),
-    "pendulum": Quantity(name="Angle from upright", unit="rad"),
+    "pendulum": UPRIGHT,
+    "planar-quadrotor": AWAY,
+    "quadrotor": AWAY,
+    "quadrotor-circle": AWAY,
+    "quadrotor-gate": AWAY,
     "tabular": Quantity(name="Value lost since the start"),
 }
 

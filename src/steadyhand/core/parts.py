@@ -206,6 +206,11 @@ def spoken(kind: type[Part], name: str) -> str:
     """Return "pure-pursuit" for PurePursuitExpert; "package.module:Class" stays as it is."""
     if ":" in name:
         return name
+    return hyphenated(kind, name)
+
+
+def hyphenated(kind: type[Part], name: str) -> str:
+    """Return the class name of one of ours as it is spoken: "cart-pole" of CartPoleConfig."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower().split("-")
     return "-".join(words[:-1] if words[-1] in (kind.kind, "config") else words)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Shaped
+from jaxtyping import Bool, Float, Float32, Int64, Shaped
 
 from steadyhand.core.errors import SpecError
 from steadyhand.core.seeding import derive
@@ -64,7 +64,7 @@ class ArrayEnv(BatchEnv):
         Raises:
             SpecError: A start names what this env does not know, or there is not one for each row.
         """
-        self._check_starts(starts, rows, options=self.OPTIONS)
+        self._check_starts(starts, rows, options=self._option_names())
         if starts:
             self._put(self._first(starts), rows)
 
@@ -116,6 +116,10 @@ class ArrayEnv(BatchEnv):
                 expected=", ".join(sorted(self._declared)),
             )
         self._put(state, rows)
+
+    def _option_names(self) -> tuple[str, ...]:
+        """Return what a start may name."""
+        return self.OPTIONS
 
     @abstractmethod
     def _options(self, family: Family, count: int, seed: int) -> Sequence[dict[str, float]]:
@@ -205,12 +209,12 @@ class Trails:
         length: Steps that a trail reaches back.
     """
 
-    def __init__(self, places: Float32[np.ndarray, "N D"], *, length: int) -> None:
+    def __init__(self, places: Float[np.ndarray, "N D"], *, length: int) -> None:
         self._places = places
         self._length = length
         self._of: dict[int, deque[np.ndarray]] = {}
 
-    def of(self, row: int) -> Float32[np.ndarray, "P D"]:
+    def of(self, row: int) -> Float[np.ndarray, "P D"]:
         """Return a row's trail, oldest place first; it begins here where there is none."""
         if row not in self._of:
             self._of[row] = deque([self._places[row].copy()], maxlen=self._length)

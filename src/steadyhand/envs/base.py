@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.specs import ACTION, EnvSpec, table_of_shapes
 
 if TYPE_CHECKING:
     from steadyhand.envs.judge import SuccessJudge
+    from steadyhand.envs.problem import ControlProblem
 
 Family = Literal["train", "validation", "test"]
 """Disjoint families of tracks, lighting, starts and seeds. Success figures are quoted on "test"."""
@@ -144,6 +145,19 @@ class BatchEnv(ABC):
         """Return the next state after one control step, in the array namespace `xp` (numpy or torch)."""
         del x, u, params, xp
         raise self._lacks("dynamics in closed form")
+
+    def problem(self) -> "ControlProblem":
+        """Return the task as a problem of optimal control, for planners."""
+        raise self._lacks("its task as a problem of optimal control (problem)", such_as="arm")
+
+    def x_of(self, observation: Mapping[str, np.ndarray]) -> Float64[np.ndarray, "B S"]:
+        """Return the state of `problem` and `dynamics` that an observation tells, (B, S).
+
+        Args:
+            observation: Feature -> (B, ...).
+        """
+        del observation
+        raise self._lacks("the state that an observation tells (x_of)", such_as="arm")
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
         """Return a picture of one row that a person enjoys."""

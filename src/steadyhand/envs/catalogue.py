@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import UnknownPart, chosen, imported, is_part, short_name
+from steadyhand.core.parts import UnknownPart, chosen, hyphenated, imported, is_part
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from steadyhand.envs.base import BatchEnv
 
 BUILT_IN: tuple[str, ...] = tuple(
-    short_name(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__
+    hyphenated(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__
 )
 """Names of the envs that come along."""
 
@@ -27,8 +27,8 @@ def make(env_id: str, *, num_rows: int, **options: Any) -> "BatchEnv":
     """Build a batched env by name.
 
     Args:
-        env_id: An env that comes along ("car", "forks", "avoiding", "pendulum", "tabular", "linear"), one of
-            your own ("module:Class", or the name of an entry point), or any Gymnasium id ("CartPole-v1",
+        env_id: An env that comes along (`BUILT_IN` names them: "car", "arm" ...), one of your own
+            ("module:Class", or the name of an entry point), or any Gymnasium id ("CartPole-v1",
             "module:Name-v0").
         num_rows: Number of copies.
         options: Fields of the env's settings. For a Gymnasium id `max_episode_steps`, `control_dt`,

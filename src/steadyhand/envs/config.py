@@ -30,6 +30,9 @@ class EnvConfig(Part, ABC):
         | located(f"{_HERE}.pendulum.config", "PendulumConfig")
         | located(f"{_HERE}.tabular.config", "TabularConfig")
         | located(f"{_HERE}.linear.config", "LinearConfig")
+        | located(f"{_HERE}.two_link.config", "ArmConfig", "AcrobotConfig")
+        | located(f"{_HERE}.cartpole.config", "CartPoleConfig")
+        | located(f"{_HERE}.quadrotor.config", "PlanarQuadrotorConfig", "QuadrotorConfig")
         | located(f"{_HERE}.gymnasium_config", "GymnasiumConfig")
     )
     expert: ClassVar[str] = ""

@@ -22,18 +22,30 @@ class ExpertConfig(Part, ABC):
     """Settings of somebody who shows the way: a frozen dataclass that builds a controller for an env."""
 
     kind: ClassVar[str] = "expert"
-    ours: ClassVar[Mapping[str, str]] = located(
-        __name__,
-        "PurePursuitExpert",
-        "DelayedExpert",
-        "ForksExpert",
-        "AvoidingExpert",
-        "SwingUpExpert",
-        "DynamicProgrammingExpert",
-        "LqrExpert",
-        "WeightsExpert",
-        "ModelExpert",
-    ) | located("steadyhand.recipes.experts", "PolicyExpert", "FunctionExpert")
+    ours: ClassVar[Mapping[str, str]] = (
+        located(
+            __name__,
+            "PurePursuitExpert",
+            "DelayedExpert",
+            "ForksExpert",
+            "AvoidingExpert",
+            "SwingUpExpert",
+            "DynamicProgrammingExpert",
+            "LqrExpert",
+            "WeightsExpert",
+            "ModelExpert",
+        )
+        | located(
+            "steadyhand.experts.control.config",
+            "IlqrExpert",
+            "MppiExpert",
+            "CemExpert",
+            "PredictiveSamplingExpert",
+            "RegulatorExpert",
+            "GeometricExpert",
+        )
+        | located("steadyhand.recipes.experts", "PolicyExpert", "FunctionExpert")
+    )
 
     @abstractmethod
     def build(self, env: "BatchEnv") -> "Controller":

@@ -8,48 +8,7 @@ from steadyhand.core.protocol import Observation
 from steadyhand.core.specs import STATE
 from steadyhand.envs.linear.config import LinearConfig
 from steadyhand.experts.base import Expert
-
-
-def lqr_gain(
-    a: Float64[np.ndarray, "S S"],
-    b: Float64[np.ndarray, "S U"],
-    *,
-    state_cost: Float64[np.ndarray, "S S"],
-    input_cost: Float64[np.ndarray, "U U"],
-    tolerance: float = 1e-13,
-    max_iterations: int = 100_000,
-) -> Float64[np.ndarray, "U S"]:
-    """Return K of the best feedback u = K x for the cost sum x'Qx + u'Ru without a horizon.
-
-    Iterates Riccati's equation, P <- Q + A'P(A + BK) with K = -(R + B'PB)^-1 B'PA, from P = Q until P rests.
-
-    Args:
-        a: (S, S) A.
-        b: (S, U) B.
-        state_cost: (S, S) Q, not negative.
-        input_cost: (U, U) R, positive.
-        tolerance: Largest change of P that counts as rest, relative to P's largest entry.
-        max_iterations: Iterations after which it gives up.
-
-    Raises:
-        SpecError: P does not come to rest: no feedback stabilises the system.
-    """
-    cost = state_cost
-    for _ in range(max_iterations):
-        gain = -np.linalg.solve(input_cost + b.T @ cost @ b, b.T @ cost @ a)
-        new = state_cost + a.T @ cost @ (a + b @ gain)
-        new = (new + new.T) / 2.0
-        change, size = np.abs(new - cost).max(), np.abs(new).max()
-        cost = new
-        if change <= tolerance * size:
-            return gain
-        if not size < 1e150:
-            break
-    raise SpecError(
-        "Riccati's iteration did not come to rest.",
-        got=f"spectral radius of A: {spectral_radius(a):.4g}",
-        hint="the input must reach every direction in which the system is unstable",
-    )
+from steadyhand.experts.control.riccati import lqr_gain
 
 
 def spectral_radius(matrix: Float64[np.ndarray, "S S"]) -> float:

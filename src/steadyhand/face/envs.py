@@ -20,7 +20,7 @@ def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
     """Build an env: some copies of one task, stepped at once.
 
     Args:
-        env: A built-in env ("car", "forks", "avoiding", "pendulum", "tabular", "linear"), any Gymnasium id
+        env: A built-in env ("car", "arm", "pendulum" ...; `steadyhand envs` lists them), any Gymnasium id
             ("CartPole-v1", "module:Name-v0"), the settings of an env, or a vector env of Gymnasium's
             (`gymnasium.make_vec`, `AsyncVectorEnv`), which has its own number of copies.
         num_rows: Number of copies.

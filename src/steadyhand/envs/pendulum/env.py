@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 
 from steadyhand.core.seeding import generator
 from steadyhand.core.specs import STATE
@@ -13,6 +13,7 @@ from steadyhand.envs.base import Family, Start
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.envs.pendulum.dynamics import dynamics, parameters, wrap
 from steadyhand.envs.pendulum.render import render_pendulum
+from steadyhand.envs.problem import ControlProblem
 
 TRAIL_STEPS = 60
 PI = np.float32(np.pi)
@@ -50,6 +51,37 @@ class Pendulum(ArrayEnv):
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next (..., 2) state (theta, theta_dot); `params` overrides single parameters."""
         return dynamics(x, u, params={**self._params, **params}, xp=xp)
+
+    def problem(self) -> ControlProblem:
+        """Return the task as a problem of optimal control; see `BatchEnv.problem`.
+
+        Its costs are no reward of the env's: torque is cheap, and an angle e counts as 2 sin(e / 2), without
+        a kink at hanging.
+        """
+        limit = np.array([self.config.max_torque])
+
+        def running(x: Any, u: Any, xp: Any) -> Any:
+            return xp.stack([6.0 * xp.cos(0.5 * x[..., 0]), 0.3 * x[..., 1], 0.1 * u[..., 0]], -1)
+
+        def terminal(x: Any, xp: Any) -> Any:
+            return xp.stack([20.0 * xp.cos(0.5 * x[..., 0]), 3.0 * x[..., 1]], -1)
+
+        return ControlProblem(
+            dynamics=lambda x, u, xp: self.dynamics(x, u, params={}, xp=xp),
+            running=running,
+            terminal=terminal,
+            low=-limit,
+            high=limit,
+            goal=np.array([np.pi, 0.0]),
+            rest=np.zeros(1),
+            angles=(0,),
+            control_dt=self.config.control_dt,
+        )
+
+    def x_of(self, observation: Mapping[str, np.ndarray]) -> Float64[np.ndarray, "B 2"]:
+        """Return (theta, theta_dot), theta in [-pi, pi]."""
+        sin, cos, rate = observation[STATE].astype(np.float64).T
+        return np.stack([np.arctan2(sin, cos), rate], axis=1)
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
         """Return the pendulum from the front, with the torque.
