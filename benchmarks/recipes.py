@@ -21,6 +21,7 @@ from pages import PAGES, experiment
 from steadyhand.analysis.offline import OfflineError, offline_errors
 from steadyhand.cli.experiment import main
 from steadyhand.core.errors import SteadyhandError
+from steadyhand.core.parts import made
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec, image_spec
@@ -36,9 +37,10 @@ from steadyhand.experts.config import PurePursuitExpert
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.recipes.config import RecipeConfig
 from steadyhand.recipes.experiment import Cell
 from steadyhand.recipes.learner import fitted
-from steadyhand.recipes.methods import RECIPES, recipe
+from steadyhand.recipes.parts import choices_of
 from steadyhand.rollout.evaluate import Evaluation, evaluate
 from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.config import TrainConfig
@@ -112,13 +114,11 @@ Entry = tuple[str, Place, tuple[Sense, ...]]
 def cell(name: str, place: Place, sees: tuple[Sense, ...], *, seed: int = 0) -> Cell[Settings]:
     """Return one entry of the tables."""
     features = dict(car_spec(CarConfig(observation=sees)).observation) if sees else HUMANOID
-    made = recipe(name, observation=features)
+    policy, training = made(RecipeConfig, name).build(features)
     steps = STEPS[name][place == "humanoid"]
-    training = replace(
-        made.training, num_steps=steps, warmup_steps=min(made.training.warmup_steps, steps // 10)
-    )
-    also = SHORTER if place == "car" and made.policy.n_action_steps > 1 else ()
-    settings = Settings(place=place, sees=sees, policy=made.policy, training=training, also=also, seed=seed)
+    training = replace(training, num_steps=steps, warmup_steps=min(training.warmup_steps, steps // 10))
+    also = SHORTER if place == "car" and policy.n_action_steps > 1 else ()
+    settings = Settings(place=place, sees=sees, policy=policy, training=training, also=also, seed=seed)
     where = " ".join(("car", *sees)) if sees else "humanoid"
     words = f"{where} {name} seed {seed}"
     return EXPERIMENT.cell(words, settings=settings, compute=compute)
@@ -316,7 +316,7 @@ REFUSED: tuple[tuple[str, str, dict[str, FeatureSpec], FeatureSpec], ...] = (
 def refusal(name: str, features: Mapping[str, FeatureSpec], action: FeatureSpec) -> SteadyhandError | None:
     """Return the error of a recipe that does not fit these inputs and outputs; None if it fits."""
     try:
-        policy = recipe(name, observation=features, action=action).policy
+        policy, _ = made(RecipeConfig, name).build(features, action)
         PolicyModule.build(policy, PolicySpec(observation=dict(features), action=action, control_dt=0.05))
     except SteadyhandError as error:
         return error
@@ -345,5 +345,5 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    assert set(STEPS) == set(RECIPES)
+    assert set(STEPS) == set(choices_of("recipe"))
     main(cells(), page=PAGES / "recipes.md", tables=TABLES, describe=describe, doc=__doc__)

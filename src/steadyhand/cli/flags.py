@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.recipes.config import Size
 from steadyhand.recipes.logs import LogName
-from steadyhand.recipes.methods import Size
 
 if TYPE_CHECKING:
     from steadyhand.envs.config import EnvConfig
@@ -39,7 +39,7 @@ def choice(kind: str, *, metavar: str, default: str = "", others: str = "or modu
     The names are read from the tables of parts when help is asked for, those of installed packages included.
 
     Args:
-        kind: A kind of part, or "recipe".
+        kind: A kind of part.
         metavar: What stands for the value.
         default: In words, where the value alone does not say it.
         others: What else may be given.
@@ -193,7 +193,7 @@ class Learner:
             help=f"Features to see, such as observation.state, or state for short; of the car: {SENSES}.",
         ),
     ] = ()
-    recipe: Annotated[str, choice("recipe", metavar="NAME", default="default: none", others="")] = ""
+    recipe: Annotated[str, choice("recipe", metavar="NAME", default="default: none")] = ""
     """A published method instead of encoder, head and numbers of steps; see docs/recipes.md."""
     size: Size = "small"
     """Size of the recipe: for a laptop, or with the paper's constants."""

@@ -46,10 +46,12 @@ class Part(Settings):
 
     Attributes:
         kind: What its members are called, in one word, such as "encoder".
+        word_mark: What stands between the words of a member's name on the command line.
         ours: Name -> "module:Class" of the members that come with steadyhand.
     """
 
     kind: ClassVar[str] = "part"
+    word_mark: ClassVar[str] = "-"
     ours: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
@@ -206,13 +208,8 @@ def spoken(kind: type[Part], name: str) -> str:
     """Return "pure-pursuit" for PurePursuitExpert; "package.module:Class" stays as it is."""
     if ":" in name:
         return name
-    return hyphenated(kind, name)
-
-
-def hyphenated(kind: type[Part], name: str) -> str:
-    """Return the class name of one of ours as it is spoken: "cart-pole" of CartPoleConfig."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower().split("-")
-    return "-".join(words[:-1] if words[-1] in (kind.kind, "config") else words)
+    words = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Z])", " ", name).lower().split()
+    return kind.word_mark.join(words[:-1] if words[-1] in (kind.kind, "config") else words)
 
 
 def made(kind: type[P], name: str) -> P:

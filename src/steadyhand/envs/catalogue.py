@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import UnknownPart, chosen, hyphenated, imported, is_part
+from steadyhand.core.parts import UnknownPart, chosen, imported, is_part, spoken
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from steadyhand.envs.base import BatchEnv
 
 BUILT_IN: tuple[str, ...] = tuple(
-    hyphenated(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__
+    spoken(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__
 )
 """Names of the envs that come along."""
 

@@ -13,7 +13,7 @@ from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.spec import PolicyConfig, described, resolved
 from steadyhand.recipes.choices import chosen_features
-from steadyhand.recipes.methods import Size, recipe
+from steadyhand.recipes.config import Published, RecipeConfig, Size
 from steadyhand.training.config import Device, Keep, TrainConfig
 
 DEFAULT = TrainConfig(num_steps=3000, batch_size=64)
@@ -33,8 +33,9 @@ class Learning(TypedDict, total=False):
             reads every feature: SmallConv where there are pictures, StateMLP otherwise.
         head: The policy class, such as `sh.heads.Flow()`, or a name. By default Categorical for discrete
             actions, Regression otherwise.
-        recipe: A published method by name, such as "act", instead of encoder, head and numbers of steps.
-        size: Size of the recipe: "small" for a laptop, which is the default, or "paper".
+        recipe: A published method, such as `sh.recipes.ActRecipe()` or "act", instead of encoder, head and
+            numbers of steps.
+        size: Size of a recipe that is named: "small" for a laptop, which is the default, or "paper".
         observation: Features that the policy sees, such as ["state"]; by default all that the encoder or the
             recipe can read.
         n_obs_steps: Observed steps, the current one included; 1 by default.
@@ -52,7 +53,7 @@ class Learning(TypedDict, total=False):
 
     encoder: EncoderConfig | str | None
     head: HeadConfig | str | None
-    recipe: str | None
+    recipe: RecipeConfig | str | None
     size: Size | None
     observation: Sequence[str] | None
     n_obs_steps: int | None
@@ -107,15 +108,10 @@ def settings_of(
         raise ConfigError(
             "There is no such keyword.", got=", ".join(unknown), available=Learning.__annotations__
         )
-    size = learning.get("size") or "small"
     training = learning.get("training") or default
-    if name := learning.get("recipe"):
-        _refuse_parts(learning, beside=f"recipe={name!r}")
-        policy, training = _of_recipe(name, size, learning, observation, action)
-    elif size != "small":
-        raise ConfigError(
-            "Only a recipe has sizes.", got=f"size {size}", hint="name a recipe, such as flow_unet"
-        )
+    if recipe := recipe_of(learning):
+        _refuse_parts(learning, beside=f"recipe={recipe.spoken!r}")
+        policy, training = _of_recipe(recipe, learning, observation, action)
     else:
         policy = _policy(learning, observation, action)
     training = with_numbers(training, learning)
@@ -137,22 +133,39 @@ def with_numbers(training: TrainConfig, learning: Learning) -> TrainConfig:
     return replace(training, warmup_steps=min(training.warmup_steps, training.num_steps // 10))
 
 
+def recipe_of(learning: Learning) -> RecipeConfig | None:
+    """Return the recipe that was said, of the size that was said; None where none was.
+
+    Raises:
+        ConfigError: There is no such recipe, or a size was said of what has one.
+    """
+    recipe, size = learning.get("recipe"), learning.get("size")
+    recipe = made(RecipeConfig, recipe) if isinstance(recipe, str) else recipe
+    if size is None:
+        return recipe
+    if isinstance(recipe, Published):
+        return replace(recipe, size=size)
+    raise ConfigError(
+        "Only a recipe has sizes, and not every one.", got=f"size {size}", hint="name one, such as flow_unet"
+    )
+
+
 def _of_recipe(
-    name: str, size: Size, learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
+    recipe: RecipeConfig, learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec
 ) -> tuple[PolicyConfig, TrainConfig]:
     names = learning.get("observation") or ()
     named = chosen_features(observation, names) if names else {}
-    method = recipe(name, observation=named or observation, action=action, size=size)
-    unread = [described(one, named[one]) for one in named if one not in method.policy.observation]
+    policy, training = recipe.build(named or observation, action)
+    unread = [described(one, named[one]) for one in named if one not in policy.observation]
     if unread:
         raise ConfigError(
-            f"The recipe {name} cannot read what it is to see.",
+            f"The recipe {recipe.spoken} cannot read what it is to see.",
             got=", ".join(unread),
-            available=method.policy.observation,
+            available=policy.observation,
             hint="name features that it can read (on the command line with --observation), or take another "
             "recipe",
         )
-    return method.policy, method.training
+    return policy, training
 
 
 def _policy(learning: Learning, observation: Mapping[str, FeatureSpec], action: FeatureSpec) -> PolicyConfig:

@@ -18,7 +18,7 @@ from steadyhand.data.episode import Episode
 from steadyhand.face.data import load_dataset
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
-from steadyhand.face.learning import Learning, settings_of, spelled_out
+from steadyhand.face.learning import Learning, recipe_of, settings_of, spelled_out
 from steadyhand.face.policy import Policy
 from steadyhand.face.progress import progress
 from steadyhand.face.voice import voice
@@ -74,7 +74,8 @@ def train(
         control_dt=dataset.control_dt,
         seed=seed,
     )
-    name = name or learning.get("recipe") or "clone"
+    recipe = recipe_of(learning)
+    name = name or (recipe.spoken if recipe else "clone")
     with progress("training", quiet=quiet) as bar:
         outcome = train_run(
             run,

@@ -21,10 +21,11 @@ KINDS: dict[str, str] = {
     "weighting": "steadyhand.correction.weighting:WeightingConfig",
     "noise": "steadyhand.correction.noise:ActionNoise",
     "schedule": "steadyhand.correction.mixture:BetaSchedule",
+    "recipe": "steadyhand.recipes.config:RecipeConfig",
 }
 """Name of a kind -> "module:Class" of its base class, which is imported when it is asked for."""
 
-SPOKEN = ("env", "executor", "expert", "remedy")
+SPOKEN = ("env", "executor", "expert", "remedy", "recipe")
 """Kinds whose parts are called in small letters on the command line."""
 
 NEED_MORE = ("GymnasiumConfig", "WeightsExpert", "ModelExpert", "PolicyExpert", "FunctionExpert")
@@ -70,11 +71,7 @@ def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:
 
 
 def choices_of(name: str) -> list[str]:
-    """Return what a person may name of a kind, or of "recipe"; see `core.parts.choices`."""
-    if name == "recipe":
-        from steadyhand.recipes.methods import RECIPES
-
-        return [*RECIPES]
+    """Return what a person may name of a kind; see `core.parts.choices`."""
     kind = kind_named(name)
     names = [one for one in choices(kind) if one not in NEED_MORE]
     return [spoken(kind, one) if name in SPOKEN and one in kind.ours else one for one in names]

@@ -7,7 +7,7 @@ import pytest
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.parts import load_all
-from steadyhand.recipes.methods import RECIPES
+from steadyhand.recipes.config import RecipeConfig
 from steadyhand.recipes.papers import cited, papers, parts_of_run
 from steadyhand.recipes.parts import KINDS, kind_named
 from steadyhand.recipes.remedies import remedies
@@ -44,11 +44,11 @@ def test_every_part_that_names_a_paper_has_an_entry():
 
 def test_every_remedy_and_recipe_has_an_entry():
     assert {remedy.name for remedy in remedies()} - OURS - described() == set()
-    assert set(RECIPES) - described() == set()
+    assert set(RecipeConfig.ours) - described() == set()
 
 
 def test_entries_describe_nothing_that_does_not_exist():
-    names = {*parts(), *RECIPES, *(remedy.name for remedy in remedies())}
+    names = {*parts(), *(remedy.name for remedy in remedies())}
     assert described() - names == set()
 
 

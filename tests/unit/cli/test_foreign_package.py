@@ -23,6 +23,7 @@ from steadyhand.experts.config import ExpertConfig
 from steadyhand.policies.artifact import load_policy
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
+from steadyhand.recipes.config import RecipeConfig
 from steadyhand.recipes.remedies import remedy
 from steadyhand.recipes.runs import CorrectRun, RecordRun
 from steadyhand.testing import LawLeftOut, Place, check_correction, check_encoder, check_head, small
@@ -37,6 +38,7 @@ PARTS = {
     "far": GateConfig,
     "bursts": ActionNoise,
     "many": Remedy,
+    "waves": RecipeConfig,
 }
 BRIEF = ("--steps", "30", "--batch-size", "16", "--encoder", "fourier", "--head", "laplace")
 
@@ -102,6 +104,7 @@ def test_the_help_lists_the_parts_of_an_installed_package_under_their_own_kind(s
     flags = {part.split()[0]: part for part in said.split(" --")}
     assert "CausalTransformer, fourier, or module:Class" in flags["encoder"]
     assert "Judging, laplace, imle, or module:Class" in flags["head"]
+    assert "alvinn_1989, waves, or module:Class" in flags["recipe"]
 
 
 def test_foreign_parts_are_recorded_trained_corrected_and_compared(runs: Path):
@@ -169,6 +172,21 @@ def test_without_the_package_the_file_says_what_is_missing_and_runs_nothing(runs
     *said, imported = loaded_elsewhere(runs / "clone" / "policy", site=None)
     assert "import my_robot.encoder first (on the command line --plugin my_robot.encoder)" in "".join(said)
     assert imported == "False"
+
+
+@pytest.mark.parametrize("recipe", ["waves", "my_robot.recipe:WavesRecipe"])
+def test_a_foreign_recipe_trains_in_a_shell_as_in_python(cli, runs: Path, tmp_path: Path, recipe: str):
+    demos = str(runs / "demos")
+    said = cli("train", demos, "--recipe", recipe, "--out", "waves", "--device", "cpu")
+    assert said.status == 0, said.err
+    policy = sh.train(demos, recipe=recipe, quiet=True)
+    assert policy.name == "my_robot.recipe:WavesRecipe"
+    seen = {"state": np.array([0.3, -0.2], np.float32)}
+    assert np.array_equal(policy(seen), sh.load(tmp_path / "waves")(seen))
+    wide = type(made(RecipeConfig, "waves"))(width=20)
+    assert sh.train(demos, recipe=wide, steps=2, quiet=True).config.encoder.width == 20
+    sized = cli("train", demos, "--recipe", recipe, "--size", "paper", "--out", "x")
+    assert (sized.status, "not every one" in sized.err) == (2, True)
 
 
 def test_foreign_gates_and_noises_are_written_and_read():

@@ -20,10 +20,11 @@ from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.choices import chosen_features, full_name
+from steadyhand.recipes.denoising import DiffusionUnetRecipe
 from steadyhand.recipes.env_choices import env_from_text, env_that_shows
 from steadyhand.recipes.folder import start_run
-from steadyhand.recipes.methods import recipe
 from steadyhand.recipes.policies import needed_features, open_policy
+from steadyhand.recipes.published import PilotnetRecipe
 from steadyhand.recipes.train_run import TrainRun
 from steadyhand.testing import toy_frames
 from steadyhand.training.config import TrainConfig
@@ -103,15 +104,25 @@ def test_only_the_car_shows_the_senses_that_are_named():
 def test_a_recipe_brings_its_own_training_and_flags_override_it():
     choice = {"recipe": "diffusion_unet", "steps": 70}
     policy, training = settings_of(choice, {STATE: VECTOR}, VECTOR, default=TrainConfig(), num_checkpoints=0)
-    made = recipe("diffusion_unet", observation={STATE: VECTOR})
-    assert policy == made.policy
-    assert training == replace(made.training, num_steps=70, warmup_steps=7)
+    own, its_training = DiffusionUnetRecipe().build({STATE: VECTOR})
+    assert policy == own
+    assert training == replace(its_training, num_steps=70, warmup_steps=7)
+
+
+def test_a_recipe_is_named_in_any_spelling_or_given_with_its_settings():
+    def settings(**choice: object) -> object:
+        return settings_of(choice, {STATE: VECTOR}, VECTOR)
+
+    paper = settings(recipe=DiffusionUnetRecipe(size="paper"))
+    assert paper == settings(recipe="diffusion_unet", size="paper")
+    assert paper == settings(recipe="steadyhand.recipes.denoising:DiffusionUnetRecipe", size="paper")
+    assert settings(recipe="diffusion-unet") == settings(recipe=DiffusionUnetRecipe())
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"recipe": "difusion"}, "no such recipe"),
+        ({"recipe": "difusion"}, "no recipe of that name"),
         ({"recipe": "act", "horizon": 8}, "say what the policy is made of"),
         ({"head": "Nonsense"}, "no head of that name"),
         ({"size": "paper"}, "Only a recipe has sizes"),
@@ -124,7 +135,7 @@ def test_wishes_that_make_no_sense(choice, message):
 
 def test_a_recipe_for_pictures_refuses_vectors():
     with pytest.raises(SpecError, match="pilotnet cannot read") as caught:
-        recipe("pilotnet", observation={STATE: VECTOR})
+        PilotnetRecipe().build({STATE: VECTOR})
     assert "PilotNet" in str(caught.value)
 
 

@@ -66,7 +66,7 @@ class PictureEncoder(EncoderConfig, ABC):
 
     def readable(self, observation: Mapping[str, "FeatureSpec"]) -> tuple[str, ...]:
         """Return the features that this encoder can read: all of them, if one is an image."""
-        return tuple(observation)
+        return tuple(observation) if any(map(is_image, observation.values())) else ()
 
     @property
     def picture_size(self) -> "Size | None":

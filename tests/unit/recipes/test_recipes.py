@@ -1,5 +1,6 @@
 """Recipes: the published constants, the published sizes, what they read, and what they refuse."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from steadyhand.core.errors import ConfigError, SpecError
+from steadyhand.core.parts import chosen, made, spoken, summary
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec, image_spec
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.spec import car_spec
@@ -16,10 +18,13 @@ from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicySpec
-from steadyhand.recipes.methods import RECIPES, recipe
+from steadyhand.recipes.config import RecipeConfig
+from steadyhand.recipes.parts import description
 from steadyhand.testing import toy_frames
 
 PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
+RECORDED = json.loads(Path(__file__).with_name("recorded.json").read_text())
+"""Recipe, size and what it sees -> policy and training, as they were before recipes were parts."""
 
 
 def vector(width: int) -> FeatureSpec:
@@ -49,10 +54,13 @@ READ = {
 """What each recipe reads; the arm's pictures are 480 x 640."""
 
 
+def recipe(name: str, size: str) -> RecipeConfig:
+    return replace(made(RecipeConfig, name), size=size)
+
+
 def built(name, observation, action, *, size="paper", device="meta", **changes):
     """Return a policy, by default without memory for its weights."""
-    method = recipe(name, observation=observation, action=action, size=size)
-    policy = replace(method.policy, **changes)
+    policy = replace(recipe(name, size).build(observation, action)[0], **changes)
     with torch.device(device):
         return PolicyModule.build(policy, PolicySpec(observation=observation, action=action, control_dt=0.1))
 
@@ -62,7 +70,7 @@ def count(policy: PolicyModule) -> int:
 
 
 @pytest.mark.parametrize("size", ["paper", "small"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", READ)
 def test_a_recipe_builds_for_what_it_reads_and_refuses_the_rest(name, size):
     for place, observation in PLACES.items():
         if place in READ[name]:
@@ -310,17 +318,28 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("name", "seen"), PUBLISHED)
 def test_the_paper_size_has_the_published_constants(name, seen):
-    made = recipe(name, observation=PUSH_T if seen == "pictures" else {STATE: vector(20)}, size="paper")
+    observation = PUSH_T if seen == "pictures" else {STATE: vector(20)}
+    policy, training = recipe(name, "paper").build(observation)
     for path, wanted in PUBLISHED[name, seen].items():
-        value = made
-        for part in path.split("."):
+        whose, *parts = path.split(".")
+        value = {"policy": policy, "training": training}[whose]
+        for part in parts:
             value = getattr(value, part)
         assert value == wanted, path
 
 
 def test_every_recipe_is_compared_with_its_paper():
-    assert {name for name, _ in PUBLISHED} == set(RECIPES)
-    assert all(entry.source and entry.deviation and entry.name == name for name, entry in RECIPES.items())
+    assert (
+        {name for name, _ in PUBLISHED}
+        == set(READ)
+        == {spoken(RecipeConfig, one) for one in RecipeConfig.ours}
+    )
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_no_number_of_a_recipe_changes_unseen(case):
+    name, size, place = case.split()
+    assert [repr(one) for one in recipe(name, size).build(PLACES[place])] == RECORDED[case]
 
 
 @pytest.mark.parametrize(("name", "place"), [(name, places[-1]) for name, places in READ.items()])
@@ -352,10 +371,10 @@ def test_a_small_recipe_takes_a_step_and_answers_within_reach(name, place):
         ("bc_mlp", RETINA, vector(1), "observation.images.front (image, [30, 32, 1])", "a vector"),
         ("bet", CAMERA, vector(1), "observation.images.camera (image, [66, 200, 3])", "a vector"),
         ("pilotnet", RETINA, vector(1), "30 x 32", "at least 61 x 61"),
-        ("bc_mlp", HUMANOID, discrete_spec(4), "one of 4 discrete actions", "real numbers"),
-        ("act", HUMANOID, discrete_spec(4), "one of 4 discrete actions", "real numbers"),
-        ("diffusion_unet", LIDAR, discrete_spec(2), "one of 2 discrete actions", "real numbers"),
-        ("alvinn", RETINA, discrete_spec(2), "one of 2 discrete actions", "real numbers"),
+        ("bc_mlp", HUMANOID, discrete_spec(4), "action (4 classes)", "bc_mlp needs continuous"),
+        ("act", HUMANOID, discrete_spec(4), "action (4 classes)", "act needs continuous"),
+        ("diffusion_unet", LIDAR, discrete_spec(2), "action (2 classes)", "diffusion_unet needs continuous"),
+        ("alvinn", RETINA, discrete_spec(2), "action (2 classes)", "alvinn needs continuous"),
         (
             "alvinn",
             {f"observation.images.{side}": image_spec(30, 32, 1) for side in ("left", "right")},
@@ -380,8 +399,8 @@ def test_a_mixture_with_tanh_means_refuses_actions_that_are_not_bounded():
 
 
 def test_there_is_no_other_recipe():
-    with pytest.raises(ConfigError, match="available: bc_mlp, bc_rnn_gmm, act"):
-        recipe("diffusion", observation=HUMANOID)
+    with pytest.raises(ConfigError, match=r"no recipe of that name.*\n.*\n  available: BcMlpRecipe"):
+        made(RecipeConfig, "diffusion")
 
 
 def test_states_reach_a_transformer_step_by_step():
@@ -396,13 +415,15 @@ def test_states_reach_a_transformer_step_by_step():
 
 
 def test_the_page_lists_every_recipe_as_it_is():
-    """docs/recipes.md: name, what, source, deviation; parameters on what the last column names."""
+    """docs/recipes.md: name, what, deviation; parameters on what the text below the table names."""
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     table = {cells[0].strip("` "): cells[1:] for cells in (row.strip("|").split(" | ") for row in lines)}
-    assert list(table) == list(RECIPES)
-    for name, entry in RECIPES.items():
-        what, source, deviation, paper, small = (cell.strip() for cell in table[name])
-        assert (what, source, deviation) == (entry.summary, entry.source, entry.deviation)
+    assert [chosen(RecipeConfig, name).__name__ for name in table] == list(RecipeConfig.ours)
+    for name, cells in table.items():
+        what, deviation, paper, small = (cell.strip() for cell in cells)
+        part = chosen(RecipeConfig, name)
+        assert what == summary(part)
+        assert f"Deviation: {deviation}." in " ".join(description(part).split())
         for size, shown in (("paper", paper), ("small", small)):
             own = {"alvinn": RETINA, "alvinn_1989": RETINAS, "pilotnet": CAMERA}
             observation = own.get(name, HUMANOID)
@@ -412,6 +433,6 @@ def test_the_page_lists_every_recipe_as_it_is():
 
 def test_small_recipes_are_small():
     sizes = [
-        count(built(name, HUMANOID, vector(26), size="small")) for name in RECIPES if "humanoid" in READ[name]
+        count(built(name, HUMANOID, vector(26), size="small")) for name in READ if "humanoid" in READ[name]
     ]
     assert np.max(sizes) < 5_000_000
