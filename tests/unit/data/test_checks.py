@@ -341,6 +341,42 @@ def test_black_plain_frozen_alike_and_identical_cameras(
         assert "side" in cameras[0].where
 
 
+def levels(low: int, high: int) -> np.ndarray:
+    """Return pictures of two levels, all different."""
+    return np.where(noise(9) > 145, high, low).astype(np.uint8)
+
+
+def mixed(usual: np.ndarray, rare: np.ndarray | int, *steps: int) -> np.ndarray:
+    """Return pictures of which some are others."""
+    place = np.isin(np.arange(20), steps)[:, None, None, None]
+    return np.where(place, rare, usual).astype(np.uint8)
+
+
+def repeating(*steps: int) -> np.ndarray:
+    """Return pictures of which those of some steps show the one before."""
+    return noise(8)[[step - sum(step - k in steps for k in range(step + 1)) for step in range(20)]]
+
+
+@pytest.mark.parametrize(
+    ("code", "fine", "fault", "says"),
+    [
+        # The brightest pixel of a black picture is 16 of 255; an episode is black in more than 9 of 10.
+        ("camera-black", levels(0, 17), levels(0, 16), "100%"),
+        ("camera-black", mixed(noise(7), 0, *range(9)), mixed(noise(7), 0, *range(10)), "50%"),
+        # A picture of one colour has 4 levels at most; a camera shows one in more than 9 of 10.
+        ("camera-plain", levels(100, 105), levels(100, 104), "100%"),
+        ("camera-plain", mixed(levels(90, 92), noise(7), 3, 4), mixed(levels(90, 92), noise(7), 3), "95%"),
+        # A frozen episode repeats more than 9 of 10 pictures, a slow camera more than 3 of 10.
+        ("camera-frozen", repeating(*range(1, 9)), repeating(*range(1, 10)), "does not change"),
+        ("camera-stutters", repeating(1, 3, 5, 11, 13), repeating(1, 3, 5, 11, 13, 15), "33%"),
+    ],
+)
+def test_cameras_are_doubted_from_what_share_and_level_on(code, fine, fault, says) -> None:
+    assert not found(filmed(front=noise(), side=fine), code)
+    (problem,) = found(filmed(front=noise(), side=fault), code)
+    assert says in problem.what
+
+
 def test_a_camera_that_is_black_in_one_episode_is_named_with_it() -> None:
     side = noise(5)
     side[10:] = 0

@@ -149,6 +149,8 @@ DAMAGES: dict[str, Damage] = {
     "no action": edit_info(features={"observation.state": {"dtype": "float32", "shape": [3]}}),
     "feature without shape": edit_feature("action", {"dtype": "float32"}),
     "feature of negative shape": edit_feature("action", {"dtype": "float32", "shape": [-2]}),
+    "feature with an empty axis": edit_feature("action", {"dtype": "float32", "shape": [2, 0]}),
+    "feature with half an axis": edit_feature("action", {"dtype": "float32", "shape": [2, 1.5]}),
     "feature of unknown dtype": edit_feature("action", {"dtype": "object", "shape": [2]}),
     "feature of another shape": edit_feature("action", {"dtype": "float32", "shape": [3]}),
     "feature of another kind": edit_feature("action", {"dtype": "int64", "shape": [2]}),

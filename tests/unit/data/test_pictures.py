@@ -57,6 +57,11 @@ def test_each_pixel_is_the_mean_of_its_area(h: int, w: int, rows: int, columns: 
     np.testing.assert_array_equal(resized(image, size), by_definition(image, size))
 
 
+def test_the_mean_of_a_large_bright_picture_does_not_overflow() -> None:
+    white = np.full((2900, 2900, 1), 255, dtype=np.uint8)  # 256 x 2900 x 2900 > 2**31
+    assert resized(white, (2, 1)).tolist() == [[[255]], [[255]]]
+
+
 def test_a_picture_gives_the_same_bits_alone_and_among_others() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 64, 3), dtype=np.uint8)
     together = resized(images, (20, 27))

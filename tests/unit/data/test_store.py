@@ -20,6 +20,7 @@ from steadyhand.data import staging
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
+from steadyhand.data.formats.lerobot_v3_writer import next_file
 from steadyhand.data.frames import Frames
 from steadyhand.data.info import summarise
 from steadyhand.data.journal import JOURNAL_PATH, JournalReader
@@ -131,6 +132,14 @@ def test_open_episodes_outlive_compaction(tmp_path: Path) -> None:
     assert_same(open_dataset(tmp_path).episode(1), running)
 
 
+def test_files_are_numbered_from_0_and_chunks_hold_a_thousand(tmp_path: Path) -> None:
+    assert next_file(tmp_path, "parquet") == (0, 0)
+    for last, following in (((0, 0), (0, 1)), ((0, 998), (0, 999)), ((0, 999), (1, 0)), ((2, 5), (2, 6))):
+        (tmp_path / f"chunk-{last[0]:03d}").mkdir(exist_ok=True)
+        (tmp_path / f"chunk-{last[0]:03d}/file-{last[1]:03d}.parquet").touch()
+        assert next_file(tmp_path, "parquet") == following
+
+
 def test_branches_are_remapped_and_checked(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
         store.append(episode(0, length=4))
@@ -156,6 +165,10 @@ def test_branches_are_remapped_and_checked(tmp_path: Path) -> None:
     assert summarise(dataset).num_branches == 2
     assert dataset.branch.tolist() == [[-1, -1], [-1, -1], [1, 5], [0, 0]]
     assert dataset.frames(episodes=[1, 2]).branch.tolist() == [[-1, -1], [0, 5]]
+    assert dataset.frames(episodes=[0, 3]).branch.tolist() == [[-1, -1], [0, 0]]
+    again = open_dataset(dataset.save(tmp_path / "copy"))
+    assert again.branch.tolist() == dataset.branch.tolist()
+    assert_same(again.episode(3), dataset.episode(3))
     with pytest.raises(DataError, match="without its parent"):
         dataset.frames(episodes=[0, 2])
 
