@@ -119,8 +119,8 @@ def _barred(tree: ast.AST) -> set[int]:  # noqa: PLR0912  one case for each kind
                     bar(default)
                 for decorator in node.decorator_list:
                     bar(decorator)
-                if node.name in ("__repr__", "__str__", "_repr_html_"):
-                    bar(node)
+                if node.name in ("__repr__", "__str__", "_repr_html_", "toys"):
+                    bar(node)  # texts, and sizes of the small forms of a part that tests are run on
             case ast.ClassDef():
                 for decorator in node.decorator_list:
                     bar(decorator)

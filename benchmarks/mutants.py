@@ -4,7 +4,7 @@
 
 A mutant is a small change of meaning: `<` for `<=`, `+` for `-`, `and` for `or`, a number more by one, a
 call left out. Mutants are drawn at random (the seed counts) from all places in `core`, `data`, `correction`
-and `policies`; texts of errors, docstrings, annotations and default settings are no places. Each runs
+and `policies`; texts of errors, docstrings, annotations and default settings, those of `toys` too, are no places. Each runs
 against the tests that execute its line, the quickest first; the first failure kills it. What survives is a
 missing test, or a change without a meaning: those are listed with their reason in mutants_equivalent.txt.
 

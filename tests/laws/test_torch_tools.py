@@ -23,7 +23,7 @@ from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.nets.unet1d import UNet
-from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.policies.noise import GeneratorNoise, scoped
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.shortcuts import without_shortcuts
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -181,3 +181,13 @@ def test_without_shortcuts_torch_does_the_same_bit_for_bit() -> None:
         weights.append({name: one.detach().clone() for name, one in policy.named_parameters()})
     assert len(stepped) == 4
     assert all(torch.equal(one, weights[1][name]) for name, one in weights[0].items())
+
+
+def test_a_scope_has_the_numbers_of_its_seed_and_leaves_those_outside_alone() -> None:
+    before = torch.random.get_rng_state()
+    drawn: list[list[float]] = []
+    for seed in (3, 3, 4):
+        with scoped(seed):
+            drawn.append(torch.randn(4).tolist())
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert drawn[0] == drawn[1] != drawn[2]

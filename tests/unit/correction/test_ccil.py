@@ -10,7 +10,7 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
-from steadyhand.correction.ccil import _kept, bound_distance, corrective_labels, label_errors
+from steadyhand.correction.ccil import _kept, _points, bound_distance, corrective_labels, label_errors
 from steadyhand.correction.ccil_config import CcilConfig, KeepAll, Label, Quantile, Radius
 from steadyhand.correction.expert_steps import ExpertSteps, Points
 from steadyhand.correction.label_geometry import LabelGeometry, linear_r2, neighbours, with_model
@@ -118,6 +118,14 @@ class TestClosedForms:
         spread = np.concatenate([demo.action for demo in demos]).std()
         assert np.std(shifts) == pytest.approx(0.5 * spread, rel=0.08)
         assert abs(np.mean(shifts)) < 0.05
+
+    def test_disturbances_are_in_spreads_of_the_action_or_raw(self) -> None:
+        steps = ExpertSteps(episodes(2, 20), SPEC, ())
+        config = CcilConfig(label="disturbed", delta=0.5, labels_per_step=2)
+        wide, raw = (_points(steps, replace(config, units=units), 3) for units in ("normalised", "raw"))
+        assert np.allclose(wide.shift, raw.shift * steps.action_scale)
+        assert not np.allclose(steps.action_scale, 1.0, atol=0.01)
+        assert raw.shift.std() == pytest.approx(0.5, rel=0.3)
 
     @pytest.mark.parametrize("label", ["explicit", "implicit", "disturbed"])
     def test_a_learnt_model_comes_close_to_them(self, label: str) -> None:

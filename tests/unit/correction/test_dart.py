@@ -542,6 +542,13 @@ def test_a_record_counts_how_the_drives_ended(tmp_path):
     drives = [replace(episode, terminated=done, truncated=not done, success=told) for done, told in ends]
     record = noise_record(1, NoiseEstimate(), drives)
     assert (record.episodes, record.successes, record.failures) == (5, 2, 1)
+    once = np.full(len(episode), Actor.EXPERT, dtype=np.uint8)
+    moved = episode.expert_action.copy()
+    moved[0, 0] += 1.0
+    clean = replace(episode, actor=once, action=episode.expert_action)
+    first = np.where(np.arange(len(once)) == 0, Actor.NOISE, once).astype(np.uint8)
+    record = noise_record(1, NoiseEstimate(), [clean, replace(clean, actor=first, action=moved)])
+    assert (record.clean_episodes, record.changed) == (1, pytest.approx(1 / len(episode)))
 
 
 def test_only_dart_looks_at_the_last_iterate_where_the_expert_drives_alone():

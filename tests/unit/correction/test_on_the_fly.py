@@ -63,14 +63,15 @@ def test_balanced_eviction_keeps_the_mean_straight_ahead_in_a_long_bend():
     assert worst["balanced"] < 0.06
 
 
-def test_each_balanced_eviction_is_the_best_of_all_when_all_are_candidates():
+@pytest.mark.parametrize("centre", [0.0, 0.7])
+def test_each_balanced_eviction_is_the_best_of_all_when_all_are_candidates(centre):
     random = np.random.default_rng(3)
-    held = buffer("balanced", capacity=12, candidates=12)
+    held = buffer("balanced", capacity=12, candidates=12, centre=centre)
     feed(held, random.standard_normal(12))
     for _ in range(50):
         before, new = held.steering.copy(), float(np.float32(random.standard_normal()))
         feed(held, [new])
-        means = [abs(np.delete(before, i).sum() + new) for i in range(12)]
+        means = [abs(np.delete(before, i).sum() + new - 12 * centre) for i in range(12)]
         changed = np.flatnonzero(held.steering != before)
         assert changed.tolist() == [int(np.argmin(means))]
         assert held.steering[changed[0]] == new
@@ -139,6 +140,23 @@ def test_the_net_learns_while_the_driver_drives():
     answer = result.policy.predict_chunk(seen)[:, 0, 0].numpy()
     assert np.abs(answer - held.steering).mean() < 0.5 * np.abs(held.steering).mean()
     assert not result.policy.training
+
+
+def test_a_cycle_sees_the_whole_buffer_in_batches_as_often_as_asked(monkeypatch):
+    seen: list[np.ndarray] = []
+
+    def noted(observation, label, chosen):
+        seen.append(chosen)
+        return as_batch(observation, label, chosen)
+
+    monkeypatch.setattr("steadyhand.correction.on_the_fly.as_batch", noted)
+    result = learn(replace(SHORT, seconds=1.0, epochs_per_cycle=2, batch_size=4))
+    held = [one.patterns for one in result.cycles]
+    assert [len(chosen) for chosen in seen] == [4, 4, 4, 3] * 2 + [4] * 7 + [2] + [4] * 7 + [2]
+    assert held == [15, 30]
+    for first, last, count in ((0, 4, 15), (4, 8, 15), (8, 16, 30), (16, 24, 30)):
+        assert sorted(np.concatenate(seen[first:last]).tolist()) == list(range(count))
+    assert seen[0].tolist() != seen[4].tolist()
 
 
 def test_the_same_seed_gives_the_same_net():

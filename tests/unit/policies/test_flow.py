@@ -63,6 +63,15 @@ def test_loss_of_the_exact_velocity_is_the_variance_that_is_left() -> None:
     assert loss == pytest.approx(expected, rel=0.02)
 
 
+def test_the_loss_of_a_step_is_the_mean_over_the_dimensions_of_its_action() -> None:
+    """The oracle of data that are one chunk of zeros answers with it."""
+    means = torch.zeros(1, 3, 2)
+    head = head_with(Flow(net=SMALL, prediction="sample"), Oracle(means, 1e-6, answer="flow sample"))
+    actions = torch.tensor([[[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]]])
+    value = head.loss(context(1), target(actions), Fixed(0.0)).value
+    torch.testing.assert_close(value, torch.tensor([[1.0, 2.0, 0.0]]))
+
+
 @pytest.mark.parametrize("num_steps", [1, 10, 40])
 def test_the_clean_chunk_and_the_velocity_lead_to_the_same_chunk(num_steps: int) -> None:
     """a_hat = x_t + (1 - t) v: a net that says one of the two says the other."""

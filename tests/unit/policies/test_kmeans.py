@@ -56,6 +56,15 @@ def test_fewer_points_than_centres_wrap_around() -> None:
     assert torch.equal(kmeans(data, 3, GeneratorNoise.seeded(0)), data)
 
 
+def test_entries_that_do_not_count_are_their_columns_mean_where_a_point_is_a_centre() -> None:
+    data = torch.tensor([[1.0, 2.0], [3.0, 99.0], [5.0, 6.0], [7.0, -99.0]])
+    counts = torch.tensor([[True, True], [True, False], [True, True], [True, False]])
+    centres = kmeans(data, 4, GeneratorNoise.seeded(0), counts=counts)
+    assert centres.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 4.0]]
+    unknown = kmeans(data, 4, GeneratorNoise.seeded(0), counts=torch.tensor([[True, False]]).expand(4, 2))
+    assert unknown[:, 1].tolist() == [0.0] * 4
+
+
 def test_rare_points_get_a_centre_of_their_own() -> None:
     """Three distinct values, 100 : 1 : 1; equal starts would leave centres dead."""
     data = torch.cat([torch.zeros(100, 1), torch.ones(1, 1), 5 * torch.ones(1, 1)])

@@ -116,6 +116,8 @@ def test_a_distance_between_actions_counts_in_half_ranges_spreads_or_whole_class
     assert SCALE.discrepancy(np.array([[2.0, 1.0]]), np.array([[0.0, 0.0]])) == pytest.approx([2.0])
     free = ActionScale.of(FeatureSpec(shape=(2,)), np.array([[0.0, 5.0], [4.0, 5.0]]))
     assert free.scale == pytest.approx([2.0, 1.0])
+    counted = ActionScale.of(discrete_spec(3, start=2), np.zeros((1, 1), dtype=np.int64))
+    assert np.array_equal(counted(np.array([[2], [4]])) * np.sqrt(2.0), [[1, 0, 0], [0, 0, 1]])
     classes = ActionScale.of(discrete_spec(3), np.zeros((1, 1), dtype=np.int64))
     assert classes.discrepancy(np.array([[0], [2]]), np.array([[1], [2]])) == pytest.approx([1.0, 0.0])
 
