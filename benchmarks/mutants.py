@@ -4,9 +4,10 @@
 
 A mutant is a small change of meaning: `<` for `<=`, `+` for `-`, `and` for `or`, a number more by one, a
 call left out. Mutants are drawn at random (the seed counts) from all places in `core`, `data`, `correction`
-and `policies`; texts of errors, docstrings, annotations and default settings, those of `toys` too, are no places. Each runs
-against the tests that execute its line, the quickest first; the first failure kills it. What survives is a
-missing test, or a change without a meaning: those are listed with their reason in mutants_equivalent.txt.
+and `policies`; texts of errors, docstrings, annotations, default settings and `toys` are no places. Each
+runs against the tests that execute its line, the quickest first; the first failure kills it. What survives
+is a missing test, or a change without a meaning: those are listed with their reason in
+mutants_equivalent.txt.
 
 A process that has collected the tests forks for each mutant and gives the function that it lies in other
 code, so that a mutant costs its tests and nothing else. One outside of every function needs an import anew.
