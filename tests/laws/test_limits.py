@@ -1,12 +1,14 @@
 """Every limit of a setting: its smallest or largest value is taken, the next one is refused."""
 
+from dataclasses import MISSING, fields
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 
 from steadyhand.core.errors import ConfigError, DataError, SpecError
+from steadyhand.core.parts import load_all
 from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.core.success import SuccessRule
 from steadyhand.correction.budget import Budget
@@ -63,6 +65,7 @@ from steadyhand.policies.nets.denoising_transformer import DenoisingTransformer
 from steadyhand.policies.nets.unet1d import UNet
 from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.spec import PolicyConfig
+from steadyhand.recipes.parts import KINDS, kind_named
 
 INF, NAN = float("inf"), float("nan")
 BELOW_0, BELOW_1, ABOVE_0, ABOVE_1 = -1e-9, 1.0 - 1e-9, 1e-9, 1.0 + 1e-9
@@ -317,3 +320,18 @@ def test_a_buffer_holds_at_least_one_pattern():
     assert len(PatternBuffer(1, eviction="oldest", generator=np.random.default_rng(0))) == 0
     with pytest.raises(ConfigError):
         PatternBuffer(0, eviction="oldest", generator=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_part_forgets_to_check_the_types_of_its_settings(name):
+    for part in load_all(kind_named(name)):
+        hints = get_type_hints(part, include_extras=True)
+        needed = [one for one in fields(part) if one.default is MISSING and one.default_factory is MISSING]
+        for one in () if needed else fields(part):
+            kind = hints[one.name]
+            wrong = (
+                {float: NAN, int: -(10**9)}.get(get_args(kind)[0]) if get_origin(kind) is Annotated else None
+            )
+            if wrong is not None:
+                with pytest.raises(ConfigError, match=one.name):
+                    pytest.fail(f"{wrong} is taken: {part(**{one.name: wrong})}")

@@ -82,6 +82,8 @@ Positive = Annotated[float, Range(gt=0)]
 NotNegative = Annotated[float, Range(ge=0)]
 Share = Annotated[float, Range(ge=0, le=1)]
 """From 0 to 1."""
+PositiveShare = Annotated[float, Range(gt=0, le=1)]
+"""Above 0 and at most 1."""
 OpenShare = Annotated[float, Range(gt=0, lt=1)]
 """Between 0 and 1, neither of them included."""
 Rate = Annotated[float, Range(ge=0, lt=1)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.settings import Settings
+from steadyhand.core.settings import Count, NotNegative, Settings, Whole
 from steadyhand.correction.human import SimulatedHuman
 
 
@@ -23,24 +23,18 @@ class Budget(Settings):
         validation_starts: Starts by which a round is chosen.
     """
 
-    labels: int = 1000
-    rounds: int = 5
-    episodes: int = 4
-    long_episodes: int = 4
-    query_every: int = 1
-    sigma: float = 0.3
-    input_sigma: float = 0.1
+    labels: Count = 1000
+    rounds: Count = 5
+    episodes: Count = 4
+    long_episodes: Count = 4
+    query_every: Count = 1
+    sigma: NotNegative = 0.3
+    input_sigma: NotNegative = 0.1
     human: SimulatedHuman = field(default_factory=SimulatedHuman)
-    validation_starts: int = 32
+    validation_starts: Whole = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.rounds, self.labels, self.episodes, self.long_episodes) < 1:
-            raise ConfigError(
-                "Rounds, labels and episodes must be positive.",
-                got=f"{self.labels} labels, {self.rounds} rounds, {self.episodes} episodes in each",
-                expected="1 or more of each",
-            )
         if self.labels % self.rounds:
             below = self.labels - self.labels % self.rounds
             raise ConfigError(

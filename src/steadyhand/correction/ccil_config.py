@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
+from steadyhand.core.settings import Count, NotNegative, Positive, PositiveShare, Rate, Settings
 from steadyhand.correction.learner import Learner, NetLearner, net_learner
 from steadyhand.correction.offline import OfflineRemedy
 from steadyhand.correction.remedy import Task
@@ -21,7 +22,7 @@ Units = Literal["normalised", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantile:
+class Quantile(Settings):
     """Keep the labels whose score is at most a quantile of all scores.
 
     Attributes:
@@ -31,21 +32,15 @@ class Quantile:
             includes the disturbance, but L still is the slope in the state alone: a ranking, no bound.
     """
 
-    share: float = 0.8
+    share: PositiveShare = 0.8
     score: Literal["lipschitz_distance", "distance"] = "lipschitz_distance"
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.share <= 1.0:
-            raise ConfigError(
-                "share is the share of labels to keep.", got=self.share, expected="0 < share <= 1"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Radius:
+class Radius(Settings):
     """Keep the labels nearer to the expert's state than `distance` (the rule of the first release)."""
 
-    distance: float = 1.0
+    distance: Positive = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,31 +93,23 @@ class CorrectiveLabels(OfflineRemedy, ABC):
     features: tuple[str, ...] = ()
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     training: TrainConfig = field(default_factory=_training)
-    holdout: float = 0.1
+    holdout: Rate = 0.1
     label: Label = "explicit"
-    labels_per_step: int = 1
-    delta: float = 1e-4
+    labels_per_step: Count = 1
+    delta: NotNegative = 1e-4
     rejection: Rejection = field(default_factory=Quantile)
     units: Units = "normalised"
-    tolerance: float = 1e-6
-    max_iterations: int = 50
-    weight: float = 1.0
+    tolerance: Positive = 1e-6
+    max_iterations: Count = 50
+    weight: Positive = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.labels_per_step < 1 or (self.label != "disturbed" and self.labels_per_step > 1):
+        if self.label != "disturbed" and self.labels_per_step > 1:
             raise ConfigError(
                 "BackTrack gives one label a step: more of them would be copies.",
                 got=f"label = {self.label!r}, labels_per_step = {self.labels_per_step}",
                 hint="use weight to make labels count more, or label='disturbed'",
-            )
-        if not 0.0 <= self.holdout < 1.0:
-            raise ConfigError("holdout is a share.", got=self.holdout, expected="0 <= holdout < 1")
-        if not (
-            self.delta >= 0.0 and self.tolerance > 0.0 and self.max_iterations >= 1 and self.weight > 0.0
-        ):
-            raise ConfigError(
-                "delta >= 0, tolerance > 0, max_iterations >= 1 and weight > 0 are needed.", got=self
             )
 
     def check(

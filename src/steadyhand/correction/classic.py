@@ -12,6 +12,7 @@ expert's share is removed and the rest scaled to 1.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -20,6 +21,7 @@ from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, PerRow, Switch
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.core.settings import Count, PositiveShare, Range, Settings
 from steadyhand.correction.collect import collect
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.mixture import BetaMixture
@@ -210,7 +212,7 @@ def _labels_at(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmileConfig:
+class SmileConfig(Settings):
     """Settings of SMILe.
 
     Attributes:
@@ -222,21 +224,11 @@ class SmileConfig:
         family: Family of starts.
     """
 
-    rounds: int = 10
-    labels_per_round: int = 100
-    episodes_per_round: int = 4
-    alpha: float = 0.1
+    rounds: Count = 10
+    labels_per_round: Count = 100
+    episodes_per_round: Annotated[Count, Range(le="labels_per_round")] = 4
+    alpha: PositiveShare = 0.1
     family: Family = "train"
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or not 1 <= self.episodes_per_round <= self.labels_per_round:
-            raise ConfigError(
-                "SMILe needs rounds, and at least one label for each episode.",
-                got=f"{self.rounds} rounds of {self.labels_per_round} labels, "
-                f"{self.episodes_per_round} episodes",
-            )
-        if not 0.0 < self.alpha <= 1.0:
-            raise ConfigError("alpha is a share.", got=self.alpha, expected="(0, 1]")
 
     def weights(self, count: int) -> list[float]:
         """Return the share of each of the first `count` policies; the expert has what is missing to 1."""

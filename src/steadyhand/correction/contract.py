@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
+from steadyhand.core.settings import Count, Range
 from steadyhand.correction.collect import collect
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.marks import Marks
@@ -33,26 +34,12 @@ class RoundsConfig(Remedy, ABC):
         validation_starts: Number of validation starts by which the returned iterate is chosen.
     """
 
-    rounds: int = 5
-    labels_per_round: int = 200
-    episodes_per_round: int = 4
+    rounds: Count = 5
+    labels_per_round: Annotated[Count, Range(ge="episodes_per_round")] = 200
+    episodes_per_round: Count = 4
     training: Literal["refit", "fine_tune"] = "refit"
     family: Family = "train"
-    validation_starts: int = 32
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.labels_per_round < 1 or self.episodes_per_round < 1:
-            raise ConfigError(
-                "Rounds, labels and episodes must be positive.",
-                got=f"{self.rounds} rounds, {self.labels_per_round} labels and {self.episodes_per_round} "
-                "episodes in each",
-                expected="1 or more of each",
-            )
-        if self.labels_per_round < self.episodes_per_round:
-            raise ConfigError(
-                "There are fewer labels than episodes in a round.",
-                got=f"{self.labels_per_round} labels, {self.episodes_per_round} episodes",
-            )
+    validation_starts: Count = 32
 
     @classmethod
     def from_budget(cls, budget: "Budget") -> "RoundsConfig":

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.settings import Count
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.mixture import (
@@ -38,12 +38,7 @@ class MixedRounds(RoundsConfig, ABC):
 
     beta: BetaSchedule = field(default_factory=FirstRoundOnly)
     mixture: Granularity = "step"
-    query_every: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.query_every < 1:
-            raise ConfigError("query_every counts steps.", got=self.query_every, expected=">= 1")
+    query_every: Count = 1
 
     @classmethod
     def from_budget(cls, budget: Budget) -> RoundsConfig:

@@ -20,6 +20,7 @@ from steadyhand.core.codec import load, save
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
+from steadyhand.core.settings import Count, NotNegative, Positive, PositiveShare, Share, Whole
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.dart_noise import (
@@ -76,31 +77,19 @@ class DartConfig(RoundsConfig):
     page: ClassVar[str] = "dart"
     example: ClassVar[str] = "--set method.shape=isotropic"
 
-    alpha: float | None = None
-    horizon: int | None = None
+    alpha: Positive | None = None
+    horizon: Count | None = None
     shape: Shape = "full"
-    floor: float = 0.0
-    initial_sigma: float = 0.0
-    initial_epsilon: float = 0.0
-    theta: float = 1.0
-    clean_fraction: float = 0.0
+    floor: NotNegative = 0.0
+    initial_sigma: NotNegative = 0.0
+    initial_epsilon: NotNegative = 0.0
+    theta: PositiveShare = 1.0
+    clean_fraction: Share = 0.0
     held_out: HeldOut = field(default_factory=WholeEpisodes)
     train_on_held_out: bool = True
-    window: int | None = None
+    window: Count | None = None
     updates: tuple[int, ...] | None = None
-    watch: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("floor", "initial_sigma", "initial_epsilon", "watch"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must not be negative.", got=getattr(self, name), expected=">= 0")
-        if self.alpha is not None and not self.alpha > 0:
-            raise ConfigError("alpha is an error.", got=self.alpha, expected="> 0, or None for no scaling")
-        for name in ("horizon", "window"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"{name} must be positive.", got=value, expected=">= 1")
-        CorrelatedNoise(covariance=((0.0,),), theta=self.theta)
+    watch: Whole = 0
 
     @property
     def reads_iterate(self) -> bool:

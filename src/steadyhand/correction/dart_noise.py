@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Annotated, Literal, assert_never
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
@@ -12,6 +12,7 @@ from steadyhand.core.codec import load
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor
 from steadyhand.core.seeding import generator
+from steadyhand.core.settings import Range, Settings
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.learner import Learner
 from steadyhand.data.episode import Episode
@@ -23,18 +24,14 @@ Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeEpisodes:
+class WholeEpisodes(Settings):
     """Every so manieth episode is held out.
 
     Attributes:
         every: One of so many; the last of each group.
     """
 
-    every: int = 4
-
-    def __post_init__(self) -> None:
-        if self.every < 2:
-            raise ConfigError("Not every episode can be held out.", got=self.every, expected=">= 2")
+    every: Annotated[int, Range(ge=2)] = 4
 
     def steps(self, index: int, length: int) -> Bool[np.ndarray, " T"]:
         """Return which steps of episode number `index` are held out."""
@@ -42,7 +39,7 @@ class WholeEpisodes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thinned:
+class Thinned(Settings):
     """All steps but every so manieth are held out, the first kept step of each episode drawn.
 
     The protocol of the released experiments (every 10th step, after Ho and Ermon, 2016): training pairs then
@@ -52,11 +49,7 @@ class Thinned:
         keep_every: Distance of the steps that are trained on.
     """
 
-    keep_every: int = 10
-
-    def __post_init__(self) -> None:
-        if self.keep_every < 2:
-            raise ConfigError("Some steps must be held out.", got=self.keep_every, expected=">= 2")
+    keep_every: Annotated[int, Range(ge=2)] = 10
 
     def steps(self, index: int, length: int) -> Bool[np.ndarray, " T"]:
         """Return which steps of episode number `index` are held out."""

@@ -3,10 +3,10 @@
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.settings import Range
 from steadyhand.correction.contract import RoundsConfig, Stage
 from steadyhand.correction.gate import Gated
 from steadyhand.correction.gates import GateConfig, HumanGate
@@ -16,6 +16,8 @@ from steadyhand.correction.mixture import BetaMixture
 from steadyhand.correction.weighting import Unweighted, WeightingConfig
 from steadyhand.data.episode import Episode
 from steadyhand.envs.base import BatchEnv
+
+Factor = Annotated[float, Range(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +42,9 @@ class GatedConfig(RoundsConfig, ABC):
 
     gate: GateConfig = field(default_factory=HumanGate)
     weighting: WeightingConfig = field(default_factory=Unweighted)
-    patience: float = 10.0
-    stretch: float = 10.0
+    patience: Factor = 10.0
+    stretch: Factor = 10.0
     end_after_intervention: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.patience < 1.0 or self.stretch < 1.0:
-            raise ConfigError(
-                "patience and stretch are factors.", got=(self.patience, self.stretch), expected=">= 1"
-            )
 
     @property
     def num_held_out(self) -> int:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Actor, PerRow
+from steadyhand.core.settings import NotNegative, Positive, PositiveShare, Settings, Share
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, GateConfig, GateInput
@@ -33,7 +34,7 @@ class Meter(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discrepancy:
+class Discrepancy(Settings):
     """Risk for any env: how far the robot's actions are from what the human would have done, of late.
 
     The root mean square over the action's dimensions of |a - a_human| / range, smoothed over time; 1 is the
@@ -51,14 +52,9 @@ class Discrepancy:
         smoothing: Time constant of the smoothing [s]; one odd action alarms nobody.
     """
 
-    threshold: float = 0.15
-    sigma: float = 0.02
-    smoothing: float = 0.25
-
-    def __post_init__(self) -> None:
-        _check_probit(self.threshold, self.sigma)
-        if not self.smoothing >= 0:
-            raise ConfigError("smoothing is a time.", got=self.smoothing, expected=">= 0 [s]")
+    threshold: Positive = 0.15
+    sigma: NotNegative = 0.02
+    smoothing: NotNegative = 0.25
 
     def meter(self, stage: Stage) -> Meter:
         """Return the meter for an env."""
@@ -67,7 +63,7 @@ class Discrepancy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoadEdge:
+class RoadEdge(Settings):
     """Risk for the car: where it would be across the road after `horizon`, if it went straight on.
 
     max(|y|, |y + v sin(psi) horizon|) / (road width / 2), with lateral offset y, heading error psi and speed
@@ -85,18 +81,11 @@ class RoadEdge:
         road_width: Edge to edge [m]; that of the env if None.
     """
 
-    threshold: float = 0.6
-    sigma: float = 0.05
-    horizon: float = 0.6
-    smoothing: float = 0.0
-    road_width: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_probit(self.threshold, self.sigma)
-        if not (self.horizon >= 0 and self.smoothing >= 0):
-            raise ConfigError(
-                "horizon and smoothing are times.", got=(self.horizon, self.smoothing), expected=">= 0 [s]"
-            )
+    threshold: Positive = 0.6
+    sigma: NotNegative = 0.05
+    horizon: NotNegative = 0.6
+    smoothing: NotNegative = 0.0
+    road_width: Positive | None = None
 
     def half_width(self, env: BatchEnv) -> float:
         """Return the distance from the middle of the road to its edge [m].
@@ -128,17 +117,8 @@ class RoadEdge:
 RiskConfig = Discrepancy | RoadEdge
 
 
-def _check_probit(threshold: float, sigma: float) -> None:
-    if not threshold > 0 or not 0 <= sigma < np.inf:
-        raise ConfigError(
-            "A probit needs a threshold and a spread.",
-            got=(threshold, sigma),
-            expected="threshold > 0, sigma >= 0",
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
-class SimulatedHuman:
+class SimulatedHuman(Settings):
     """How a human watches, takes over and hands over. All times are in seconds, whatever the control step.
 
     At each look they take over with probability Phi((risk - threshold) / sigma), of the risk as it was
@@ -161,23 +141,12 @@ class SimulatedHuman:
     """
 
     risk: RiskConfig = field(default_factory=Discrepancy)
-    reaction_delay: float = 0.2
-    miss_rate: float = 0.0
-    judging_period: float = 0.1
-    release: float = 0.5
-    calm: float = 0.5
-    min_hold: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.miss_rate <= 1.0 or not 0.0 < self.release <= 1.0:
-            raise ConfigError(
-                "miss_rate is a probability, release a share of the threshold.",
-                got=(self.miss_rate, self.release),
-                expected="0 to 1, release above 0",
-            )
-        times = (self.reaction_delay, self.judging_period, self.calm, self.min_hold)
-        if not all(time >= 0 for time in times):
-            raise ConfigError("Times are not negative.", got=times, expected=">= 0 [s]")
+    reaction_delay: NotNegative = 0.2
+    miss_rate: Share = 0.0
+    judging_period: NotNegative = 0.1
+    release: PositiveShare = 0.5
+    calm: NotNegative = 0.5
+    min_hold: NotNegative = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

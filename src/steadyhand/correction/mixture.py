@@ -18,6 +18,7 @@ from steadyhand.core.protocol import (
     Switch,
 )
 from steadyhand.core.seeding import RowStreams
+from steadyhand.core.settings import Count, Rate
 from steadyhand.correction.gate import Asking
 
 _UNDRAWN = -1
@@ -49,16 +50,10 @@ class ExponentialDecay(BetaSchedule):
     """beta_i = p^(i - 1); Ross et al. (2011), section 3.
 
     Attributes:
-        p: Decay, in [0, 1).
+        p: Decay; with 1 the policy would never drive.
     """
 
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.p < 1.0:
-            raise ConfigError(
-                "The decay p must lie in [0, 1).", got=self.p, hint="with p = 1 the policy would never drive"
-            )
+    p: Rate = 0.5
 
     def beta(self, round: int) -> float:
         """Return the share of expert control in a round, counted from 1."""
@@ -73,11 +68,7 @@ class LinearDecay(BetaSchedule):
         rounds: Number of rounds with expert control.
     """
 
-    rounds: int = 5
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ConfigError("A linear schedule needs at least one round.", got=self.rounds)
+    rounds: Count = 5
 
     def beta(self, round: int) -> float:
         """Return the share of expert control in a round, counted from 1."""

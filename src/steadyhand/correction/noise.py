@@ -24,6 +24,7 @@ from steadyhand.core.protocol import (
     Wrapper,
 )
 from steadyhand.core.seeding import RowStreams
+from steadyhand.core.settings import NotNegative, PositiveShare
 from steadyhand.core.specs import FeatureSpec
 
 _UNDRAWN = -1
@@ -55,10 +56,7 @@ class GaussianNoise(ActionNoise):
         sigma: Standard deviation, in units of the action.
     """
 
-    sigma: float = 0.3
-
-    def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
+    sigma: NotNegative = 0.3
 
     @property
     def memory(self) -> float:
@@ -81,12 +79,8 @@ class OrnsteinUhlenbeck(ActionNoise):
         theta: Share of the noise that is forgotten each control step, in (0, 1].
     """
 
-    sigma: float = 0.3
-    theta: float = 0.15
-
-    def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
-        _check_theta(self.theta)
+    sigma: NotNegative = 0.3
+    theta: PositiveShare = 0.15
 
     @property
     def memory(self) -> float:
@@ -109,10 +103,10 @@ class CorrelatedNoise(ActionNoise):
     """
 
     covariance: tuple[tuple[float, ...], ...]
-    theta: float = 1.0
+    theta: PositiveShare = 1.0
 
     def __post_init__(self) -> None:
-        _check_theta(self.theta)
+        super().__post_init__()
         matrix = self._matrix
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
             raise ConfigError("A covariance is a square matrix of numbers.", got=self.covariance)
@@ -151,16 +145,6 @@ class CorrelatedNoise(ActionNoise):
             return np.array(self.covariance, dtype=np.float64)
         except ValueError as error:
             raise ConfigError("A covariance is a square matrix.", got=self.covariance) from error
-
-
-def _check_theta(theta: float) -> None:
-    if not 0.0 < theta <= 1.0:
-        raise ConfigError("theta is the share forgotten at each step.", got=theta, expected="(0, 1]")
-
-
-def _check_sigma(sigma: float) -> None:
-    if not 0.0 <= sigma < np.inf:
-        raise ConfigError("sigma is a standard deviation.", got=sigma, expected=">= 0 and finite")
 
 
 class NoisyExecution(Wrapper):

@@ -3,12 +3,13 @@
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
+from steadyhand.core.settings import Count, Range
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
@@ -33,16 +34,9 @@ class OfflineRemedy(Remedy, ABC):
         family: Family of the starts.
     """
 
-    num_labels: int = 1000  # pyright: ignore[reportIncompatibleMethodOverride]
-    num_episodes: int = 20  # pyright: ignore[reportIncompatibleMethodOverride]
+    num_labels: Count = 1000  # pyright: ignore[reportIncompatibleMethodOverride]
+    num_episodes: Annotated[Count, Range(le="num_labels")] = 20  # pyright: ignore[reportIncompatibleMethodOverride]
     family: Family = "train"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_episodes <= self.num_labels:
-            raise ConfigError(
-                "Demonstrations need an episode, and a label for each.",
-                got=f"{self.num_episodes} episodes, {self.num_labels} labels",
-            )
 
     @classmethod
     def from_budget(cls, budget: Budget) -> "OfflineRemedy":

@@ -14,6 +14,7 @@ from jaxtyping import Int64, Shaped
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller, Decision, Observation, Wrapper
 from steadyhand.core.seeding import RowStreams, derive, generator
+from steadyhand.core.settings import Count, Positive, Settings
 from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.correction.pattern_buffer import Eviction, PatternBuffer
 from steadyhand.correction.view_config import AlvinnViews, SideCameras, ViewConfig
@@ -32,7 +33,7 @@ from steadyhand.training.source import StepNoise
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnTheFlyConfig:
+class OnTheFlyConfig(Settings):
     """How the net learns while somebody drives.
 
     Attributes:
@@ -48,28 +49,19 @@ class OnTheFlyConfig:
         num_threads: Threads of torch.
     """
 
-    seconds: float = 300.0
-    cycle_seconds: float = 2.0
-    capacity: int = 200
+    seconds: Positive = 300.0
+    cycle_seconds: Positive = 2.0
+    capacity: Count = 200
     views: AlvinnViews | SideCameras = field(default_factory=AlvinnViews)
     eviction: Eviction = "balanced"
-    candidates: int = 10
-    epochs_per_cycle: int = 1
-    batch_size: int = 10
-    learning_rate: float = 3e-3
-    num_threads: int = 1
+    candidates: Count = 10
+    epochs_per_cycle: Count = 1
+    batch_size: Count = 10
+    learning_rate: Positive = 3e-3
+    num_threads: Count = 1
 
     def __post_init__(self) -> None:
-        for name in (
-            "seconds",
-            "cycle_seconds",
-            "capacity",
-            "epochs_per_cycle",
-            "batch_size",
-            "learning_rate",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be positive.", got=getattr(self, name), expected="> 0")
+        super().__post_init__()
         if self.capacity <= self.views.per_step:
             raise ConfigError(
                 "The buffer is smaller than one real pattern and its views.",

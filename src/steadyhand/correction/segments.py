@@ -11,8 +11,8 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Int64
 
-from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor
+from steadyhand.core.settings import NotNegative, Settings
 from steadyhand.data.episode import Episode
 
 
@@ -34,7 +34,7 @@ class Segment(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentWindows:
+class SegmentWindows(Settings):
     """Times around a takeover.
 
     Attributes:
@@ -43,12 +43,8 @@ class SegmentWindows:
         after: alpha_e, so long after a takeover the state is still a bad one [s].
     """
 
-    before: float = 0.5
-    after: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (0.0 <= self.before < np.inf and 0.0 <= self.after < np.inf):
-            raise ConfigError("Windows are times.", got=(self.before, self.after), expected=">= 0 [s]")
+    before: NotNegative = 0.5
+    after: NotNegative = 0.5
 
 
 def segment(episode: Episode, windows: SegmentWindows) -> Int64[np.ndarray, " T"]:

@@ -14,6 +14,7 @@ from jaxtyping import Int64
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import Part, located
+from steadyhand.core.settings import NotNegative, Share
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.segments import Segment, SegmentWindows, segment
 from steadyhand.data.episode import Episode
@@ -62,10 +63,7 @@ class InterventionWeighting(WeightingConfig):
         share: Share of what is trained on that interventions make up, 0 to 1.
     """
 
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_shares(self.share, 1.0 - self.share)
+    share: Share = 0.5
 
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
         """Return the weights."""
@@ -87,11 +85,12 @@ class Sirius(WeightingConfig):
         windows: How long before an intervention; the paper's is some 15 steps, at 20 Hz.
     """
 
-    share: float = 0.5
-    before: float = 0.0
+    share: Share = 0.5
+    before: Share = 0.0
     windows: SegmentWindows = field(default_factory=lambda: SegmentWindows(before=0.75, after=0.0))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_shares(self.share, self.before, 1.0 - self.share - self.before)
 
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
@@ -123,11 +122,12 @@ class SourceMixture(WeightingConfig):
         rest: Share of what else was recorded in the last round.
     """
 
-    previous: float = 0.8
-    interventions: float = 0.1
-    rest: float = 0.1
+    previous: NotNegative = 0.8
+    interventions: NotNegative = 0.1
+    rest: NotNegative = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_shares(self.previous, self.interventions, self.rest)
 
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
@@ -167,11 +167,12 @@ class EilMarks(WeightingConfig):
 
     windows: SegmentWindows = field(default_factory=SegmentWindows)
     reaction: Literal["explicit", "ignored"] = "explicit"
-    good: float = 1.0
-    bad: float = 1.0
-    explicit: float = 1.0
+    good: NotNegative = 1.0
+    bad: NotNegative = 1.0
+    explicit: NotNegative = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_shares(self.good, self.bad, self.explicit)
 
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:

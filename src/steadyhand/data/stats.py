@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 
 from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.seeding import generator
+from steadyhand.core.settings import NotNegative, OpenShare, Settings
 from steadyhand.core.specs import FeatureSpec
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
@@ -117,7 +118,7 @@ def quantile_of_sorted(ordered: np.ndarray, q: float) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpreadFloor:
+class SpreadFloor(Settings):
     """How little a dimension may move before its spread is noise, which nothing should be divided by.
 
     A joint that is locked but whose encoder trembles by 1e-6 has a spread of 1e-6; divided by that, .01 more
@@ -143,20 +144,19 @@ class SpreadFloor:
             leaves the rounding of float32 alone.
     """
 
-    absolute: float = 1e-3
-    relative: float = 1e-3
+    absolute: NotNegative = 1e-3
+    relative: OpenShare = 1e-3
     units: dict[str, float] = field(default_factory=lambda: dict(UNIT_FLOORS))
     features: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        floors = {"absolute": self.absolute, **self.units, **self.features}
+        super().__post_init__()
+        floors = {**self.units, **self.features}
         for name, value in floors.items():
             if not 0.0 <= value < np.inf:
                 raise ConfigError(
                     f"The floor {name!r} is a standard deviation.", got=value, expected=">= 0, finite"
                 )
-        if not 0.0 < self.relative < 1.0:
-            raise ConfigError("relative is a share.", got=self.relative, expected="between 0 and 1")
 
     def of(
         self, name: str, spec: FeatureSpec | None, stats: FeatureStats, *, is_bounded: bool = True

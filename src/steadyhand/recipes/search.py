@@ -13,6 +13,7 @@ import numpy as np
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import generator
+from steadyhand.core.settings import Count, Settings
 from steadyhand.correction.human import SimulatedHuman
 from steadyhand.correction.remedy import Remedy
 from steadyhand.training.config import TrainConfig
@@ -22,7 +23,7 @@ _DRAWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Settings):
     """How settings are looked for.
 
     Attributes:
@@ -30,12 +31,8 @@ class Search:
         seeds: Seeds with which each is tried; none of them is one of the results'.
     """
 
-    trials: int = 1
-    seeds: int = 2
-
-    def __post_init__(self) -> None:
-        if self.trials < 1 or self.seeds < 1:
-            raise ConfigError("A search tries settings on seeds.", got=(self.trials, self.seeds))
+    trials: Count = 1
+    seeds: Count = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,13 +248,13 @@ def test_patience_is_forgotten_at_a_new_episode_and_restored_from_its_state():
 @pytest.mark.parametrize(
     ("gate", "options", "match"),
     [
-        (SafeGate, {"share": 0.0}, "share"),
-        (SafeGate, {"unsafe": 1.0}, "share"),
+        (SafeGate, {"share": 0.0}, "share = 0.0"),
+        (SafeGate, {"unsafe": 1.0}, "unsafe = 1.0"),
         (LazyGate, {"back": 0.9}, "stricter"),
-        (EnsembleGate, {"members": 1}, "two policies"),
-        (ThriftyGate, {"num_held_out": 0}, "positive"),
-        (LossGate, {"patience": 0}, "positive"),
-        (NearestGate, {"level": 1.5}, "share"),
+        (EnsembleGate, {"members": 1}, ">= 2"),
+        (ThriftyGate, {"num_held_out": 0}, ">= 1"),
+        (LossGate, {"patience": 0}, ">= 1"),
+        (NearestGate, {"level": 1.5}, "level = 1.5"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(gate, options, match):

@@ -321,9 +321,9 @@ def test_settings_are_checked_and_can_be_stored():
     for wrong in ({"miss_rate": 1.5}, {"release": 0.0}, {"reaction_delay": -1.0}):
         with pytest.raises(ConfigError):
             SimulatedHuman(**wrong)
-    with pytest.raises(ConfigError, match="probit"):
+    with pytest.raises(ConfigError, match=r"threshold = 0\.0"):
         RoadEdge(threshold=0.0)
-    with pytest.raises(ConfigError, match="time"):
+    with pytest.raises(ConfigError, match=r"smoothing = -1\.0"):
         Discrepancy(smoothing=-1.0)
     config = HgDagger(gate=HumanGate(human=SimulatedHuman(risk=RoadEdge(), miss_rate=0.1)))
     assert from_data(to_data(config), HgDagger) == config

@@ -90,5 +90,5 @@ def test_windows_are_times_and_not_steps(factor):
 
 
 def test_windows_are_not_negative():
-    with pytest.raises(ConfigError, match="times"):
+    with pytest.raises(ConfigError, match=r"before = -0\.1"):
         SegmentWindows(before=-0.1)

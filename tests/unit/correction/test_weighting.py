@@ -139,7 +139,7 @@ def test_without_the_value_terms_the_weights_are_those_of_hg_dagger_to_the_bit()
 
 def test_shares_are_checked():
     for wrong in ({"share": -0.1}, {"share": 1.1}):
-        with pytest.raises(ConfigError, match="Shares"):
+        with pytest.raises(ConfigError, match="share"):
             InterventionWeighting(**wrong)
     with pytest.raises(ConfigError, match="Shares"):
         EilMarks(good=0.0, bad=0.0, explicit=0.0)

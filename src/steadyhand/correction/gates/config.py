@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.settings import Count, OpenShare, Range
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gate import Gate, GateConfig
 from steadyhand.correction.learner import Learner, net_learner
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from steadyhand.policies.scores import Score
 
 Calibration = Literal["held_out", "drives"]
+Members = Annotated[int, Range(ge=2)]
+"""Policies of an ensemble: one alone cannot disagree."""
 CLASSIFIER = TrainConfig(num_steps=500, batch_size=64)
 
 
@@ -52,11 +55,8 @@ class DrivenGate(PolicyGate, ABC):
         drives: Number of drives of the policy alone in each round, which cost env steps and no labels.
     """
 
-    num_held_out: int = 1
-    drives: int = 4
-
-    def __post_init__(self) -> None:
-        _require_counts(num_held_out=self.num_held_out, drives=self.drives)
+    num_held_out: Count = 1
+    drives: Count = 4
 
     def demonstrations_kept_out(self) -> int:
         """Return how many demonstrations the thresholds are set on."""
@@ -75,14 +75,10 @@ class QuantileGate(PolicyGate, ABC):
         drives: Drives of the policy alone in each round, if they are the calibration.
     """
 
-    level: float = 0.95
+    level: OpenShare = 0.95
     calibration: Calibration = "held_out"
-    held_out: int = 1
-    drives: int = 4
-
-    def __post_init__(self) -> None:
-        _require_shares(level=self.level)
-        _require_counts(held_out=self.held_out, drives=self.drives)
+    held_out: Count = 1
+    drives: Count = 4
 
     def demonstrations_kept_out(self) -> int:
         """Return how many demonstrations the threshold is set on."""
@@ -109,13 +105,9 @@ class SafeGate(DrivenGate):
         classifier: Training of the classifier; its seed is replaced.
     """
 
-    unsafe: float = 0.2
-    share: float = 0.2
+    unsafe: OpenShare = 0.2
+    share: OpenShare = 0.2
     classifier: TrainConfig = CLASSIFIER
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_shares(unsafe=self.unsafe, share=self.share)
 
     def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
@@ -139,13 +131,8 @@ class EnsembleGate(DrivenGate):
         members: Number of policies of the ensemble, each fitted from scratch in each round.
     """
 
-    share: float = 0.1
-    members: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_shares(share=self.share)
-        _require_ensemble(self.members)
+    share: OpenShare = 0.1
+    members: Members = 5
 
     def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
@@ -174,14 +161,13 @@ class LazyGate(DrivenGate):
         classifier: Training of the classifier; its seed is replaced.
     """
 
-    unsafe: float = 0.2
-    share: float = 0.2
-    back: float = 0.5
+    unsafe: OpenShare = 0.2
+    share: OpenShare = 0.2
+    back: OpenShare = 0.5
     classifier: TrainConfig = CLASSIFIER
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_shares(unsafe=self.unsafe, share=self.share, back=self.back)
         if self.back > 1.0 - self.unsafe:
             raise ConfigError(
                 "The way out must be the stricter one.",
@@ -222,15 +208,10 @@ class ThriftyGate(DrivenGate):
         risk: How the critics are fitted.
     """
 
-    share: float = 0.01
-    drives: int = 10
-    members: int = 5
+    share: OpenShare = 0.01
+    drives: Count = 10
+    members: Members = 5
     risk: RiskConfig = field(default_factory=RiskConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_shares(share=self.share)
-        _require_ensemble(self.members)
 
     def check(self, env: BatchEnv, learner: Learner) -> None:
         """Refuse, too, an env in which nothing tells success: risk is its chance."""
@@ -277,13 +258,9 @@ class LossGate(QuantileGate):
         draws: Number of noises, or of answers, behind one figure.
     """
 
-    level: float = 0.99
-    patience: int = 3
-    draws: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_counts(patience=self.patience, draws=self.draws)
+    level: OpenShare = 0.99
+    patience: Count = 3
+    draws: Count = 16
 
     def check(self, env: BatchEnv, learner: Learner) -> None:
         """Refuse, too, a head whose loss of its own answer says nothing of the state."""
@@ -317,12 +294,8 @@ class NearestGate(QuantileGate):
         asks_only: Whether the expert only labels those states while the policy drives on.
     """
 
-    num_neighbours: int = 5
+    num_neighbours: Count = 5
     asks_only: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_counts(num_neighbours=self.num_neighbours)
 
     def fitted(self, fitter: "GateFitter") -> Gate:
         """Return the gate for a round."""
@@ -333,20 +306,3 @@ class NearestGate(QuantileGate):
         score = Neighbour(fitter.policy, fitter.bank(), num_neighbours=self.num_neighbours)
         threshold = conformal_threshold(self.values(fitter, score), self.level)
         return Above(fitter.watch(score=score), threshold=threshold, asks_only=self.asks_only)
-
-
-def _require_shares(**values: float) -> None:
-    for name, value in values.items():
-        if not 0.0 < value < 1.0:
-            raise ConfigError(f"{name} is a share.", got=value, expected="between 0 and 1")
-
-
-def _require_counts(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise ConfigError(f"{name} must be positive.", got=value, expected=">= 1")
-
-
-def _require_ensemble(members: int) -> None:
-    if members < 2:
-        raise ConfigError("Disagreement needs two policies.", got=f"members = {members}", expected=">= 2")
