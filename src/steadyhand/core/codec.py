@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from steadyhand.core import parts as open_parts
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.parts import Part, UnknownPart
 from steadyhand.core.strict import load_json, replacing
 
@@ -140,6 +140,10 @@ def _explain(error: BaseException, kind: Any) -> str:
 
     if isinstance(error, UnknownPart):
         return f"type {error.rest['got']!r}, available: {', '.join(error.rest['available'])}"
+    if isinstance(error, SteadyhandError):
+        said = [f"{name} {error.rest[name]}" for name in ("got", "expected") if error.rest[name] is not None]
+        said += [f"available: {', '.join(error.rest['available'])}"] if error.rest["available"] else []
+        return " ".join([error.what, ", ".join(said)]).strip()
     if isinstance(error, TypeError | ValueError) and str(error).startswith("got "):
         return str(error)
     if isinstance(error, ForbiddenExtraKeysError) and is_dataclass(error.cl):
@@ -160,6 +164,7 @@ def from_data(
     source: str = "the configuration",
     parts: Iterable[type[Part]] = (),
     typed: bool = False,
+    hint: str = "compare it with a run.json that this version wrote",
 ) -> T:
     """Build `kind` from plain JSON data.
 
@@ -169,6 +174,7 @@ def from_data(
         source: Where the data are from, for errors.
         parts: Classes that a "type" may name beside those that are known; see `core.parts`.
         typed: Whether a person typed it: then a "type" is what `core.parts.chosen` takes, short names too.
+        hint: What to do where it does not fit and the error has no word on that.
 
     Raises:
         ConfigError: An unknown or missing key, an unknown tag or a wrong type; it names every place.
@@ -182,21 +188,21 @@ def from_data(
 
         name = getattr(kind, "__name__", str(kind))
         problems = "; ".join(transform_error(error, format_exception=_explain))
-        unknown = _unknown_part(error)
+        told = _told(error)
         raise ConfigError(
             f"{source} does not describe a {name}.",
             got=problems,
-            hint=(unknown and unknown.rest["hint"]) or "compare it with a run.json that this version wrote",
+            hint=(told and told.rest["hint"]) or hint,
         ) from error
     finally:
         _typed.reset(token)
 
 
-def _unknown_part(error: BaseException) -> UnknownPart | None:
-    """Return the first part within `error` that nobody knows."""
+def _told(error: BaseException) -> SteadyhandError | None:
+    """Return the first error within `error` that says itself what to do, such as a part that nobody knows."""
     if isinstance(error, BaseExceptionGroup):
-        return next((found for one in error.exceptions if (found := _unknown_part(one))), None)
-    return error if isinstance(error, UnknownPart) else None
+        return next((found for one in error.exceptions if (found := _told(one))), None)
+    return error if isinstance(error, SteadyhandError) and error.rest["hint"] else None
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -133,12 +133,27 @@ def name_of(member: type[Part]) -> str:
 
 @contextmanager
 def handed_over(parts: Iterable[type[Part]]) -> Generator[None]:
-    """Let files name these classes while the block runs, by qualified name or by class name."""
-    token = _handed.set((*_handed.get(), *parts))
+    """Let files name these classes while the block runs, by qualified name or by class name.
+
+    Raises:
+        ConfigError: One is no class of parts.
+    """
+    token = _handed.set((*_handed.get(), *_classes(parts)))
     try:
         yield
     finally:
         _handed.reset(token)
+
+
+def _classes(parts: object) -> Generator[type[Part]]:
+    for one in parts if isinstance(parts, list | tuple | set | frozenset) else (parts,):
+        if not (isinstance(one, type) and issubclass(one, Part)):
+            raise ConfigError(
+                "What is handed over is no class of a part.",
+                got=repr(one),
+                expected="a sequence of classes, such as parts=[Fourier]",
+            )
+        yield one
 
 
 def resolved(kind: type[P], name: str) -> type[P]:
@@ -173,6 +188,8 @@ def chosen(kind: type[P], name: str) -> type[P]:
         ConfigError: There is none, it is of another kind, or the module cannot be imported.
     """
     short = {short_name(kind, one): one for one in kind.ours}
+    if not name:
+        raise UnknownPart(f"A name of {kind.kind} parts is empty.", got="''", available=available(kind))
     named = [member for member in members(kind) if name in (member.__name__, getattr(member, "name", ""))]
     found = (
         _ours(kind, short.get(short_name(kind, name), name))
@@ -363,10 +380,9 @@ def _load(entry: Any) -> Any:
 def _fitting(kind: type[P], member: Any) -> type[P]:
     if is_part(member, kind):
         return member
-    what = "function" if not isinstance(member, type) else f"class, derived from {_bases(member)}"
     raise ConfigError(
         f"{getattr(member, '__name__', member)} cannot stand here.",
-        got=f"a {what}",
+        got=f"a class, derived from {_bases(member)}" if isinstance(member, type) else type(member).__name__,
         expected=f"a frozen dataclass that derives from {kind.__name__} ({kind.__module__})",
     )
 

@@ -4,7 +4,8 @@
     min_std: Annotated[float, Range(gt=0, lt="init_std")] = 0.01
 
 The types are checked when the settings are made, and `steadyhand parts` and the docs show them, so that a
-range is written once. Checked are ranges of numbers, also within a tuple, lengths, and words of a `Literal`.
+range is written once. Checked are numbers, texts, ranges, also within a tuple, lengths, and words of
+a `Literal`.
 """
 
 import inspect
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from numbers import Integral, Real
-from operator import attrgetter, ge, gt, le, lt
+from operator import attrgetter, ge, gt, is_, le, lt
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from steadyhand.core.errors import ConfigError
@@ -97,8 +98,9 @@ SomeWidths = Annotated[Widths, Range(ge=1)]
 class Settings:
     """Base of settings, which checks their values against their types.
 
-    A dataclass that has a `__post_init__` of its own calls this one first. They print as they would be
-    written: what is left out has its default.
+    Numbers of NumPy become those of Python, and lists become tuples, so that settings are written as they are
+    and read back equal. A dataclass that has a `__post_init__` of its own calls this one first. They print as
+    they would be written: what is left out has its default.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -110,6 +112,9 @@ class Settings:
         return as_written(self) if is_dataclass(self) else object.__repr__(self)
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if (plain := _plain(value)) is not value:
+                object.__setattr__(self, name, plain)
         for name, kind in _checked(type(self)):
             if not _fits(kind, value := getattr(self, name), self):
                 said = field_texts(type(self)).get(name, "").partition(". ")[0].removesuffix(".")
@@ -129,6 +134,16 @@ def as_written(thing: Any) -> str:
         if default is MISSING or value != default:
             said.append(f"{one.name}={value!r}")
     return f"{type(thing).__name__}({', '.join(said)})"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without numbers of NumPy and lists, and the very same one where there are none."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    if type(value) not in (list, tuple):
+        return value
+    items = [_plain(one) for one in value]
+    return value if type(value) is tuple and all(map(is_, items, value)) else tuple(items)
 
 
 def type_text(kind: Any, settings: object = None) -> str:
@@ -175,7 +190,7 @@ def _checked(settings: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def _says_values(kind: Any) -> bool:
-    if get_origin(kind) in (Annotated, Literal):
+    if get_origin(kind) in (Annotated, Literal) or kind in (int, float, bool, str):
         return True
     return get_origin(kind) in (Union, types.UnionType, tuple) and any(map(_says_values, get_args(kind)))
 
@@ -196,6 +211,8 @@ def _fits(kind: Any, value: Any, settings: object) -> bool:
         return isinstance(value, Sequence) and not isinstance(value, str) and _all_fit(inner, value, settings)
     if kind is types.NoneType:
         return value is None
+    if kind in (bool, str):
+        return isinstance(value, kind)
     if kind in (int, float):
         return not isinstance(value, bool) and isinstance(value, Integral if kind is int else Real)
     return True  # of any other type: the type checker and the codec see to that

@@ -12,14 +12,13 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 from steadyhand.core.errors import CapabilityError, EnvError, SpecError
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
-from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
+from steadyhand.envs.base import FAMILIES, BatchEnv, Family, Start, StepResult, require_family
 from steadyhand.envs.faults import Doing, as_spec_error, broken, not_finite
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.envs.judge import SuccessJudge
 from steadyhand.envs.spaces import ActionCodec, observation_leaves
 
 SEED_BLOCK = 2**29
-FAMILIES: tuple[Family, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +90,7 @@ class AdaptedEnv(BatchEnv):
 
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
         """Return `count` reset seeds of a family; a longer list begins with the shorter one."""
-        if family not in FAMILIES:
-            raise SpecError("There is no such family.", got=family, available=FAMILIES)
+        require_family(family)
         base = FAMILIES.index(family) * SEED_BLOCK
         seeds = (base + derive(seed, family, index) % SEED_BLOCK for index in range(count))
         return tuple(Start(family=family, seed=number) for number in seeds)
@@ -226,7 +224,7 @@ def _control_dt(config: GymnasiumConfig, single: Any) -> float:
     raise SpecError(
         f"{config.env_id} does not tell its time between two actions.",
         expected='an attribute dt [s] or metadata["render_fps"]',
-        hint="set control_dt in GymnasiumConfig",
+        hint="say it: make(env, control_dt=0.05), or control_dt of GymnasiumConfig",
     )
 
 
@@ -234,5 +232,8 @@ def _time_limit(config: GymnasiumConfig, single: Any) -> int:
     spec = single.spec
     limit = config.max_episode_steps or (spec.max_episode_steps if spec else None)
     if limit is None:
-        raise SpecError(f"{config.env_id} has no time limit.", hint="set max_episode_steps")
+        raise SpecError(
+            f"{config.env_id} has no time limit.",
+            hint="say it: make(env, max_episode_steps=500), or max_episode_steps of GymnasiumConfig",
+        )
     return limit

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int64, Shaped
 from steadyhand.core.errors import SpecError
 from steadyhand.core.seeding import derive
 from steadyhand.core.specs import EnvSpec
-from steadyhand.envs.base import BatchEnv, Family, Start, StepResult
+from steadyhand.envs.base import BatchEnv, Family, Start, StepResult, require_family
 
 Array = TypeVar("Array", bound=np.ndarray)
 
@@ -52,6 +52,7 @@ class ArrayEnv(BatchEnv):
 
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
         """Return `count` starts; a longer list begins with the shorter one."""
+        require_family(family)
         name = self.spec.env_id
         return tuple(
             Start(family=family, seed=derive(seed, name, family, "start", index), options=options)

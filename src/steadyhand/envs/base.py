@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 Family = Literal["train", "validation", "test"]
 """Disjoint families of tracks, lighting, starts and seeds. Success figures are quoted on "test"."""
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 ReturnRule = Literal["pursuit", "return"]
 """How a displaced robot gets back; see `BatchEnv.displaced_action`."""
+
+
+def require_family(family: object) -> None:
+    """Raise SpecError unless there is such a family: seeds of any other name would be starts of their own."""
+    if family not in FAMILIES:
+        raise SpecError("There is no such family of starts.", got=repr(family), available=FAMILIES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,9 @@ def make(env_id: str, *, num_rows: int, **options: Any) -> "BatchEnv":
     return env_config(env_id, **options).build(num_rows)
 
 
+_SETTINGS = "`steadyhand parts env NAME` shows the settings of an env, and which values they take"
+
+
 def env_config(env_id: str, **options: Any) -> EnvConfig:
     """Return the settings of an env by name; see `make`."""
     kind = _part(env_id)
@@ -58,7 +61,7 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
             hint=f"did you mean {close[0]!r}?" if close else "install the package that registers it",
         )
     data = {"env_id": env_id, "kwargs": options, **settings}
-    return from_data(data, GymnasiumConfig, source=f"the options of env {env_id!r}")
+    return from_data(data, GymnasiumConfig, source=f"The options of env {env_id!r}", hint=_SETTINGS)
 
 
 def _part(env_id: str) -> type[EnvConfig] | None:
@@ -79,7 +82,7 @@ def _configured(kind: type[EnvConfig], env_id: str, options: dict[str, Any]) -> 
         if name not in names:
             raise ConfigError(f"The env {env_id!r} has no such option.", got=name, available=names)
     data = {name: to_data(value) for name, value in options.items()}
-    return from_data(data, kind, source=f"the options of env {env_id!r}")
+    return from_data(data, kind, source=f"The options of env {env_id!r}", hint=_SETTINGS)
 
 
 def _gymnasium_ids() -> list[str]:

@@ -1,11 +1,12 @@
 """Demonstrations: recorded now, or opened from disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from steadyhand.core.errors import DataError
+from steadyhand.core.errors import ConfigError, DataError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
 from steadyhand.core.specs import ACTION, FeatureSpec, class_spec
@@ -17,7 +18,8 @@ from steadyhand.data.formats.arrays import ArrayDataset, from_arrays, open_npz
 from steadyhand.data.formats.layout import INFO
 from steadyhand.data.selection import Episodes
 from steadyhand.data.store import EpisodeStore
-from steadyhand.envs.base import Family
+from steadyhand.envs.base import Family, require_family
+from steadyhand.face.asked import path_of, require_controller, seed_of, whole
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.progress import progress
 from steadyhand.face.voice import voice
@@ -63,11 +65,16 @@ def record(
         DataError: `out` holds a data set already.
         CapabilityError: The env's actions cannot be disturbed, or it is to be filmed and cannot be.
     """
+    episodes, seed = whole("episodes", episodes), seed_of(seed)
+    labels = None if labels is None else whole("labels", labels)
+    place = None if out is None else path_of("out", out)
+    require_family(family)
+    expert = require_controller(expert, role="expert")
     built = as_env(env)
-    is_filmed = video and out is not None and needs_film(built)
+    is_filmed = video and place is not None and needs_film(built)
     driver = expert
     if noise is not None:
-        kind = OrnsteinUhlenbeck(sigma=float(noise)) if isinstance(noise, int | float) else noise
+        kind = noise if isinstance(noise, ActionNoise) else OrnsteinUhlenbeck(sigma=_sigma(noise))
         driver = NoisyExecution(expert, noise=kind, action=built.spec.action, clean_fraction=clean_fraction)
     spec, say = built.spec, voice(quiet=quiet)
 
@@ -89,7 +96,7 @@ def record(
         )
         return recorder
 
-    if out is None:
+    if place is None:
         return ArrayDataset(
             observation=dict(spec.observation),
             action=spec.action,
@@ -102,14 +109,24 @@ def record(
         "settings": {"labels": labels, "episodes": episodes, "family": family, "video": video},
         "seed": seed,
     }
-    asked = answering(Path(out), "record", question, answers=INFO)
-    with asked, recording(Path(out), spec, video=video) as store:
+    asked = answering(place, "record", question, answers=INFO)
+    with asked, recording(place, spec, video=video) as store:
         if store is not None:
             drive(store)
             store.compact()
             if is_filmed:
-                film_first(built, driver, Path(out), family=family, seed=seed)
-    return open_dataset(Path(out))
+                film_first(built, driver, place, family=family, seed=seed)
+    return open_dataset(place)
+
+
+def _sigma(noise: object) -> float:
+    if isinstance(noise, bool) or not isinstance(noise, Real):
+        raise ConfigError(
+            "This is no noise.",
+            got=repr(noise),
+            expected="a standard deviation in units of the action, or settings such as OrnsteinUhlenbeck()",
+        )
+    return float(noise)
 
 
 def load_dataset(
@@ -139,10 +156,11 @@ def load_dataset(
     if isinstance(data, Dataset):
         return data
     if isinstance(data, Mapping):
-        return from_arrays(data, control_dt=control_dt, rename=rename, classes=classes, episodes=episodes)
-    if not isinstance(data, str | Path):
-        return from_episodes(data)
-    path = Path(data)
+        arrays = {name: np.asarray(value) for name, value in data.items()}
+        return from_arrays(arrays, control_dt=control_dt, rename=rename, classes=classes, episodes=episodes)
+    if isinstance(data, Iterable) and not isinstance(data, str | np.ndarray):
+        return from_episodes(tuple(data))
+    path = path_of("data", data)
     if path.suffix == ".npz":
         return open_npz(path, control_dt=control_dt, rename=rename, classes=classes, episodes=episodes)
     return open_dataset(path, rename=rename, episodes=episodes, observation=observation, classes=classes)
@@ -156,6 +174,7 @@ def from_episodes(episodes: Sequence[Episode]) -> ArrayDataset:
     """
     if not episodes:
         raise DataError("There are no episodes.", got=0, expected="at least one")
+    _require_episodes(episodes)
     first = episodes[0]
     kinds: dict[str, FeatureSpec] = {}
     for name, value in {**first.observation, ACTION: first.action}.items():
@@ -172,3 +191,12 @@ def from_episodes(episodes: Sequence[Episode]) -> ArrayDataset:
     return ArrayDataset(
         observation=kinds, action=action, control_dt=first.control_dt, all_episodes=tuple(episodes)
     )
+
+
+def _require_episodes(given: Sequence[object]) -> None:
+    if others := [type(one).__name__ for one in given if not isinstance(one, Episode)]:
+        raise DataError(
+            "These are no episodes.",
+            got=f"{others[0]} among them",
+            expected="a data set, a folder, an .npz file, arrays by name, or a list of steadyhand.Episode",
+        )

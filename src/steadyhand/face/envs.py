@@ -5,6 +5,8 @@ from typing import Any
 from steadyhand.core.errors import ConfigError
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.catalogue import env_config
+from steadyhand.envs.config import EnvConfig
+from steadyhand.face.asked import whole
 
 NUM_ROWS = 32
 """Default number of copies of an env."""
@@ -12,8 +14,8 @@ NUM_ROWS = 32
 Env = BatchEnv
 """Some copies of one task, stepped at once."""
 
-Drivable = Env | str
-"""An env, or the name of one as `make` takes it."""
+Drivable = Env | EnvConfig | str
+"""An env, or its name or settings as `make` takes them."""
 
 
 def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
@@ -30,6 +32,7 @@ def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
     Raises:
         ConfigError: There is no such env or option.
     """
+    num_rows = whole("num_rows", num_rows)
     if isinstance(env, str):
         return env_config(env, **options).build(num_rows)
     if not hasattr(env, "build"):
@@ -45,6 +48,19 @@ def make(env: Any, *, num_rows: int = NUM_ROWS, **options: Any) -> BatchEnv:
     return env.build(num_rows)
 
 
-def as_env(env: Drivable) -> BatchEnv:
-    """Return an env unchanged, or make the one of that name."""
-    return make(env) if isinstance(env, str) else env
+def as_env(env: Drivable | object) -> BatchEnv:
+    """Return an env as it is, or make the one that is named or described.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if isinstance(env, BatchEnv):
+        return env
+    if isinstance(env, str | EnvConfig):
+        return make(env)
+    raise ConfigError(
+        "This is no env.",
+        got=type(env).__name__,
+        expected="what steadyhand.make returns, a name, or the settings of an env",
+        hint="steadyhand.make(env) takes Gymnasium's vector envs; your own derives from steadyhand.Env",
+    )

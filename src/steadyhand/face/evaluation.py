@@ -9,7 +9,8 @@ from steadyhand.analysis.results import Report
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
-from steadyhand.envs.base import Family
+from steadyhand.envs.base import Family, require_family
+from steadyhand.face.asked import require_controller, seed_of, whole
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
@@ -52,8 +53,8 @@ def evaluate(
         ConfigError: There is no start.
         SpecError: The policy does not fit the env.
     """
-    if starts < 1:
-        raise ConfigError("An evaluation needs a start.", got=starts, expected=">= 1")
+    starts, seed = whole("starts", starts), seed_of(seed)
+    require_family(family)
     built = as_env(env)
     controller, own_name = as_driver(who, built, executor=executor)
     name = name or own_name
@@ -130,8 +131,9 @@ def compare(
         ConfigError: Two have the same name, or `out` holds another comparison.
         SpecError: A policy does not fit the env.
     """
-    if starts < 1:
-        raise ConfigError("A comparison needs a start.", got=starts, expected=">= 1")
+    starts, films, seed = whole("starts", starts), whole("films", films, least=0), seed_of(seed)
+    require_family(family)
+    expert = None if expert is None else require_controller(expert, role="expert")
     built, folder = as_env(env), Folder(out)
     entries = [NamedController(name="expert", controller=expert, kind="expert")] if expert is not None else []
     named = drivers.items() if isinstance(drivers, Mapping) else [("", one) for one in drivers]

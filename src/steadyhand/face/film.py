@@ -5,7 +5,8 @@ from pathlib import Path
 
 from steadyhand.analysis.page import Video, film_page, framed
 from steadyhand.core.strict import replacing
-from steadyhand.envs.base import Family
+from steadyhand.envs.base import Family, require_family
+from steadyhand.face.asked import path_of, seed_of, whole
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.recipes.compare import FILM_SECONDS, NamedController, filmed_drives
@@ -30,7 +31,7 @@ class Film:
         Args:
             path: Path of the film, such as "clone.mp4".
         """
-        first = Path(path)
+        first = path_of("path", path)
         many = len(self.clips) > 1
         paths = tuple(
             first.with_name(f"{first.stem}-{number}{first.suffix}") if many else first
@@ -74,6 +75,8 @@ def show(
         CapabilityError: The env does not render.
         SpecError: The policy does not fit the env.
     """
+    starts, seed = whole("starts", starts), seed_of(seed)
+    require_family(family)
     built = as_env(env)
     controller, name = as_driver(who, built, executor=executor)
     chosen = built.starts(family, starts, seed=seed)

@@ -5,6 +5,8 @@ import tempfile
 import weakref
 from pathlib import Path
 
+from steadyhand.face.asked import path_of
+
 
 class Folder:
     """A folder of results.
@@ -20,7 +22,7 @@ class Folder:
     def __init__(self, out: str | Path | None) -> None:
         self.is_temporary = out is None
         if out is not None:
-            self.path = Path(out)
+            self.path = path_of("out", out)
             return
         self.path = Path(tempfile.mkdtemp(prefix="steadyhand-"))
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -1,12 +1,12 @@
 """The learner and its training, as the keyword arguments of `train` and `correct`."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict, TypeVar
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import made
+from steadyhand.core.parts import made, require_part
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
@@ -23,6 +23,7 @@ CHUNK = 16
 """Default horizon of a head whose net is a UNet, whose levels halve the chunk."""
 
 F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
 
 
 class Learning(TypedDict, total=False):
@@ -108,7 +109,8 @@ def settings_of(
         raise ConfigError(
             "There is no such keyword.", got=", ".join(unknown), available=Learning.__annotations__
         )
-    training = learning.get("training") or default
+    _check_kinds(learning)
+    training = _given(learning.get("training"), default)
     if recipe := recipe_of(learning):
         _refuse_parts(learning, beside=f"recipe={recipe.spoken!r}")
         policy, training = _of_recipe(recipe, learning, observation, action)
@@ -118,8 +120,32 @@ def settings_of(
     if num_checkpoints and learning.get("training") is None:
         every = max(1, training.num_steps // num_checkpoints)
         training = replace(training, checkpoint_every=every, validation_every=every)
-    where, kept = learning.get("device") or training.device, learning.get("keep") or training.keep
+    where, kept = _given(learning.get("device"), training.device), _given(learning.get("keep"), training.keep)
     return policy, replace(training, device=where, keep=kept)
+
+
+def _given(said: T | None, default: T) -> T:
+    return default if said is None else said
+
+
+def _check_kinds(learning: Learning) -> None:
+    """Raise ConfigError where settings are of the wrong kind."""
+    for name, kind in (("policy", PolicyConfig), ("training", TrainConfig)):
+        if not isinstance(given := learning.get(name), kind | None):
+            raise ConfigError(
+                f"{name} takes settings.",
+                got=f"{name} = {given!r}",
+                expected=f"a {kind.__name__}, from {kind.__module__}",
+                hint="head, encoder, recipe, steps and batch_size take names and numbers",
+            )
+    if not _is_list(names := learning.get("observation")):
+        raise ConfigError(
+            "observation takes a list of features.", got=repr(names), hint='such as observation=["state"]'
+        )
+
+
+def _is_list(names: object) -> bool:
+    return names is None or (isinstance(names, Iterable) and not isinstance(names, str))
 
 
 def with_numbers(training: TrainConfig, learning: Learning) -> TrainConfig:
@@ -141,6 +167,8 @@ def recipe_of(learning: Learning) -> RecipeConfig | None:
     """
     recipe, size = learning.get("recipe"), learning.get("size")
     recipe = made(RecipeConfig, recipe) if isinstance(recipe, str) else recipe
+    if recipe is not None:
+        require_part(RecipeConfig, recipe)
     if size is None:
         return recipe
     if isinstance(recipe, Published):
@@ -173,17 +201,17 @@ def _policy(learning: Learning, observation: Mapping[str, FeatureSpec], action: 
         _refuse_parts(learning, beside="policy=")
         return resolved(policy, observation)
     encoder = learning.get("encoder")
-    head = learning.get("head") or ("Categorical" if action.kind == "discrete" else "Regression")
+    head = _given(learning.get("head"), "Categorical" if action.kind == "discrete" else "Regression")
     names = learning.get("observation") or ()
     head = made(HeadConfig, head) if isinstance(head, str) else head
-    horizon = learning.get("horizon") or (CHUNK if isinstance(getattr(head, "net", None), UNet) else 1)
+    horizon = _given(learning.get("horizon"), CHUNK if isinstance(getattr(head, "net", None), UNet) else 1)
     config = PolicyConfig(
         encoder=made(EncoderConfig, encoder) if isinstance(encoder, str) else encoder,
         head=head,
         observation=tuple(chosen_features(observation, names)) if names else (),
-        n_obs_steps=learning.get("n_obs_steps") or 1,
+        n_obs_steps=_given(learning.get("n_obs_steps"), 1),
         horizon=horizon,
-        n_action_steps=learning.get("n_action_steps") or max(1, horizon // 2),
+        n_action_steps=_given(learning.get("n_action_steps"), max(1, int(horizon) // 2)),
     )
     return resolved(config, observation)
 

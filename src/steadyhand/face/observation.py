@@ -77,12 +77,25 @@ def _read(value: Any, name: str, spec: FeatureSpec) -> tuple[np.ndarray, bool]:
 
 
 def _array(value: Any, name: str) -> np.ndarray:
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    try:
+        array = np.asarray(_on_host(value))
+    except (TypeError, ValueError) as error:  # rows of different lengths, say
+        raise SpecError(f"{name} is no array.", got=error, expected="numbers in a regular array") from error
     if array.dtype.kind not in "biuf":
         raise SpecError(
             f"{name} holds what is no real number.", got=f"{array.dtype} {array.shape}", expected="an array"
         )
+    if np.ma.is_masked(value):
+        raise SpecError(f"{name} lacks values.", got="a masked array", expected="a number in every place")
     return array
+
+
+def _on_host(value: Any) -> Any:
+    """Return a tensor as one that NumPy reads, and anything else as it is."""
+    if not hasattr(value, "detach"):
+        return value
+    tensor = value.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
 
 
 def _picture(array: np.ndarray, name: str, spec: FeatureSpec) -> tuple[np.ndarray, bool]:

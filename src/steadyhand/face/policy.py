@@ -11,14 +11,16 @@ import torch
 from jaxtyping import Shaped
 
 from steadyhand.core.errors import SpecError
-from steadyhand.core.parts import Part
+from steadyhand.core.parts import Part, require_part
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams, derive
 from steadyhand.correction.remedy import TrainedPolicy
 from steadyhand.envs.base import BatchEnv
+from steadyhand.face.asked import path_of, seed_of
 from steadyhand.face.folders import Folder
 from steadyhand.face.observation import read_observation
 from steadyhand.policies.artifact import load_policy, save_policy
+from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.policy import PolicyModule as Network
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.policies import check_fits, policy_folder
@@ -84,7 +86,7 @@ class Policy:
     ) -> None:
         self.network = network.eval()
         self.name = name
-        self.executor = executor or Receding()
+        self.executor = _executor(executor)
         self.deterministic = deterministic
         self._num_threads = num_threads
         self._folder = folder
@@ -121,14 +123,15 @@ class Policy:
             number: an array without axes for one observation, (B,) for a batch.
 
         Raises:
-            SpecError: A feature is missing, has another shape or is not finite, or the size of the
-                batch has changed since the last `reset`.
+            SpecError: A feature is missing, has another shape or is not finite, the size of the batch has
+                changed since the last `reset`, or the answer is not finite: no robot may execute that.
         """
         window, is_batch = read_observation(observation, self.spec.observation)
         drive = self._at(len(next(iter(window.values()))), is_batch=is_batch)
         rows = np.arange(drive.num_rows)
         decision = drive.executor.act(window, {}, rows, drive.streams)
         drive.streams.advance()
+        self.spec.action.check(decision.action, name=f"The action of the policy {self.name}")
         action = self.spec.action.clipped(decision.action)
         if self.spec.action.kind == "discrete":
             action = action[:, 0]
@@ -140,7 +143,7 @@ class Policy:
         Args:
             seed: Seed of what the policy draws; the same seed and observations give the same actions.
         """
-        self._seed, self._drive = seed, None
+        self._seed, self._drive = seed_of(seed), None
 
     def controller(
         self, env: BatchEnv, *, executor: ExecutorConfig | None = None, n_action_steps: int | None = None
@@ -157,14 +160,21 @@ class Policy:
         """
         check_fits(self.network, env.spec, name=f"The policy {self.name}")
         chosen = (
-            executor or self.executor if n_action_steps is None else Receding(n_action_steps=n_action_steps)
+            _executor(executor or self.executor)
+            if n_action_steps is None
+            else Receding(n_action_steps=n_action_steps)
         )
         return self._built(chosen, env.num_rows)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the policy to a folder that `steadyhand.load` reads, and return that folder."""
-        save_policy(self.network, Path(folder))
-        return Path(folder)
+        """Write the policy to a folder that `steadyhand.load` reads, and return that folder.
+
+        Raises:
+            ArtifactError: Other files than those of a policy lie there.
+        """
+        place = path_of("folder", folder)
+        save_policy(self.network, place)
+        return place
 
     def __repr__(self) -> str:
         config, spec = self.config, self.spec
@@ -218,6 +228,22 @@ class Policy:
         return self._drive
 
 
+def _executor(given: ExecutorConfig | None) -> ExecutorConfig:
+    executor = Receding() if given is None else given
+    require_part(ExecutorConfig, executor)
+    return executor
+
+
+def _device(given: torch.device | str) -> torch.device:
+    """Return a device that is there, with its number if it has one.
+
+    Raises:
+        ConfigError: There is none of that name here.
+    """
+    there = chosen_device(str(given).partition(":")[0])
+    return torch.device(given) if ":" in str(given) else there
+
+
 def load(
     path: str | Path,
     *,
@@ -239,10 +265,10 @@ def load(
     Raises:
         ArtifactError: There is no policy, or a damaged one.
     """
-    folder = policy_folder(Path(path))
+    folder = policy_folder(path_of("path", path))
     home = folder.parent if folder.name == "policy" else folder
     return Policy(
-        load_policy(folder, device=device, parts=parts),
+        load_policy(folder, device=_device(device), parts=parts),
         name=home.name,
         executor=executor,
         deterministic=deterministic,

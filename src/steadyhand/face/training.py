@@ -15,6 +15,7 @@ from steadyhand.correction.remedy import Remedy
 from steadyhand.data.base import Dataset
 from steadyhand.data.collection import StoredDataset
 from steadyhand.data.episode import Episode
+from steadyhand.face.asked import require_controller, seed_of, whole
 from steadyhand.face.data import load_dataset
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
@@ -64,7 +65,7 @@ def train(
         ConfigError: Data and parts do not fit together, or `out` holds another run.
         DataError: The data are malformed, or too few.
     """
-    dataset, folder, say = load_dataset(data), Folder(out), voice(quiet=quiet)
+    seed, dataset, folder, say = seed_of(seed), load_dataset(data), Folder(out), voice(quiet=quiet)
     policy, training = settings_of(learning, dataset.observation, dataset.action)
     run = TrainRun(
         data=dataset.root if isinstance(dataset, StoredDataset) else IN_MEMORY,
@@ -132,10 +133,19 @@ def correct(
         SteadyhandError: Env, expert, policy class and remedy do not fit together, or `out` holds the answer
             to another question.
     """
+    seed, expert = seed_of(seed), require_controller(expert, role="expert")
     built, folder, say = as_env(env), Folder(out), voice(quiet=quiet)
     policy, training = settings_of(learning, built.spec.observation, built.spec.action)
+    asked: object = how
     if isinstance(how, str):
-        method = remedy(how).from_budget(Budget(labels=1000 if labels is None else labels))
+        count = 1000 if labels is None else whole("labels", labels)
+        method = remedy(how).from_budget(Budget(labels=count))
+    elif not isinstance(asked, Remedy):
+        raise ConfigError(
+            "This is no remedy.",
+            got=repr(how),
+            expected='a name, such as "dagger", or settings, such as steadyhand.remedies.DaggerConfig()',
+        )
     elif labels is not None:
         raise ConfigError(
             "The settings of a remedy already say how many labels there are.", got=f"labels={labels}"
@@ -172,7 +182,8 @@ def correct(
 
 
 def _episodes(data: Dataset | str | Path | Sequence[Episode]) -> tuple[Episode, ...]:
-    return tuple(load_dataset(data) if isinstance(data, str | Path) else data)
+    nothing = isinstance(data, list | tuple) and not data
+    return () if nothing else tuple(load_dataset(data))
 
 
 def _round_line(record: RoundRecord) -> str:

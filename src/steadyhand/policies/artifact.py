@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def save_policy(policy: PolicyModule, folder: Path, *, extra: Mapping[str, Any] | None = None) -> None:
-    """Write a policy, replacing what is there; no reader ever sees half of one.
+    """Write a policy, replacing one that is there; no reader ever sees half of one.
 
     Args:
         policy: The policy; on any device.
@@ -49,8 +49,10 @@ def save_policy(policy: PolicyModule, folder: Path, *, extra: Mapping[str, Any] 
         extra: JSON data to keep beside it, such as where it was trained and what it scored.
 
     Raises:
-        ArtifactError: Two of its tensors share memory, so that they could not be told apart on disk.
+        ArtifactError: Two of its tensors share memory, so that they could not be told apart on disk; or
+            something else than a policy lies there, which would be gone.
     """
+    _require_ours(folder)
     state = tensors_of(policy)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -201,6 +203,24 @@ def load_tensors(module: nn.Module, state: Mapping[str, Tensor], *, source: Path
     with torch.no_grad():
         for name, value in state.items():
             own[name].copy_(value)
+
+
+def _require_ours(folder: Path) -> None:
+    """Raise ArtifactError if at `folder` lies what a policy must not take the place of."""
+    if not folder.name:
+        raise ArtifactError(
+            "A policy needs a folder of its own.", got=folder, hint="name a new one, such as runs/mine"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is a file, and no folder.", hint="name another folder for the policy")
+    held = sorted(one.name for one in folder.iterdir()) if folder.exists() else []
+    if held and "policy.json" not in held:
+        raise ArtifactError(
+            f"{folder} holds other files, which a policy would take the place of.",
+            got=", ".join(held[:5]),
+            expected="a new folder, an empty one, or one that holds a policy",
+            hint=f"name a folder in it, such as {folder / 'policy'}",
+        )
 
 
 def replace_folder(temporary: Path, folder: Path) -> None:
