@@ -89,6 +89,9 @@ def test_a_live_picture_must_keep_to_the_range_that_was_declared():
     [
         ((24, 32, 3), np.uint8, True),
         ((3, 24, 32), np.uint8, True),
+        ((8, 8, 3), np.uint8, True),
+        ((16, 16, 1), np.float32, True),
+        ((15, 16, 1), np.float32, False),
         ((84, 84), np.uint8, True),
         ((84, 84), np.bool_, True),
         ((96, 96, 3), np.float32, True),

@@ -346,6 +346,11 @@ def test_single_numbers_and_arrays_of_one_have_digests_of_their_own() -> None:
     assert len({of(np.array(1.0)), of(np.array(2.0)), of(np.array([1.0])), of(np.array([[1.0]]))}) == 4
 
 
+def test_a_part_that_is_no_table_any_more_is_shown_whole() -> None:
+    assert differences({"a": 1}, 3, "part") == "part: {'a': 1} there, 3 asked for"
+    assert differences(3, {"a": 1}, "part") == "part: 3 there, {'a': 1} asked for"
+
+
 def test_differences_name_the_keys_and_what_is_missing():
     there, asked = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "d": {"e": 5}}
     assert differences(there, asked) == "a.c: 2 there, 4 asked for; d: 3 there, {'e': 5} asked for"

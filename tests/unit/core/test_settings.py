@@ -146,3 +146,17 @@ def test_types_are_shown_with_what_they_allow():
     assert type_text(Annotated[float, Range(gt=0, lt="init_std")]) == "float > 0 and < init_std"
     assert type_text(tuple[Count, ...] | None) == "tuple[int >= 1, ...] or None"
     assert type_text(dict[str, Literal["a", "b"]]) == "dict[str, 'a' or 'b']"
+
+
+def test_infinity_is_a_text_in_files_and_a_number_where_one_is_asked_for():
+    @dataclass(frozen=True, kw_only=True)
+    class Bounds:
+        most: float = 1.0
+        name: str = "none"
+        count: int = 1
+
+    assert from_data({"most": "-inf", "name": "inf"}, Bounds) == Bounds(most=-inf, name="inf")
+    assert from_data(to_data(Bounds(most=inf)), Bounds).most == inf
+    for wrong in ({"count": "inf"}, {"most": "1.0"}, {"most": True}, {"count": 1.0}, {"name": 1}):
+        with pytest.raises(ConfigError):
+            from_data(wrong, Bounds)

@@ -245,3 +245,25 @@ def test_where_the_expert_has_no_label_there_is_none():
         )
         assert np.array_equal(decision.label_valid, ROWS % 2 == 0)
         assert np.array_equal(decision.label[1::2], decision.action[1::2])
+
+
+class FirstHalf(Gate):
+    """Hands the first half of the rows to the expert, and asks about the third one beside."""
+
+    def takes_over(self, inputs):
+        inputs.expert.label(np.array([2]))
+        return inputs.rows < len(inputs.rows) // 2
+
+
+def test_a_gate_labels_where_the_expert_was_asked_and_has_an_answer():
+    rows = np.arange(5)
+    seen = {STATE: np.arange(1.0, 6.0, dtype=np.float32)[:, None]}
+    decision = Gated(Still(), HalfSure(), FirstHalf()).act(seen, {}, rows, RowStreams.from_seed(0, 5))
+    asked = [0, 1, 2]  # of which the expert, who sees these three alone, is sure of the first and the last
+    assert decision.label_valid.tolist() == [True, False, True, False, False]
+    assert decision.intervention.tolist() == [True, True, False, False, False]
+    expert = Halving().act({STATE: seen[STATE][asked]}, {}, rows[asked], RowStreams.from_seed(0, 3))
+    assert np.array_equal(decision.label[[0, 2]], expert.label[[0, 2]])
+    assert np.array_equal(decision.label[[1, 3, 4]], decision.action[[1, 3, 4]])
+    assert np.array_equal(decision.action[:2], expert.action[:2])
+    assert decision.actor.tolist() == [Actor.EXPERT] * 2 + [Actor.POLICY] * 3

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -661,3 +662,21 @@ def test_staged_files_appear_when_they_are_committed_and_vanish_when_discarded(t
     assert (tmp_path / "a/b.txt").read_text() == "x"
     assert not (tmp_path / staging.STAGE_PATH).exists()
     assert not staging.is_committed(tmp_path)
+
+
+def test_a_folder_that_cannot_be_recorded_again_is_free_for_others(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        store.append(episode(0))
+        store.compact()
+    refused = EpisodeStore.open(tmp_path, replay=True)
+    with pytest.raises(DataError, match="episodes that are compacted already"):
+        refused.append(episode(0))
+
+    def elsewhere() -> None:
+        with EpisodeStore.open(tmp_path) as again:
+            again.append(episode(1))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert open_dataset(tmp_path).num_episodes == 2

@@ -276,3 +276,17 @@ def test_it_obeys_the_laws_with_dropout_and_two_decoder_layers() -> None:
     maps = ResNet18(channels=4, stem="small", norm="group", pool="map", width=16)
     check_policy(PolicyConfig(encoder=maps, head=SMALL, horizon=4))
     assert build(width=8).net.token(random(B, 3, 8)).shape == (B, 3, 16)
+
+
+def test_attention_with_hardly_any_dropout_is_attention_without() -> None:
+    with scoped(0):
+        module, plain = Attention(width=6, num_heads=2, rate=1e-12), Attention(width=6, num_heads=2)
+    plain.load_state_dict(module.state_dict())
+    nn.init.normal_(plain.out.weight)
+    module.load_state_dict(plain.state_dict())
+    x, memory = random(2, 5, 6), random(2, 7, 6, seed=1)
+    mask = torch.ones(5, 7, dtype=torch.bool).tril(1)
+    for look in (None, mask):
+        found = module(x, module.keys_values(memory, memory), mask=look, noise=GeneratorNoise.seeded(0))
+        expected = plain(x, plain.keys_values(memory, memory), mask=look)
+        torch.testing.assert_close(found, expected)
