@@ -30,6 +30,7 @@ from steadyhand.correction.human import Discrepancy, RoadEdge, SimulatedHuman
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import ExponentialDecay, LinearDecay
 from steadyhand.correction.noise import CorrelatedNoise, GaussianNoise, OrnsteinUhlenbeck
+from steadyhand.correction.offline import NoiseInjection
 from steadyhand.correction.on_the_fly import OnTheFlyConfig
 from steadyhand.correction.pattern_buffer import PatternBuffer
 from steadyhand.correction.segments import SegmentWindows
@@ -37,6 +38,7 @@ from steadyhand.correction.view_config import AlvinnViews, SideCameras
 from steadyhand.correction.weighting import EilMarks, InterventionWeighting, Sirius, SourceMixture
 from steadyhand.data.spec import StoreSpec
 from steadyhand.data.stats import SpreadFloor
+from steadyhand.experts.config import ForksExpert
 from steadyhand.policies.dynamics_config import DynamicsConfig, SlopePenalty, Spectral
 from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.encoders.pilotnet import PilotNet
@@ -172,7 +174,9 @@ LIMITS: list[tuple[Any, str, tuple[list[Any], list[Any]]]] = [
     (CcilConfig, "delta", NOT_NEGATIVE),
     *((CcilConfig, name, POSITIVE) for name in ("tolerance", "weight")),
     (CcilConfig, "max_iterations", COUNT),
-    (partial(CcilConfig, num_labels=5), "num_episodes", ([1, 5], [0, 6])),
+    *((partial(one, num_labels=5), "num_episodes", ([1, 5], [0, 6])) for one in (CcilConfig, NoiseInjection)),
+    (NoiseInjection, "clean_fraction", SHARE),
+    (ForksExpert, "left_share", SHARE),
     (InterventionWeighting, "share", SHARE),
     (partial(Sirius, before=0.25), "share", ([0.0, 0.75], [BELOW_0, 0.76])),
     (partial(Sirius, share=0.75), "before", ([0.0, 0.25], [BELOW_0, 0.26])),

@@ -9,7 +9,7 @@ from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
 from steadyhand.core.seeding import derive
-from steadyhand.core.settings import Count, Range
+from steadyhand.core.settings import Count, NotNegative, Range, Share
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
@@ -23,6 +23,9 @@ from steadyhand.policies.heads.config import HeadConfig
 if TYPE_CHECKING:
     from steadyhand.correction.view_config import ViewConfig
 
+NumEpisodes = Annotated[Count, Range(le="num_labels")]
+"""Starts over which labels are spread: each gets one at least."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineRemedy(Remedy, ABC):
@@ -35,7 +38,7 @@ class OfflineRemedy(Remedy, ABC):
     """
 
     num_labels: Count = 1000  # pyright: ignore[reportIncompatibleMethodOverride]
-    num_episodes: Annotated[Count, Range(le="num_labels")] = 20  # pyright: ignore[reportIncompatibleMethodOverride]
+    num_episodes: NumEpisodes = 20  # pyright: ignore[reportIncompatibleMethodOverride]
     family: Family = "train"
 
     @classmethod
@@ -150,7 +153,7 @@ class NoiseBC(OfflineRemedy):
     example: ClassVar[str] = "--observation state --set method.sigma=0.3"
     seeds: ClassVar[str] = "inputnoise"
 
-    sigma: float = 0.1
+    sigma: NotNegative = 0.1
 
     @classmethod
     def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:
@@ -203,9 +206,9 @@ class NoiseInjection(OfflineRemedy):
         "clean-fraction": "clean_fraction",
     }
 
-    num_episodes: int = 4
+    num_episodes: NumEpisodes = 4
     noise: ActionNoise = field(default_factory=OrnsteinUhlenbeck)
-    clean_fraction: float = 0.5
+    clean_fraction: Share = 0.5
 
     @classmethod
     def why_not(cls, head: HeadConfig, *, is_discrete: bool) -> str | None:

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64, Shaped
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams
+from steadyhand.core.settings import Count, NotNegative, Positive, Whole
 from steadyhand.correction.learner import Learner
 from steadyhand.correction.offline import OfflineRemedy
 from steadyhand.correction.remedy import Task
@@ -36,8 +37,8 @@ class ViewConfig(OfflineRemedy, ABC):
     page: ClassVar[str] = "views"
     rule: ClassVar[ReturnRule]
 
-    lookahead: float
-    weight: float = 1.0
+    lookahead: Positive
+    weight: NotNegative = 1.0
 
     @property
     @abstractmethod
@@ -106,14 +107,10 @@ class AlvinnViews(ViewConfig):
     seeds: ClassVar[str] = "alvinnviews"
     rule: ClassVar[ReturnRule] = "pursuit"
 
-    num_views: int = 14
-    shift: float = 0.12
-    rotation: float = 0.105
-    lookahead: float = 0.6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(num_views=self.num_views, shift=self.shift, rotation=self.rotation, weight=self.weight)
+    num_views: Count = 14
+    shift: NotNegative = 0.12
+    rotation: NotNegative = 0.105
+    lookahead: Positive = 0.6
 
     @property
     def per_step(self) -> int:
@@ -151,25 +148,18 @@ class SideCameras(ViewConfig):
     seeds: ClassVar[str] = "sidecameras"
     rule: ClassVar[ReturnRule] = "return"
 
-    offset: float = 0.12
-    num_random: int = 2
-    human_lateral_std: float = 0.02
-    human_heading_std: float = 0.02
-    factor: float = 2.0
-    lookahead: float = 1.6
+    offset: NotNegative = 0.12
+    num_random: Whole = 2
+    human_lateral_std: NotNegative = 0.02
+    human_heading_std: NotNegative = 0.02
+    factor: NotNegative = 2.0
+    lookahead: Positive = 1.6
     gain: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(
-            offset=self.offset,
-            human_lateral_std=self.human_lateral_std,
-            human_heading_std=self.human_heading_std,
-            factor=self.factor,
-            weight=self.weight,
-        )
-        if self.num_random < 0 or (self.gain is not None and not self.offset > 0):
-            raise ConfigError("Side cameras need an offset, and views are counted.", got=self)
+        if self.gain is not None and not self.offset > 0:
+            raise ConfigError("A constant correction needs an offset.", got=f"offset = {self.offset}")
 
     @property
     def per_step(self) -> int:
@@ -204,9 +194,3 @@ class SideCameras(ViewConfig):
 
 def _single(values: np.ndarray) -> Float32[np.ndarray, "B V"]:
     return values.astype(np.float32)
-
-
-def _check(**values: float | int) -> None:
-    for name, value in values.items():
-        if not 0 <= value < np.inf or (name == "num_views" and value < 1):
-            raise ConfigError(f"{name} must not be negative.", got=value)

@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.parts import Part, located
+from steadyhand.core.settings import Positive, Range, Share, Whole
 from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class PurePursuitExpert(ExpertConfig):
         lookahead: Look-ahead distance [m].
     """
 
-    lookahead: float = 0.6
+    lookahead: Positive = 0.6
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
@@ -85,8 +86,8 @@ class DelayedExpert(ExpertConfig):
         labels: Whether labels are what the late driver does, or what it would choose in hindsight.
     """
 
-    delay: int = 3
-    lookahead: float = 1.0
+    delay: Whole = 3
+    lookahead: Positive = 1.0
     labels: Labels = "driven"
 
     def build(self, env: "BatchEnv") -> "Controller":
@@ -106,8 +107,8 @@ class ForksExpert(ExpertConfig):
         spread: Half width of the variation between episodes at the middle of the disc [m].
     """
 
-    left_share: float = 0.5
-    spread: float = 0.06
+    left_share: Share = 0.5
+    spread: Annotated[float, Range(ge=0, le=0.1, unit="m")] = 0.06
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
@@ -126,7 +127,7 @@ class AvoidingExpert(ExpertConfig):
         spread: Half width of the variation between episodes in each gap [m].
     """
 
-    spread: float = 0.012
+    spread: Annotated[float, Range(ge=0, le=0.015, unit="m")] = 0.012
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
@@ -166,7 +167,7 @@ class DynamicProgrammingExpert(ExpertConfig):
         discount: Weight of a reward one step later.
     """
 
-    discount: float = 1.0
+    discount: Share = 1.0
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""

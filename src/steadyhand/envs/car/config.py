@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.settings import Range, Settings
+from steadyhand.core.settings import Count, Range, Settings
 from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class CarConfig(EnvConfig):
     start_heading_std: Annotated[float, Range(ge=0, le=0.5, unit="rad")] = 0.02
     min_progress: float = 0.8
     control_dt: Annotated[float, Range(ge=0.001, le=0.2, unit="s")] = 0.05
-    max_episode_steps: int = 1200
+    max_episode_steps: Count = 1200
     params: CarParams = field(default_factory=CarParams)
     camera: Camera = field(default_factory=Camera)
     large_camera: Camera = field(default_factory=Camera.pilotnet)
