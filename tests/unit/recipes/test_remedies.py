@@ -42,5 +42,5 @@ def test_an_unknown_name_and_an_uneven_budget_are_refused() -> None:
         remedy("prayer")
     with pytest.raises(ConfigError, match="multiple of the rounds"):
         Budget(labels=100, rounds=3)
-    with pytest.raises(ConfigError, match="positive"):
+    with pytest.raises(ConfigError, match="labels = 0"):
         Budget(labels=0)
