@@ -71,12 +71,14 @@ def parts_of_run(folder: Path) -> frozenset[str]:
 
 
 def _types(data: Any) -> Iterator[str]:
-    """Yield every "type" in nested settings."""
+    """Yield every "type" in nested settings, and the remedies that a bench names."""
     match data:
         case dict():
             kind = data.get("type")
             if isinstance(kind, str):
                 yield kind
+            if isinstance(compared := data.get("remedies"), list):  # of a bench, which names them
+                yield from (name for name in compared if isinstance(name, str))
             for value in data.values():
                 yield from _types(value)
         case list():

@@ -75,6 +75,14 @@ def test_a_run_is_asked_for_its_parts(tmp_path, cli):
     assert cited({"StateMLP"}) == ()
 
 
+def test_a_bench_is_asked_for_the_remedies_that_it_names(tmp_path):
+    run = {"remedies": ["cloning", "dart", "hg-dagger"], "policy": {"head": {"type": "Mip"}}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert parts_of_run(tmp_path) == {"cloning", "dart", "hg-dagger", "Mip"}
+    keys = [paper.key for paper in cited(parts_of_run(tmp_path))]
+    assert keys == ["pan2025much", "laskey2017dart", "kelly2019hgdagger"]
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path, cli):
     with pytest.raises(DataError, match="no folder of a run"):
         parts_of_run(tmp_path)
