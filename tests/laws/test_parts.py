@@ -65,6 +65,9 @@ class Fourier(EncoderConfig):
 class Wants(Fourier):
     depth: int
 
+@dataclass(frozen=True, kw_only=True)
+class Unwritten(EncoderConfig): ...
+
 def function(): ...
 """
 
@@ -197,6 +200,7 @@ def test_what_a_person_names_is_imported(package):
     ("name", "words"),
     [
         ("{package}:Nothing", "no such encoder"),
+        ("{package}:Unwritten", "the methods build, readable"),
         ("{package}:function", "a frozen dataclass that derives from EncoderConfig"),
         ("{package}:Wants", "settings without a default"),
         ("not_to_be_found_anywhere:Fourier", "not to be found"),

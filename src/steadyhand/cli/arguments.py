@@ -14,7 +14,7 @@ import tyro
 from steadyhand.cli.lines import folded
 from steadyhand.cli.refusals import in_our_words
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import imported
+from steadyhand.core.modules import imported
 from steadyhand.core.strict import parse_json
 
 T = TypeVar("T")

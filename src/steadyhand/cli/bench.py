@@ -170,6 +170,7 @@ def _run(chosen: Arguments) -> "BenchRun":
         chosen.env,
         chosen.learner,
         success=chosen.success,
+        overrides=chosen.set,
         default=TrainConfig(num_steps=1500, batch_size=64, learning_rate=1e-3),
         num_checkpoints=0,
     )

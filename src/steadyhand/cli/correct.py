@@ -193,6 +193,7 @@ def _run(one: "type[Remedy]", chosen: Arguments) -> "CorrectRun":
         chosen.env,
         chosen.learner,
         success=chosen.success,
+        overrides=chosen.set,
         default=TrainConfig(num_steps=3000, batch_size=64),
     )
     return CorrectRun(

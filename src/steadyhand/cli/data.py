@@ -58,8 +58,7 @@ class CheckArguments:
     depth: Literal["quick", "full"] = "full"
     """full decodes every picture; quick the first, middle and last one of each episode."""
     env: Annotated[str, optional("ENV", default="none")] = ""
-    """Env in which the recorded actions are replayed: do the data follow it, and is each action paired with
-    the observation before it? pendulum, forks, CartPole-v1, any Gymnasium id."""
+    """Replay the recorded actions in this env: do they lead where the data say? Any Gymnasium id, too."""
     set: Overrides = ()
     """Settings of that env where they are not its defaults, such as env.length=0.5."""
 

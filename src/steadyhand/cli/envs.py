@@ -14,7 +14,7 @@ from steadyhand.cli.flags import optional
 class Arguments:
     """List the built-in envs, or describe one: what it shows, what it takes, how long an episode is."""
 
-    env: Annotated[tyro.conf.Positional[str], optional("ENV", default="list them")] = ""
+    env: Annotated[tyro.conf.Positional[str], optional("[ENV]", default="list them")] = ""
     """Name of an env, or any Gymnasium id."""
 
 

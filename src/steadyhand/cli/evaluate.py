@@ -56,7 +56,7 @@ class Arguments:
     """Play chunks (receding), average over them (ensemble), or join them while playing (real-time)."""
     n_action_steps: Annotated[int | None, optional("N", default="the policies' own")] = None
     """Steps from one prediction to the next."""
-    delay: Annotated[int | None, optional("STEPS", default="0; realtime: 1")] = None
+    delay: Annotated[int | None, optional("STEPS", default="0; real-time: 1")] = None
     """Control steps that a prediction takes, simulated."""
     sample: bool = False
     """Sample from the policies, whatever their class does."""

@@ -57,7 +57,8 @@ def choice(kind: str, *, metavar: str, default: str = "", others: str = "or modu
 def _envs() -> str:
     from steadyhand.recipes.parts import choices_of
 
-    return f"The env: {', '.join(choices_of('env'))}, any Gymnasium id such as CartPole-v1, or module:Class."
+    names = ", ".join(choices_of("env"))
+    return f"The env: {names}, any Gymnasium id such as CartPole-v1 or module:Name-v0, or module:Class."
 
 
 _LATE: Any = _envs  # tyro calls it when help is asked for
@@ -230,7 +231,13 @@ LearnerFlags = tyro.conf.OmitArgPrefixes[Learner]
 
 
 def env_and_learner(
-    text: str, learner: Learner, *, success: str, default: "TrainConfig", num_checkpoints: int = 10
+    text: str,
+    learner: Learner,
+    *,
+    success: str,
+    overrides: Sequence[str],
+    default: "TrainConfig",
+    num_checkpoints: int = 10,
 ) -> "tuple[EnvConfig, PolicyConfig, TrainConfig]":
     """Return the settings of an env that is named, and of a learner in it.
 
@@ -238,16 +245,21 @@ def env_and_learner(
         text: The env.
         learner: What was said of the learner.
         success: The rule of success; see `core.success`.
+        overrides: What --set says; what it says of the env may change what there is to see.
         default: Training where nobody says how.
         num_checkpoints: Number of checkpoints of a training.
 
     Raises:
         ConfigError: There is no such env, part or feature.
     """
+    from steadyhand.analysis.replay import World
+    from steadyhand.cli.arguments import with_overrides
     from steadyhand.face.learning import settings_of
     from steadyhand.recipes.env_choices import env_that_shows
 
     env, seen = env_that_shows(text, learner.observation, success=success)
+    of_env = [one for one in overrides if one.startswith(("env.", "env="))]
+    env = with_overrides(World(env=env), of_env).env
     built = env.build(1)
     spec = built.spec
     built.close()

@@ -1,5 +1,6 @@
 """Long lines folded at a width: between words only, so that paths and names stay whole and can be copied."""
 
+import re
 import textwrap
 
 _COPIED = ("policy: ", "report: ", "cells: ", "command: ", "next: ", "steadyhand ")
@@ -15,6 +16,11 @@ def folded(text: str, width: int, *, indent: str = "") -> str:
         indent: Goes before every line that goes on, behind that indentation.
     """
     return "\n".join(_line(line, width, indent) for line in text.split("\n"))
+
+
+def reflowed(text: str) -> str:
+    """Return the text of a docstring with each paragraph on one line; what is indented or listed stays."""
+    return re.sub(r"(?<=[^\s:])\n(?=[^\s-])", " ", text)
 
 
 def _line(line: str, width: int, indent: str) -> str:

@@ -158,7 +158,7 @@ def _without_plugins(arguments: list[str]) -> list[str]:
             left.append(text)
             continue
         from steadyhand.core.errors import ConfigError
-        from steadyhand.core.parts import imported
+        from steadyhand.core.modules import imported
 
         module = module if separator else next(waiting, "")
         if not module or module.startswith("-"):

@@ -36,8 +36,7 @@ class Arguments:
     family: Literal["train", "validation", "test"] = "train"
     """Family of tracks and starts."""
     video: bool = False
-    """Store pictures as MP4 (small, lossy) instead of PNG; an env that shows none is filmed from its first
-    start instead (films/start-1.mp4)."""
+    """Pictures as MP4 (small, lossy), not PNG; of an env that shows none, film the first start (films/)."""
     seed: int = 0
     """Seed of starts and noise."""
     set: Overrides = ()

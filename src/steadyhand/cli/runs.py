@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Arguments:
     """List the runs below a folder, the latest first: what they are, how far, and what came of them."""
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="[FOLDER]")] = Path("runs")
     """Where to look, also in folders within it; recordings are listed, too."""
 
 

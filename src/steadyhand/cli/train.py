@@ -44,7 +44,7 @@ class Arguments:
     that need no learning, such as repeating the last command.
     """
 
-    data: Annotated[tyro.conf.Positional[Path | None], optional("DATA", default="that of --config")] = None
+    data: Annotated[tyro.conf.Positional[Path | None], optional("[DATA]", default="that of --config")] = None
     """Folder of the data set, or a .npz file; not needed with --config."""
     out: Path = Path("runs/train")
     """Folder of the run; the policy is written to its `policy` folder."""
@@ -68,8 +68,7 @@ class Arguments:
     rename: Rename = ()
     episodes: ChosenEpisodes = ""
     classes: Annotated[str, optional("N or A..B", default="what the data say, otherwise numbers")] = ""
-    """The action is a choice: one of N, counted from 0, or one of A to B, as the env counts them, such as
-    --classes 1..3 or --classes=-1..1."""
+    """The action is a choice: one of N, from 0 on, or one of A to B, as in 1..3 or --classes=-1..1."""
     seed: int = 0
     """Seed of the split, the initial weights and the order of the data."""
     config: Annotated[Path | None, optional("RUN.JSON", default="none")] = None
@@ -80,8 +79,7 @@ class Arguments:
     cache: Annotated[Path | None, optional("DIR", default="in the data, or the user's cache")] = None
     """Where decoded pictures are kept, at the size that the encoder reads."""
     resume: bool = False
-    """Continue an interrupted run; or a finished one with more --steps, where its learning rate does not fall
-    to an end."""
+    """Go on with a stopped run, or with more --steps with a finished one whose learning rate did not fall."""
 
 
 def main(arguments: list[str]) -> int:

@@ -26,6 +26,7 @@ from dataclasses import is_dataclass
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
 from steadyhand.core.errors import ConfigError
+from steadyhand.core.modules import imported
 from steadyhand.core.settings import Settings
 
 GROUP = "steadyhand.parts"
@@ -267,6 +268,18 @@ def available(kind: type[Part]) -> list[str]:
     return list(dict.fromkeys([*kind.ours, *others, *(entry.value for entry in _entries(kind))]))
 
 
+def listing(kind: type[Part], there: Mapping[str, Any]) -> list[str]:
+    """Return what `dir` shows of a module, for its `__dir__`: parts, their base class, its own functions.
+
+    Args:
+        kind: The kind of its parts.
+        there: `globals()` of the module.
+    """
+    own = [name for name, value in there.items() if getattr(value, "__module__", "") == there["__name__"]]
+    plain = [name for name in own if not name.startswith("_")]
+    return sorted({*kind.ours, kind.__name__, *plain, *(name for name in there if name.startswith("__"))})
+
+
 def choices(kind: type[Part]) -> list[str]:
     """Return what a person may name: ours, of which nothing is imported, what is installed, what is defined.
 
@@ -298,28 +311,6 @@ def load_all(kind: type[P]) -> list[type[P]]:
     found = [*(_import(place) for place in kind.ours.values()), *map(_load, _entries(kind))]
     known = [one for one in found if is_part(one, kind)]
     return list(dict.fromkeys([*known, *members(kind)]))
-
-
-def imported(module: str) -> Any:
-    """Import a module that a person named, also from the current directory, or by its file there.
-
-    Raises:
-        ConfigError: It is not there, or fails.
-    """
-    if module.endswith(".py"):
-        module = module.removesuffix(".py").removeprefix("./").replace("/", ".")
-    try:
-        if "" not in sys.path:
-            sys.path.append("")
-        return importlib.import_module(module)
-    except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "?")
-        raise ConfigError(
-            "A module of that name is not to be found." if missing else f"{module} cannot be imported.",
-            got=module if missing else f"{type(error).__name__}: {error}",
-            expected="an installed module, or one below the current directory",
-            hint="install the package, or run the command in the folder that holds the module",
-        ) from error
 
 
 def _ours(kind: type[P], name: str) -> type[P] | None:
@@ -380,11 +371,22 @@ def _load(entry: Any) -> Any:
 def _fitting(kind: type[P], member: Any) -> type[P]:
     if is_part(member, kind):
         return member
+    if isinstance(member, type) and issubclass(member, kind) and (missing := _unwritten(member)):
+        raise ConfigError(
+            f"{member.__name__} does not have all that a part of kind {kind.kind} needs.",
+            expected=f"the methods {', '.join(missing)}",
+            hint=f"write them; {kind.__module__} says what each is to do",
+        )
     raise ConfigError(
         f"{getattr(member, '__name__', member)} cannot stand here.",
         got=f"a class, derived from {_bases(member)}" if isinstance(member, type) else type(member).__name__,
         expected=f"a frozen dataclass that derives from {kind.__name__} ({kind.__module__})",
     )
+
+
+def _unwritten(member: type) -> list[str]:
+    members = inspect.getmembers_static(member)
+    return [name for name, value in members if getattr(value, "__isabstractmethod__", False)]
 
 
 def _bases(member: type) -> str:

@@ -147,6 +147,9 @@ class Controller(Remembering):
     sees_privileged: bool = True
     remembers: bool = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, a controller>"
+
     @abstractmethod
     def act(
         self,

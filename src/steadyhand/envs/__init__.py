@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, available
+from steadyhand.core.parts import attribute, listing
 from steadyhand.envs.catalogue import BUILT_IN, env_config, make
 from steadyhand.envs.config import EnvConfig
 
@@ -14,4 +14,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *available(EnvConfig)})
+    return listing(EnvConfig, globals())

@@ -224,7 +224,8 @@ def _control_dt(config: GymnasiumConfig, single: Any) -> float:
     raise SpecError(
         f"{config.env_id} does not tell its time between two actions.",
         expected='an attribute dt [s] or metadata["render_fps"]',
-        hint="say it: make(env, control_dt=0.05), or control_dt of GymnasiumConfig",
+        hint="say it: make(..., control_dt=0.05), on the command line --set env.control_dt=0.05, or "
+        "dt = 0.05 in its class",
     )
 
 
@@ -234,6 +235,7 @@ def _time_limit(config: GymnasiumConfig, single: Any) -> int:
     if limit is None:
         raise SpecError(
             f"{config.env_id} has no time limit.",
-            hint="say it: make(env, max_episode_steps=500), or max_episode_steps of GymnasiumConfig",
+            hint="say one: make(..., max_episode_steps=200), on the command line --set "
+            "env.max_episode_steps=200, or max_episode_steps=200 where it is registered",
         )
     return limit

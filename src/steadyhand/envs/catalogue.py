@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import UnknownPart, chosen, imported, is_part, spoken
+from steadyhand.core.modules import imported, module_name
+from steadyhand.core.parts import UnknownPart, chosen, is_part, spoken
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
@@ -46,6 +47,9 @@ _SETTINGS = "`steadyhand parts env NAME` shows the settings of an env, and which
 
 def env_config(env_id: str, **options: Any) -> EnvConfig:
     """Return the settings of an env by name; see `make`."""
+    module, separator, name = env_id.partition(":")
+    if separator:
+        env_id = f"{module_name(module)}:{name}"
     kind = _part(env_id)
     if kind is not None:
         return _configured(kind, env_id, options)
@@ -67,13 +71,30 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
 def _part(env_id: str) -> type[EnvConfig] | None:
     """Return the settings that a name stands for; None if it can only be an id of Gymnasium's."""
     module, separator, name = env_id.partition(":")
-    if separator and not is_part(getattr(imported(module), name, None), EnvConfig):
-        return None
+    if separator and not is_part(named := getattr(imported(module), name, None), EnvConfig):
+        if named is None or name in _gymnasium_ids():
+            return None
+        _refuse_unregistered(named, module)
     try:
         found = chosen(EnvConfig, env_id)
     except UnknownPart:
         return None
     return None if found is GymnasiumConfig else found
+
+
+def _refuse_unregistered(named: object, module: str) -> None:
+    """Raise ConfigError if it is the class of a Gymnasium env, which is made by its id alone."""
+    import gymnasium
+
+    if isinstance(named, type) and issubclass(named, gymnasium.Env):
+        name = named.__name__
+        raise ConfigError(
+            f"{name} is the class of a Gymnasium env; such an env is named by an id.",
+            got=f"{module}:{name}",
+            expected=f"{module}:{name}-v0, once {module} registers it",
+            hint=f'write gymnasium.register("{name}-v0", entry_point="{module}:{name}", '
+            f"max_episode_steps=200) below the class in {module}, and name it {module}:{name}-v0",
+        )
 
 
 def _configured(kind: type[EnvConfig], env_id: str, options: dict[str, Any]) -> EnvConfig:

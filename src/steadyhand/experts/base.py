@@ -17,6 +17,9 @@ class Expert(Controller):
     def __init__(self) -> None:
         self.num_queries = 0
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, an expert: asked {self.num_queries} times>"
+
     @abstractmethod
     def action(self, observation: Observation, privileged: Observation) -> Shaped[np.ndarray, "B A"]:
         """Return the expert's action for each row.

@@ -44,6 +44,10 @@ class CallableExpert(Expert):
         self._spec = action
         self._feature = feature
 
+    def __repr__(self) -> str:
+        seen = self._feature or "all features, by name"
+        return f"<{self._name} of {seen}, an expert: asked {self.num_queries} times>"
+
     def action(self, observation: Observation, privileged: Observation) -> Shaped[np.ndarray, "B A"]:
         """Ask the function and check its answer; it may lie outside the action's bounds.
 

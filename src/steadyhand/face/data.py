@@ -24,6 +24,7 @@ from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.progress import progress
 from steadyhand.face.voice import voice
 from steadyhand.recipes.record import demonstrate, film_first, needs_film, recording
+from steadyhand.recipes.runs import require_enough
 from steadyhand.rollout.recorder import EpisodeRecorder
 
 EPISODES = 20
@@ -62,6 +63,7 @@ def record(
         quiet: Show no progress, and do not print what was recorded.
 
     Raises:
+        ConfigError: There is no episode to record, or fewer labels than episodes.
         DataError: `out` holds a data set already.
         CapabilityError: The env's actions cannot be disturbed, or it is to be filmed and cannot be.
     """
@@ -70,6 +72,7 @@ def record(
     place = None if out is None else path_of("out", out)
     require_family(family)
     expert = require_controller(expert, role="expert")
+    require_enough(episodes, labels)
     built = as_env(env)
     is_filmed = video and place is not None and needs_film(built)
     driver = expert

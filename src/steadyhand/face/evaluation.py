@@ -14,6 +14,7 @@ from steadyhand.face.asked import require_controller, seed_of, whole
 from steadyhand.face.drivers import Driver, as_driver
 from steadyhand.face.envs import Drivable, as_env
 from steadyhand.face.folders import Folder
+from steadyhand.face.policy import Policy
 from steadyhand.face.progress import progress
 from steadyhand.recipes.compare import NamedController
 from steadyhand.recipes.evaluate import compare_drivers
@@ -101,7 +102,7 @@ class Comparison:
 
 
 def compare(
-    drivers: Mapping[str, Driver] | Sequence[Driver],
+    drivers: Mapping[str, Driver] | Sequence[Driver] | Driver,
     env: Drivable,
     *,
     expert: Controller | None = None,
@@ -116,7 +117,8 @@ def compare(
     """Let several policies drive from the same starts, and compare them start by start.
 
     Args:
-        drivers: The policies, by name or with names of their own; the first is the baseline.
+        drivers: The policies, by name or with names of their own; the first is the baseline. One alone is
+            reported by itself.
         env: The env.
         expert: An expert that drives too, as the ceiling.
         starts: Number of starts.
@@ -136,7 +138,8 @@ def compare(
     expert = None if expert is None else require_controller(expert, role="expert")
     built, folder = as_env(env), Folder(out)
     entries = [NamedController(name="expert", controller=expert, kind="expert")] if expert is not None else []
-    named = drivers.items() if isinstance(drivers, Mapping) else [("", one) for one in drivers]
+    several = [drivers] if isinstance(drivers, Policy | Controller | str | Path) else drivers
+    named = several.items() if isinstance(several, Mapping) else [("", one) for one in several]
     for name, who in named:
         controller, own_name = as_driver(who, built, executor=executor)
         entries.append(NamedController(name=name or own_name, controller=controller))

@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.correction.budget import Budget
+from steadyhand.correction.gate import GateConfig
 from steadyhand.correction.record import RoundRecord
 from steadyhand.correction.remedy import Remedy
 from steadyhand.data.base import Dataset
@@ -30,6 +32,8 @@ from steadyhand.recipes.train import train as train_run
 from steadyhand.recipes.train_run import TrainRun
 from steadyhand.training.metrics import MetricsListener
 
+BUDGET = ("labels", "rounds", "episodes", "query_every")
+"""What `correct` takes beside the name of a remedy."""
 IN_MEMORY = Path("in-memory")
 """Path that run.json gives to data that are in memory."""
 
@@ -105,6 +109,9 @@ def correct(
     expert: Controller,
     *,
     labels: int | None = None,
+    rounds: int | None = None,
+    episodes: int | None = None,
+    query_every: int | None = None,
     initial: Dataset | str | Path | Sequence[Episode] = (),
     seed: int = 0,
     out: str | Path | None = None,
@@ -121,6 +128,9 @@ def correct(
         expert: The expert that labels and takes over; see `steadyhand.expert`.
         labels: Expert labels of all rounds together, 1000 by default; not where `how` is settings, which say
             it themselves.
+        rounds: Rounds of an interactive remedy, which share the labels evenly; 5 by default.
+        episodes: Drives in each round; 4 by default. Offline remedies get `rounds` times as many.
+        query_every: Ask the expert at every so many steps while the policy drives; 1 by default.
         initial: Demonstrations to begin with, for interactive remedies; they count as labels.
         seed: Seed of everything: starts, noise, initial weights and the order of the data.
         out: Folder that keeps everything; None makes a temporary one. What is finished in it is not repeated.
@@ -136,22 +146,7 @@ def correct(
     seed, expert = seed_of(seed), require_controller(expert, role="expert")
     built, folder, say = as_env(env), Folder(out), voice(quiet=quiet)
     policy, training = settings_of(learning, built.spec.observation, built.spec.action)
-    asked: object = how
-    if isinstance(how, str):
-        count = 1000 if labels is None else whole("labels", labels)
-        method = remedy(how).from_budget(Budget(labels=count))
-    elif not isinstance(asked, Remedy):
-        raise ConfigError(
-            "This is no remedy.",
-            got=repr(how),
-            expected='a name, such as "dagger", or settings, such as steadyhand.remedies.DaggerConfig()',
-        )
-    elif labels is not None:
-        raise ConfigError(
-            "The settings of a remedy already say how many labels there are.", got=f"labels={labels}"
-        )
-    else:
-        method = how
+    method = _method(how, labels=labels, rounds=rounds, episodes=episodes, query_every=query_every)
 
     def told(record: RoundRecord) -> None:
         if on_metrics is not None:
@@ -179,6 +174,46 @@ def correct(
         folder=folder,
         origin=taught,
     )
+
+
+def _method(how: str | Remedy, **budget: int | None) -> Remedy:
+    """Return the settings of a remedy; those that are named by the remedy's name follow from a budget.
+
+    Raises:
+        ConfigError: The settings say it already, or the remedy has nothing of that name.
+    """
+    said = {name: whole(name, value) for name, value in budget.items() if value is not None}
+    if isinstance(how, str):
+        return _named(how, said)
+    asked: object = how
+    if not isinstance(asked, Remedy):
+        gate = f"sh.remedies.HgDagger(gate={type(how).__name__}())" if isinstance(asked, GateConfig) else None
+        raise ConfigError(
+            "This is no remedy.",
+            got=repr(how),
+            expected='a name, such as "dagger", or settings, such as steadyhand.remedies.DaggerConfig()',
+            hint=gate and f"give the gate to a remedy: {gate}",
+        )
+    if said:
+        raise ConfigError(
+            "The settings of a remedy already say how many labels, rounds and drives there are.",
+            got=", ".join(f"{name}={value}" for name, value in said.items()),
+            hint="say it there, or name the remedy instead, such as 'dagger'",
+        )
+    return how
+
+
+def _named(how: str, said: Mapping[str, int]) -> Remedy:
+    """Return the settings of a remedy that is named, for what was said of its budget."""
+    kind = remedy(how)
+    shortcuts = {name.replace("-", "_"): path for name, path in kind.shortcuts.items()}
+    own = {name: path for name, path in shortcuts.items() if name in BUDGET}
+    known = dict.fromkeys(["labels", *kind.spends, *own])
+    if strange := [name for name in said if name not in known]:
+        raise ConfigError(f"{how} has nothing of that name.", got=", ".join(strange), available=known)
+    spent = {name: said[name] for name in said if name not in own}
+    method: Any = kind.from_budget(replace(Budget(), **spent))
+    return replace(method, **{path: said[name] for name, path in own.items() if name in said})
 
 
 def _episodes(data: Dataset | str | Path | Sequence[Episode]) -> tuple[Episode, ...]:

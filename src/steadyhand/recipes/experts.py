@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.parts import UnknownPart, imported, made
+from steadyhand.core.modules import imported
+from steadyhand.core.parts import UnknownPart, made
 from steadyhand.core.protocol import Controller
 from steadyhand.core.strict import kind_of
 from steadyhand.envs.base import BatchEnv

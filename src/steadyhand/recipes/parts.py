@@ -1,12 +1,13 @@
 """Every kind of part, and what a part says of itself: read from its class, so that nothing is said twice."""
 
 import inspect
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields
 from importlib import import_module
 from typing import Any, get_type_hints
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import Part, choices, load_all, name_of, spoken, spoken_name, summary
+from steadyhand.core.parts import Part, choices, chosen, load_all, name_of, spoken, spoken_name, summary
 from steadyhand.core.settings import field_texts, type_text
 
 KINDS: dict[str, str] = {
@@ -57,9 +58,22 @@ def kind_named(name: str) -> type[Part]:
     """
     singular = name.removesuffix("s") if name not in KINDS else name
     if singular not in KINDS:
-        raise ConfigError("There is no such kind of part.", got=name, available=KINDS)
+        raise ConfigError("There is no such kind of part, and no such part.", got=name, available=KINDS)
     module, _, base = KINDS[singular].partition(":")
     return getattr(import_module(module), base)
+
+
+def kinds_with(name: str) -> list[type[Part]]:
+    """Return the kinds that have a part of that name; none where it is the name of a kind itself.
+
+    Where a class has exactly that name ("Gaussian"), those that could be meant by it in short do not count.
+    """
+    found: dict[type[Part], type[Part]] = {}
+    for kind in map(kind_named, () if name in KINDS or name.removesuffix("s") in KINDS else KINDS):
+        with suppress(ConfigError):
+            found[kind] = chosen(kind, name)
+    exact = [kind for kind, part in found.items() if name in (part.__name__, name_of(part))]
+    return exact or [*found]
 
 
 def parts_of(kind: type[Part]) -> list[tuple[str, str, str]]:

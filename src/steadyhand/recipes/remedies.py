@@ -7,7 +7,7 @@ remedy("dagger")                        their class, by the name of the command 
 from typing import Any
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import attribute, available, chosen, load_all
+from steadyhand.core.parts import attribute, chosen, listing, load_all
 from steadyhand.correction.remedy import Remedy
 
 
@@ -36,4 +36,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *available(Remedy)})
+    return listing(Remedy, globals())

@@ -50,14 +50,19 @@ class RecordRun(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_episodes < 1:
-            raise ConfigError("Record at least one episode.", got=self.num_episodes, expected=">= 1")
-        if self.num_labels is not None and self.num_labels < self.num_episodes:
-            raise ConfigError(
-                "There are fewer labels than episodes.",
-                got=f"{self.num_labels} labels, {self.num_episodes} episodes",
-                hint="ask for more labels, or for fewer episodes",
-            )
+        require_enough(self.num_episodes, self.num_labels)
+
+
+def require_enough(num_episodes: int, num_labels: int | None) -> None:
+    """Raise ConfigError if there would be no episode, or one without a label."""
+    if num_episodes < 1:
+        raise ConfigError("Record at least one episode.", got=num_episodes, expected=">= 1")
+    if num_labels is not None and num_labels < num_episodes:
+        raise ConfigError(
+            "There are fewer labels than episodes.",
+            got=f"{num_labels} labels, {num_episodes} episodes",
+            hint="ask for more labels, or for fewer episodes",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

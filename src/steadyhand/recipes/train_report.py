@@ -117,9 +117,10 @@ def weights_line(fit: FitResult, *, best: Path, states: Path) -> str:
         )
     if fit.rise <= 0:
         return ""
+    rise = f"{100 * fit.rise:.2g}" if fit.rise < 0.1 else f"{100 * fit.rise:.0f}"
     return (
         f"the held-out loss was lowest at step {fit.best_step} ({fit.best_validation_loss:.4g}) and has "
-        f"risen by {100 * fit.rise:.2g} % since: {best} is that policy (--keep best delivers it)"
+        f"risen by {rise} % since: {best} is that policy (--keep best delivers it)"
     )
 
 

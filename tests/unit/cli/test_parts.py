@@ -17,6 +17,10 @@ def test_kinds_parts_and_settings_are_listed(cli):
     assert " ".join(line.split()).startswith("min_std float > 0 and < init_std 0.01 ")
     assert "Lower bound of the standard deviation, in normalised units." in line
     assert "maximum likelihood of a diagonal gaussian" in said.lower()
+    assert cli("parts", "Gaussian").out == said  # a part needs no kind
+    both = cli("parts", "forks").out
+    assert "ForksConfig (env)" in both
+    assert "ForksExpert (expert)" in both
 
 
 @pytest.mark.parametrize(

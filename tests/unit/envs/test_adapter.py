@@ -187,6 +187,34 @@ def test_unknown_names_are_met_with_suggestions():
         GymnasiumConfig(env_id="X", kwargs={"reward": print})
 
 
+OWN = """
+import gymnasium
+import numpy as np
+
+
+class Own(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+
+gymnasium.register("Own-v0", entry_point=Own, max_episode_steps=3)
+"""
+
+
+def test_an_env_in_a_file_is_named_by_its_id_and_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_env.py").write_text(OWN)
+    env = make("own_env.py:Own-v0", num_rows=1, control_dt=0.1)
+    assert (env.spec.env_id, env.spec.control_dt) == ("own_env:Own-v0", 0.1)
+    with pytest.raises(SpecError, match=r"--set env\.control_dt"):
+        make("own_env:Own-v0", num_rows=1)
+    with pytest.raises(ConfigError, match=r'gymnasium\.register\("Own-v0"'):
+        make("own_env:Own", num_rows=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Holder:
     env: EnvConfig

@@ -63,6 +63,22 @@ def test_settings_of_a_remedy_and_demonstrations_to_begin_with(
         sh.correct("dager", env, expert, **SMALL)
 
 
+def test_the_budget_of_a_named_remedy_is_said_beside_its_name(env: sh.Env, expert: sh.Controller) -> None:
+    policy = sh.correct("dagger", env, expert, labels=12, rounds=2, episodes=3, query_every=2, **SMALL)
+    asks = sh.remedies.DaggerConfig(rounds=2, labels_per_round=6, episodes_per_round=3, query_every=2)
+    same = sh.correct(asks, env, expert, **SMALL)
+    np.testing.assert_array_equal(policy(np.ones((3, 1))), same(np.ones((3, 1))))
+    with pytest.raises(ConfigError, match="available: labels, episodes"):
+        sh.correct("noise", env, expert, query_every=2, **SMALL)
+
+
+def test_demonstrations_without_an_episode_or_a_label_are_refused(env: sh.Env, expert: sh.Controller) -> None:
+    with pytest.raises(ConfigError, match="at least one episode"):
+        sh.record(env, expert, episodes=0)
+    with pytest.raises(ConfigError, match="fewer labels than episodes"):
+        sh.record(env, expert, labels=3, episodes=4)
+
+
 def test_another_run_in_the_same_folder_is_refused(
     env: sh.Env, expert: sh.Controller, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, available
+from steadyhand.core.parts import attribute, listing
 from steadyhand.correction.gate import GateConfig
 from steadyhand.correction.gates.config import (
     EnsembleGate,
@@ -31,4 +31,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *available(GateConfig)})
+    return listing(GateConfig, globals())

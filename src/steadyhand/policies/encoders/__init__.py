@@ -5,7 +5,7 @@ The settings of each are found here by name, such as `encoders.SmallConv()`, and
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, available
+from steadyhand.core.parts import attribute, listing
 from steadyhand.policies.encoders.config import EncoderConfig
 
 
@@ -14,4 +14,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *available(EncoderConfig)})
+    return listing(EncoderConfig, globals())

@@ -5,7 +5,7 @@ The settings of each are found here by name, such as `heads.Flow()`, and importe
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, available
+from steadyhand.core.parts import attribute, listing
 from steadyhand.policies.heads.config import HeadConfig
 
 
@@ -14,4 +14,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *available(HeadConfig)})
+    return listing(HeadConfig, globals())

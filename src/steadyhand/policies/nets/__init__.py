@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, available
+from steadyhand.core.parts import attribute, listing
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +14,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from steadyhand.policies.nets.denoisers import DenoiserConfig
 
-    return sorted({*globals(), *available(DenoiserConfig)})
+    return listing(DenoiserConfig, globals())

@@ -7,7 +7,7 @@ A policy is without memory; an executor keeps it. Three ways of turning chunks i
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, available
+from steadyhand.core.parts import attribute, listing
 from steadyhand.rollout.executors.config import ExecutorConfig
 
 
@@ -16,4 +16,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *available(ExecutorConfig)})
+    return listing(ExecutorConfig, globals())
