@@ -1,12 +1,14 @@
 """Long lines are folded at the width of the terminal, between words, and what is copied stays whole."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from steadyhand.cli.lines import folded
+import steadyhand
+from steadyhand.cli.lines import folded, reflowed
 
 
 def test_lines_are_folded_between_words_and_lose_none():
@@ -45,3 +47,14 @@ def test_errors_are_folded_but_for_what_to_do(cli, monkeypatch):
     lines = said.err.splitlines()
     assert max(len(line) for line in lines if "do this" not in line) <= 40
     assert any(line.startswith(" " * 13) for line in lines)
+
+
+def test_what_a_flag_means_is_one_line_in_the_source_so_that_the_help_folds_it():
+    for file in Path(steadyhand.__file__).parent.glob("cli/*.py"):
+        found = re.findall(r"\n    \w+: [^\n]+\n    \"\"\"([^\n]*)\n", file.read_text(encoding="utf-8"))
+        assert all(text.endswith('"""') for text in found), (file.name, found)
+
+
+def test_a_docstring_becomes_paragraphs_and_keeps_its_lists():
+    text = "One line\nand the next.\n\nTwo:\n- a\n- b\n\n    code"
+    assert reflowed(text) == "One line and the next.\n\nTwo:\n- a\n- b\n\n    code"

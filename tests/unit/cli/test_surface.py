@@ -397,9 +397,3 @@ def test_the_documented_completion_completes_verbs_and_flags():
             ["bash", "-c", command + script + typed + shown], capture_output=True, text=True, check=True
         )
         assert done.stdout.split() == expected
-
-
-def test_what_a_flag_means_is_one_line_in_the_source_so_that_the_help_folds_it():
-    for file in Path(steadyhand.__file__).parent.glob("cli/*.py"):
-        found = re.findall(r"\n    \w+: [^\n]+\n    \"\"\"([^\n]*)\n", file.read_text(encoding="utf-8"))
-        assert all(text.endswith('"""') for text in found), (file.name, found)
