@@ -1,10 +1,14 @@
-"""Modules that a person names: nothing that a file names is imported."""
+"""Modules: those that a person names, which alone are imported, and what `dir` shows of those of parts."""
 
 import importlib
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from steadyhand.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from steadyhand.core.parts import Part
 
 
 def imported(module: str) -> Any:
@@ -33,3 +37,15 @@ def module_name(text: str) -> str:
     if not text.endswith(".py"):
         return text
     return text.removesuffix(".py").removeprefix("./").replace("/", ".")
+
+
+def listing(kind: "type[Part]", there: Mapping[str, Any]) -> list[str]:
+    """Return what `dir` shows of a module, for its `__dir__`: parts, their base class, its own functions.
+
+    Args:
+        kind: The kind of its parts.
+        there: `globals()` of the module.
+    """
+    own = [name for name, value in there.items() if getattr(value, "__module__", "") == there["__name__"]]
+    plain = [name for name in own if not name.startswith("_")]
+    return sorted({*kind.ours, kind.__name__, *plain, *(name for name in there if name.startswith("__"))})

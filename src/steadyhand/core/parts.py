@@ -268,18 +268,6 @@ def available(kind: type[Part]) -> list[str]:
     return list(dict.fromkeys([*kind.ours, *others, *(entry.value for entry in _entries(kind))]))
 
 
-def listing(kind: type[Part], there: Mapping[str, Any]) -> list[str]:
-    """Return what `dir` shows of a module, for its `__dir__`: parts, their base class, its own functions.
-
-    Args:
-        kind: The kind of its parts.
-        there: `globals()` of the module.
-    """
-    own = [name for name, value in there.items() if getattr(value, "__module__", "") == there["__name__"]]
-    plain = [name for name in own if not name.startswith("_")]
-    return sorted({*kind.ours, kind.__name__, *plain, *(name for name in there if name.startswith("__"))})
-
-
 def choices(kind: type[Part]) -> list[str]:
     """Return what a person may name: ours, of which nothing is imported, what is installed, what is defined.
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, listing
+from steadyhand.core.modules import listing
+from steadyhand.core.parts import attribute
 from steadyhand.envs.catalogue import BUILT_IN, env_config, make
 from steadyhand.envs.config import EnvConfig
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, listing
+from steadyhand.core.modules import listing
+from steadyhand.core.parts import attribute
 
 
 def __getattr__(name: str) -> Any:

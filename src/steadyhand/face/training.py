@@ -176,7 +176,7 @@ def correct(
     )
 
 
-def _method(how: str | Remedy, **budget: int | None) -> Remedy:
+def _method(how: object, **budget: int | None) -> Remedy:
     """Return the settings of a remedy; those that are named by the remedy's name follow from a budget.
 
     Raises:
@@ -185,9 +185,8 @@ def _method(how: str | Remedy, **budget: int | None) -> Remedy:
     said = {name: whole(name, value) for name, value in budget.items() if value is not None}
     if isinstance(how, str):
         return _named(how, said)
-    asked: object = how
-    if not isinstance(asked, Remedy):
-        gate = f"sh.remedies.HgDagger(gate={type(how).__name__}())" if isinstance(asked, GateConfig) else None
+    if not isinstance(how, Remedy):
+        gate = f"sh.remedies.HgDagger(gate={type(how).__name__}())" if isinstance(how, GateConfig) else None
         raise ConfigError(
             "This is no remedy.",
             got=repr(how),

@@ -7,7 +7,8 @@ remedy("dagger")                        their class, by the name of the command 
 from typing import Any
 
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.parts import attribute, chosen, listing, load_all
+from steadyhand.core.modules import listing
+from steadyhand.core.parts import attribute, chosen, load_all
 from steadyhand.correction.remedy import Remedy
 
 

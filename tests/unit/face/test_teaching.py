@@ -73,7 +73,7 @@ def test_the_budget_of_a_named_remedy_is_said_beside_its_name(env: sh.Env, exper
 
 
 def test_demonstrations_without_an_episode_or_a_label_are_refused(env: sh.Env, expert: sh.Controller) -> None:
-    with pytest.raises(ConfigError, match="at least one episode"):
+    with pytest.raises(ConfigError, match="episodes does not count"):
         sh.record(env, expert, episodes=0)
     with pytest.raises(ConfigError, match="fewer labels than episodes"):
         sh.record(env, expert, labels=3, episodes=4)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, listing
+from steadyhand.core.modules import listing
+from steadyhand.core.parts import attribute
 from steadyhand.correction.gate import GateConfig
 from steadyhand.correction.gates.config import (
     EnsembleGate,

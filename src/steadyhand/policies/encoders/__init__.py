@@ -5,7 +5,8 @@ The settings of each are found here by name, such as `encoders.SmallConv()`, and
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, listing
+from steadyhand.core.modules import listing
+from steadyhand.core.parts import attribute
 from steadyhand.policies.encoders.config import EncoderConfig
 
 

@@ -7,7 +7,8 @@ A policy is without memory; an executor keeps it. Three ways of turning chunks i
 
 from typing import Any
 
-from steadyhand.core.parts import attribute, listing
+from steadyhand.core.modules import listing
+from steadyhand.core.parts import attribute
 from steadyhand.rollout.executors.config import ExecutorConfig
 
 
