@@ -1,4 +1,4 @@
-"""The contract of interactive remedies: what they say of a round, and what they may look at before it."""
+"""The contract of interactive remedies: what they decide about a round, and what they may read before it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -122,14 +122,14 @@ class RoundsConfig(Remedy, ABC):
 
     @abstractmethod
     def driver(self, stage: "Stage") -> Controller:
-        """Return who drives in a round, and who labels."""
+        """Return the controller that drives and labels in a round."""
 
     @abstractmethod
     def limits(self, stage: "Stage") -> tuple[int, int | None]:
-        """Return after how many steps an episode of a round is cut, and the round as a whole."""
+        """Return the most steps of an episode, and of the round as a whole (None: no limit)."""
 
     def marks(self, episodes: Sequence[Episode]) -> Sequence[Marks] | None:
-        """Return what the steps are worth in training; None for their own weights."""
+        """Return weight and kind of each step in training; None leaves their own weights."""
         del episodes
         return None
 
@@ -164,19 +164,19 @@ class RoundsConfig(Remedy, ABC):
 
 @dataclass(kw_only=True)
 class Stage:
-    """Everything that a remedy may look at before a round.
+    """Everything that a remedy may read before a round.
 
     Attributes:
         env: The env.
         expert: The expert.
         learner: The learner.
         round: Number of the round, from 1.
-        seed: Seed of whoever drives in this round.
-        folder: Where the round may keep what it fits (ensemble members, classifiers).
+        seed: Seed of the driver of this round.
+        folder: Folder for what the round fits (ensemble members, classifiers).
         iterate: Folder of the policy that is to drive; None while only the expert drives.
         policy: The policy that is to drive, as a controller.
         training: Episodes that the iterate was trained on.
-        held_out: Demonstrations that it was not trained on.
+        held_out: Demonstrations that the iterate was not trained on.
         family: Family of starts on which data is collected.
         num_rows: Episodes that run at the same time.
         trials: What `drive` recorded in this round.
@@ -199,8 +199,8 @@ class Stage:
     def drive(self, num_episodes: int, *, max_steps: int) -> list[Episode]:
         """Let the iterate drive alone, unlabelled.
 
-        What a gate's threshold is set on must not be filtered by the gate. The steps count as env steps of
-        the round.
+        The steps on which a gate's threshold is set must not be filtered by the gate. They count as env steps
+        of the round.
         """
         if self.policy is None:
             raise ConfigError("There is no policy to drive yet.", got=f"round {self.round}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Asking:
-    """The expert at one step of some rows; it is asked only about the rows that somebody needs.
+    """The expert at one step of some rows; it is asked only about the rows whose answer is needed.
 
     An expert that remembers (`Controller.remembers`) is shown every row all the same, but only those that
     were asked about count as labelled.
@@ -40,7 +40,7 @@ class Asking:
         expert: The expert.
         observation: What policies see, of all B rows.
         privileged: What only experts see, of all B rows.
-        rows: (B,).
+        rows: (B,) env rows.
         generator: Streams of the rows, already forked for the expert.
     """
 
@@ -64,7 +64,7 @@ class Asking:
     def label(self, places: Int64[np.ndarray, " D"]) -> Shaped[np.ndarray, "D A"]:
         """Ask about rows[places], which counts as labels, and return the expert's actions.
 
-        Nobody calls an expert for no rows: (0, 0) is returned then, if it has not answered before.
+        Without places the expert is not called; the result is (0, 0) if it has not answered before.
         """
         missing = places[~self._known[places]]
         if len(missing):
@@ -73,7 +73,7 @@ class Asking:
         return np.zeros((0, 0)) if self._reply is None else self._reply.label[places]
 
     def peek(self) -> Shaped[np.ndarray, "B A"]:
-        """Return what the expert would do in all rows, without a label: what somebody keeps to themselves."""
+        """Return what the expert would do in all rows, without counting labels: for a simulated human."""
         if not self._known.all():
             self._fill(np.flatnonzero(~self._known))
         return self.reply.label
@@ -120,7 +120,7 @@ class GateInput:
         generator: Streams for the gate's own draws.
         proposal: (B, A) what the policy would execute.
         held: (B,) whether the expert drove the step before.
-        expert: Asking it costs labels.
+        expert: The expert at this step; asking it costs labels.
     """
 
     observation: Observation
@@ -133,10 +133,10 @@ class GateInput:
 
 
 class Gate(Remembering):
-    """Decides who drives. Memory is kept by env row, as in a controller.
+    """Decides who drives; a gate keeps its memory by env row, as a controller does.
 
     Attributes:
-        actor: The actor under whose name the steps of the one who takes over are recorded.
+        actor: The actor as whom steps after a takeover are recorded.
     """
 
     actor: Actor = Actor.EXPERT
@@ -146,11 +146,11 @@ class Gate(Remembering):
         """Return which rows the expert drives at this step: those it takes over, and those it keeps."""
 
     def executed(self, inputs: GateInput, action: Shaped[np.ndarray, "B A"]) -> None:
-        """Hear what was executed in the end; called once after each `takes_over`."""
+        """Take note of what was executed; called once after each `takes_over`."""
 
 
 class GateConfig(Part, ABC):
-    """Settings of a gate: they build the gate of each round, with thresholds of that round's policy."""
+    """Settings of a gate; they build the gate of each round, with thresholds for that round's policy."""
 
     kind: ClassVar[str] = "gate"
     ours: ClassVar[Mapping[str, str]] = located("steadyhand.correction.human", "HumanGate") | located(
@@ -187,8 +187,8 @@ class Gated(Switch):
 
     Args:
         policy: The learner.
-        expert: Takes over, and labels.
-        gate: Decides.
+        expert: The expert, which takes over and labels.
+        gate: Decides who drives.
         end_after_intervention: End an episode when the gate hands back (RaC; Hu et al., 2025): the expert
             drives that step too, the last one.
     """
@@ -238,7 +238,7 @@ class Gated(Switch):
         return decision
 
     def finished(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-        """Return where who drives has finished, or an intervention is over, if episodes end with it."""
+        """Return where the driver has finished, or an intervention is over, if episodes end with that."""
         done = super().finished(rows)
         return done | self._finished[rows] if self._ends else done
 

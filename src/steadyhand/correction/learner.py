@@ -1,4 +1,4 @@
-"""What remedies need of a policy class."""
+"""The contract between remedies and whatever they train."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Learner(Protocol):
-    """What a remedy needs of a policy class: it never sees networks, losses or optimisers."""
+    """Fits policies for a remedy, which never sees networks, losses or optimisers."""
 
     def fit(
         self,
@@ -84,7 +84,7 @@ class NetLearner(Learner, Protocol):
         ...
 
     def judging(self) -> "NetLearner":
-        """Return a learner whose head also learns from what was and what was not objected to."""
+        """Return a learner whose head also learns from steps that were judged good or bad."""
         ...
 
 

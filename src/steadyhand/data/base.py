@@ -21,7 +21,7 @@ class Dataset(ABC):
         observation: Feature name -> spec.
         action: Spec of the action.
         control_dt: Time between steps [s].
-        unread: Names of what else the data hold, which nothing reads.
+        unread: Names of further columns of the data, which are not read.
         env_id: Env that was recorded, or "".
         robot_type: Robot that was recorded, if the data say so.
     """
@@ -41,7 +41,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def numbers(self) -> Int64[np.ndarray, " E"]:
-        """Number that each episode has where the data come from."""
+        """(E,) number that each episode has in the data that it comes from."""
 
     @property
     @abstractmethod
@@ -53,7 +53,7 @@ class Dataset(ABC):
         """Return one episode.
 
         Args:
-            index: Which one, from 0.
+            index: Position of the episode, from 0.
             observation: Features to read; all of them if None.
 
         Raises:
@@ -66,7 +66,7 @@ class Dataset(ABC):
 
         Args:
             observation: Features to read; all of them if None.
-            picture_size: (height, width) that pictures are made, see `pictures.resized`; as they are if None.
+            picture_size: (height, width) to resize pictures to, see `pictures.resized`; None leaves them.
 
         Raises:
             DataError: There are no such features, or no episodes.
@@ -113,10 +113,10 @@ class Dataset(ABC):
         return [self.episode(int(index)) for index in chosen]
 
     def save(self, folder: str | Path) -> Path:
-        """Store it as a new data set in LeRobot's format, pictures without loss; return its folder.
+        """Store the data as a new data set in LeRobot's format, pictures without loss; return its folder.
 
         Raises:
-            DataError: There is something already.
+            DataError: The folder holds something already.
         """
         from steadyhand.data.store import EpisodeStore
 

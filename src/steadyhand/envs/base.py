@@ -34,9 +34,9 @@ class Start:
     """One initial condition; the same start gives the same first state for every policy.
 
     Attributes:
-        family: Which family it belongs to.
-        seed: Seed of everything random at reset that `options` does not name.
-        options: What the env lets a caller choose, such as track number or lateral offset [m].
+        family: Family that it belongs to.
+        seed: Seed of everything random at reset that `options` does not fix.
+        options: Values that the env lets a caller choose, such as track number or lateral offset [m].
     """
 
     family: Family
@@ -50,10 +50,10 @@ class StepResult:
 
     Attributes:
         reward: (B,) rewards.
-        terminated: (B,) the task ended by its own rules (off the road, fallen, done).
-        truncated: (B,) max_episode_steps was reached.
+        terminated: (B,) whether the task ended by its own rules (off the road, fallen, done).
+        truncated: (B,) whether max_episode_steps was reached.
         success: (B,) whether the task counts as done; only meaningful where terminated or truncated.
-        told: (B,) whether anything told that; False leaves it open, whatever `success` holds. None: all are.
+        told: (B,) whether success is known; where it is not, `success` means nothing. None: known everywhere.
     """
 
     reward: Float32[np.ndarray, " B"]
@@ -64,11 +64,11 @@ class StepResult:
 
     @property
     def is_told(self) -> Bool[np.ndarray, " B"]:
-        """(B,) whether anything told success."""
+        """(B,) whether success is known."""
         return np.ones(len(self.success), dtype=bool) if self.told is None else self.told
 
     def outcome(self, position: int) -> bool | None:
-        """Return whether the row at `position` succeeded; None if nothing told."""
+        """Return whether the row at `position` succeeded; None if that is not known."""
         return bool(self.success[position]) if self.told is None or self.told[position] else None
 
 
@@ -84,9 +84,9 @@ class BatchEnv(ABC):
     config: Any = None
     """The settings that it was built from; None where there are none."""
     checks_itself: bool = False
-    """Whether what it shows and returns surely fits its spec and is finite; otherwise a session looks."""
+    """Whether what it returns is sure to fit its spec and to be finite; otherwise a session checks."""
     judge: "SuccessJudge | None" = None
-    """Who applies the rule of success to what the infos of its steps say; None where the env itself knows."""
+    """Applies the success rule to the infos of its steps; None where the env itself knows of success."""
 
     @abstractmethod
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
@@ -118,7 +118,7 @@ class BatchEnv(ABC):
         """
 
     def privileged(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
-        """Return what only experts may see; empty if the spec names nothing."""
+        """Return what only experts may see, feature -> (B, ...); empty if the spec names nothing."""
         del rows
         return {}
 
@@ -128,22 +128,22 @@ class BatchEnv(ABC):
         raise self._lacks("snapshots (state / restore)")
 
     def restore(self, state: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
-        """Put `rows` into the snapshot `state`, bit for bit."""
+        """Put `rows` into the state of a snapshot, bit for bit."""
         del state, rows
         raise self._lacks("snapshots (state / restore)")
 
     def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
         """Put `rows` into a state in which they see `observation`, ready to be stepped.
 
-        What an observation does not tell, such as how far a runner has come, may be anything; whoever asks
-        compares what the rows see afterwards.
+        What an observation does not determine, such as how far a runner has come, may be anything; the caller
+        compares what the rows observe afterwards.
 
         Args:
             observation: Feature -> (B, ...), vectors at least.
-            rows: Which rows.
+            rows: (B,) rows to put there.
 
         Raises:
-            CapabilityError: An observation does not tell the state.
+            CapabilityError: An observation does not determine the state.
         """
         del observation, rows
         raise self._lacks("a state from an observation (place)", such_as="pendulum")
@@ -158,7 +158,7 @@ class BatchEnv(ABC):
         raise self._lacks("its task as a problem of optimal control (problem)", such_as="arm")
 
     def x_of(self, observation: Mapping[str, np.ndarray]) -> Float64[np.ndarray, "B S"]:
-        """Return the state of `problem` and `dynamics` that an observation tells, (B, S).
+        """Return the state of `problem` and `dynamics` at an observation, (B, S).
 
         Args:
             observation: Feature -> (B, ...).
@@ -167,14 +167,14 @@ class BatchEnv(ABC):
         raise self._lacks("the state that an observation tells (x_of)", such_as="arm")
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
-        """Return a picture of one row that a person enjoys."""
+        """Return a picture of one row for people to watch, (height, width, 3)."""
         del row, width, height
         raise self._lacks("a picture (render)")
 
     def filmed(self, num_rows: int) -> "BatchEnv":
-        """Return an env of the same starts of which `num_rows` rows can be drawn.
+        """Return an env with the same starts, `num_rows` rows of which can be rendered.
 
-        It is this one, unless drawing needs one that was made for it; whoever asked closes that one.
+        It is this one, unless rendering needs one that was made for it; the caller closes that one.
         """
         del num_rows
         return self
@@ -190,13 +190,13 @@ class BatchEnv(ABC):
         raise self._lacks("an error of the task")
 
     def outline(self, start: "Start | int") -> tuple[Float32[np.ndarray, "P 2"], ...]:
-        """Return the lines between which the task is done from a start, or from where a row is [m]."""
+        """Return the lines that bound the task from a start, or from where a row is, (P, 2) each [m]."""
         del start
         raise self._lacks("an outline of where it is done")
 
     @property
     def road_width(self) -> float:
-        """Edge to edge of the road on which "privileged.lateral" tells a row's place [m]."""
+        """Width, edge to edge, of the road whose middle "privileged.lateral" is measured from [m]."""
         raise self._lacks("a road of known width")
 
     @property
@@ -205,7 +205,7 @@ class BatchEnv(ABC):
         raise self._lacks("modes (several right ways)", such_as="forks")
 
     def mode(self, rows: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
-        """Return the way that each row is on, 0 to `num_modes` - 1, and -1 while that is open.
+        """Return the mode of each row, 0 to `num_modes` - 1, and -1 while that is open.
 
         At the end of an episode it is the way that was taken. It may change on the way there: a policy that
         dithers between two ways shows as such changes.
@@ -231,7 +231,7 @@ class BatchEnv(ABC):
 
         Args:
             rows: Which rows.
-            action: What is done at the present pose: the only knowledge of the path that is used.
+            action: (B, A) action at the present pose: the only knowledge of the path that is used.
             view_offset: The displacement, as in `observe`.
             lookahead: How far ahead the two meet [m].
             rule: "pursuit": at the same place; "return": on the same path, in the same direction.

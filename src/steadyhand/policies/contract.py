@@ -1,10 +1,10 @@
 """The encoder / head contract: any observation meets any policy class.
 
 An encoder turns an observation window into a `Context` of tokens; a head turns a context into a chunk of
-actions. Neither knows the other's class. Letters: B batch, O observation steps, H horizon (predicted steps),
-A action dimensions, S tokens, C width of a token, P coordinates of a token.
+actions. Neither knows the other's class. Dimensions: B batch, O observation steps, H horizon (predicted
+steps), A action dimensions, S tokens, C width of a token, P coordinates of a token.
 
-Checked on paper against every method that is to come: docs/decisions/0002-encoder-head-contract.md.
+Why it looks like this: docs/decisions/0002-encoder-head-contract.md.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +37,7 @@ class ContextSpec:
         num_steps: Set where the tokens are one for each observed step, oldest first, and each says only what
             was known at its step (recurrent and causal encoders): then S = O and heads may answer for every
             step. None otherwise.
-        state_width: V of `Context.state`; 0 where the encoder reads no vectors.
+        state_width: Width V of `Context.state`; 0 where the encoder reads no vectors.
     """
 
     num_tokens: int
@@ -67,17 +67,18 @@ class ChunkSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What an encoder says of an observation window.
+    """The output of an encoder for a batch of observation windows.
 
     Attributes:
-        tokens: (B, S, C).
-        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing); None
-            where every token is there, which is most often and costs nothing.
+        tokens: (B, S, C) the tokens.
+        is_pad: (B, S) True where a token is absent (text that is shorter, a camera that is missing). None,
+            the usual case, means that every token is there.
         position: (S, P) coordinates of the tokens, or None if they have no order.
         groups: (name, first, last + 1) of tokens that belong together, such as one camera.
-        state: (B, V) the vector features of the current step, normalised, as they came in: what a head with
-            an encoder of its own (ACT's posterior) may read. None where there are none.
-        vector: (B, C) the token where there is one that is always there (`single`): `flat` need not make it.
+        state: (B, V) the normalised vector features of the current step, for a head with an encoder of its
+            own (ACT's posterior). None where there are none.
+        vector: (B, C) the only token, where there is just one and never absent (`single`); it spares `flat`
+            a copy.
     """
 
     tokens: Float[Tensor, "B S C"]
@@ -126,8 +127,8 @@ class Target:
         actions: (B, H, A) normalised, or (B, H, 1) int64 for discrete; padded steps repeat a valid one.
         is_pad: (B, H) True where the chunk reaches outside its episode.
         weight: (B, H) training weight of each step; 0 where padded or unlabelled. The policy weights a loss
-            for each step by it. A head whose density or posterior joins the steps must besides treat those of
-            weight 0 as absent, see `is_absent`: their actions are nobody's demonstration.
+            for each step by it. A head whose density or posterior joins the steps must also treat those of
+            weight 0 as absent (`is_absent`): nobody demonstrated their actions.
         kind: (B, H) EXPLICIT, GOOD or BAD; None means EXPLICIT everywhere.
     """
 
@@ -143,7 +144,7 @@ class Target:
 
 
 class LazyMetrics(Mapping[str, Tensor]):
-    """Figures of a loss that are computed when they are read: the training loop reads those of few steps.
+    """Metrics of a loss that are computed when they are read: the training loop reads those of few steps.
 
     Args:
         compute: Returns name -> (B,), without gradient; called once at most.
@@ -173,8 +174,8 @@ class LazyMetrics(Mapping[str, Tensor]):
 class Loss:
     """Unreduced loss: (B, H) for each step, or (B, 1) for a window as a whole (joint likelihoods).
 
-    The policy alone masks, weights and averages, so that no head can get that wrong. What it cannot do is to
-    take a step of weight 0 out of a joint loss: that is left to the head (`Target.is_absent`).
+    Only the policy masks, weights and averages, so that no head can get that wrong. It cannot take a step of
+    weight 0 out of a joint loss: that is left to the head (`Target.is_absent`).
     """
 
     value: Float[Tensor, "B K"]
@@ -187,7 +188,7 @@ class Prefix:
 
     Attributes:
         actions: (B, H, A) the earlier chunk, shifted to this one's steps, normalised.
-        weight: (B, H) 1 where frozen, 0 where free, between for a soft prefix.
+        weight: (B, H) 1 where an action is frozen, 0 where it is free, between the two for a soft prefix.
     """
 
     actions: Float[Tensor, "B H A"]
@@ -233,7 +234,7 @@ class Encoder(nn.Module, ABC):
 
 
 class StepEncoder(Encoder, ABC):
-    """An encoder whose token of a step follows from that step and a state that is handed on.
+    """An encoder whose token of a step depends on that step and on a state that is carried along.
 
     Law: from no state, `step` for each step of a window and `joined` give what `forward` gives, to rounding.
     """
@@ -246,7 +247,7 @@ class StepEncoder(Encoder, ABC):
 
         Args:
             observation: Feature name -> (B, 1, ...), normalised.
-            carry: What the last call returned; None begins. A row of zeros begins for that row.
+            carry: State that the last call returned; None before the first step. A row of zeros begins anew.
 
         Returns:
             The token, the vectors (`Context.state`), and the state after the step.
@@ -274,7 +275,7 @@ class Head(nn.Module, ABC):
     draws: bool = False
     """Whether the policy class drives with samples (diffusion, mixtures) rather than with its mode."""
     closed_form: bool = False
-    """Whether `prepare` is all of the training: no gradient reaches the encoder, which stays as it began."""
+    """Whether `prepare` is all of the training: no gradient reaches the encoder; it stays as initialised."""
     data_sized: tuple[str, ...] = ()
     """Names of buffers whose shape comes from the data (a bank of neighbours); loading resizes only these."""
     without_gradient: Mapping[str, str] = {}
@@ -282,7 +283,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
-        """Return the unreduced training loss; values at padded steps are overwritten and weigh nothing."""
+        """Return the unreduced training loss; padded steps repeat a valid one, and weigh nothing."""
 
     @abstractmethod
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Shaped[Tensor, "B H A"]:
@@ -316,8 +317,8 @@ class Head(nn.Module, ABC):
             high: (A,) greatest value, at least 1.
 
         Returns:
-            True if the head now counts in new units, in which `low` is -1 and `high` is 1, and the policy has
-            to change its normaliser; False if it goes on in the old ones.
+            True if the head now answers in new units, in which `low` is -1 and `high` is 1, and the policy
+            has to change its normaliser; False if it keeps the old ones.
 
         Raises:
             CapabilityError: It cannot: its answers are tied to the old range.

@@ -33,19 +33,19 @@ class Evaluation:
     Attributes:
         name: Name of the driver.
         starts: The starts.
-        success: (n,); None where nothing told it, or not of every episode.
+        success: (n,) whether each episode succeeded; None unless that is known of every episode.
         returns: (n,) sum of rewards.
         lengths: (n,) steps until the end.
-        terminated: (n,) ended by the task's own rules rather than by time.
+        terminated: (n,) whether an episode ended by the task's own rules rather than by time.
         error: (n, T) error of the task after each step, NaN after the end; None if the env names none.
         positions: One (t, 2) array for each episode [m]; None if the env has no position.
         control_dt: Time between steps [s].
         group: (n,) episodes of equal number began with the same observation; numbered as they first appear,
             so that controllers that ran from the same starts have the same numbers.
-        num_modes: In how many ways the task can be done; None if the env does not know.
-        modes: (n,) the way that was taken, as the env saw it at the end; -1 where it was open. None likewise.
+        num_modes: Number of ways in which the task can be done; None if the env does not know.
+        modes: (n,) the way that was taken, as the env says at the end; -1 where it is open. None likewise.
         mode_track: (n, T) the way after each step, -1 while it was open and after the end. None likewise.
-        num_told: Number of episodes of which the env told whether they succeeded.
+        num_told: Number of episodes of which it is known whether they succeeded.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Evaluation:
         return f"<Evaluation {self}>"
 
     def __sub__(self, other: "Evaluation") -> PairedDifference:
-        """Return by how much this one did better from the same starts: in success, or else in return.
+        """Return by how much this one did better from the same starts, in success if known, else in return.
 
         Raises:
             StatisticsError: They did not run from the same starts.
@@ -89,10 +89,10 @@ class Evaluation:
 
     @property
     def told(self) -> Bool[np.ndarray, " n"]:
-        """`success`, for those that cannot do without it.
+        """`success`, for callers that cannot do without it.
 
         Raises:
-            CapabilityError: Nothing told it, or not of every episode.
+            CapabilityError: It is not known of every episode.
         """
         if self.success is None:
             raise CapabilityError(
