@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int64
 from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Controller
+from steadyhand.core.specs import EnvSpec
 from steadyhand.core.statistics import (
     PairedDifference,
     StatisticsError,
@@ -46,6 +47,7 @@ class Evaluation:
         modes: (n,) the way that was taken, as the env says at the end; -1 where it is open. None likewise.
         mode_track: (n, T) the way after each step, -1 while it was open and after the end. None likewise.
         num_told: Number of episodes of which it is known whether they succeeded.
+        task: Env, time limit and success rule, in words; empty if they are not known.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Evaluation:
     modes: Int64[np.ndarray, " n"] | None = None
     mode_track: Int[np.ndarray, "n T"] | None = None
     num_told: int = 0
+    task: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.outcome}"
@@ -73,8 +76,15 @@ class Evaluation:
         """Return by how much this one did better from the same starts, in success if known, else in return.
 
         Raises:
-            StatisticsError: They did not run from the same starts.
+            StatisticsError: They did not run from the same starts, or had another task to do.
         """
+        if self.task and other.task and self.task != other.task:
+            raise StatisticsError(
+                "Only what had the same task can be compared start by start.",
+                got=f"{self.task} ({self.name}); {other.task} ({other.name})",
+                expected="the same env, time limit and success rule",
+                hint="evaluate both in envs that differ in nothing but what the policies see",
+            )
         if self.starts != other.starts:
             both = len(set(map(repr, self.starts)) & set(map(repr, other.starts)))
             raise StatisticsError(
@@ -223,6 +233,7 @@ class _Log:
             modes=None if self._num_modes is None else self.modes,
             mode_track=None if self._num_modes is None else self.mode_track,
             num_told=int(self.told.sum()),
+            task=_task(self._env.spec),
         )
 
     def _note_beginnings(self, event: StepEvent) -> None:
@@ -279,3 +290,8 @@ def _offers(capability: Callable[[np.ndarray], np.ndarray]) -> bool:
     except CapabilityError:
         return False
     return True
+
+
+def _task(spec: EnvSpec) -> str:
+    """Return what there was to do, in words."""
+    return f"{spec.env_id}, at most {spec.max_episode_steps} steps, success: {spec.success.words}"

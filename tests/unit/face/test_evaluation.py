@@ -13,6 +13,7 @@ import steadyhand as sh
 from point_env import PointEnv
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.statistics import StatisticsError, paired_difference, wilson
+from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.rollout.evaluate import Evaluation
 
 
@@ -113,3 +114,16 @@ def test_a_film_is_shown_and_saved(forks: sh.Env, clone: sh.Policy, tmp_path: Pa
     assert repr(film).count("\n") == 0
     with pytest.raises(CapabilityError, match="render"):
         sh.show(sh.expert(lambda x: -x, PointEnv(1)), PointEnv(1))
+
+
+def test_what_had_another_task_is_not_subtracted() -> None:
+    def driven(steps: int, torque: float = 3.0) -> Evaluation:
+        settings = PendulumConfig(max_episode_steps=steps, max_torque=torque)
+        env = sh.make(settings, num_rows=2)
+        return sh.evaluate(sh.expert("auto", env), env, starts=2)
+
+    short = driven(10)
+    assert (short - driven(10)).difference.value == 0.0
+    assert (short - driven(10, torque=2.0)).difference.count == 2  # settings of the env may differ
+    with pytest.raises(StatisticsError, match="at most 10 steps"):
+        _ = short - driven(20)
