@@ -250,3 +250,10 @@ def test_drives_that_failed_are_counted_round_by_round(tmp_path):
     assert failed[0] == 0  # the expert drove
     assert min(failed[1:]) > 0
     assert [record.starts_failed for record in result.rounds] == failed
+
+
+def test_a_remedy_is_called_by_its_title_in_tables_or_by_its_class():
+    class Mine(DaggerConfig):
+        title = ""
+
+    assert (DaggerConfig().in_tables, Mine().in_tables) == ("DAgger", "Mine")

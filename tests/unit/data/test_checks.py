@@ -14,7 +14,7 @@ from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.data.checks import check, check_dataset
 from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.pairing import Lag
-from steadyhand.data.checks.scan import Scan
+from steadyhand.data.checks.scan import Moments, Scan
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
@@ -434,6 +434,17 @@ def test_blocks_are_bounded_and_together_are_the_data(monkeypatch: pytest.Monkey
     seen[33][17, 1] = 5e6
     (problem,) = found(arrays(seen, done), "far-value")
     assert problem.where == f"{STATE}, episode 33, step 17"
+
+
+def test_moments_of_parts_add_up_to_those_of_the_whole() -> None:
+    values = np.random.default_rng(0).normal([5.0, -300.0, 0.0], [1.0, 0.1, 9.0], (50, 3))
+    values += np.arange(50)[:, None]
+    parts = [Moments.of(part) for part in np.split(values, [1, 9, 40])]
+    whole = parts[0] + parts[1] + (parts[2] + parts[3])
+    assert whole.count == 50
+    np.testing.assert_allclose(whole.mean, values.mean(0))
+    np.testing.assert_allclose(whole.squares / 50, values.var(0))
+    np.testing.assert_array_equal([whole.low, whole.high], [values.min(0), values.max(0)])
 
 
 def test_masks_of_zero_and_one_are_not_called_black() -> None:

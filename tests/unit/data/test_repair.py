@@ -161,6 +161,21 @@ def test_success_before_the_last_row_is_named_as_lost_and_at_the_last_row_kept(t
     assert losses(open_any(write_v21(tmp_path / "e", late, FEATURES | ENDING), control_dt=0.1)) == ()
 
 
+@pytest.mark.parametrize("name", ["next.done", "next.truncated"])
+@pytest.mark.parametrize("at", [(), (11,), (3,)])
+def test_an_end_is_what_the_last_row_tells_of_it(tmp_path: Path, name: str, at: tuple[int, ...]) -> None:
+    """A column of dones alone says that nothing was cut, one of cuts alone that nothing came to its end."""
+    features = FEATURES | {name: {"dtype": "bool", "shape": [1], "names": None}}
+    told = ending(*at)
+    told[4] |= bool(at)
+    root = write_v21(tmp_path / "d", [rows(0, **{name: told})], features)
+    repair(open_any(root, control_dt=0.1), tmp_path / "new", lossy=True)
+    episode = open_dataset(tmp_path / "new").episode(0)
+    assert episode.terminated == (name == "next.done" and 11 in at)
+    if name == "next.truncated" and 11 in at:
+        assert episode.truncated
+
+
 def test_success_in_numbers_is_0_or_1(tmp_path: Path) -> None:
     features = FEATURES | {"next.success": {"dtype": "float32", "shape": [1], "names": None}}
     for name, value, expected in (("b", 1.0, True), ("c", 0.0, False)):
