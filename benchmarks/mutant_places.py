@@ -105,7 +105,7 @@ def _barred(tree: ast.AST) -> set[int]:  # noqa: PLR0912  one case for each kind
                 bar(node)
             case ast.AnnAssign():
                 bar(node.annotation)
-                if isinstance(node.value, ast.Constant | ast.UnaryOp | ast.Tuple):
+                if isinstance(node.value, ast.Constant | ast.UnaryOp | ast.Tuple) or _is_field(node.value):
                     bar(node.value)  # a default setting
             case ast.BinOp(op=ast.BitOr(), left=ast.Name() | ast.BinOp(), right=ast.Name(id=name)) if (
                 name[0].isupper() and not name.isupper()
@@ -168,6 +168,10 @@ def _changes(node: ast.AST) -> list[str]:
             return ["left out"]
         case _:
             return []
+
+
+def _is_field(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "field"
 
 
 def _is_text(node: ast.BinOp) -> bool:

@@ -80,3 +80,15 @@ def test_step_tasks_must_fit_the_episode() -> None:
     for tasks in (("pick",) * 2, ("place",) * 3):
         with pytest.raises(DataError, match="step_tasks"):
             replace(plain, step_tasks=tasks)
+
+
+@pytest.mark.parametrize("name", ["observation.state", "action", "reward"])
+def test_the_first_step_that_holds_no_number_is_named(name: str) -> None:
+    columns = {"observation.state": np.zeros((9, 2)), "action": np.zeros((9, 2)), "reward": np.zeros(9)}
+    columns = {key: value.astype(np.float32) for key, value in columns.items()}
+    columns[name].reshape(9, -1)[[4, 6], -1] = np.nan, np.inf
+    zeros = np.zeros((9, 2), np.float32)
+    sound = demonstration({STATE: zeros}, zeros, control_dt=0.1)
+    with pytest.raises(DataError, match=f"{name} holds NaN") as refusal:
+        replace(sound, observation={STATE: columns.pop(STATE)}, **columns)
+    assert refusal.value.rest["got"] == "first at step 4 of 9"

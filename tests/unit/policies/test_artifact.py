@@ -16,7 +16,13 @@ from steadyhand.core.digests import file_digest, sealed
 from steadyhand.core.errors import ArtifactError, CapabilityError
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.frames import WindowSpec
-from steadyhand.policies.artifact import load_policy, load_tensors, save_policy, tensors_of
+from steadyhand.policies.artifact import (
+    load_policy,
+    load_tensors,
+    read_policy_tensors,
+    save_policy,
+    tensors_of,
+)
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
 from steadyhand.policies.noise import Noise
@@ -166,9 +172,12 @@ def test_one_changed_digit_or_bit_is_refused(folder: Path) -> None:
     path = folder / "weights.safetensors"
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
+    policy = load_policy(folder)
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="damaged"):
         load_policy(folder)
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_policy_tensors(folder, policy)
 
 
 def test_a_policy_of_the_first_format_is_refused_with_what_to_do(folder: Path) -> None:

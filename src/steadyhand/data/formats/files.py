@@ -155,7 +155,6 @@ def open_parquet(path: Path) -> "ParquetSource":
     """
     if not path.exists():
         raise missing(path)
-    require_file(path, error=DataError)
     state = path.stat()
     return _kept_open(path, state.st_ino, state.st_mtime_ns, state.st_size)
 
