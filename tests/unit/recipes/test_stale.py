@@ -123,7 +123,6 @@ def trainer(folder: Path, **changes: object) -> Trainer:
         "env": env,
         "expert": LqrExpert().build(env),
         "learner": PolicyLearner(env.spec, policy=PolicyConfig(), training=TRAINING),
-        "updates": 3,
         "folder": folder,
         "seed": 0,
     }
