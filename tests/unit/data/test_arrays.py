@@ -256,7 +256,8 @@ def test_step_types_and_the_names_of_d4rl_are_understood(tmp_path: Path) -> None
     assert [one.terminated for one in data.all_episodes] == [True, False, False]
     np.testing.assert_array_equal(data.episode(1).action, values[3:5] + 1)
     goes_on = np.array([0, 2, 1, 0, 2, 0, 1])
-    for wrong in (kinds[:-1], kinds[1:], kinds + 1, np.full(7, 3), goes_on):
+    unknown = np.array([0, 1, 2, 0, 3, 0, 1])
+    for wrong in (kinds[:-1], kinds[1:], kinds + 1, np.full(7, 3), goes_on, unknown):
         np.savez(tmp_path / "b.npz", observations=values, actions=values, step_type=wrong)
         with pytest.raises(DataError, match="step_type"):
             open_npz(tmp_path / "b.npz", control_dt=0.1)
