@@ -3,7 +3,7 @@
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -57,7 +57,7 @@ def show(arguments: list[str]) -> int:
     from steadyhand.core.errors import ConfigError
 
     chosen = parse(ShowArguments, arguments, verb="show")
-    from steadyhand.recipes.listing import summary_of
+    from steadyhand.recipes.listing import summary_of, texts
 
     one, page = summary_of(chosen.run), chosen.run / "report.html"
     if chosen.open and not page.is_file():
@@ -73,7 +73,7 @@ def show(arguments: list[str]) -> int:
         terminal.say(f"\n{report.verdict}")
     elif one.result:
         terminal.say(f"result: {one.result}")
-        for line in _read(chosen.run / "result.json").get("warnings", ()):
+        for line in texts(chosen.run / "result.json", "warnings"):
             terminal.say(line)
     if (chosen.run / "policy" / "policy.json").is_file():
         terminal.say(f"\npolicy: {chosen.run / 'policy'}")
@@ -85,16 +85,12 @@ def show(arguments: list[str]) -> int:
 
 
 def _say_what_it_is(one: "RunSummary") -> None:
+    from steadyhand.recipes.listing import texts
+
     terminal.heading(str(one.folder))
     terminal.say(f"{one.kind}, {one.state}, begun {one.begun:%Y-%m-%d %H:%M}")
     for name, text in (("env or data", one.about), ("policy", one.policy)):
         if text:
             terminal.say(f"{name}: {text}")
-    if command := _read(one.folder / "provenance.json").get("command"):
+    for command in texts(one.folder / "provenance.json", "command"):
         terminal.say(f"command: {command}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from steadyhand.core.codec import read_json
-
-    return read_json(path) if path.is_file() else {}

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from steadyhand.core.errors import SpecError, SteadyhandError
+from steadyhand.core.errors import CapabilityError, SpecError, SteadyhandError
 from steadyhand.core.specs import FeatureSpec, full_names
-from steadyhand.envs.base import BatchEnv
+from steadyhand.envs.base import BatchEnv, Start
 from steadyhand.experts.network import CallableExpert
 
 Seen = np.ndarray | dict[str, np.ndarray]
@@ -75,10 +75,18 @@ def _probes(env: BatchEnv, feature: str | None) -> Seen:
     row = np.array([0])
     seen: list[Mapping[str, np.ndarray]] = []
     for start in env.starts("train", count):
-        env.reset([start], row)
+        _put(env, start)
         seen.append({**env.observe(row), **env.privileged(row)})
     batch = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
     return batch if feature is None else batch[feature]
+
+
+def _put(env: BatchEnv, start: Start) -> None:
+    """Put the first row at a start, or all of them where an env resets all or none."""
+    try:
+        env.reset([start], np.array([0]))
+    except CapabilityError:
+        env.reset([start] * env.num_rows, np.arange(env.num_rows))
 
 
 def _takes_batches(function: Callable[[Any], Any], batch: Seen, action: FeatureSpec) -> bool:

@@ -15,6 +15,7 @@ from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.digests import DataDigest
 from steadyhand.data.frames import Frames, WindowSpec
 from steadyhand.data.stats import Still
+from steadyhand.policies.answers import built, checked_chunk, checked_context, checked_loss
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.choices import Mode
 from steadyhand.policies.contract import ChunkSpec, Context, Encoder, Head, Prefix, Target
@@ -106,8 +107,8 @@ class PolicyModule(Trainable[Batch]):
         assert config.encoder is not None, "`resolved` fills it in"
         with scoped(seed):
             seen = as_encoded(spec.observation, picture_size(config.encoder))
-            encoder = config.encoder.build(seen, n_obs_steps=config.n_obs_steps)
-            head = config.head.build(encoder.spec, chunk)
+            encoder = built(config.encoder.build(seen, n_obs_steps=config.n_obs_steps), Encoder)
+            head = built(config.head.build(encoder.spec, chunk), Head)
         if head.closed_form:
             encoder.requires_grad_(requires_grad=False)
         return cls(config, spec, encoder, head)
@@ -197,7 +198,7 @@ class PolicyModule(Trainable[Batch]):
         weight of the steps inside the episode.
         """
         context, target = self.context_and_target(batch, noise)
-        loss = self.head.loss(context, target, noise)
+        loss = checked_loss(self.head.loss(context, target, noise), self.head, target)
         weight = target.weight
         if loss.value.shape[1] != weight.shape[1]:
             inside = (~target.is_pad).sum(1, keepdim=True).clamp(min=1)
@@ -283,6 +284,7 @@ class PolicyModule(Trainable[Batch]):
             chunk = self.head.mode(context)
         else:
             chunk = self.head.sample(context, noise or NoNoise(device=self.device), prefix)
+        chunk = checked_chunk(chunk, self.head, len(context.tokens))
         if (affine := self.affines.get("action")) is not None:
             chunk = self.representation.decode(affine.inverse(chunk), state)
         elif self._first_class:
@@ -313,7 +315,7 @@ class PolicyModule(Trainable[Batch]):
             for name, value in inputs.items():
                 if self.affines.get(name) is not None:
                     inputs[name] = value + self.config.input_noise * noise.normal(*value.shape)
-        return self.encoder(inputs, is_pad, noise)
+        return checked_context(self.encoder(inputs, is_pad, noise), self.encoder, len(is_pad))
 
     def normalised(
         self, observation: Mapping[str, Shaped[Tensor, "B O ..."]], is_pad: Bool[Tensor, "B O"]

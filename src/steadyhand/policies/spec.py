@@ -1,10 +1,12 @@
 """What a policy is made of (config) and what it is made for (spec)."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from steadyhand.core.errors import ConfigError
+from steadyhand.core.codec import from_data, to_data
+from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.parts import require_part
 from steadyhand.core.settings import Count, NotNegative, Positive, Range, Settings
 from steadyhand.core.specs import ACTION, STATE, EnvSpec, FeatureSpec, table_of_shapes
@@ -194,3 +196,19 @@ def described(name: str, spec: FeatureSpec) -> str:
             return f"{name} ({spec.num_classes} classes)"
         case _:
             return f"{name} ({size})"
+
+
+def require_readable(config: PolicyConfig) -> None:
+    """Raise ConfigError if a configuration would not be read back as it is: then it must not be trained."""
+    try:
+        data = json.loads(json.dumps(to_data(config)))
+        said = "it is read as another one" if from_data(data, PolicyConfig) != config else ""
+    except (SteadyhandError, TypeError, ValueError) as error:
+        said = str(error)
+    if said:
+        raise ConfigError(
+            "These settings cannot be written and read, so that what they train could never be loaded.",
+            got=said,
+            expected="fields of numbers, texts, tuples, dictionaries and settings, each of its type",
+            hint="a class that was defined anew is another one: then make its settings anew",
+        )

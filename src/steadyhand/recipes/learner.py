@@ -29,7 +29,7 @@ from steadyhand.policies.heads.judging import Judging
 from steadyhand.policies.kinds import EXPLICIT
 from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.policy import PolicyModule
-from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, require_readable, resolved
 from steadyhand.recipes.in_brief import in_brief
 from steadyhand.rollout.executors.receding import RecedingHorizon
 from steadyhand.training.checkpoint import FREE_TO_CHANGE
@@ -112,6 +112,7 @@ class PolicyLearner:
         on_metrics: MetricsListener | None = None,
     ) -> None:
         self._device = chosen_device(training.device)
+        require_readable(policy)
         policy = resolved(policy, spec.observation)
         assert policy.encoder is not None, "`resolved` fills it in"
         policy.encoder.require_trainable()

@@ -98,6 +98,15 @@ def summary_of(folder: Path) -> RunSummary:
         return RunSummary(folder=folder, kind="?", begun=begun, state="unreadable", result=words)
 
 
+def texts(path: Path, field: str) -> list[str]:
+    """Return the text, or the texts, that a file of a run holds in a field; none where it is damaged."""
+    try:
+        held = _json(path).get(field)
+    except ConfigError:
+        return []
+    return [one for one in (held if isinstance(held, list) else [held]) if isinstance(one, str)]
+
+
 def _marker(folder: Path) -> Path | None:
     """Return the file that makes a folder a run; None if it is none."""
     if (run := folder / "run.json").is_file():

@@ -1,6 +1,5 @@
 """The papers behind the methods of a run, from one bibliography: `papers.bib` beside this file."""
 
-import json
 import re
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyhand.core.errors import DataError
+from steadyhand.core.strict import load_json
 
 BIBLIOGRAPHY = Path(__file__).with_name("papers.bib")
 DESCRIPTIONS = ("run.json", "question.json", "policy.json")
@@ -63,10 +63,7 @@ def parts_of_run(folder: Path) -> frozenset[str]:
         )
     names: set[str] = set()
     for path in files:
-        try:
-            names.update(_types(json.loads(path.read_text(encoding="utf-8"))))
-        except ValueError as error:
-            raise DataError("A file of the run is damaged.", got=f"{path}: {error}") from error
+        names.update(_types(load_json(path, error=DataError)))
     return frozenset(names)
 
 

@@ -26,7 +26,7 @@ from steadyhand.policies.devices import chosen_device
 from steadyhand.policies.encoders.config import picture_size
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.reading import check_frames
-from steadyhand.policies.spec import PolicyConfig, PolicySpec, resolved
+from steadyhand.policies.spec import PolicyConfig, PolicySpec, require_readable, resolved
 from steadyhand.recipes.choices import full_name, refuse_depth
 from steadyhand.recipes.folder import check_run, start_run, used
 from steadyhand.recipes.in_brief import in_brief
@@ -176,6 +176,7 @@ def _train(
     on_metrics: MetricsListener | None,
     say: Callable[[str], None],
 ) -> TrainOutcome:
+    require_readable(run.policy)
     run = taken_up(run, folder, resume=resume)
     check_run(run, folder, resume=resume)  # before pictures are decoded
     device = chosen_device(run.training.device)

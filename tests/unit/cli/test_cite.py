@@ -88,5 +88,5 @@ def test_a_folder_without_a_run_is_refused(tmp_path, cli):
         parts_of_run(tmp_path)
     assert cli("cite", tmp_path).status == 2
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match="not JSON"):
         parts_of_run(tmp_path)

@@ -139,3 +139,15 @@ def test_files_that_cannot_be_read_are_named_and_hide_no_other_run(runs, tmp_pat
     assert listed["eval"].state == "unreadable"
     assert "report.json" in listed["eval"].result
     assert listed["demos"].state == "finished"
+
+
+def test_show_reads_what_is_whole_beside_what_is_not(runs, tmp_path):
+    for held in ("[]", '{"command": ["a", 3], "warnings": 3}', '{"command": 3, "warnings": [3]}'):
+        (tmp_path / "runs" / "clone" / "provenance.json").write_text(held)
+        said = runs("show", "runs/clone")
+        assert said.status == 0
+        assert "held-out" in said.out
+    (tmp_path / "runs" / "clone" / "result.json").write_text("[]")
+    said = runs("show", "runs/clone")
+    assert said.status == 0
+    assert "unreadable" in said.out
