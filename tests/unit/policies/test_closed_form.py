@@ -313,3 +313,15 @@ def test_nearest_scales_what_moves_by_its_spread_and_what_does_not_by_the_larges
         assert isinstance(head, nearest.NearestHead)
         torch.testing.assert_close(head.scale, torch.tensor([*scales, largest or 1.0]))
         torch.testing.assert_close(head.offset, torch.zeros(4))
+
+
+def test_nearest_draws_a_neighbour_by_its_distance_over_the_temperature() -> None:
+    keys, chunks = torch.zeros(3, C), random(3, H, A)
+    keys[:, 0] = torch.tensor([0.0, 1.0, 9.0])
+    head = prepared(Nearest(num_neighbours=2, temperature=0.5).build(SIZE, CONTINUOUS), keys, target(chunks))
+    query = Context.single(torch.zeros(4000, C))
+    distance = head.neighbours(query)[0][0]
+    drawn = head.sample(query, GeneratorNoise.seeded(0))
+    first = (drawn == chunks[0]).flatten(1).all(1).float().mean()
+    assert first == pytest.approx((-distance / 0.5).softmax(0)[0].item(), abs=0.03)
+    assert (drawn == chunks[1]).flatten(1).all(1).float().mean() == pytest.approx(1 - first.item())
