@@ -88,9 +88,10 @@ def check_policy(config: PolicyConfig, *, actions: ActionKind | None = None) -> 
     """
     exempt = _exemptions(config)
     frames = _frames(config, actions)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=1)
     if "missing statistics raise" not in exempt:
-        _missing_statistics_raise(config, frames)
-    policy, batch = _ready(config, frames)
+        _missing_statistics_raise(policy, frames)
+    batch = _made_ready(policy, frames)
     for law, check in LAWS.items():
         if law not in exempt:
             check(policy, batch)
@@ -157,20 +158,18 @@ def _frames(config: PolicyConfig, actions: ActionKind | None) -> Frames:
     return toy_frames({name: observation[name] for name in readable}, action)
 
 
-def _ready(config: PolicyConfig, frames: Frames) -> tuple[PolicyModule, Batch]:
-    """Return a policy with statistics, and a batch whose first and last windows are padded."""
-    policy = PolicyModule.build(config, PolicySpec.of_frames(frames), seed=1)
+def _made_ready(policy: PolicyModule, frames: Frames) -> Batch:
+    """Give a policy its statistics, and return a batch whose first and last windows are padded."""
     policy.fit_statistics(frames)
     source = WindowSource(frames, policy.window)
     if policy.head.closed_form:
         fit(policy, source, config=TrainConfig())
     batch = source.batch(np.array([0, 3, 6, 7, 12, 20]))
     weight = batch.weight * torch.linspace(0.5, 2.0, len(batch))[:, None]
-    return policy, replace(batch, weight=weight)
+    return replace(batch, weight=weight)
 
 
-def _missing_statistics_raise(config: PolicyConfig, frames: Frames) -> None:
-    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
+def _missing_statistics_raise(policy: PolicyModule, frames: Frames) -> None:
     if not policy.normaliser:
         return
     batch = WindowSource(frames, policy.window).batch(np.arange(2))
