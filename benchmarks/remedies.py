@@ -50,9 +50,14 @@ class Settings:
     seed: int = 0
 
 
+def published() -> list[type[Remedy]]:
+    """Return our own remedies, without those of packages that are installed or tried here."""
+    return [one for one in remedies() if one.__module__.startswith("steadyhand.")]
+
+
 def remedies_of(regime: Regime) -> list[type[Remedy]]:
     """Return the remedies of a regime."""
-    return [remedy(name) for name in regime.remedies] if regime.remedies else remedies()
+    return [remedy(name) for name in regime.remedies] if regime.remedies else published()
 
 
 def settings_of(regime: Regime, one: type[Remedy], seed: int) -> Settings:
@@ -266,7 +271,7 @@ def summary() -> str:
         "|---|" + "--:|" * len(REGIMES),
     ]
     kept: dict[str, list[float]] = {}
-    for one in remedies():
+    for one in published():
         found = [results_of(name, one) for name in REGIMES]
         kept[one.title] = [Row.of(one.title, some).told.mean() if some else math.nan for some in found]
     for title, shares in sorted(kept.items(), key=lambda pair: (-float(np.nanmean(pair[1])), pair[0])):

@@ -178,7 +178,7 @@ def test_bad_calls_are_named():
         env.observe(rows, view_offset={"lateral": np.zeros(2, dtype=np.float32)})
     with pytest.raises(CapabilityError, match="closed form"):
         env.dynamics(0, 0, params={}, xp=np)
-    with pytest.raises(ConfigError, match="probability"):
+    with pytest.raises(ConfigError, match="Probability"):
         make("tabular", num_rows=1, slip=1.5)
     with pytest.raises(SpecError, match="add up to 1"):
         replace(tight(horizon=3), start=np.array([0.5, 0.0, 0.0]))

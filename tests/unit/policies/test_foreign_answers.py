@@ -42,6 +42,14 @@ class OddEncoder(StateMLPEncoder):
         return forms[self.odd]
 
 
+def unchecked(value: torch.Tensor) -> Loss:
+    """Return a loss of any shape, also where tests check the shapes of dataclasses."""
+    loss = object.__new__(Loss)
+    for name, held in (("value", value), ("metrics", {})):
+        object.__setattr__(loss, name, held)
+    return loss
+
+
 class OddHead(RegressionHead):
     """Returns something else than a loss of each step, or than a chunk."""
 
@@ -49,8 +57,8 @@ class OddHead(RegressionHead):
 
     def loss(self, context: Any, target: Any, noise: Any) -> Any:
         loss = super().loss(context, target, noise)
-        forms = {"loss tensor": loss.value, "loss scalar": Loss(value=loss.value.mean())}
-        return {**forms, "loss row": Loss(value=loss.value[:1])}.get(self.odd, loss)
+        forms = {"loss tensor": loss.value, "loss scalar": unchecked(loss.value.mean())}
+        return {**forms, "loss row": unchecked(loss.value[:1])}.get(self.odd, loss)
 
     def mode(self, context: Any) -> Any:
         chunk = super().mode(context)

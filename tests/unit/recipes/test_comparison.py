@@ -130,7 +130,7 @@ def test_equal_terms_are_said_in_words():
 
 
 def test_all_remedies_of_a_bench_are_on_equal_terms():
-    run = run_of(remedies=tuple(one.name for one in remedies()))
+    run = run_of(remedies=tuple(one.name for one in remedies() if one.__module__.startswith("steadyhand.")))
     assert len({run.terms(name) for name in run.remedies}) == 1
     for selection in ("last", "mean"):
         other = replace(run, selection=selection)
