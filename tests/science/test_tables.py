@@ -17,6 +17,7 @@ def _scripts(monkeypatch):
     yield
     for name in (
         "pages",
+        "control",
         "first_loop",
         "multimodal",
         "multimodal_cells",
@@ -41,6 +42,7 @@ def _scripts(monkeypatch):
 @pytest.mark.parametrize(
     ("script", "page"),
     [
+        ("control", "control.md"),
         ("first_loop", "first-loop.md"),
         ("recipes", "recipes.md"),
         ("modular", "recipes.md"),

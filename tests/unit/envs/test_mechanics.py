@@ -134,13 +134,14 @@ def test_an_observation_tells_the_state_from_which_all_goes_on_alike(name, optio
     twin = make(name, num_rows=4, **options)
     twin.reset(twin.starts("test", 4), rows)
     twin.place(seen, rows)
+    np.testing.assert_allclose(twin.error(rows), env.error(rows), atol=1e-5)
     for name_, value in twin.observe(rows).items():
         np.testing.assert_allclose(value, seen[name_], atol=1e-6)
     random, spec = np.random.default_rng(0), env.spec.action
     for _ in range(5):
         action = random.uniform(spec.low, spec.high, (4, *spec.shape)).astype(np.float32)
-        env.step(action, rows)
-        twin.step(action, rows)
+        one, two = env.step(action, rows), twin.step(action, rows)
+        np.testing.assert_allclose(two.reward, one.reward, rtol=1e-3, atol=1e-4)
     for name_, value in twin.observe(rows).items():
         np.testing.assert_allclose(value, env.observe(rows)[name_], atol=1e-4)
 

@@ -46,7 +46,7 @@ class Pendulum(ArrayEnv):
     def place(self, observation: Mapping[str, np.ndarray], rows: Int64[np.ndarray, " B"]) -> None:
         """Put `rows` at an angle and a speed; see `BatchEnv.place`."""
         sin, cos, rate = observation[STATE].astype(np.float32).T
-        self._put({"values": np.stack([np.arctan2(sin, cos), rate], axis=1)}, rows)
+        self._put({"values": np.stack([wrap(np.arctan2(sin, cos), np), rate], axis=1)}, rows)
 
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next (..., 2) state (theta, theta_dot); `params` overrides single parameters."""

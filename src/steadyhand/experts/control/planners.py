@@ -143,6 +143,7 @@ class IlqrPlanner(Planner):
             step[lost], apart[lost] = 0, 0.0
         now = np.minimum(step, self._horizon - 1)
         each = np.arange(len(rows))
+        apart = np.where(np.isfinite(apart), apart, 0.0)  # of rows that are held and have no plan
         planned = self._u[rows][each, now] + (self._gain[rows][each, now] @ apart[..., None])[..., 0]
         balanced = problem.rest + problem.difference(x, problem.goal) @ self._regulator.T
         self._step[rows] = step + 1
