@@ -51,6 +51,8 @@ def run(command: list[str], folder: Path) -> Outcome:
                 os.dup2(file.fileno(), 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                 terminal.console.file = sys.stdout  # it had been bound when it was imported
+                if "torch" in sys.modules:
+                    sys.modules["torch"].set_num_threads(1)  # a pool of threads does not survive a fork
                 warnings.resetwarnings()  # the command line does not turn them into errors
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(SECONDS)
