@@ -38,7 +38,9 @@ class Sample(Settings):
     ],
 )
 def test_values_in_range_pass(good):
-    Sample(**good)
+    made = Sample(**good)
+    for name, value in good.items():
+        assert getattr(made, name) == (tuple(value) if isinstance(value, list) else value)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Settings of planners, of the regulator and of the geometric controller, without these themselves."""
 
+from abc import ABC
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from steadyhand.core.settings import Count, NotNegative, Positive
 from steadyhand.experts.config import ExpertConfig, settings_of
 from steadyhand.experts.control.ilqr import IlqrSettings
-from steadyhand.experts.control.sampling import Cem, Mppi, PredictiveSampling
+from steadyhand.experts.control.sampling import Cem, Mppi, PredictiveSampling, SamplingRule
 
 if TYPE_CHECKING:
     from steadyhand.core.protocol import Controller
@@ -49,54 +50,56 @@ class IlqrExpert(ExpertConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MppiExpert(ExpertConfig):
+class SamplingExpert(ExpertConfig, ABC):
+    """Settings of an expert that plans anew at every step, by rolling out samples.
+
+    Attributes:
+        horizon: How far it looks ahead [s].
+        rule: How a plan follows from rollouts.
+    """
+
+    horizon: Positive = 1.0
+    rule: SamplingRule
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that says no problem."""
+        from steadyhand.experts.control.planners import SamplingPlanner
+
+        horizon = max(2, round(self.horizon / env.problem().control_dt))
+        return SamplingPlanner(env, self.rule, horizon=horizon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MppiExpert(SamplingExpert):
     """Plans at every step by model-predictive path integral control (Williams et al., 2017).
 
     Attributes:
-        horizon: How far it looks ahead [s].
         rule: Samples, noise and temperature.
     """
 
-    horizon: Positive = 1.0
     rule: Mppi = field(default_factory=Mppi)
-
-    def build(self, env: "BatchEnv") -> "Controller":
-        """Return the expert for an env, or refuse one that says no problem."""
-        return _sampling(env, self.rule, self.horizon)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CemExpert(ExpertConfig):
+class CemExpert(SamplingExpert):
     """Plans at every step by the cross-entropy method.
 
     Attributes:
-        horizon: How far it looks ahead [s].
         rule: Samples, elites and rounds.
     """
 
-    horizon: Positive = 1.0
     rule: Cem = field(default_factory=Cem)
-
-    def build(self, env: "BatchEnv") -> "Controller":
-        """Return the expert for an env, or refuse one that says no problem."""
-        return _sampling(env, self.rule, self.horizon)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictiveSamplingExpert(ExpertConfig):
+class PredictiveSamplingExpert(SamplingExpert):
     """Plans at every step by keeping the best of a few sampled plans (Howell et al., 2022).
 
     Attributes:
-        horizon: How far it looks ahead [s].
         rule: Samples and noise.
     """
 
-    horizon: Positive = 1.0
     rule: PredictiveSampling = field(default_factory=PredictiveSampling)
-
-    def build(self, env: "BatchEnv") -> "Controller":
-        """Return the expert for an env, or refuse one that says no problem."""
-        return _sampling(env, self.rule, self.horizon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +149,3 @@ class GeometricExpert(ExpertConfig):
             turn_gain=self.turn_gain,
             rate_gain=self.rate_gain,
         )
-
-
-def _sampling(env: "BatchEnv", rule: Mppi | Cem | PredictiveSampling, horizon: float) -> "Controller":
-    from steadyhand.experts.control.planners import SamplingPlanner
-
-    return SamplingPlanner(env, rule, horizon=max(2, round(horizon / env.problem().control_dt)))
