@@ -160,9 +160,12 @@ class Known:
                     for text in texts:
                         self._tests.setdefault((path, text), set()).add(name)
 
-    def stale(self) -> list[str]:
-        """Return the files of tests that are new or have changed."""
-        files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
+    def stale(self, tests: Iterable[str]) -> list[str]:
+        """Return the files below these folders that are new or have changed."""
+        folders = [ROOT / folder for folder in tests]
+        files = sorted(
+            str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("test_*.py")
+        )
         return [name for name in files if self.digests.get(name) != _digest(name)]
 
     def of(self, mutant: Mutant) -> list[str]:
@@ -184,9 +187,9 @@ class Known:
         return {name for text in texts for name in self._tests.get((path, text), ())}
 
 
-def learn(known: Known, jobs: int) -> Known:
-    """Return what is known of the tests, after running those that are new or have changed."""
-    stale = known.stale()
+def learn(known: Known, tests: Iterable[str], jobs: int) -> Known:
+    """Return what is known, after running the tests below these folders that are new or have changed."""
+    stale = known.stale(tests)
 
     def work(items: dict[str, pytest.Item]) -> None:
         folders: dict[str, list[pytest.Item]] = {}

@@ -1,6 +1,6 @@
 """Changes one place of the source at a time and asks the tests: who notices?
 
-    python benchmarks/mutants.py [--count 160] [--seed 0] [--jobs 2] [--only PART]
+    python benchmarks/mutants.py [--count 160] [--seed 0] [--jobs 2] [--only PART] [--tests tests/unit/core]
 
 A mutant is a small change of meaning: `<` for `<=`, `+` for `-`, `and` for `or`, a number more by one, a
 call left out. Mutants are drawn at random (the seed counts) from all places in `core`, `data`, `correction`
@@ -37,8 +37,6 @@ from mutant_places import SOURCE, Mutant, drawn, mutated
 from mutant_tests import BROKEN, ROOT, Known, Loop, forked, learn, move_to, run, run_pytest
 
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
-MOST_SECONDS = 60.0
-"""Tests of a mutant stop after this much of their own time; what they have not noticed by then survives."""
 IMPORTED = (
     "torch",
     "numpy",
@@ -138,13 +136,13 @@ def _try_anew(mutant: Mutant, tests: Sequence[str], folder: Path) -> int:
 Told = Callable[[Mutant, str, str], None]
 
 
-def judge(mutants: Sequence[Mutant], known: Known, jobs: int, told: Told) -> None:
+def judge(mutants: Sequence[Mutant], known: Known, jobs: int, most_seconds: float, told: Told) -> None:
     """Tell of each mutant "killed", "survived", "not executed" or "not judged", and why."""
     live: list[tuple[Mutant, list[str], tuple[str, str, int], CodeType]] = []
     anew: list[tuple[Mutant, list[str]]] = []
     for mutant in mutants:
         function = altered(mutant)
-        tests = _chosen(known.of(mutant), known.seconds)
+        tests = _chosen(known.of(mutant), known.seconds, most_seconds)
         if not tests:
             told(mutant, "not executed", "")
         elif function is None:
@@ -178,13 +176,13 @@ def judge(mutants: Sequence[Mutant], known: Known, jobs: int, told: Told) -> Non
         run_pytest(sorted(files), Path(folder), plugins=[Loop(work)])
 
 
-def _chosen(tests: Sequence[str], seconds: dict[str, float]) -> list[str]:
+def _chosen(tests: Sequence[str], seconds: dict[str, float], most_seconds: float) -> list[str]:
     """Return the first tests that take no longer than they may, at least one."""
     chosen: list[str] = []
     spent = 0.0
     for test in tests:
         spent += seconds[test]
-        if chosen and (spent > MOST_SECONDS or len(chosen) == 200):
+        if chosen and (spent > most_seconds or len(chosen) == 200):
             break
         chosen.append(test)
     return chosen
@@ -199,13 +197,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="part of a mutant's name, such as data/store.py")
+    parser.add_argument(
+        "--tests", nargs="*", default=["tests"], help="which are run to learn what they execute"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        help="of tests for a mutant; it survives what they do not notice",
+    )
     chosen = parser.parse_args(arguments)
     os.chdir(ROOT)
     os.environ |= {"PYTHONPATH": str(SOURCE.parent), "OMP_NUM_THREADS": "1"}
     sys.path.insert(0, str(SOURCE.parent))
     for name in IMPORTED:
         importlib.import_module(name)
-    known = learn(Known(), chosen.jobs)
+    known = learn(Known(), chosen.tests, chosen.jobs)
     listed = {line.rpartition(" # ")[0] for line in EQUIVALENT.read_text().splitlines()}
     mutants = drawn(chosen.count, chosen.seed, chosen.only)
     began = time.perf_counter()
@@ -216,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counts[word] = counts.get(word, 0) + 1
         print(f"{word:<12} {mutant.line:>4} {mutant.name}   [{why}]", flush=True)
 
-    judge(mutants, known, chosen.jobs, told)
+    judge(mutants, known, chosen.jobs, chosen.seconds, told)
     lost = sum(counts.values()) - counts.get("killed", 0) - counts.get("equivalent", 0)
     able = len(mutants) - counts.get("equivalent", 0)
     took = time.perf_counter() - began
