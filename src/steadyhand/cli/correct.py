@@ -66,7 +66,8 @@ def main(arguments: list[str]) -> int:
         terminal.say("\n`steadyhand correct REMEDY --help` explains a remedy.")
         return 0
     one = remedy(arguments[0])
-    _refuse_strangers(one, arguments[1:])
+    if "--help" not in arguments:  # which reads the other remedies
+        _refuse_strangers(one, arguments[1:])
     chosen = parse(
         arguments_of(one), arguments[1:], verb=f"correct {arguments[0]}", description=_described(one)
     )

@@ -11,13 +11,20 @@ if TYPE_CHECKING:
     from steadyhand.core.parts import Part
 
 
-def imported(module: str) -> Any:
+def imported(name: str) -> Any:
     """Import a module that a person named, also from the current directory, or by its file there.
 
     Raises:
         ConfigError: It is not there, or fails.
     """
-    module = module_name(module)
+    module = module_name(name)
+    if module.startswith(".") or "/" in module:
+        raise ConfigError(
+            "A module is named as it is imported, or by its file below the current directory.",
+            got=name,
+            expected="such as package.module, or folder/module.py",
+            hint="run the command in the folder that holds the module",
+        )
     try:
         if "" not in sys.path:
             sys.path.append("")

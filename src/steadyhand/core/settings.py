@@ -119,7 +119,8 @@ class Settings:
             if not _fits(kind, value := getattr(self, name), self):
                 said = field_texts(type(self)).get(name, "").partition(". ")[0].removesuffix(".")
                 raise ConfigError(
-                    f"{type(self).__name__} does not take this {name}" + (f" ({said})." if said else "."),
+                    f"{type(self).__name__} does not take this value of {name}"
+                    + (f" ({said})." if said else "."),
                     got=f"{name} = {value!r}",
                     expected=type_text(kind, self),
                 )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
-from steadyhand.core.errors import SpecError
+from steadyhand.core.errors import ConfigError, SpecError
 from steadyhand.core.parts import Part, require_part
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams, derive
@@ -84,6 +84,12 @@ class Policy:
         folder: Folder | None = None,
         origin: TrainOutcome | TrainedPolicy | None = None,
     ) -> None:
+        if deterministic not in (True, False, None):
+            raise ConfigError(
+                "deterministic is a choice between the mode and a sample.",
+                got=deterministic,
+                expected="True, False or None",
+            )
         self.network = network.eval()
         self.name = name
         self.executor = _executor(executor)

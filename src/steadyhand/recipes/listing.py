@@ -143,7 +143,11 @@ def _kind(folder: Path, run: Mapping[str, Any]) -> str:
             return verb
     if (folder / "report.json").is_file():
         return "compare"
-    return "record" if (folder / "meta").is_dir() else "policy"
+    if (folder / "meta").is_dir():
+        return "record"
+    if (folder / "run.json").is_file() and not (folder / "policy" / "policy.json").is_file():
+        raise ConfigError(f"{folder / 'run.json'} does not describe a run.")
+    return "policy"
 
 
 def _outcome(kind: str, folder: Path, report: Mapping[str, Any], result: Mapping[str, Any]) -> str:

@@ -135,9 +135,12 @@ def test_what_python_made_is_listed_too(cli, tmp_path):
 def test_files_that_cannot_be_read_are_named_and_hide_no_other_run(runs, tmp_path):
     (tmp_path / "runs" / "eval" / "report.json").write_text('{"results": [')
     (tmp_path / "runs" / "clone" / "result.json").write_text("{}")
+    (tmp_path / "runs" / "empty").mkdir()
+    (tmp_path / "runs" / "empty" / "run.json").write_text("{}")
     listed = {one.folder.name: one for one in runs_below(tmp_path)}
     assert listed["eval"].state == "unreadable"
     assert "report.json" in listed["eval"].result
+    assert "does not describe a run" in listed["empty"].result
     assert listed["demos"].state == "finished"
 
 

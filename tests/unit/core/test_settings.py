@@ -69,7 +69,7 @@ def test_a_refusal_says_what_it_got_and_what_it_expected(bad: dict[str, Any], ex
     with pytest.raises(ConfigError) as refusal:
         Sample(**bad)
     name = list(bad)[-1]
-    assert refusal.value.what.startswith(f"Sample does not take this {name}")
+    assert refusal.value.what.startswith(f"Sample does not take this value of {name}")
     assert refusal.value.rest["got"] == f"{name} = {bad[name]!r}"
     assert refusal.value.rest["expected"] == expected
 
@@ -96,10 +96,10 @@ def test_a_refusal_says_what_the_setting_is_by_the_first_sentence_about_it():
             Told(**settings)
         return refusal.value.what
 
-    assert said(rate=2) == "Told does not take this rate (Share of steps, 0.5 at first)."
-    assert said(size=0) == "Told does not take this size (Metres)."
-    assert said(pair=(1, 2, 3)) == "Told does not take this pair (Untold bounds)."
-    assert said(other=0) == "Told does not take this other."
+    assert said(rate=2) == "Told does not take this value of rate (Share of steps, 0.5 at first)."
+    assert said(size=0) == "Told does not take this value of size (Metres)."
+    assert said(pair=(1, 2, 3)) == "Told does not take this value of pair (Untold bounds)."
+    assert said(other=0) == "Told does not take this value of other."
 
 
 def test_a_bound_that_names_a_field_is_none_where_the_field_holds_none():
@@ -140,7 +140,7 @@ def test_a_check_of_its_own_comes_after_that_of_the_types():
             if 6 % self.size == 0:
                 raise ConfigError("It divides six.")
 
-    with pytest.raises(ConfigError, match="does not take this size"):
+    with pytest.raises(ConfigError, match="does not take this value of size"):
         Odd(size=0)
 
 

@@ -252,5 +252,5 @@ def test_a_range_picture_turns_with_the_car_and_sees_the_bend():
     moved = env.observe(rows, view_offset=offset)["observation.images.ranges"]
     left = np.s_[:, :2, :8]
     assert (moved[left].astype(int) - plain[left]).mean() > 5  # nearer to the left wall
-    with pytest.raises(ConfigError, match="RangeFinder does not take this max_range"):
+    with pytest.raises(ConfigError, match="RangeFinder does not take this value of max_range"):
         CarConfig(range_finder=RangeFinder(max_range=0.0))

@@ -148,7 +148,7 @@ def test_bad_calls_are_named():
         env.observe(rows, view_offset={"lateral": np.zeros(2, dtype=np.float32)})
     with pytest.raises(ConfigError, match="direction"):
         make("linear", num_rows=1, line=(1.0,))
-    with pytest.raises(ConfigError, match="does not take this spread"):
+    with pytest.raises(ConfigError, match="does not take this value of spread"):
         make("linear", num_rows=1, spread=0.0)
     with pytest.raises(SpecError, match="at least one row"):
         make("linear", num_rows=0)

@@ -185,7 +185,9 @@ def test_parts_are_classes(wrong: object, clone: sh.Policy, tmp_path: Path) -> N
         sh.load(clone.save(tmp_path / "policy"), parts=wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"device": "x"}, {"device": "meta"}, {"executor": "temporal"}])
+@pytest.mark.parametrize(
+    "wrong", [{"device": "x"}, {"device": "meta"}, {"executor": "temporal"}, {"deterministic": "yes"}]
+)
 def test_how_a_policy_is_loaded(wrong: dict[str, object], clone: sh.Policy, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         sh.load(clone.save(tmp_path / "policy"), **wrong)
