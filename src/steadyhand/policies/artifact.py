@@ -281,12 +281,12 @@ def _whole(data: Any, kind: type[T], path: Path) -> T:
 
 def _added(given: Any, whole: Any, place: str) -> list[str]:
     """Return the places of keys that `whole` has and `given` has not."""
-    if isinstance(whole, dict) and isinstance(given, dict):
+    if isinstance(whole, dict):
         return [
             found
             for key, value in whole.items()
             for found in (_added(given[key], value, f"{place}.{key}") if key in given else [f"{place}.{key}"])
         ]
-    if isinstance(whole, list | tuple) and isinstance(given, list | tuple):
+    if isinstance(whole, list | tuple):
         return [found for one, other in zip(given, whole, strict=True) for found in _added(one, other, place)]
     return []

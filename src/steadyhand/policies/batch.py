@@ -100,8 +100,8 @@ class WindowSource:
         self._kind = None if kind is None else _Column(kind, self.device)
         self._windower = Windower(frames, window)
         self._is_single = window.obs_offsets == window.action_offsets == _SINGLE
-        self._no_pad = torch.zeros(0, 1, dtype=torch.bool, device=self.device)
-        self._ones = torch.ones(0, 1, device=self.device)
+        self._no_pad = torch.tensor([], dtype=torch.bool, device=self.device)
+        self._ones = torch.tensor([], device=self.device)
         self._digest: DataDigest | None = None
 
     def digest(self) -> DataDigest:

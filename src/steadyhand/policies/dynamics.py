@@ -200,12 +200,14 @@ class Dynamics(Trainable[TransitionBatch]):
         self, inputs: Tensor, still: Tensor, limit: SlopePenalty, noise: Noise
     ) -> Float[Tensor, "B K"]:
         """Return ||g(x + d) - g(x)|| / ||d|| for K perturbations of each datum, normalised on both sides."""
+
+        def cut(shift: Tensor) -> Tensor:
+            return shift * (limit.radius / shift.norm(dim=-1, keepdim=True).clamp(min=_TINY))
+
         num_rows, width = inputs.shape
-        shift = noise.normal(num_rows, limit.num_samples, width)
-        for step in range(limit.power_steps + 1):
-            shift = shift * (limit.radius / shift.norm(dim=-1, keepdim=True).clamp(min=_TINY))
-            if step < limit.power_steps:
-                shift = self._steeper(inputs, still, shift)
+        shift = cut(noise.normal(num_rows, limit.num_samples, width))
+        for _ in range(limit.power_steps):
+            shift = cut(self._steeper(inputs, still, shift))
         return self._rise(inputs, still, shift).norm(dim=-1) / limit.radius
 
     def _steeper(self, inputs: Tensor, still: Tensor, shift: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 def nearest_valid(is_pad: Bool[Tensor, "B T"]) -> Int64[Tensor, "B T"]:
     """Return for each step the last valid one up to it, or the first valid one if there is none before."""
     steps = torch.arange(is_pad.shape[1], device=is_pad.device)
-    last = torch.where(is_pad, -1, steps).cummax(1).values
+    last = torch.where(is_pad, 0, steps).cummax(1).values
     first = is_pad.byte().argmin(1, keepdim=True)
     return torch.maximum(last, first)  # no valid step comes before the first
 

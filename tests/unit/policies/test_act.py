@@ -1,6 +1,9 @@
 """ACT: published parameter counts, the published equations, and what each part may see."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -126,6 +129,21 @@ def test_map_sines_are_those_of_detr() -> None:
             assert table[i, j].tolist() == pytest.approx(wanted, abs=1e-5)
 
 
+def test_map_sines_begin_anywhere_and_fill_up_with_zeros() -> None:
+    """Two widths of 3 into 7; the greatest of n coordinates is at 2 pi n / (n + 1e-6), exactly in double."""
+    position = torch.tensor([[4.0, -2.0], [5.0, 0.0], [4.0, 1.0]], dtype=torch.float64)
+    table = map_sines(position, 7)
+    assert table.shape == (3, 7)
+    for row, (low, count) in enumerate(((1, 2), (2, 2), (1, 2))):
+        angle = low / (count + 1e-6) * 2 * math.pi
+        assert table[row, :2].tolist() == pytest.approx([math.sin(angle), math.cos(angle)], abs=1e-12)
+        assert table[row, 2].item() == pytest.approx(math.sin(angle / 10000.0 ** (2 / 3)), abs=1e-6)
+    for row, low in enumerate((1, 3, 4)):
+        angle = low / (4 + 1e-6) * 2 * math.pi
+        assert table[row, 3:5].tolist() == pytest.approx([math.sin(angle), math.cos(angle)], abs=1e-12)
+    assert not table[:, 6].any()
+
+
 def reference_attention(module: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     reference = nn.MultiheadAttention(module.out.in_features, module.num_heads, batch_first=True)
     parts = (module.query, module.key, module.value)
@@ -135,22 +153,59 @@ def reference_attention(module: Attention, query: Tensor, key: Tensor, value: Te
     return reference(query, key, value, need_weights=False)[0]
 
 
-def test_the_transformer_is_that_of_detr_written_out() -> None:
-    """Positions on queries and keys alone; post-norm; zeros and learnt queries into the decoder."""
-    head, context, latent = build(tokens=7), map_context(), random(B, 6, seed=9)
-    net = head.net
-    for parameter in net.parameters():  # biases start at zero, which would hide a missing one
+def shaken(module: nn.Module) -> Any:
+    """Give all parameters other numbers: biases start at zero, which would hide a missing one."""
+    for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(parameter.numel()))
-    assert context.position is not None
-    x = torch.cat([net.latent(latent)[:, None], context.tokens], 1)
-    place = torch.cat([net.position[:1], map_sines(context.position[:6], C), net.position[1:]])
+    return module
 
-    def think(layer: nn.Module, x: Tensor) -> Tensor:
-        return layer.feedforward_norm(x + layer.down(layer.up(x).relu()))  # pyright: ignore
 
-    for layer in net.encoder:
+def think(layer: Any, x: Tensor) -> Tensor:
+    return layer.feedforward_norm(x + layer.down(layer.up(x).relu()))
+
+
+def encoded(layers: Iterable[Any], x: Tensor, place: Tensor) -> Tensor:
+    """Post-norm layers; positions on queries and keys alone."""
+    for layer in layers:
         x = layer.attention_norm(x + reference_attention(layer.attention, x + place, x + place, x))
         x = think(layer, x)
+    return x
+
+
+STEPS = torch.cartesian_prod(torch.tensor([4.0, 5.0]), torch.tensor([2.0, 3.0, 4.0]))
+"""Coordinates of 6 tokens."""
+
+
+@pytest.mark.parametrize(
+    ("context", "state", "tables"),
+    [
+        (map_context(), V, lambda own: [map_sines(STEPS, C), own]),
+        (Context(tokens=random(B, 6, C), position=STEPS), V, lambda own: [map_sines(STEPS, C)]),
+        (Context(tokens=random(B, 6, C)), V, lambda own: [own.expand(6, C)]),
+        (Context(tokens=random(B, 6, C)), 0, lambda own: [torch.zeros(6, C)]),
+        (
+            Context(tokens=random(B, 6, C), groups=(("front", 0, 4), ("vectors", 4, 6))),
+            V,
+            lambda own: [torch.zeros(4, C), own.expand(2, C)],
+        ),
+        (
+            Context(tokens=random(B, 6, C), position=STEPS, groups=(("front", 0, 4), ("vectors", 4, 6))),
+            V,
+            lambda own: [map_sines(STEPS[:4], C), map_sines(STEPS[4:], C) + own],
+        ),
+    ],
+    ids=["a map and vectors", "steps", "unordered", "nothing learnt", "no places", "vectors of two steps"],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_transformer_is_that_of_detr_written_out(context, state, tables, masked) -> None:
+    """Positions on queries and keys alone; post-norm; zeros and learnt queries into the decoder."""
+    head, latent = shaken(build(tokens=context.tokens.shape[1], state=state)), random(B, 6, seed=9)
+    net = head.net
+    if masked:  # no token is absent, and that is said
+        context = replace(context, is_pad=torch.zeros(context.tokens.shape[:2], dtype=torch.bool))
+    x = torch.cat([net.latent(latent)[:, None], context.tokens], 1)
+    place = torch.cat([net.position[:1], *tables(net.position[1:])])
+    x = encoded(net.encoder, x, place)
     y, query = torch.zeros(B, H, C), net.queries
     for layer in net.decoder:
         y = layer.attention_norm(y + reference_attention(layer.attention, y + query, y + query, y))
@@ -158,6 +213,42 @@ def test_the_transformer_is_that_of_detr_written_out() -> None:
         y = think(layer, y)
     wanted = head.out(net.norm(y))
     torch.testing.assert_close(head.decode(context, latent), wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("state", [0, 1, V])
+def test_the_posterior_is_a_transformer_over_cls_state_and_actions(state: int) -> None:
+    """Mean and log-variance are read from CLS; sinusoids are the positions; padded actions are not there."""
+    posterior, actions, seen = shaken(build(state=state)).posterior, random(B, H, A), random(B, state)
+    is_pad = torch.zeros(B, H, dtype=torch.bool)
+    is_pad[1, 2:] = True
+    found = posterior(seen if state else None, actions, is_pad, None)
+    for row, length in ((slice(0, 1), H), (slice(1, 2), 2)):
+        tokens = [posterior.start.expand(1, 1, C)]
+        tokens += [posterior.state(seen[row])[:, None]] if state else []
+        x = torch.cat([*tokens, posterior.action(actions[row, :length])], 1)
+        x = encoded(posterior.layers, x, sinusoids(torch.arange(float(x.shape[1])), C))
+        wanted = posterior.out(x[:, 0])
+        torch.testing.assert_close(torch.cat(found, 1)[row], wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_it_begins_with_xavier_weights() -> None:
+    config = replace(SMALL, width=48, feedforward=96)
+    with scoped(0):
+        net = config.build(ContextSpec(num_tokens=7, width=C, state_width=V), CHUNK).net
+    for part in (*net.encoder, *net.decoder):
+        for weight in (
+            part.up.weight,
+            part.down.weight,
+            part.attention.query.weight,
+            part.attention.out.weight,
+        ):
+            bound = math.sqrt(6 / sum(weight.shape))
+            assert 0.95 * bound < weight.abs().max().item() <= bound
+
+
+def test_it_stores_its_parameters_alone() -> None:
+    head = build(tokens=7)
+    assert head.state_dict().keys() == dict(head.named_parameters()).keys()
 
 
 def test_the_loss_is_l1_plus_weighted_kl() -> None:

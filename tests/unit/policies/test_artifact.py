@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,21 @@ from torch import Tensor, nn
 
 from steadyhand.core.digests import file_digest, sealed
 from steadyhand.core.errors import ArtifactError, CapabilityError
+from steadyhand.core.settings import Settings
 from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.frames import WindowSpec
 from steadyhand.policies.artifact import (
     load_policy,
     load_tensors,
     read_policy_tensors,
+    read_tensors,
     save_policy,
     tensors_of,
+    write_tensors,
 )
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
+from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -109,6 +114,75 @@ def test_saving_again_replaces_all_of_it(folder: Path) -> None:
     ]
     assert [path.name for path in folder.parent.iterdir()] == ["policy"]
     assert (next(load_policy(folder).parameters()) == 0.25).all()
+
+
+def untrained() -> PolicyModule:
+    return PolicyModule.build(PolicyConfig(), PolicySpec.of_frames(FRAMES))
+
+
+def test_a_new_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_path: Path) -> None:
+    save_policy(untrained(), tmp_path / "a" / "b" / "policy")
+    (tmp_path / "empty").mkdir()
+    save_policy(untrained(), tmp_path / "empty")
+    for folder in (tmp_path / "a" / "b" / "policy", tmp_path / "empty"):
+        assert load_policy(folder).config.horizon == 1
+
+
+def test_what_a_save_left_that_was_killed_does_no_harm(folder: Path) -> None:
+    for name in (".policy.tmp", ".policy.old"):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "stray").write_text("")
+    save_policy(load_policy(folder), folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["policy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["policy.json", "weights.safetensors"]
+
+
+def test_a_policy_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ArtifactError, match="is a file"):
+        save_policy(untrained(), tmp_path / "file")
+    with pytest.raises(ArtifactError, match="holds other files"):
+        save_policy(untrained(), tmp_path)
+    assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(ArtifactError, match="folder of its own"):
+        save_policy(untrained(), Path())
+
+
+def test_a_file_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"x\.safetensors"):
+        write_tensors(tmp_path / "no" / "x.safetensors", {"a": torch.zeros(2)})
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ArtifactError, match=path.name):
+            read_tensors(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"format": "steadyhand.policy"}'])
+def test_other_json_is_no_policy(folder: Path, text: str) -> None:
+    (folder / "policy.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"not a policy|version"):
+        load_policy(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(Settings):
+    width: int = 8
+    activation: str = "relu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layered(StateMLP):
+    """An encoder of somebody's own with settings within a tuple."""
+
+    layers: tuple[Layer, ...] = (Layer(), Layer(width=4))
+
+
+def test_settings_in_a_list_are_to_be_whole_too(tmp_path: Path) -> None:
+    policy = PolicyModule.build(PolicyConfig(encoder=Layered()), PolicySpec.of_frames(FRAMES))
+    save_policy(policy, tmp_path / "policy")
+    assert load_policy(tmp_path / "policy", parts=[Layered]).config == policy.config
+    edit_json(tmp_path / "policy", lambda data: data["config"]["encoder"]["layers"][1].pop("activation"))
+    with pytest.raises(ArtifactError, match=r"encoder\.layers\.activation"):
+        load_policy(tmp_path / "policy", parts=[Layered])
 
 
 @pytest.mark.parametrize("name", ["policy.json", "weights.safetensors"])
@@ -214,6 +288,22 @@ def test_tied_weights_are_refused(tmp_path: Path) -> None:
     two.weight = one.weight
     with pytest.raises(ArtifactError, match="share memory"):
         tensors_of(nn.Sequential(one, two))
+    single = nn.Parameter(torch.zeros(1))
+    for module in (one, two):
+        module.weight = nn.Parameter(torch.zeros(1))
+        module.bias = single
+    with pytest.raises(ArtifactError, match="share memory"):
+        tensors_of(nn.Sequential(one, two))
+
+
+def test_tensors_without_numbers_share_nothing() -> None:
+    module = nn.Sequential(BankHead(0, other=0), BankHead(0, other=1))
+    assert {name: value.numel() for name, value in tensors_of(module).items()} == {
+        "0.bank": 0,
+        "0.other": 0,
+        "1.bank": 0,
+        "1.other": 1,
+    }
 
 
 class BankHead(Head):

@@ -66,12 +66,18 @@ def test_a_batch_equals_a_loop_over_episodes(
 
 def test_single_steps_are_gathered_alike_by_the_short_and_the_general_path() -> None:
     frames, steps = make_frames((5, 4)), np.array([3, 0, 8, 3])
-    short = WindowSource(frames, WindowSpec()).batch(steps)
+    one = WindowSource(frames, WindowSpec())
+    short = one.batch(steps)
     general = WindowSource(frames, WindowSpec(action_offsets=(0, 1))).batch(steps)
     assert torch.equal(short.actions, general.actions[:, :1])
     assert torch.equal(short.observation[STATE], general.observation[STATE])
-    assert not short.action_is_pad.any()
-    assert not short.obs_is_pad.any()
+    for count in (4, 1, 3, 2):  # what is kept from the batch before
+        for source in (WindowSource(frames, WindowSpec()), one):
+            batch = source.batch(steps[:count])
+            for pads in (batch.action_is_pad, batch.obs_is_pad):
+                assert (pads.shape, pads.dtype) == ((count, 1), torch.bool)
+                assert not pads.any()
+            assert batch.weight.tolist() == [[1.0]] * count
 
 
 def test_unlabelled_steps_are_never_drawn_and_weigh_nothing() -> None:
@@ -84,6 +90,34 @@ def test_unlabelled_steps_are_never_drawn_and_weigh_nothing() -> None:
     assert WindowSource(frames, WindowSpec(), steps=np.array([1, 2, 3])).steps.tolist() == [2]
     with pytest.raises(DataError, match="No step can be trained on"):
         WindowSource(frames, WindowSpec(), steps=np.array([1, 3]))
+
+
+@pytest.mark.parametrize("weights", [[2.0] * 4, [1.0, 2.0, 1.0, 0.5], [1.0] * 4])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_weights_are_those_of_the_steps(weights: list[float], horizon: int) -> None:
+    frames = replace(make_frames((4,)), weight=np.array(weights, np.float32))
+    source = WindowSource(frames, WindowSpec(action_offsets=tuple(range(horizon))))
+    for steps in ([3, 0], [1, 2, 0]):
+        wanted = [[weights[min(step + offset, 3)] for offset in range(horizon)] for step in steps]
+        assert source.batch(np.array(steps)).weight.tolist() == wanted
+    assert source.weight_of(np.array([2, 1])).tolist() == [weights[2], weights[1]]
+
+
+def test_rows_of_a_batch_are_those_windows() -> None:
+    frames, kind = make_frames((5, 4)), np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
+    window, steps = WindowSpec(obs_offsets=(-1, 0), action_offsets=(0, 1, 2)), np.array([3, 0, 8, 5])
+    for marks in (kind, None):
+        source = WindowSource(frames, window, kind=marks)
+        some, wanted = source.batch(steps).rows(torch.tensor([2, 0])), source.batch(steps[[2, 0]])
+        assert len(some) == 2
+        for name in ("obs_is_pad", "actions", "action_is_pad", "weight"):
+            assert torch.equal(getattr(some, name), getattr(wanted, name))
+        assert torch.equal(some.observation[STATE], wanted.observation[STATE])
+        if marks is None:
+            assert some.kind is None
+        else:
+            assert some.kind is not None
+            assert some.kind.tolist() == [[2, 2, 2], [0, 1, 1]]
 
 
 def test_memory_mapped_images_give_the_same_batches(tmp_path: Path) -> None:
@@ -118,3 +152,5 @@ def test_padding_repeats_the_last_valid_step_or_the_first(is_pad: list[list[bool
             source = (earlier[-1] if earlier else valid[0]) if valid else None
             wanted = 0 if source is None else value[row, source].item()
             assert filled[row, step].item() == wanted
+    if not mask.any():
+        assert filled is value

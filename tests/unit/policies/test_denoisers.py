@@ -156,15 +156,30 @@ def test_unet_equals_the_plain_one(channels: tuple[int, ...], horizon: int, rows
     )
 
 
-def test_horizon_that_cannot_be_halved_is_refused() -> None:
+@pytest.mark.parametrize(("levels", "horizon"), [(2, 3), (3, 10), (4, 6), (4, 12)])
+def test_horizon_that_cannot_be_halved_is_refused(levels: int, horizon: int) -> None:
     with pytest.raises(ConfigError, match=r"divisible by 2\^\(levels - 1\)"):
-        UNet().build(ContextSpec(num_tokens=1, width=4), ChunkSpec(horizon=10, action_dim=2))
+        UNet(channels=levels * (8,)).build(
+            ContextSpec(num_tokens=1, width=4), ChunkSpec(horizon=horizon, action_dim=2)
+        )
+
+
+def test_convolutions_begin_as_those_of_torch() -> None:
+    with scoped(0):
+        convs = [_Conv(6, 100, taps=5), _Conv(7, 300, taps=1), _Grow(60)]
+    for conv in convs:
+        _, _, taps, width_in = conv.weight.shape
+        bound = 1.0 / math.sqrt(taps * width_in)
+        for values, share in ((conv.weight, 0.97), (conv.bias, 0.8)):
+            assert -bound <= values.min().item() < -share * bound
+            assert bound >= values.max().item() > share * bound
 
 
 @pytest.mark.parametrize(
     "bad",
     [
         lambda: UNet(channels=(12,)),
+        lambda: UNet(channels=(16, 12)),
         lambda: UNet(channels=()),
         lambda: UNet(channels=(0, 8)),
         lambda: UNet(num_groups=0),
@@ -179,6 +194,10 @@ def test_horizon_that_cannot_be_halved_is_refused() -> None:
 def test_sizes_that_cannot_work_are_refused(bad: Callable[[], DenoiserConfig]) -> None:
     with pytest.raises(ConfigError, match="got"):
         bad()
+
+
+def test_any_odd_kernel_will_do() -> None:
+    assert [UNet(kernel_size=size).kernel_size for size in (1, 3, 5, 9)] == [1, 3, 5, 9]
 
 
 SMALL: list[DenoiserConfig] = [
@@ -222,6 +241,65 @@ def test_absent_tokens_do_not_matter(config: DenoiserConfig) -> None:
     torch.testing.assert_close(one, two)
     whole = net(x, embedding, net.condition(Context(tokens=tokens)))
     torch.testing.assert_close(one[1], whole[1], rtol=1e-5, atol=1e-6)
+
+
+def test_absent_tokens_stay_absent_where_the_future_is_hidden_too() -> None:
+    """A chunk that begins with the window: its first action sees the first token of three, or nothing."""
+    net = build(DenoisingTransformer(width=16, num_layers=1, num_heads=2), num_steps=3, start=-2)
+    noise = GeneratorNoise.seeded(3)
+    x, tokens, embedding = noise.normal(1, 4, 2), noise.normal(1, 3, 5), net.embed_times(torch.tensor([30.0]))
+    is_pad = torch.tensor([[True, False, False]])
+
+    def answer(tokens: Tensor) -> Tensor:
+        return net(x, embedding, net.condition(Context(tokens=tokens, is_pad=is_pad)))
+
+    plain = answer(tokens)
+    for token in range(3):
+        spoilt = tokens.clone()
+        spoilt[:, token] += 5.0
+        changed = (answer(spoilt) - plain).abs().amax(-1)[0] > 1e-6
+        assert changed.tolist() == [token > 0 and step >= token for step in range(4)]
+
+
+def test_the_mlp_is_its_equation() -> None:
+    """A layer is y + silu((1 + scale) (W y) + shift), without y where the width changes."""
+    net = build(DenoisingMLP(hidden=(24, 24, 16), time_width=8))
+    noise = GeneratorNoise.seeded(4)
+    x, tokens, time = noise.normal(5, 4, 2), noise.normal(5, 3, 5), 100.0 * noise.uniform(5)
+    features = nn.functional.silu(net.time(time))
+    film = torch.cat([features, tokens.flatten(1)], 1) @ net.film.weight.T + net.film.bias
+    y, first = x.flatten(1), 0
+    for layer, residual in zip(net.layers, (False, True, False), strict=True):
+        width = layer.out_features
+        scale, shift = film[:, first : first + width], film[:, first + width : first + 2 * width]
+        first += 2 * width
+        new = nn.functional.silu((1 + scale) * (y @ layer.weight.T) + shift)
+        y = y + new if residual else new
+    wanted = net.out(y).view(5, 4, 2)
+    torch.testing.assert_close(net(x, net.embed_times(time), net.condition(Context(tokens=tokens))), wanted)
+    assert [layer.bias for layer in net.layers] == [None] * 3
+
+
+def test_the_transformer_begins_like_gpt() -> None:
+    with scoped(0):
+        net = DenoisingTransformer(width=96, num_layers=1, num_heads=2).build(
+            ContextSpec(num_tokens=20, width=9), ChunkSpec(horizon=20, action_dim=8)
+        )
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        elif "norm" in name:
+            assert bool((parameter == 1.0).all())
+        else:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
+
+
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_only_a_chunk_of_one_action_leaves_its_attention_without_a_gradient(horizon: int) -> None:
+    net = DenoisingTransformer(width=8, num_layers=1, num_heads=2).build(
+        ContextSpec(num_tokens=2, width=4), ChunkSpec(horizon=horizon, action_dim=3)
+    )
+    assert ("layers.*.attention.query.*" in net.without_gradient) == (horizon == 1)
 
 
 def plain_transformer(net: nn.Module, width: int, num_layers: int) -> nn.TransformerDecoder:
@@ -276,8 +354,12 @@ def test_memory_mask_is_the_papers_where_the_chunk_begins_with_the_window() -> N
     spec = ContextSpec(num_tokens=3, width=5, num_steps=3)
     visible = visible_memory(spec, ChunkSpec(horizon=4, action_dim=1, start=-2))
     # Diffusion Policy: position t sees memory s where t >= s - 1.
+    assert visible is not None
     assert visible.tolist() == [[t >= s - 1 for s in range(4)] for t in range(4)]
-    assert visible_memory(spec, ChunkSpec(horizon=4, action_dim=1)).all()
+    now = visible_memory(spec, ChunkSpec(horizon=4, action_dim=1))
+    assert now is not None
+    assert now.all()
+    assert visible_memory(ContextSpec(num_tokens=3, width=5), ChunkSpec(horizon=4, action_dim=1)) is None
 
 
 def test_dropout_follows_the_noise_it_is_given() -> None:
@@ -313,6 +395,9 @@ def test_time_features_are_sines_and_cosines() -> None:
     expected = [math.sin(7.0), math.sin(7.0e-4), math.cos(7.0), math.cos(7.0e-4)]
     torch.testing.assert_close(features[1], torch.tensor(expected))
     assert features[0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    torch.testing.assert_close(
+        sinusoid(torch.tensor([7.0]), 2), torch.tensor([[math.sin(7.0), math.cos(7.0)]])
+    )
     wide = sinusoid(torch.tensor([7.0]), 32)[0]  # from 2 pi to 2 pi 10^4 in steps of one ratio
     torch.testing.assert_close(wide[15], torch.tensor(math.sin(7.0e-4)))
     torch.testing.assert_close(wide[16 + 5], torch.tensor(math.cos(7.0 * 10.0 ** (-4 * 5 / 15))))

@@ -174,6 +174,61 @@ def test_random_directions_see_too_little_of_a_slope_and_power_steps_see_it() ->
     assert seen[1] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_flat_net_has_no_slope_and_no_wild_gradient() -> None:
+    data = linear(8)
+    model = built(DynamicsConfig(hidden=(), lipschitz=SlopePenalty(limit=0.5, power_steps=2)), data)
+    with torch.no_grad():
+        for parameter in model.net.parameters():
+            parameter.zero_()
+    rows = model.loss_rows(TransitionSource(data).batch(np.arange(8)), GeneratorNoise.seeded(0))
+    rows.mean().backward()
+    assert not rows.metrics["slope"].any()
+    assert torch.equal(rows.numerator, rows.metrics["mse"])
+    assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in model.net.parameters())
+
+
+def test_the_penalty_is_the_mean_square_of_what_exceeds_the_limit() -> None:
+    """Each of K random directions d of length `radius` costs weight * max(0, |W d| / |d| - limit)^2 / K."""
+    data = linear(6)
+    limit = SlopePenalty(limit=0.4, num_samples=4, radius=0.3, weight=2.5, power_steps=0)
+    model = built(DynamicsConfig(hidden=(), lipschitz=limit), data)
+    rows = model.loss_rows(TransitionSource(data).batch(np.arange(6)), GeneratorNoise.seeded(5))
+    (layer,) = [layer for layer in model.net if isinstance(layer, nn.Linear)]
+    weight, directions = layer.weight.detach().numpy(), GeneratorNoise.seeded(5).normal(6, 4, 5).numpy()
+    slopes = np.linalg.norm(directions @ weight.T, axis=-1) / np.linalg.norm(directions, axis=-1)
+    assert slopes.min() < 0.4 < slopes.max()
+    costs = 2.5 * np.square(np.maximum(0.0, slopes - 0.4)).mean(1)
+    added = (rows.numerator - rows.metrics["mse"]).detach().numpy()
+    assert np.allclose(added, costs, rtol=1e-3, atol=1e-5)
+    assert np.allclose(rows.metrics["slope"], slopes.max(1), rtol=1e-4)
+
+
+def test_a_snapshot_changes_nothing_and_is_exact_also_while_training() -> None:
+    data = linear(32)
+    model = steep(CONFIGS[1], data).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    bound = model.snapshot().end_to_end().normalised
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert bound == pytest.approx(1.5**3, rel=1e-5)  # each of three steep layers is cut to 1.5 exactly
+    model.eval().snapshot()
+    assert not model.training
+
+
+def test_a_digest_is_that_of_all_that_may_be_read() -> None:
+    data = linear(6)
+    source = TransitionSource(data, np.array([0, 2, 5]))
+    said = source.digest()
+    assert {"episodes": said["episodes"], "steps": said["steps"]} == {"episodes": 0, "steps": 3}
+    assert source.digest() == TransitionSource(linear(6), np.array([0, 2, 5])).digest()
+    others = [TransitionSource(data, np.array([0, 2, 4])), TransitionSource(data)]
+    for name in ("state", "action", "next_state"):
+        changed = getattr(data, name).copy()
+        changed[1] += 1
+        others.append(TransitionSource(replace(data, **{name: changed}), np.array([0, 2, 5])))
+    assert len({said["sha256"], *(other.digest()["sha256"] for other in others)}) == 6
+
+
 def step_function() -> Transitions:
     """A residual that jumps from -1 to 1 at s = 0, of unit spread in state and residual."""
     state = np.linspace(-np.sqrt(3), np.sqrt(3), 400, dtype=np.float32)[:, None]
@@ -233,6 +288,7 @@ def test_the_slack_loss_is_its_formula() -> None:
     keep, error = rows.metrics["keep"], rows.metrics["mse"]
     assert torch.allclose(rows.numerator, keep * error + (1 - keep) * 0.25)
     assert ((keep > 0.9) & (keep < 1.0)).all()
+    assert keep.mean().item() == pytest.approx(0.982, abs=0.01)  # 98 % of every transition counts at first
 
 
 def test_the_loss_is_that_of_normalised_residuals() -> None:

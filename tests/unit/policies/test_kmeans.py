@@ -2,12 +2,13 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from steadyhand.policies.nets.kmeans import kmeans, nearest_centre, squared_distances
-from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.policies.noise import GeneratorNoise, Noise
 
 
 def points(seed: int, rows: int, width: int = 2) -> Tensor:
@@ -63,6 +64,8 @@ def test_entries_that_do_not_count_are_their_columns_mean_where_a_point_is_a_cen
     assert centres.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 4.0]]
     unknown = kmeans(data, 4, GeneratorNoise.seeded(0), counts=torch.tensor([[True, False]]).expand(4, 2))
     assert unknown[:, 1].tolist() == [0.0] * 4
+    once = torch.tensor([[True, True], [True, False], [True, False], [True, False]])
+    assert kmeans(data, 4, GeneratorNoise.seeded(0), counts=once)[:, 1].tolist() == [2.0] * 4
 
 
 def test_rare_points_get_a_centre_of_their_own() -> None:
@@ -96,3 +99,116 @@ def test_the_same_noise_gives_the_same_centres() -> None:
     data = points(3, 300)
     one, two = (kmeans(data, 8, GeneratorNoise.seeded(7)) for _ in range(2))
     assert torch.equal(one, two)
+
+
+class Told(Noise):
+    """Answers with the numbers that it was told."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = torch.tensor(numbers)
+
+    def normal(self, *shape: int) -> Tensor:
+        raise NotImplementedError
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self.numbers.view(shape)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "starts"),
+    [
+        # From 0 the squared distances of (0, 2, -2, 4, 0) are (0, 4, 4, 16, 0): a ladder of 0, 4, 8, 24, 24.
+        ((0.0, 0.0), (0.0, 2.0)),  # what is a centre already is not drawn again
+        ((0.0, 4 / 24), (0.0, -2.0)),
+        ((0.0, 0.3), (0.0, -2.0)),
+        ((0.0, 0.34), (0.0, 4.0)),
+        ((0.0, 0.999), (0.0, 4.0)),
+        # From 4 they are (16, 4, 36, 0, 16), and next to -2 (4, 4, 0, 0, 4).
+        ((0.7, 0.1), (4.0, 0.0)),
+        ((0.7, 0.25), (4.0, 2.0)),
+        ((0.7, 0.5), (4.0, -2.0)),
+        ((0.7, 0.5, 0.2), (4.0, -2.0, 0.0)),
+        ((0.7, 0.5, 0.5), (4.0, -2.0, 2.0)),
+    ],
+)
+def test_starts_are_drawn_in_proportion_to_their_squared_distance(drawn, starts) -> None:
+    data = torch.tensor([[0.0], [2.0], [-2.0], [4.0], [0.0]])
+    centres = kmeans(data, len(starts), Told(*drawn), num_starts=1, num_iterations=0)
+    assert centres[:, 0].tolist() == list(starts)
+
+
+def by_hand(data: np.ndarray, counts: np.ndarray, centres: np.ndarray, num_iterations: int) -> np.ndarray:
+    """Lloyd's iterations in loops: means over what counts, and the worst served point for a dead centre."""
+    centres = centres.copy()
+    for _ in range(num_iterations):
+        away = np.array(
+            [[(c * (p - q) ** 2).sum() for q in centres] for p, c in zip(data, counts, strict=True)]
+        )
+        owner, least = away.argmin(1), away.min(1)
+        for k in range(len(centres)):
+            for column in range(data.shape[1]):
+                mine = (owner == k) & counts[:, column]
+                if mine.any():
+                    centres[k, column] = data[mine, column].mean()
+        worst = iter(np.argsort(-least))
+        for k in range(len(centres)):
+            if not (owner == k).any() and least.max() > 0:
+                centres[k] = data[next(worst)]
+    return centres
+
+
+@pytest.mark.parametrize("num_iterations", [1, 2, 5])
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_iterations_are_those_of_lloyd(num_iterations: int, share: float) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        data = (0.02 * rng.normal(size=(9, 3))).astype(np.float32)  # any scale will do
+        counts = rng.random(data.shape) < share
+        counts[0] = True
+        filled = np.where(counts, data, (data * counts).sum(0) / counts.sum(0)).astype(np.float32)
+        first = filled[0]
+        away = (counts * (filled - first) ** 2).sum(1).cumsum()
+        second = filled[np.searchsorted(away, 0.5 * away[-1], side="right")]
+        centres = kmeans(
+            torch.from_numpy(data),
+            2,
+            Told(0.0, 0.5),
+            counts=torch.from_numpy(counts),
+            num_starts=1,
+            num_iterations=num_iterations,
+        )
+        wanted = by_hand(
+            filled.astype(float), counts, np.stack([first, second]).astype(float), num_iterations
+        )
+        np.testing.assert_allclose(centres, wanted, atol=1e-6)
+
+
+def test_a_centre_that_loses_all_its_points_restarts_at_the_one_that_is_worst_served() -> None:
+    """From 0, 6 and 14 the middle one moves to 9.25: then 6 is nearer to the first, 9.9 to the last."""
+    values = [0.0] + 30 * [2.9] + [6.0] + 5 * [9.9] + 20 * [10.1] + [14.0]
+    data = torch.tensor(values)[:, None]
+    first, last = (30 * 2.9 + 6) / 32, (5 * 9.9 + 20 * 10.1) / 25
+    for num_iterations, wanted in (
+        (0, [0.0, 6.0, 14.0]),
+        (1, [30 * 2.9 / 31, (6 + 5 * 9.9) / 6, (20 * 10.1 + 14) / 21]),
+        (2, [first, 14.0, (5 * 9.9 + 20 * 10.1 + 14) / 26]),
+        (3, [first, 14.0, last]),
+        (50, [first, 14.0, last]),
+    ):
+        centres = kmeans(data, 3, Told(0.0, 0.09, 0.95), num_starts=1, num_iterations=num_iterations)
+        assert centres[:, 0].tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_column_that_never_counts_near_a_centre_stays_at_its_mean() -> None:
+    data = torch.tensor([[0.0, 3.0], [1.0, 5.0], [10.0, 7.0], [11.0, 8.0]])
+    counts = torch.tensor([[True, True], [True, False], [True, False], [True, False]])
+    centres = kmeans(data, 2, Told(0.0, 0.9), counts=counts, num_starts=1)
+    assert centres.tolist() == [[0.5, 3.0], [10.5, 3.0]]
+
+
+def test_distances_leave_out_what_does_not_count() -> None:
+    data, centres, counts = points(0, 6, 3), points(1, 4, 3), points(2, 6, 3) > 0
+    found = squared_distances(data, centres, counts=counts)
+    wanted = [[(c * (p - q) ** 2).sum().item() for q in centres] for p, c in zip(data, counts, strict=True)]
+    torch.testing.assert_close(found, torch.tensor(wanted))
+    assert nearest_centre(data, centres, counts=counts).tolist() == [row.index(min(row)) for row in wanted]

@@ -58,10 +58,26 @@ def test_quantile_maps_the_exact_percentiles() -> None:
 
 
 def test_quantile_range_has_a_floor_where_outliers_hold_all_the_spread() -> None:
-    values = np.zeros((1000, 1), dtype=np.float32)
-    values[0] = 5.0
-    normalised = fitted(values, "quantile")(torch.from_numpy(values))
-    assert normalised.abs().max() <= 20.0
+    """A range of 5 counts as one of .5 at least: half of that is the unit, so the outlier is at 20."""
+    values = np.full((1000, 1), 2.0, dtype=np.float32)
+    values[0] = 7.0
+    affine = fitted(values, "quantile")
+    assert affine(torch.tensor([[2.0], [7.0]])).flatten().tolist() == [0.0, 20.0]
+
+
+def test_what_is_left_as_it_is_has_no_floor() -> None:
+    affine = fitted(np.array([[1.0, 2.0], [1.0, 5.0]], dtype=np.float32), "identity")
+    numbers = {name: value.tolist() for name, value in affine.state_dict().items()}
+    assert numbers == {"offset": [0.0, 0.0], "scale": [1.0, 1.0], "spread": [0.0, 1.5], "floor": [0.0, 0.0]}
+    assert affine.still(FeatureSpec(shape=(2,))) == ()
+
+
+def test_an_output_that_is_always_zero_keeps_its_unit() -> None:
+    affine = Affine("action", (2,), mode="min_max", role="output")
+    affine.fit(
+        np.array([[0.0, -3.0], [0.0, 1.0]], dtype=np.float32), floor=SpreadFloor(features={"action": 0.0})
+    )
+    assert affine.scale.tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("mode", STATISTICAL)
@@ -182,7 +198,8 @@ def test_without_statistics_it_raises_until_they_are_loaded() -> None:
     ids=lambda spec: spec.kind,
 )
 def test_only_continuous_features_are_normalised(spec: FeatureSpec) -> None:
-    assert mode_of("x", spec, overrides={}, default="z_score") is None
+    for overrides in ({}, {"x": "identity"}, {"y": "min_max"}):
+        assert mode_of("x", spec, overrides=overrides, default="z_score") is None
     with pytest.raises(ConfigError, match="never normalised"):
         mode_of("x", spec, overrides={"x": "min_max"}, default="z_score")
 
@@ -193,8 +210,10 @@ def test_log_volume_is_the_change_of_density() -> None:
 
 
 def test_numbers_that_are_put_are_looked_at_again():
-    affine = fitted(np.array([[1.0], [3.0]], dtype=np.float32), "z_score")
-    affine(torch.zeros(1, 1))
-    affine.put(scale=np.array([np.nan], dtype=np.float32))
-    with pytest.raises(CapabilityError, match="no statistics"):
-        affine(torch.zeros(1, 1))
+    affine = fitted(np.array([[1.0, 2.0], [3.0, 5.0]], dtype=np.float32), "z_score")
+    affine(torch.zeros(1, 2))
+    affine.put(scale=np.array([1.0, np.nan], dtype=np.float32))
+    for use in (affine, affine.inverse, lambda _: affine.log_volume()):
+        with pytest.raises(CapabilityError, match="no statistics"):
+            use(torch.zeros(1, 2))
+    assert affine.to_data()["scale"] is None

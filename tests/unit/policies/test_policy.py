@@ -5,18 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, image_spec
+from steadyhand.data.episode import demonstration
+from steadyhand.data.frames import Frames
 from steadyhand.policies.batch import Batch, WindowSource
 from steadyhand.policies.choices import Mode
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
+from steadyhand.policies.encoders.resnet import ResNet18
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.categorical import Categorical
 from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.kinds import BAD, EXPLICIT, GOOD
 from steadyhand.policies.noise import GeneratorNoise, Noise, NoNoise
 from steadyhand.policies.policy import PolicyModule
@@ -54,6 +58,7 @@ class EchoHead(Head):
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Tensor:
         assert prefix is not None
+        assert isinstance(noise, NoNoise)
         self.seen.append(prefix)
         return prefix.actions
 
@@ -90,8 +95,17 @@ def test_it_reads_what_its_encoder_can_read_unless_told() -> None:
         (PolicyConfig(encoder=SmallConv(), observation=(STATE,)), ConfigError, "needs an image"),
         (PolicyConfig(normalisation={"observation.speed": "min_max"}), SpecError, "does not read"),
         (PolicyConfig(normalisation={"observation.gear": "min_max"}), ConfigError, "never normalised"),
+        (PolicyConfig(head=Categorical()), SpecError, "discrete"),
     ],
-    ids=["unknown", "image to MLP", "vector to image", "conv without image", "unread mode", "discrete mode"],
+    ids=[
+        "unknown",
+        "image to MLP",
+        "vector to image",
+        "conv without image",
+        "unread mode",
+        "discrete mode",
+        "discrete head",
+    ],
 )
 def test_what_does_not_fit_together_raises(
     config: PolicyConfig, error: type[Exception], message: str
@@ -142,12 +156,67 @@ def test_wrong_observations_raise() -> None:
         policy.predict_chunk({STATE: torch.zeros(2, 2, 3)})
 
 
-def test_statistics_refuse_other_data() -> None:
+@pytest.mark.parametrize("take", ["fit_statistics", "adapt_statistics"])
+def test_statistics_refuse_other_data(take: str) -> None:
     policy, _ = ready(PolicyConfig(observation=(STATE,)))
     with pytest.raises(SpecError, match="differs"):
-        policy.fit_statistics(toy_frames({STATE: FeatureSpec(shape=(4,))}, ACTION))
+        getattr(policy, take)(toy_frames({STATE: FeatureSpec(shape=(4,))}, ACTION))
     with pytest.raises(SpecError, match="lack"):
-        policy.fit_statistics(toy_frames({"observation.gear": discrete_spec(4)}, ACTION))
+        getattr(policy, take)(toy_frames({"observation.gear": discrete_spec(4)}, ACTION))
+
+
+def test_statistics_refuse_an_encoder_that_cannot_learn() -> None:
+    policy = PolicyModule.build(
+        PolicyConfig(
+            encoder=ResNet18(channels=2, norm="frozen_batch", stem="small", pool="average", width=4)
+        ),
+        PolicySpec.of_frames(FRAMES),
+    )
+    with pytest.raises(ConfigError, match="no normalisation"):
+        policy.fit_statistics(FRAMES)
+
+
+def test_what_has_no_range_of_labels_needs_no_room_for_more() -> None:
+    far = replace(FRAMES, expert_action=100.0 * FRAMES.expert_action)
+    solved = PolicyModule.build(PolicyConfig(head=Ridge()), PolicySpec.of_frames(FRAMES))
+    solved.fit_statistics(FRAMES)
+    assert not any(parameter.requires_grad for parameter in solved.encoder.parameters())
+    assert solved.adapt_statistics(far) is False
+    frames = toy_frames({STATE: FeatureSpec(shape=(3,))}, discrete_spec(3))
+    classes = PolicyModule.build(PolicyConfig(head=Categorical()), PolicySpec.of_frames(frames))
+    assert classes.adapt_statistics(frames) is False
+
+
+def test_statistics_of_very_many_steps_are_those_of_every_second_window() -> None:
+    """4096 windows of 2048 steps are twice as many as are held at once; only odd ones begin far away."""
+    state = np.zeros((4096, 1), np.float32)
+    state[1::2] = 100.0
+    frames = Frames.from_episodes(
+        [
+            demonstration(
+                {STATE: state}, np.tile(np.array([[-1.0], [3.0]], np.float32), (2048, 1)), control_dt=0.1
+            )
+        ],
+        observation_spec={STATE: FeatureSpec(shape=(1,))},
+        action_spec=FeatureSpec(shape=(1,)),
+    )
+    config = PolicyConfig(horizon=2048, n_action_steps=1, action_representation="relative")
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
+    policy.fit_statistics(frames)
+    assert (policy.affines["action"].offset.item(), policy.affines["action"].scale.item()) == (1.0, 2.0)
+
+
+def test_a_policy_is_where_its_tensors_are() -> None:
+    policy, _ = ready(PolicyConfig(observation=(STATE,)))
+    assert policy.device.type == "cpu"
+    assert policy.to("meta").device.type == "meta"
+    frames = toy_frames({"observation.gear": discrete_spec(4)}, discrete_spec(3))
+    classes = PolicyModule.build(
+        PolicyConfig(head=Categorical(), encoder=StateMLP(hidden=())), PolicySpec.of_frames(frames)
+    )
+    assert classes.to("meta").device.type == "meta"
+    classes.encoder, classes.head = nn.Identity(), EchoHead(classes.head.chunk)  # pyright: ignore
+    assert classes.device.type == "cpu"  # there are no tensors at all
 
 
 def test_statistics_come_from_the_given_steps_only() -> None:
@@ -159,15 +228,19 @@ def test_statistics_come_from_the_given_steps_only() -> None:
     torch.testing.assert_close(seen.amin(0), -torch.ones(3))
 
 
-def test_the_loss_is_the_weighted_mean_of_the_steps_inside_the_episode() -> None:
-    policy, batch = ready(PolicyConfig(horizon=4))
-    weight = batch.weight * torch.linspace(0, 3, len(batch))[:, None] * torch.tensor([1.0, 0.0, 2.0, 0.5])
+@pytest.mark.parametrize("horizon", [1, 2, 4])
+def test_the_loss_is_the_weighted_mean_of_the_steps_inside_the_episode(horizon: int) -> None:
+    policy, batch = ready(PolicyConfig(horizon=horizon))
+    share = torch.tensor([1.0, 0.5, 2.0, 0.0])[:horizon]
+    weight = batch.weight * torch.linspace(0, 3, len(batch))[:, None] * share
     rows = policy.loss_rows(replace(batch, weight=weight), NoNoise())
     predicted = policy.predict_chunk(batch.observation, batch.obs_is_pad)
     scale = policy.normaliser["action"].scale
     value = ((predicted - batch.actions) / scale).square().mean(-1)
     weight = weight * ~batch.action_is_pad
     torch.testing.assert_close(rows.mean(), (value * weight).sum() / weight.sum(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(rows.numerator, (value * weight).sum(1), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(rows.denominator, weight.sum(1))
 
 
 def test_judged_steps_weigh_nothing_for_a_head_that_cannot_judge() -> None:
@@ -194,11 +267,13 @@ def test_a_head_is_told_whether_actions_are_bounded(mode: Mode, is_bounded: bool
 
 def test_a_loss_for_whole_windows_is_weighted_by_their_mean_weight() -> None:
     policy = with_echo(PolicyConfig(horizon=4))
-    batch = WindowSource(FRAMES, policy.window).batch(np.array([0, 5]))
-    weight = torch.tensor([[1.0, 2.0, 3.0, 2.0], [4.0, 2.0, 9.0, 9.0]])
+    batch = WindowSource(FRAMES, policy.window).batch(np.array([0, 5, 6]))
+    weight = torch.tensor([[1.0, 2.0, 3.0, 2.0], [4.0, 2.0, 9.0, 9.0], [5.0, 9.0, 9.0, 9.0]])
     rows = policy.loss_rows(replace(batch, weight=weight), NoNoise())
-    assert batch.action_is_pad[1].tolist() == [False, False, True, True]
-    torch.testing.assert_close(rows.denominator, torch.tensor([2.0, 3.0]))
+    assert batch.action_is_pad.sum(1).tolist() == [0, 2, 3]
+    torch.testing.assert_close(rows.denominator, torch.tensor([2.0, 3.0, 5.0]))
+    # The head's loss is the mean weight of the four steps; padded ones have none.
+    torch.testing.assert_close(rows.numerator, torch.tensor([2.0 * 2.0, 1.5 * 3.0, 1.25 * 5.0]))
 
 
 def test_log_prob_is_a_density_in_raw_units() -> None:
@@ -211,6 +286,54 @@ def test_log_prob_is_a_density_in_raw_units() -> None:
     batch = WindowSource(frames, policy.window).batch(np.zeros(len(grid), dtype=np.int64))
     density = policy.log_prob(replace(batch, actions=grid[:, None, None])).exp()
     assert torch.trapezoid(density, grid).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_density_in_raw_units_leaves_padded_steps_out() -> None:
+    """N(action; what is predicted, half of the action's scale) of each number of each step inside."""
+    policy, batch = ready(PolicyConfig(horizon=3, head=Gaussian(std="fixed", init_std=0.5)))
+    mean = policy.predict_chunk(batch.observation, batch.obs_is_pad)
+    normal = torch.distributions.Normal(mean, 0.5 * policy.affines["action"].scale)
+    each = normal.log_prob(batch.actions).sum(2) * ~batch.action_is_pad
+    assert 0 < batch.action_is_pad.sum() < batch.action_is_pad.numel()
+    torch.testing.assert_close(policy.log_prob(batch), each.sum(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "start"), [(1, 0), (2, 0), (3, -1), (3, -2)])
+def test_actions_are_relative_to_the_state_at_the_first_step_of_the_chunk(steps: int, start: int) -> None:
+    config = PolicyConfig(
+        n_obs_steps=steps,
+        horizon=4,
+        chunk_start=start,
+        observation=(STATE,),
+        action_representation="relative",
+        state_dims=(2, 0),
+    )
+    policy, batch = ready(config)
+    inside = ~batch.obs_is_pad.any(1) & ~batch.action_is_pad.any(1)
+    state = batch.observation[STATE][:, steps - 1 + start]
+    _, target = policy.context_and_target(batch, None)
+    raw = policy.affines["action"].inverse(target.actions)
+    assert inside.any()
+    torch.testing.assert_close(raw[inside], (batch.actions - state[:, None, [2, 0]])[inside])
+    chunk = policy.predict_chunk(batch.observation, batch.obs_is_pad)
+    relative = policy.affines["action"].inverse(policy.head.mode(policy.context_and_target(batch, None)[0]))
+    torch.testing.assert_close(chunk[inside], (relative + state[:, None, [2, 0]])[inside, -start:])
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("absolute", 1e-3), ("relative", 1e-6)])
+def test_bounds_tell_the_size_of_absolute_actions_alone(kind: str, scale: float) -> None:
+    """Actions that tremble by 1e-6 about 0, as relative ones about a state that stays at 0."""
+    tremble = np.tile(np.array([[-1e-6], [1e-6]], np.float32), (20, 1))
+    bounded = FeatureSpec(shape=(1,), low=(-1.0,), high=(1.0,))
+    frames = Frames.from_episodes(
+        [demonstration({STATE: 0.0 * tremble}, tremble, control_dt=0.1)],
+        observation_spec={STATE: FeatureSpec(shape=(1,))},
+        action_spec=bounded,
+    )
+    config = PolicyConfig(action_representation=kind)  # pyright: ignore[reportArgumentType]
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
+    policy.fit_statistics(frames)
+    assert policy.affines["action"].scale.item() == pytest.approx(scale)
 
 
 @pytest.mark.parametrize("kind", ["absolute", "relative", "delta"])
@@ -236,6 +359,15 @@ def test_a_prefix_is_shifted_where_the_chunk_begins_in_the_past() -> None:
     assert isinstance(head, EchoHead)
     assert head.seen[0].weight.tolist() == [[0.0, 1.0, 1.0]]
     torch.testing.assert_close(chunk, prefix.actions)
+
+
+def test_a_prefix_of_classes_is_refused_whatever_the_head_says() -> None:
+    frames = toy_frames({"observation.gear": discrete_spec(4)}, discrete_spec(3))
+    policy = PolicyModule.build(PolicyConfig(head=Categorical()), PolicySpec.of_frames(frames))
+    policy.head = EchoHead(policy.head.chunk)
+    prefix = Prefix(actions=torch.zeros(1, 1, 1), weight=torch.ones(1, 1))
+    with pytest.raises(CapabilityError, match="prefix"):
+        policy.predict_chunk({"observation.gear": np.zeros((1, 1, 1), np.int64)}, prefix=prefix)
 
 
 def test_a_head_that_cannot_honour_a_prefix_says_so() -> None:

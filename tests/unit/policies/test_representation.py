@@ -75,18 +75,55 @@ def test_a_chunk_cut_short_is_represented_alike(kind: Representation) -> None:
         (FeatureSpec(shape=(2,)), FeatureSpec(shape=(3,)), ()),
         (FeatureSpec(shape=(2,)), FeatureSpec(shape=(3,)), (0,)),
         (FeatureSpec(shape=(2,)), FeatureSpec(shape=(3,)), (0, 3)),
+        (FeatureSpec(shape=(2,)), FeatureSpec(shape=(3,)), (0, -2)),
+        (FeatureSpec(shape=(4,)), FeatureSpec(shape=(2, 2)), ()),
         (discrete_spec(4), FeatureSpec(shape=(1,)), ()),
         (FeatureSpec(shape=(6,)), FeatureSpec(shape=(6,), kind="rotation"), ()),
         (FeatureSpec(shape=(1,), units=("m/s",)), FeatureSpec(shape=(1,), units=("m",)), ()),
+        (FeatureSpec(shape=(2,), units=("m", "m")), FeatureSpec(shape=(2,), units=("m", "rad")), (1, 0)),
     ],
-    ids=["sizes", "too few", "out of range", "discrete", "rotation", "units"],
+    ids=[
+        "sizes",
+        "too few",
+        "too far",
+        "too low",
+        "matrix",
+        "discrete",
+        "rotation",
+        "units",
+        "one unit",
+    ],
 )
 def test_a_wrong_pairing_raises(action: FeatureSpec, state: FeatureSpec, dims: tuple[int, ...]) -> None:
     with pytest.raises(SpecError):
         ActionRepresentation("relative", action=action, state=state, state_name=STATE, state_dims=dims)
 
 
+@pytest.mark.parametrize(
+    ("units", "state_units"),
+    [
+        (("m", "V"), ("rad", "m")),
+        (None, ("rad", "m")),
+        (("m", "V"), None),
+    ],
+)
+def test_what_agrees_or_stays_absolute_is_paired(units, state_units) -> None:
+    """The first action commands the second of the state, the second (a gripper's voltage) nothing there."""
+    representation = ActionRepresentation(
+        "relative",
+        action=FeatureSpec(shape=(2,), units=units),
+        state=FeatureSpec(shape=(2,), units=state_units),
+        state_name=STATE,
+        state_dims=(1, -1),
+    )
+    encoded = representation.encode(torch.tensor([[[5.0, 6.0]]]), torch.tensor([[1.0, 3.0]]))
+    assert encoded.tolist() == [[[2.0, 6.0]]]
+
+
 def test_a_missing_state_raises() -> None:
+    representation = make("relative", (0,))
+    with pytest.raises(SpecError, match="need the state"):
+        representation.encode(torch.zeros(1, 1, 1), None)
     with pytest.raises(ConfigError, match="state"):
         ActionRepresentation("delta", action=FeatureSpec(shape=(1,)), state=None, state_name=STATE)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
@@ -13,7 +14,8 @@ from steadyhand.data.episode import Episode, demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.contract import Context
+from steadyhand.policies.choices import Mode
+from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.bins import Bins
 from steadyhand.policies.heads.config import HeadConfig
@@ -30,13 +32,96 @@ from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.noise import GeneratorNoise
+from steadyhand.policies.noise import GeneratorNoise, Noise
+from steadyhand.policies.normaliser import Affine
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.widening import widen
 from steadyhand.recipes.learner import PolicyLearner
 from steadyhand.testing import policy_classes, toy_frames
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
+
+TWO = FeatureSpec(shape=(2,), names=("x", "y"))
+
+
+class Stub(Head):
+    """Takes new units, or keeps its own."""
+
+    def __init__(self, *, takes: bool) -> None:
+        super().__init__()
+        self.takes = takes
+        self.asked: list[list[float]] = []
+
+    def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
+        raise NotImplementedError
+
+    def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def widen(self, low: Tensor, high: Tensor) -> bool:
+        self.asked = [low.tolist(), high.tolist()]
+        return self.takes
+
+
+def ranged(mode: Mode = "min_max") -> Affine:
+    """Return a normaliser of labels from 3 to 5 and from -4 to 4: offsets 4 and 0, scales 1 and 4."""
+    affine = Affine("action", (2,), mode=mode, role="output")
+    affine.fit(np.array([[3.0, -4.0], [5.0, 4.0]], np.float32))
+    return affine
+
+
+def labels(*rows: tuple[float, float]) -> np.ndarray:
+    return np.array([(4.0, 0.0), *rows], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("row", "outside"),
+    [
+        ((5.0, 4.0), False),
+        ((3.0, -4.0), False),
+        ((5.0009, -4.0036), False),  # by less than a thousandth
+        ((2.9985, 0.0), True),
+        ((5.0015, 0.0), True),
+        ((4.0, 4.006), True),
+        ((4.0, -4.006), True),
+    ],
+)
+def test_labels_are_outside_where_they_leave_the_range_by_a_thousandth(row, outside) -> None:
+    head, affine = Stub(takes=True), ranged()
+    assert widen(head, affine, TWO, labels(row)) == outside
+    assert bool(head.asked) == outside
+    assert widen(Stub(takes=False), ranged(), TWO, labels(row)) == outside
+
+
+def test_the_range_grows_to_hold_the_old_and_the_new() -> None:
+    head, affine = Stub(takes=True), ranged()
+    assert widen(head, affine, TWO, labels((1.0, 2.0), (4.5, 6.0)))
+    assert head.asked == [[-3.0, -1.0], [1.0, 1.5]]
+    assert (affine.offset.tolist(), affine.scale.tolist()) == ([3.0, 1.0], [2.0, 5.0])  # 1 to 5, and -4 to 6
+    np.testing.assert_allclose(affine.spread, labels((1.0, 2.0), (4.5, 6.0)).std(0), rtol=1e-6)
+    kept = ranged()
+    assert widen(Stub(takes=False), kept, TWO, labels((1.0, 2.0)))
+    assert (kept.offset.tolist(), kept.scale.tolist()) == ([4.0, 0.0], [1.0, 4.0])
+
+
+def test_a_head_that_keeps_its_units_takes_labels_up_to_twenty_times_as_far() -> None:
+    head = Stub(takes=False)
+    for near in ((24.0, 80.0), (-16.0, -80.0)):
+        assert widen(head, ranged(), TWO, labels(near))
+    for far, place in (((24.01, 0.0), r"action\[0\] \(x\)"), ((4.0, -80.04), r"action\[1\] \(y\)")):
+        with pytest.raises(CapabilityError, match=place):
+            widen(head, ranged(), TWO, labels(far))
+        assert widen(Stub(takes=True), ranged(), TWO, labels(far))
+        # Where the range was never that of the labels, distance says nothing.
+        assert widen(head, ranged("z_score"), TWO, labels(far))
+
+
+def test_a_head_is_always_asked_where_the_range_is_not_that_of_the_labels() -> None:
+    head = Stub(takes=False)
+    assert widen(head, ranged("z_score"), TWO, labels()) is False
+    assert head.asked == [[-1.0, -1.0], [1.0, 1.0]]
+
 
 BASE = toy_frames({STATE: FeatureSpec(shape=(3,))}, FeatureSpec(shape=(2,)), num_episodes=6)
 SEEN = np.random.default_rng(0).normal(size=(len(BASE), 3)).astype(np.float32)

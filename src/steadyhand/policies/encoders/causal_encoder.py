@@ -46,7 +46,7 @@ class CausalTransformerEncoder(Encoder):
         init_gpt(self.embed)
         init_gpt(self.layers)
         nn.init.normal_(self.step, std=0.02)
-        mask = causal_mask(n_obs_steps) if n_obs_steps > 1 else None
+        mask = None if n_obs_steps == 1 else causal_mask(n_obs_steps)
         self.register_buffer("mask", mask, persistent=False)
         self.register_buffer("position", source_grid(1, n_obs_steps), persistent=False)
         self.spec = ContextSpec(

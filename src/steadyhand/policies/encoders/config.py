@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from steadyhand.data.pictures import Size
     from steadyhand.policies.contract import Encoder
 
-_LARGE = (96, 96)
-"""Size that SmallConv is made for at most."""
+_LARGE = 96
+"""Largest side that SmallConv is made for [pixels]."""
 _HERE = "steadyhand.policies.encoders"
 
 
@@ -138,8 +138,8 @@ def default_encoder(observation: Mapping[str, "FeatureSpec"]) -> EncoderConfig:
     pictures = [spec.shape[:2] for spec in observation.values() if is_image(spec)]
     if not pictures:
         return StateMLP()
-    is_large = all(height > _LARGE[0] and width > _LARGE[1] for height, width in pictures)
-    return SmallConv(resize=_LARGE if is_large else None)
+    is_large = all(min(size) > _LARGE for size in pictures)
+    return SmallConv(resize=(_LARGE, _LARGE) if is_large else None)
 
 
 def is_image(spec: "FeatureSpec") -> bool:

@@ -25,17 +25,14 @@ class Attention(nn.Module):
     """Scaled dot-product attention with N heads.
 
     Args:
-        width: Width of queries and of the output, a multiple of `num_heads`.
+        width: Width of queries, memory and output, a multiple of `num_heads`.
         num_heads: Number N of heads.
-        memory_width: Width of what is attended to; `width` if None.
         rate: Share of attention weights that are dropped in training.
     """
 
     without_gradient: Mapping[str, str] = {"key.bias": "what is added to all keys changes no weight"}
 
-    def __init__(
-        self, width: int, *, num_heads: int, memory_width: int | None = None, rate: float = 0.0
-    ) -> None:
+    def __init__(self, width: int, *, num_heads: int, rate: float = 0.0) -> None:
         super().__init__()
         if width % num_heads:
             raise ConfigError(
@@ -44,17 +41,16 @@ class Attention(nn.Module):
             )
         self.num_heads = num_heads
         self.rate = rate
-        memory_width = memory_width or width
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(memory_width, width)
-        self.value = nn.Linear(memory_width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
         for layer in (self.query, self.key, self.value):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.out.bias)
 
-    def keys_values(self, keys: Float[Tensor, "B S M"], values: Float[Tensor, "B S M"]) -> KeysValues:
+    def keys_values(self, keys: Float[Tensor, "B S C"], values: Float[Tensor, "B S C"]) -> KeysValues:
         """Return the projected memory; keys may carry positions that values do not."""
         return self._split(self.key(keys)), self._split(self.value(values))
 

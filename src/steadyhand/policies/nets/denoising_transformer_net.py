@@ -19,6 +19,8 @@ class TransformerDenoiser(Denoiser):
     for a chunk, and those of all times at once.
     """
 
+    _visible: Tensor | None
+
     def __init__(self, config: DenoisingTransformer, context: ContextSpec, chunk: ChunkSpec) -> None:
         super().__init__()
         width = config.width
@@ -67,7 +69,7 @@ class TransformerDenoiser(Denoiser):
         noise: Noise | None = None,
     ) -> Float[Tensor, "B H A"]:
         """Evaluate."""
-        now = embedding[:, None].expand(len(x), -1, -1)
+        now = embedding[:, None].expand(len(x), 1, -1)
         memory = torch.cat([now, condition[0]], dim=1)
         mask = self._memory_mask(condition)
         y = dropout(self.action(x) + self.action_position, self._embedding_dropout, noise)
@@ -79,12 +81,10 @@ class TransformerDenoiser(Denoiser):
         return self.out(self.norm(y))
 
     def _memory_mask(self, condition: Condition) -> Tensor | None:
-        visible = self._visible
-        assert isinstance(visible, Tensor)
         if len(condition) == 1:
-            return visible if visible.numel() else None
+            return self._visible
         present = nn.functional.pad(condition[1], (1, 0), value=True)[:, None, None]
-        return present & visible if visible.numel() else present
+        return present if self._visible is None else present & self._visible
 
     def _keys_values(self, memory: Float[Tensor, "*B C"]) -> Float[Tensor, "*B F"]:
         parts: list[Tensor] = []
@@ -95,13 +95,13 @@ class TransformerDenoiser(Denoiser):
         return torch.cat(parts, dim=-1)
 
 
-def visible_memory(context: ContextSpec, chunk: ChunkSpec) -> Bool[Tensor, "H S"]:
-    """Return whether action h may look at memory token s; empty where everything is visible.
+def visible_memory(context: ContextSpec, chunk: ChunkSpec) -> Bool[Tensor, "H S"] | None:
+    """Return whether action h may look at memory token s; None where everything is visible.
 
     Token 0 is the time. An observation of step i - (O - 1) is visible from the action of the same step on.
     """
     if context.num_steps is None:
-        return torch.zeros(0, 0, dtype=torch.bool)
+        return None
     action_step = chunk.start + torch.arange(chunk.horizon)
     token_step = torch.arange(context.num_tokens) + 1 - context.num_steps
     visible = action_step[:, None] >= token_step

@@ -71,7 +71,7 @@ class Posterior(nn.Module):
         x = torch.cat([*tokens, self.action(actions)], dim=1)
         for layer in self.layers:
             x = layer(x, mask=may_look, position=self.position, noise=noise)
-        mean, log_var = self.out(x[:, 0]).chunk(2, dim=-1)
+        mean, log_var = self.out(x[:, 0]).chunk(2, dim=1)
         return mean, log_var
 
 

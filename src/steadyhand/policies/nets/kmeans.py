@@ -38,13 +38,11 @@ def kmeans(
         points = torch.where(counts, points, mean)
     if len(points) <= num_centres:
         return points[torch.arange(num_centres, device=points.device) % len(points)].clone()
-    best, least = points[:num_centres], torch.inf
-    for _ in range(num_starts):
-        centres = _lloyd(points, mask, _plus_plus(points, mask, num_centres, noise), num_iterations)
-        cost = squared_distances(points, centres, counts=mask).amin(1).sum().item()
-        if cost < least:
-            best, least = centres, cost
-    return best.clone()
+    runs = [
+        _lloyd(points, mask, _plus_plus(points, mask, num_centres, noise), num_iterations)
+        for _ in range(num_starts)
+    ]
+    return min(runs, key=lambda centres: squared_distances(points, centres, counts=mask).amin(1).sum().item())
 
 
 def squared_distances(
@@ -73,7 +71,7 @@ def nearest_centre(
 def _plus_plus(points: Tensor, mask: Tensor, num_centres: int, noise: Noise) -> Tensor:
     """Return starts: each next one drawn in proportion to its squared distance from those before."""
     drawn = noise.uniform(num_centres).to(points.device)
-    chosen = [min(int(drawn[0].item() * len(points)), len(points) - 1)]
+    chosen = [int(drawn[0].item() * len(points))]
     distance = squared_distances(points, points[chosen], counts=mask)[:, 0]
     for k in range(1, num_centres):
         ladder = distance.double().cumsum(0)
@@ -96,8 +94,8 @@ def _lloyd(points: Tensor, mask: Tensor, centres: Tensor, num_iterations: int) -
         weight = torch.zeros_like(centres).index_add_(0, owner, mask)
         centres = torch.where(weight > 0, total / weight.clamp(min=1.0), centres)
         dead = torch.bincount(owner, minlength=len(centres)) == 0
-        if bool(dead.any()) and distance.max() > 0:
-            worst = distance.topk(int(dead.sum())).indices
-            centres[dead] = points[worst]
+        worst = distance.topk(int(dead.sum()))
+        if worst.values.any():
+            centres[dead] = points[worst.indices]
             before = None
     return centres

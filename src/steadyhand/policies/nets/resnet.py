@@ -76,7 +76,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the size changes."""
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the channels change."""
 
     def __init__(self, channels_in: int, channels: int, *, stride: int, norm: Norm) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Block(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = _norm(norm, channels)
         self.downsample = None
-        if stride != 1 or channels_in != channels:
+        if channels_in != channels:
             shortcut = nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False)
             self.downsample = nn.Sequential(shortcut, _norm(norm, channels))
 
