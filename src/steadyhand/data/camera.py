@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,9 +58,7 @@ class StoredCamera:
 
     def require(self, refs: Sequence[EpisodeRef]) -> None:
         """Raise DataError, naming what is missing, unless every episode's file is there and can be read."""
-        if self._feature.is_depth:
-            self._scale()
-        elif self.shape[2] not in (1, 3):
+        if not self._feature.is_depth and self.shape[2] not in (1, 3):
             raise DataError(
                 f"Camera {self.name!r} has {self.shape[2]} channels.",
                 expected="1 (grey), 3 (RGB) or 4 (RGBA)",
@@ -100,18 +99,12 @@ class StoredCamera:
             return
         from steadyhand.data.formats.video import VideoReader
 
-        video: VideoReader | None = None
-        try:
-            for ref, times in zip(refs, step_times(self._layout, refs), strict=True):
-                if video is None or video.path != self.file(ref):
-                    if video is not None:
-                        video.close()
-                    video = VideoReader(self.file(ref))
-                for steps in self._blocks(ref):
-                    yield self._from_video(video, ref, steps, times)
-        finally:
-            if video is not None:
-                video.close()
+        timed = zip(refs, step_times(self._layout, refs), strict=True)
+        for path, episodes in groupby(timed, key=lambda one: self.file(one[0])):
+            with VideoReader(path) as video:
+                for ref, times in episodes:
+                    for steps in self._blocks(ref):
+                        yield self._from_video(video, ref, steps, times)
 
     def _blocks(self, ref: EpisodeRef) -> Iterator[np.ndarray]:
         """Cut an episode where its pictures would take too much memory at once."""
@@ -164,8 +157,8 @@ class StoredCamera:
         self, video: "VideoReader", ref: EpisodeRef, steps: np.ndarray, times: np.ndarray
     ) -> np.ndarray:
         height, width = self._size
-        pad = (video.height - height, video.width - width)
-        if pad not in ((0, 0), (height % 2, 0), (0, width % 2), (height % 2, width % 2)):
+        # codecs want even sizes: an odd one may have been padded by a row or a column
+        if video.height - height not in (0, height % 2) or video.width - width not in (0, width % 2):
             raise DataError(
                 f"{video.path} has another size than info.json declares.",
                 got=(video.height, video.width),

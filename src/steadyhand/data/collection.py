@@ -67,7 +67,7 @@ class StoredDataset(Dataset):
         if observation is not None:
             self.observation = {name: self.observation[name] for name in self._names(observation)}
         if not self.is_whole:
-            self._branches(np.arange(self.num_episodes))  # whole families only
+            self._branches(range(self.num_episodes))  # whole families only
 
     @property
     def root(self) -> Path:
@@ -123,12 +123,7 @@ class StoredDataset(Dataset):
     @property
     def branch(self) -> Int64[np.ndarray, "E 2"]:
         """(parent episode, step) of branch episodes, (-1, -1) for all others."""
-        stored: list[Branch | None] = [ending.branch for ending in self.stored.endings]
-        branch = branch_rows(stored + self._of_journal(lambda journal: journal.branches))
-        if not self.is_whole:
-            place = {int(number): at for at, number in enumerate(self.numbers)}
-            branch[:, 0] = [place.get(int(parent), -2) if parent >= 0 else -1 for parent in branch[:, 0]]
-        return branch
+        return branch_rows(self._marks) if self.is_whole else self._branches(range(self.num_episodes))
 
     @property
     def provenances(self) -> list[EpisodeOrigin]:
@@ -326,18 +321,25 @@ class StoredDataset(Dataset):
             raise DataError("There is no such episode.", got=int(bad[0]), expected=expected)
         return chosen
 
-    def _branches(self, chosen: np.ndarray) -> Int64[np.ndarray, "K 2"]:
-        branch = self.branch[chosen]
-        place = np.full(self.num_episodes, -1, dtype=np.int64)
-        place[chosen] = np.arange(len(chosen))
-        marked = np.flatnonzero(branch[:, 0] != -1)
-        parent = branch[marked, 0]
-        branch[marked, 0] = np.where(parent >= 0, place[parent], -1)
-        orphans = marked[branch[marked, 0] < 0]
-        if len(orphans):
-            raise DataError(
-                "A branch episode was chosen without its parent.",
-                got=f"episode {int(self.numbers[chosen[orphans[0]]])}",
-                hint="choose whole families: split_episodes(..., branch=dataset.branch)",
-            )
-        return branch
+    @property
+    def _marks(self) -> list[Branch | None]:
+        """What each episode continues, in the numbers of the files."""
+        stored: list[Branch | None] = [ending.branch for ending in self.stored.endings]
+        return stored + self._of_journal(lambda journal: journal.branches)
+
+    def _branches(self, chosen: Sequence[int] | np.ndarray) -> Int64[np.ndarray, "K 2"]:
+        """Return (parent, step) of chosen episodes, a parent by its place among them."""
+        numbers, every = self.numbers[chosen].tolist(), self._marks
+        marks = [every[index] for index in chosen]
+        place = {number: at for at, number in enumerate(numbers)}
+        for at, mark in enumerate(marks):
+            if mark is None:
+                continue
+            if mark.parent not in place:
+                raise DataError(
+                    "A branch episode was chosen without its parent.",
+                    got=f"episode {numbers[at]}",
+                    hint="choose whole families: split_episodes(..., branch=dataset.branch)",
+                )
+            marks[at] = Branch(parent=place[mark.parent], step=mark.step)
+        return branch_rows(marks)

@@ -135,7 +135,7 @@ def _writable(folders: Sequence[Path], *, name: str) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # whoever removes stale pieces just now may take it
         except OSError as error:
             if error.errno not in _UNWRITABLE:
                 raise _unusable(folder, error) from error

@@ -71,7 +71,7 @@ class JournalReader(Sequence[Episode]):
         self._inner: list[Damage] = []
         self.entries: list[Entry] = []
         self.open: dict[int, list[Entry]] = {}
-        self.end = 0
+        self.end = len(MAGIC)
         self.next_number = 0
         self.orphans = 0
         self._data: Bytes = b""
@@ -83,15 +83,13 @@ class JournalReader(Sequence[Episode]):
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        if self.end == 0:
-            if self._data[: len(MAGIC)] != MAGIC:
-                raise DataError(
-                    f"{self.path} is not a journal that this version reads.",
-                    got=bytes(self._data[:8]),
-                    expected=MAGIC,
-                    hint="compact the store with the version that wrote it, or restore the file from a copy",
-                )
-            self.end = len(MAGIC)
+        if self._data[: len(MAGIC)] != MAGIC:
+            raise DataError(
+                f"{self.path} is not a journal that this version reads.",
+                got=bytes(self._data[: len(MAGIC)]),
+                expected=MAGIC,
+                hint="compact the store with the version that wrote it, or restore the file from a copy",
+            )
         self.end = self._scan(self.end)
         self._arrange()
 
@@ -200,7 +198,7 @@ class JournalReader(Sequence[Episode]):
 
     def _whole(self, number: int, header: dict[str, Any], payload: int, size: int) -> Entry:
         size -= self._final.itemsize if header["final"] else 0
-        if size % self._step.itemsize or size <= 0:
+        if size < self._step.itemsize or size % self._step.itemsize:
             raise ValueError(f"{size} bytes of steps of {self._step.itemsize} bytes")
         blocks = range(payload, payload + size, self._step.itemsize)
         entry = Entry(number, header, blocks=blocks, length=len(blocks))

@@ -61,13 +61,14 @@ class Recording:
         self.lengths = [*dataset.stored.lengths, *(entry.length for entry in pending)]
         self.is_branch = [ending.branch is not None for ending in dataset.stored.endings]
         self.is_branch += [entry.branch is not None for entry in pending]
-        self._origins = [(-1, 0)] * len(dataset.stored) + [(entry.number, entry.start) for entry in pending]
+        self._origins: list[tuple[int, int] | None] = [None] * len(dataset.stored)
+        self._origins += [(entry.number, entry.start) for entry in pending]
 
     def _end_interrupted(self, journal: JournalReader) -> None:
         """End the episodes that a killed process left open."""
         for number, pieces in journal.open.items():
             length = pieces[-1].start + pieces[-1].length
-            kind = "end" if any(piece.length for piece in pieces) else "abort"
+            kind = "end" if pieces[0].length else "abort"
             header = {"kind": kind, "episode": number, "length": length, "branch": None}
             outcome = outcome_header(ending_of(pieces[0]), task=pieces[0].header.get("task", ""))
             self.writer.append(encode(header | outcome))
@@ -81,7 +82,7 @@ class Recording:
         self.journal = JournalReader(
             root / JOURNAL_PATH, self.journal.spec, live=True, first=len(self.lengths)
         )
-        self._origins = [(-1, 0)] * len(self._origins)
+        self._origins = [None] * len(self._origins)
 
     def close(self) -> None:
         """Force everything to disk and let the next writer in."""
@@ -119,9 +120,10 @@ class Recording:
         """Return a branch as the journal keeps it: a parent in the same journal by its number there."""
         if branch is None:
             return None
-        number, start = self._origins[branch.parent]
-        if number < 0:
+        origin = self._origins[branch.parent]
+        if origin is None:
             return {"parent": branch.parent, "step": branch.step}
+        number, start = origin
         return {"episode": number, "step": start + branch.step}
 
     def ended(self, number: int, length: int, branch: Branch | None) -> None:

@@ -92,10 +92,11 @@ def next_record(data: Bytes, offset: int) -> int:
         behind = offset + PREFIX_SIZE + frame[0]
         if record_at(data, behind) is not None:
             return behind
-    found = data.find(MARK, offset + 1)
-    while found >= 0 and record_at(data, found) is None:
-        found = data.find(MARK, found + 1)
-    return found if found >= 0 else len(data)
+    found = offset
+    while (found := data.find(MARK, found + 1)) != -1:
+        if record_at(data, found) is not None:
+            return found
+    return len(data)
 
 
 def is_cut(data: Bytes, offset: int) -> bool:
@@ -104,13 +105,14 @@ def is_cut(data: Bytes, offset: int) -> bool:
     That is the beginning of a frame, a sound frame whose body is not all there, or bytes that were never
     written (a file system that lost its power leaves zeros).
     """
+    with memoryview(data) as view, view[offset:] as tail:
+        if not any(tail):
+            return True
     rest = len(data) - offset
     if rest < PREFIX_SIZE:
-        return bool(data[offset : offset + len(MARK)] == MARK[:rest]) or not any(data[offset:])
+        return bool(data[offset : offset + len(MARK)] == MARK[:rest])
     frame = frame_at(data, offset)
-    if frame is not None:
-        return frame[0] > rest - PREFIX_SIZE
-    return not any(data[offset : offset + PREFIX_SIZE]) and not any(data[offset:])
+    return frame is not None and frame[0] > rest - PREFIX_SIZE
 
 
 class JournalWriter:
@@ -133,6 +135,7 @@ class JournalWriter:
         self._end = end
         self._position = len(MAGIC) if replay else end
         self._broken: OSError | None = None
+        self._is_closed = False
         self._timer: threading.Timer | None = None
         self._mutex = threading.Lock()
         os.ftruncate(self._handle, end)
@@ -180,7 +183,7 @@ class JournalWriter:
             timer, self._timer = self._timer, None
             if timer is not None:
                 timer.cancel()
-            if self._handle >= 0:
+            if not self._is_closed:
                 try:
                     os.fsync(self._handle)
                 except OSError as error:
@@ -193,9 +196,9 @@ class JournalWriter:
             self.sync()
         finally:
             with self._mutex:
-                if self._handle >= 0:
+                if not self._is_closed:
                     os.close(self._handle)
-                self._handle = -1
+                self._is_closed = True
 
     def _sync_later(self) -> None:
         with suppress(OSError):  # kept in _broken: the next append says it

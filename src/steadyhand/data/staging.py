@@ -10,7 +10,6 @@ import os
 import shutil
 from pathlib import Path
 
-from steadyhand.core.codec import write_json
 from steadyhand.core.errors import DataError
 from steadyhand.core.lock import is_held
 from steadyhand.core.strict import replacing
@@ -54,8 +53,9 @@ class StagedFiles:
             _sync(self._folder / "files" / relative)
         for folder in {(self._folder / "files" / relative).parent for relative in self._files}:
             _sync(folder)
-        write_json(self._folder / _COMMIT, {"files": self._files})
-        _sync(self._folder / _COMMIT)
+        with replacing(self._folder / _COMMIT) as temporary:
+            temporary.write_text(json.dumps({"files": self._files}), encoding="utf-8")
+            _sync(temporary)  # before it has its name: a commit file is never half there
         _sync(self._folder)
         apply(self._root)
 

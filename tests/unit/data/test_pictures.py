@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -234,3 +235,99 @@ def test_stale_pieces_are_removed(tmp_path: Path) -> None:
     assert other.exists()  # of another camera, perhaps being written
     assert len(caches(folder)) == 4
     assert len(list(folder.glob("*.json"))) == 4
+
+
+def test_caches_that_were_read_last_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = new_set(tmp_path / "d", num_episodes=6, length=2)
+    folder = tmp_path / "d/.cache/steadyhand"
+
+    def is_made(number: int) -> bool:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "steadyhand"):
+            frames = open_dataset(tmp_path / "d").frames(episodes=[number])
+        expected = images[2 * number : 2 * number + 2]
+        np.testing.assert_array_equal(frames.observation["observation.images.top"], expected)
+        return bool(caplog.records)
+
+    for number in range(4):
+        notes = set(folder.glob("*.json"))
+        assert is_made(number)
+        (note,) = set(folder.glob("*.json")) - notes
+        os.utime(note, (1000 - 100 * number, 1000 - 100 * number))  # the first is the newest
+    foreign = folder / "observation.images.top-0123456789abcdef.npy"
+    foreign.write_bytes(b"without a note it is as good as none")
+    assert not is_made(3)  # which makes it the newest
+    assert is_made(4)
+    assert not foreign.exists()
+    assert is_made(5)
+    assert not any(is_made(number) for number in (0, 3, 4, 5))
+    assert is_made(1)
+
+
+def test_another_process_may_take_the_probe_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = new_set(tmp_path / "d")
+    touch = Path.touch
+
+    def taken(path: Path) -> None:
+        touch(path)
+        assert path.name.endswith(".probe")
+        path.unlink()  # as whoever makes a cache does with stale pieces
+
+    monkeypatch.setattr(Path, "touch", taken)
+    found = open_dataset(tmp_path / "d").frames().observation["observation.images.top"]
+    np.testing.assert_array_equal(found, images)
+
+
+def test_a_larger_size_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    new_set(tmp_path / "d")
+    with pytest.raises(DataError, match="only be made smaller"):
+        open_dataset(tmp_path / "d").frames(picture_size=(30, 41))
+    assert not (tmp_path / "d/.cache").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
+def test_a_cache_is_whole_when_it_is_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_set(tmp_path / "d", length=1, num_episodes=1)
+    forced: list[bytes] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: forced.append(Path(f"/proc/self/fd/{handle}").read_bytes())
+    )
+    open_dataset(tmp_path / "d").frames(picture_size=(3, 4))
+    (path,) = caches(tmp_path / "d/.cache/steadyhand")
+    assert forced == [path.read_bytes()]
+
+
+def test_a_disk_that_cannot_reserve_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = new_set(tmp_path / "d")
+
+    def unable(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unable, raising=False)
+    found = open_dataset(tmp_path / "d").frames().observation["observation.images.top"]
+    np.testing.assert_array_equal(found, images)
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        *((5, "2 kB"), (108, "43.2 kB"), (2500, "1 MB"), (3750, "1.5 MB")),
+        *((2_500_000, "1 GB"), (3_750_000, "1.5 GB")),
+    ],
+)
+def test_what_pictures_would_take_is_told_in_a_unit_that_suits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, said: str
+) -> None:
+    new_set(tmp_path / "d", length=1, num_episodes=1)
+    layout = open_dataset(tmp_path / "d").layout
+    camera = image_cache.StoredCamera(layout, "observation.images.top", shape=(30, 40, 1))
+    total = length * 20 * 20
+    usage = image_cache.shutil.disk_usage(tmp_path)._replace(free=total)
+    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: usage)
+    refs = [replace(layout.episodes[0], length=length)]
+    with pytest.raises(DataError, match="no room") as refusal:
+        image_cache.cached_images(camera, refs, root=tmp_path / "d", folder=None, size=(20, 20))
+    assert f"{length} pictures of observation.images.top at 20 x 20, {said}, decoded" in str(refusal.value)
+    assert refusal.value.rest["got"] == f"{said} are free"

@@ -650,20 +650,6 @@ def test_the_end_of_an_episode_that_was_never_begun_is_refused(tmp_path: Path, k
         JournalReader(path, spec, live=True)
 
 
-def test_staged_files_appear_when_they_are_committed_and_vanish_when_discarded(tmp_path: Path) -> None:
-    staged = staging.StagedFiles(tmp_path)
-    staged.path("a/b.txt").write_text("x")
-    staged.discard()
-    assert not (tmp_path / staging.STAGE_PATH).exists()
-    staged = staging.StagedFiles(tmp_path)
-    staged.path("a/b.txt").write_text("x")
-    assert not (tmp_path / "a").exists()
-    staged.commit()
-    assert (tmp_path / "a/b.txt").read_text() == "x"
-    assert not (tmp_path / staging.STAGE_PATH).exists()
-    assert not staging.is_committed(tmp_path)
-
-
 def test_a_folder_that_cannot_be_recorded_again_is_free_for_others(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
         store.append(episode(0))
