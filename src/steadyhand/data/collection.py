@@ -209,7 +209,8 @@ class StoredDataset(Dataset):
         if key not in self.depth:
             raise DataError("There is no such depth map.", got=key, available=self.depth)
         episode = int(self._chosen([episode])[0])
-        chosen = np.arange(int(self.lengths[episode])) if steps is None else np.asarray(steps)
+        every = range(self.lengths[episode])
+        chosen = np.asarray(every if steps is None else steps, dtype=np.int64)
         self._check_step(chosen, episode)
         return self.stored.images(key, episode, chosen)
 
@@ -313,8 +314,7 @@ class StoredDataset(Dataset):
         return list(names)
 
     def _chosen(self, episodes: Sequence[int] | np.ndarray | None) -> Int64[np.ndarray, " K"]:
-        chosen = np.arange(self.num_episodes) if episodes is None else np.asarray(episodes).reshape(-1)
-        chosen = chosen.astype(np.int64)
+        chosen = np.asarray(range(self.num_episodes) if episodes is None else episodes, dtype=np.int64)
         bad = chosen[(chosen < 0) | (chosen >= self.num_episodes)]
         if len(bad):
             expected = f"0 to {self.num_episodes - 1}" if self.num_episodes else "none: the data set is empty"

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,6 @@ def features_of(spec: StoreSpec) -> dict[str, dict[str, Any]]:
 
 def write_empty_info(root: Path, spec: StoreSpec) -> None:
     """Write the info.json of a store without episodes."""
-    path = root / INFO
-    path.parent.mkdir(parents=True, exist_ok=True)
     info = info_json(
         features_of(spec),
         fps=spec.fps,
@@ -65,7 +64,7 @@ def write_empty_info(root: Path, spec: StoreSpec) -> None:
         num_frames=0,
         num_tasks=0,
     )
-    write_json_indented(path, info)
+    write_json_indented(root / INFO, info)
 
 
 def compact(
@@ -230,8 +229,8 @@ def _write_journal(path: Path, journal: JournalReader) -> None:
 def _free_name(root: Path) -> str:
     """Return a name beside the journal that is not taken."""
     taken = {path.name for path in (root / FOLDER).glob("journal-damaged-*.bin")}
-    number = next(n for n in range(len(taken) + 1) if f"journal-damaged-{n}.bin" not in taken)
-    return f"{FOLDER}/journal-damaged-{number}.bin"
+    names = (f"journal-damaged-{number}.bin" for number in count())
+    return f"{FOLDER}/{next(name for name in names if name not in taken)}"
 
 
 def _keep_aside(place: Path, journal: Path) -> None:
