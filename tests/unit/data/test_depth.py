@@ -72,6 +72,7 @@ def test_lerobots_codes_are_metres(tmp_path: Path, use_log: bool) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.clip(0.01, 10.0), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(dataset.depth_maps(DEPTH, 0, [7, 3]), found[[7, 3]])
+    assert dataset.depth_maps(DEPTH, 0, []).shape == (0, HEIGHT, WIDTH)
     assert dataset.depth == {DEPTH: (HEIGHT, WIDTH)}
     assert check(root).ok
 
@@ -101,7 +102,13 @@ def test_depth_in_image_files_keeps_every_number(tmp_path: Path, kind: str) -> N
     described = feature("image", is_depth_map=True, depth_unit=unit)
     root = write_v30(tmp_path / "d", [rows(0, **{DEPTH: in_parquet(images)})], {**FEATURES, DEPTH: described})
     expected = (numbers * (1e-3 if unit == "mm" else 1.0)).astype(np.float32)
-    np.testing.assert_array_equal(open_dataset(root).depth_maps(DEPTH, 0), expected)
+    dataset = open_dataset(root)
+    np.testing.assert_array_equal(dataset.depth_maps(DEPTH, 0), expected)
+    np.testing.assert_array_equal(dataset.depth_maps(DEPTH, 0, [7, 3]), expected[[7, 3]])
+    assert dataset.depth_maps(DEPTH, 0, []).shape == (0, HEIGHT, WIDTH)
+    for wrong in ([0, LENGTH], [-1]):
+        with pytest.raises(DataError, match="no such step"):
+            dataset.depth_maps(DEPTH, 0, wrong)
 
 
 @pytest.mark.parametrize(
