@@ -87,7 +87,9 @@ def test_parameters_are_as_many_as_published(
     assert sum(p.numel() for p in head.parameters()) + in_encoder + dead == published
 
 
-@pytest.mark.parametrize(("tokens", "state", "kinds"), [(6, 0, 1), (6, 5, 2), (1, 5, 2), (1, 0, 2)])
+@pytest.mark.parametrize(
+    ("tokens", "state", "kinds"), [(6, 0, 1), (6, 1, 2), (6, 5, 2), (1, 5, 2), (1, 0, 2)]
+)
 def test_a_position_is_learnt_for_the_latent_and_for_vectors_if_any(tokens, state, kinds) -> None:
     assert build(tokens=tokens, state=state).net.position.shape == (kinds, 16)
 

@@ -271,3 +271,45 @@ def test_the_value_of_a_token_is_the_middle_of_its_bin() -> None:
     torch.nn.init.zeros_(chain.value.bias)
     middles = chain._embed(torch.arange(4))
     torch.testing.assert_close(middles, torch.tensor([-0.75, -0.25, 0.25, 0.75])[:, None].expand(4, 8))
+
+
+@pytest.mark.parametrize("dependence", BOTH)
+def test_the_metric_is_the_share_of_right_bins(dependence: Dependence) -> None:
+    head = build(Bins(num_bins=3, dependence=dependence, width=8))
+    actions = torch.rand(B, H, A, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = head.loss(context(), target(actions), NoNoise()).metrics["accuracy"]
+    classes = head.encode(actions)
+    logits = head.logits(context(), classes, torch.zeros(B, H, dtype=torch.bool))
+    right = torch.zeros(B)
+    for b, h, a in product(range(B), range(H), range(A)):
+        right[b] += float(max(range(3), key=logits[b, h, a].tolist().__getitem__) == classes[b, h, a])
+    torch.testing.assert_close(found, right / (H * A))
+    assert right.unique().numel() > 2
+
+
+@pytest.mark.parametrize(("horizon", "action_dim", "is_chain"), [(1, 1, False), (1, 2, True), (2, 1, True)])
+def test_one_number_alone_is_no_chain(horizon: int, action_dim: int, is_chain: bool) -> None:
+    head = build(Bins(num_bins=3), ChunkSpec(horizon=horizon, action_dim=action_dim, is_bounded=True))
+    assert head.inpaints == is_chain
+    assert head.sample(context(), GeneratorNoise.seeded(0)).shape == (B, horizon, action_dim)
+
+
+def test_the_oldest_step_is_at_the_end_of_the_chain() -> None:
+    """Steps -2 to 2 of a chunk are asked in the order 0, 1, 2, -1, -2; each hears of those before it."""
+    chain = [2, 3, 4, 1, 0]  # their places in the chunk
+    head = build(Bins(num_bins=5, width=8), ChunkSpec(horizon=5, action_dim=2, start=-2, is_bounded=True))
+    classes, known = torch.zeros(1, 5, 2, dtype=torch.long), torch.zeros(1, 5, dtype=torch.bool)
+    before = head.logits(context(1), classes, known)
+    for place, step in enumerate(chain):
+        changed = classes.clone()
+        changed[0, step, 1] = 4
+        moved = (head.logits(context(1), changed, known) != before).any(-1)[0].all(-1)
+        assert moved.nonzero().flatten().tolist() == sorted(chain[place + 1 :])
+
+
+def test_what_tells_the_numbers_of_a_chain_apart_is_small_at_first() -> None:
+    """A tenth of a normal draw, so that the values of the context lead."""
+    with scoped(0):
+        head = Bins(num_bins=2, width=64).build(SIZE, ChunkSpec(horizon=50, action_dim=2))
+    assert head.tokens is not None
+    assert head.tokens.position.std().item() == pytest.approx(0.1, rel=0.03)

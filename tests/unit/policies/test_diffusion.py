@@ -10,6 +10,7 @@ from torch.distributions import Normal
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.policies.choices import Order
+from steadyhand.policies.heads import schedule
 from steadyhand.policies.heads.diffusion import Diffusion, Prediction
 from steadyhand.policies.heads.diffusion_head import DiffusionHead
 from steadyhand.policies.heads.schedule import DenoisingSampler, diffusion_levels, squared_cosine, step
@@ -137,6 +138,30 @@ def test_loss_of_the_exact_denoiser_is_the_variance_that_is_left() -> None:
     assert loss == pytest.approx((0.25 * bar / (0.25 * bar + 1 - bar)).mean().item(), rel=0.02)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
+def test_the_loss_is_that_of_one_noisy_chunk_written_out(prediction: Prediction) -> None:
+    """A uniform draw of 1/2 is level 4 of 8, which the net knows as time 50; the noise is 0.7 throughout."""
+    config = Diffusion(net=SMALL, prediction=prediction, num_train_steps=8, num_sample_steps=4)
+    head = build(config, horizon=3, action_dim=2)
+    actions = GeneratorNoise.seeded(1).normal(5, 3, 2)
+    bar = squared_cosine(8)[4].item()
+    x = math.sqrt(bar) * actions + math.sqrt(1.0 - bar) * 0.7
+    predicted = head.net(x, head.net.embed_times(torch.tensor([50.0])), head.net.condition(context(5)))
+    wanted = torch.full_like(actions, 0.7) if prediction == "epsilon" else actions
+    found = head.loss(context(5), target(actions), Fixed(0.7)).value
+    torch.testing.assert_close(found, ((predicted - wanted) ** 2).sum(-1) / 2)
+
+
+def test_bounds_move_outwards_alone_and_the_units_stay() -> None:
+    head = build(Diffusion(net=SMALL, prediction="sample"), action_dim=3, is_bounded=True)
+    assert isinstance(head, DiffusionHead)
+    for low, high in (([-2.0, -1.0, -1.0], [1.0, 3.0, 1.0]), ([-1.0, -1.0, -4.0], [1.0, 2.0, 1.0])):
+        assert not head.widen(torch.tensor(low), torch.tensor(high))
+    far = torch.full((1, 1, 3), 9.0)
+    for value, ends in ((far, [1.0, 3.0, 1.0]), (-far, [-2.0, -1.0, -4.0])):
+        assert head.expected(far, value, head.sampler.levels[3]).flatten().tolist() == ends
+
+
 def test_clipping_a_z_score_loses_the_tails_and_min_max_does_not() -> None:
     # The same data, N(0, 1) in z-score; under min_max the largest of them is 1, so that s = 1 / 4.
     lost = head_with(
@@ -187,35 +212,45 @@ def test_log_prob_is_a_bound_and_close_for_the_exact_denoiser(
     assert 0.0 < lost < gap
 
 
-def test_the_bound_is_the_sum_of_ho_et_als_terms() -> None:
-    """Eq. 5 written out with torch.distributions, for a net that answers badly."""
-    config = Diffusion(net=SMALL, num_train_steps=6, num_sample_steps=5, likelihood_draws=2)
-    head = build(config, horizon=1, action_dim=2)
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("levels", [None, [0.9, 0.6, 0.35]])
+def test_the_bound_is_the_sum_of_ho_et_als_terms(
+    levels: list[float] | None, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eq. 5 written out with torch.distributions, for a net that answers badly.
+
+    On the published schedule next to nothing is left of the data at its end, on the other one a third.
+    """
+    if levels is not None:
+        monkeypatch.setattr(schedule, "squared_cosine", lambda _: torch.tensor(levels, dtype=torch.float64))
+    bar = [1.0, *(levels or squared_cosine(6).tolist())]
+    count = len(bar) - 1
+    config = Diffusion(net=SMALL, num_train_steps=count, num_sample_steps=2, likelihood_draws=3)
+    head = build(config, horizon=3, action_dim=2)
     assert isinstance(head, DiffusionHead)
-    actions, bar = torch.tensor([[[0.3, -0.8]]]), [1.0, *squared_cosine(6).tolist()]
-    source, total = torch.Generator().manual_seed(0), 0.0
-    for k in range(1, 7):
+    actions = GeneratorNoise.seeded(1).normal(rows, 3, 2)
+    source, total = torch.Generator().manual_seed(0), torch.zeros(rows)
+    for k in range(1, count + 1):
         beta = 1.0 - bar[k] / bar[k - 1]
-        eps = torch.randn(2, 1, 2, generator=source)
-        x = math.sqrt(bar[k]) * actions + math.sqrt(1.0 - bar[k]) * eps
-        condition = head.net.condition(context(2))
-        predicted = head.net(x, head.net.embed_times(torch.tensor([(k - 1) * 100.0 / 6])), condition)
-        mean = (x - beta / math.sqrt(1.0 - bar[k]) * predicted) / math.sqrt(1.0 - beta)  # eq. 11
-        backward = Normal(mean, math.sqrt(beta))
-        if k == 1:
-            total += backward.log_prob(actions).sum((1, 2)).mean()
-            continue
-        posterior = Normal(
-            math.sqrt(bar[k - 1]) * beta / (1 - bar[k]) * actions
-            + math.sqrt(1 - beta) * (1 - bar[k - 1]) / (1 - bar[k]) * x,
-            math.sqrt((1 - bar[k - 1]) / (1 - bar[k]) * beta),
-        )  # eq. 7
-        total -= torch.distributions.kl_divergence(posterior, backward).sum((1, 2)).mean()
-    last = Normal(math.sqrt(bar[6]) * actions, math.sqrt(1 - bar[6]))
-    total -= torch.distributions.kl_divergence(last, Normal(0.0, 1.0)).sum()
-    torch.testing.assert_close(
-        head.log_prob(context(1), target(actions))[0], total.detach(), rtol=1e-4, atol=1e-3
-    )
+        eps = torch.randn(3, 3, 2, generator=source)
+        for row, chunk in enumerate(actions):
+            x = math.sqrt(bar[k]) * chunk + math.sqrt(1.0 - bar[k]) * eps
+            time = torch.tensor([(k - 1) * 100.0 / count])
+            predicted = head.net(x, head.net.embed_times(time), head.net.condition(context(3))).detach()
+            mean = (x - beta / math.sqrt(1.0 - bar[k]) * predicted) / math.sqrt(1.0 - beta)  # eq. 11
+            backward = Normal(mean, math.sqrt(beta))
+            if k == 1:
+                total[row] += backward.log_prob(chunk).sum((1, 2)).mean()
+                continue
+            posterior = Normal(
+                math.sqrt(bar[k - 1]) * beta / (1 - bar[k]) * chunk
+                + math.sqrt(1 - beta) * (1 - bar[k - 1]) / (1 - bar[k]) * x,
+                math.sqrt((1 - bar[k - 1]) / (1 - bar[k]) * beta),
+            )  # eq. 7
+            total[row] -= torch.distributions.kl_divergence(posterior, backward).sum((1, 2)).mean()
+    last = Normal(math.sqrt(bar[-1]) * actions, math.sqrt(1 - bar[-1]))
+    total -= torch.distributions.kl_divergence(last, Normal(0.0, 1.0)).sum((1, 2))
+    torch.testing.assert_close(head.log_prob(context(rows), target(actions)), total, rtol=1e-4, atol=1e-3)
 
 
 def test_padded_steps_leave_no_bound() -> None:

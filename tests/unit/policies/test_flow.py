@@ -1,6 +1,8 @@
 """Flow matching: closed forms of its path, its times and its sampler."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -120,6 +122,19 @@ def test_training_times_have_the_law_of_beta_towards_the_noise() -> None:
     assert uniform.draw_time(GeneratorNoise.seeded(0), 50_000).mean().item() == pytest.approx(0.5, abs=0.01)
 
 
+def test_times_and_loss_of_one_draw_written_out() -> None:
+    """A uniform draw of 1/2 is .5^(1 / 1.5) of Beta(1.5, 1); the noise is 0.7 throughout."""
+    head = build(Flow(net=SMALL), horizon=3, action_dim=2)
+    assert isinstance(head, FlowHead)
+    t = 1.0 - (0.999 * 0.5 ** (1.0 / 1.5) + 0.001)
+    assert head.draw_time(Fixed(0.0), 2).tolist() == pytest.approx([t, t], abs=1e-6)
+    actions = GeneratorNoise.seeded(1).normal(5, 3, 2)
+    x = (1.0 - t) * 0.7 + t * actions
+    velocity = head.net(x, head.net.embed_times(torch.tensor([100.0 * t])), head.net.condition(context(5)))
+    found = head.loss(context(5), target(actions), Fixed(0.7)).value
+    torch.testing.assert_close(found, ((velocity - (actions - 0.7)) ** 2).sum(-1) / 2)
+
+
 def test_context_is_read_once_and_the_net_asked_once_a_step() -> None:
     net = Oracle(torch.zeros(1, 1, 1), 0.5, answer="velocity")
     head = head_with(Flow(net=SMALL, num_sample_steps=7), net)
@@ -165,24 +180,31 @@ def test_log_prob_of_two_gaussians_is_that_of_the_mixture() -> None:
     torch.testing.assert_close(found, expected.sum(1).log(), rtol=0, atol=0.02)
 
 
-def test_the_divergence_of_a_net_is_that_of_its_jacobian() -> None:
-    """One step of the midpoint rule with the Jacobian from torch.func."""
-    config = Flow(net=UNet(channels=(8, 8), time_width=4, num_groups=2), likelihood_steps=1)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_log_prob_is_the_midpoint_rule_with_the_trace_of_the_jacobian(rows: int) -> None:
+    """Three steps between the times 1 - (k / 3)^2; the Jacobian comes from torch.func."""
+    config = Flow(net=UNet(channels=(8, 8), time_width=4, num_groups=2), likelihood_steps=3)
     head = build(config, horizon=2, action_dim=2)
-    net, rows = head.net, 3
+    net = head.net
     assert isinstance(net, nn.Module)
-    actions, condition = points(0.5, rows), net.condition(context(rows))
-    embeddings = net.embed_times(torch.tensor([100.0, 50.0]))
-    middle = actions - 0.5 * net(actions, embeddings[:1], condition)
-    start = actions - net(middle, embeddings[1:], condition)
+    actions = x = points(0.5, rows)
+    condition, total = net.condition(context(rows)), torch.zeros(rows)
 
-    def half(x: Tensor) -> Tensor:
-        return net(x.view(1, 2, 2), embeddings[1:], tuple(part[:1] for part in condition)).flatten()
+    def velocity(x: Tensor, time: float) -> Tensor:
+        part = tuple(one[: len(x)] for one in condition)  # all rows have the same context
+        return net(x, net.embed_times(torch.tensor([100.0 * time])), part)
 
-    trace = torch.stack([torch.func.jacrev(half)(row.flatten()).trace() for row in middle])
-    expected = Normal(0.0, 1.0).log_prob(start).sum((1, 2)) - trace
+    for late, early in pairwise([1.0, 8 / 9, 5 / 9, 0.0]):
+        middle = (x - 0.5 * (late - early) * velocity(x, late)).detach()
+        half = 0.5 * (late + early)
+        for row in range(rows):
+            flat = middle[row].flatten()
+            jacobian = torch.func.jacrev(lambda flat: velocity(flat.view(1, 2, 2), half).flatten())(flat)  # noqa: B023
+            total[row] -= (late - early) * jacobian.trace().detach()
+        x = (x - (late - early) * velocity(middle, half)).detach()
+    expected = Normal(0.0, 1.0).log_prob(x).sum((1, 2)) + total
     found = head.log_prob(context(rows), target(actions))
-    torch.testing.assert_close(found, expected.detach())
+    torch.testing.assert_close(found, expected)
     assert not found.requires_grad
 
 
@@ -192,7 +214,15 @@ def test_a_likelihood_that_is_not_known_is_refused() -> None:
     padded = replace(whole, is_pad=torch.tensor([[False, False], [False, True], [False, False]]))
     with pytest.raises(CapabilityError, match="1 of 3 windows"):
         head.log_prob(context(3), padded)
-    long = build(Flow(net=SMALL), horizon=33, action_dim=2)
-    assert (head.likelihood, long.likelihood) == ("exact", "none")
-    with pytest.raises(CapabilityError, match="66 numbers"):
-        long.log_prob(context(1), target(torch.zeros(1, 33, 2)))
+
+
+@pytest.mark.parametrize(
+    ("horizon", "action_dim", "is_known"), [(64, 1, True), (32, 2, True), (65, 1, False), (33, 2, False)]
+)
+def test_chunks_of_up_to_64_numbers_have_a_likelihood(horizon, action_dim, is_known) -> None:
+    head = build(Flow(net=SMALL, likelihood_steps=1), horizon=horizon, action_dim=action_dim)
+    assert head.likelihood == ("exact" if is_known else "none")
+    with (
+        nullcontext() if is_known else pytest.raises(CapabilityError, match=f"{horizon * action_dim} numbers")
+    ):
+        assert head.log_prob(context(2), target(torch.zeros(2, horizon, action_dim))).shape == (2,)

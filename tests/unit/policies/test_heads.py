@@ -1,5 +1,6 @@
 """Heads against torch.distributions and against what the theory says they converge to."""
 
+import math
 from contextlib import nullcontext
 
 import numpy as np
@@ -8,19 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from steadyhand.core.errors import CapabilityError, SpecError
-from steadyhand.core.parts import load_all
+from steadyhand.core.parts import load_all, resolved
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, LazyMetrics, Target
 from steadyhand.policies.heads.act import Act
 from steadyhand.policies.heads.categorical import Categorical
+from steadyhand.policies.heads.checks import is_aligned
 from steadyhand.policies.heads.config import HeadConfig
-from steadyhand.policies.heads.gaussian import Gaussian
+from steadyhand.policies.heads.gaussian import Gaussian, Spread
 from steadyhand.policies.heads.regression import Error, Regression
 from steadyhand.policies.nets.mlp import mlp
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, RowNoise, scoped
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from unit.policies.generative import Fixed
 
 B, H, A, C = 5, 3, 2, 4
 CONTINUOUS = ChunkSpec(horizon=H, action_dim=A)
@@ -113,6 +116,47 @@ def test_squashed_gaussian_survives_targets_at_the_ends() -> None:
         Gaussian(squash=True).build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)
 
 
+def in_words(output: Tensor, start: int) -> Tensor:
+    """Return (rows, H, A) of the flat output of a net, from a number on, step by step."""
+    numbers = [[[row[start + h * A + a] for a in range(A)] for h in range(H)] for row in output.tolist()]
+    return torch.tensor(numbers)
+
+
+@pytest.mark.parametrize("rows", [1, B])
+@pytest.mark.parametrize("std", ["state", "global", "fixed"])
+def test_a_gaussian_reads_mean_and_spread_off_its_net(std: Spread, rows: int) -> None:
+    """std = softplus(raw + c) + min_std, with c such that raw = 0 stands for init_std."""
+    with scoped(0):
+        config = Gaussian(std=std, init_std=0.4, min_std=0.05, hidden=(6,))
+        head = config.build(ContextSpec(num_tokens=1, width=C), CONTINUOUS)
+        if std == "global":
+            nn.init.normal_(head.raw_std)
+    output = head.net(context(rows).flat()).detach()
+    mean = in_words(output, 0)
+    shift = math.log(math.exp(0.4 - 0.05) - 1.0)
+    wanted = {
+        "state": lambda: (1.0 + (in_words(output, H * A) + shift).exp()).log() + 0.05,
+        "global": lambda: ((1.0 + (head.raw_std + shift).exp()).log() + 0.05).expand(rows, -1, -1),
+        "fixed": lambda: torch.full((rows, H, A), 0.4),
+    }[std]()
+    torch.testing.assert_close(head.sample(context(rows), Fixed(1.0)), mean + wanted)
+    loss = head.loss(context(rows), target(torch.zeros(rows, H, A)), NoNoise())
+    torch.testing.assert_close(loss.metrics["std"], wanted.sum((1, 2)) / (H * A))
+
+
+@pytest.mark.parametrize("end", [-1.0, 1.0])
+def test_a_squashed_target_stays_a_thousandth_inside(end: float) -> None:
+    with scoped(0):
+        head = Gaussian(squash=True).build(
+            ContextSpec(num_tokens=1, width=C), ChunkSpec(horizon=H, action_dim=A, is_bounded=True)
+        )
+    at, inside, farther = (
+        head.log_prob(context(), target(torch.full((B, H, A), end * value))) for value in (1.0, 0.999, 0.998)
+    )
+    assert torch.equal(at, inside)
+    assert not torch.isclose(at, farther).any()
+
+
 def test_categorical_density_mode_and_loss_agree_with_softmax() -> None:
     with scoped(2):
         head = Categorical(hidden=(8,)).build(ContextSpec(num_tokens=1, width=C), DISCRETE)
@@ -123,7 +167,12 @@ def test_categorical_density_mode_and_loss_agree_with_softmax() -> None:
     )
     torch.testing.assert_close(-head.loss(context(), wanted, NoNoise()).value, chosen)
     torch.testing.assert_close(head.log_prob(context(), wanted), (chosen * wanted.weight).sum(1))
-    assert torch.equal(head.mode(context())[..., 0], log_prob.argmax(-1))
+    best = log_prob.argmax(-1)
+    assert torch.equal(head.mode(context())[..., 0], best)
+    right = [sum(best[b, h].item() == wanted.actions[b, h, 0] for h in range(H)) for b in range(B)]
+    found = head.loss(context(), wanted, NoNoise()).metrics["accuracy"]
+    torch.testing.assert_close(found, torch.tensor(right) / H)
+    assert len(set(right)) > 1
 
 
 def test_categorical_samples_by_its_probabilities_from_row_streams() -> None:
@@ -258,3 +307,33 @@ def test_a_loss_is_one_number_for_a_window_or_for_each_of_its_steps(head: type[H
     loss = built.loss(one, target(actions), GeneratorNoise.seeded(0))
     assert loss.value.shape in {(B, 1), (B, H)}
     assert {name: value.shape for name, value in loss.metrics.items()} == dict.fromkeys(loss.metrics, (B,))
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "horizon", "start", "aligned"),
+    [(3, 3, -2, True), (1, 1, 0, True), (3, 3, 0, False), (2, 3, -2, False), (None, 1, 0, False)],
+)
+def test_tokens_belong_to_steps_where_there_is_one_for_each(num_steps, horizon, start, aligned) -> None:
+    """Observed steps end at the current one, step 0: H of them are the chunk's if it begins at 1 - H."""
+    size = ContextSpec(num_tokens=num_steps or 1, width=C, num_steps=num_steps)
+    assert is_aligned(size, ChunkSpec(horizon=horizon, action_dim=A, start=start)) == aligned
+
+
+DRIVES_WITH_SAMPLES = {"Bins", "Diffusion", "Flow", "Latent", "LogLinear", "Mixture", "Tokens"}
+HONOURS_A_PREFIX = {"Bins", "Diffusion", "Flow", "Mixture"}
+READS_JUDGEMENTS = {"Energy", "Judging", "Primitives"}
+
+
+def built(name: str) -> Head:
+    head = SMALL.get(name) or resolved(HeadConfig, name)()
+    is_discrete = "continuous" not in head.actions
+    chunk = DISCRETE if is_discrete else CONTINUOUS
+    return head.build(ContextSpec(num_tokens=1, width=C, state_width=C), chunk)
+
+
+@pytest.mark.parametrize("name", HeadConfig.ours)
+def test_a_head_says_what_it_can_do(name: str) -> None:
+    head = built(name)
+    assert head.draws == (name in DRIVES_WITH_SAMPLES)
+    assert head.inpaints == (name in HONOURS_A_PREFIX)
+    assert head.judges == (name in READS_JUDGEMENTS)

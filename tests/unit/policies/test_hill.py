@@ -114,3 +114,17 @@ def test_unbounded_actions_take_the_range_of_the_data() -> None:
     head.prepare(lambda: iter([pair]), no_fit, GeneratorNoise.seeded(0))
     found = head.decode(head.hill(head.range.to_unit(actions)))
     torch.testing.assert_close(found, actions, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("error", ["mse", "cross_entropy"])
+def test_an_action_beyond_the_range_is_taught_as_its_end(error: HillError) -> None:
+    head = build(GaussianHill(error=error))
+    context = Context.single(torch.ones(2, C))
+    beyond, ends = (target(torch.tensor(pair).view(2, 1, 1)) for pair in ([-1.3, 1.7], [-1.0, 1.0]))
+    found, wanted = (head.loss(context, one, NoNoise()).value for one in (beyond, ends))
+    assert torch.equal(found, wanted)
+
+
+def test_a_hill_beyond_the_range_is_decoded_as_its_end() -> None:
+    found = build().decode(build().hill(torch.tensor([-0.2, -0.02, 1.02, 1.2])).view(4, 1, 1, -1))
+    torch.testing.assert_close(found.flatten(), torch.tensor([-1.0, -1.0, 1.0, 1.0]), atol=1e-6, rtol=0)

@@ -105,19 +105,41 @@ def test_overwriting_is_the_loop_written_out() -> None:
 
 
 def test_nearest_is_the_best_of_the_candidates() -> None:
-    head = build(Flow(net=SMALL, inpainting=Inpainting(method="nearest", candidates=6)), horizon=4)
-    actions, weight = GeneratorNoise.seeded(1).normal(3, 4, 1), GeneratorNoise.seeded(2).uniform(3, 4)
+    head = build(
+        Flow(net=SMALL, inpainting=Inpainting(method="nearest", candidates=6)), horizon=4, action_dim=2
+    )
+    actions, weight = GeneratorNoise.seeded(1).normal(3, 4, 2), GeneratorNoise.seeded(2).uniform(3, 4)
     drawn = head.sample(context(3), GeneratorNoise.seeded(4), Prefix(actions=actions, weight=weight))
-    starts = GeneratorNoise.seeded(4).normal(3, 6, 4, 1)
+    starts = GeneratorNoise.seeded(4).normal(3, 6, 4, 2)
 
     class Given(NoNoise):
         def normal(self, *shape: int) -> Tensor:
             return starts.flatten(0, 1)
 
-    ends = head.sample(context(18), Given()).view(3, 6, 4, 1)
+    ends = head.sample(context(18), Given()).view(3, 6, 4, 2)
     for row in range(3):
-        miss = [(weight[row] * (end - actions[row])[:, 0] ** 2).sum().item() for end in ends[row]]
+        miss = [(weight[row] * ((end - actions[row]) ** 2).sum(1)).sum().item() for end in ends[row]]
         torch.testing.assert_close(drawn[row], ends[row, miss.index(min(miss))], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "candidates", "calls"),
+    [("guidance", 1, 4), ("guidance", 2, 8), ("overwrite", 1, 4), ("nearest", 1, 4), ("nearest", 3, 4)],
+)
+def test_candidates_cost_one_walk_more(method: Method, candidates: int, calls: int) -> None:
+    """A single noise that is drawn again needs no choice; the answer of "nearest" is a candidate."""
+    net = Oracle(MODES, 0.03, answer="velocity")
+    inpainting = Inpainting(method=method, candidates=candidates)
+    head = head_with(Flow(net=SMALL, num_sample_steps=4, inpainting=inpainting), net, horizon=8)
+    head.sample(context(2), GeneratorNoise.seeded(0), prefix_of(torch.zeros(2, 8, 1), frozen=2))
+    assert net.num_calls == calls
+
+
+def test_the_nearest_of_one_is_a_chunk_as_drawn_without_a_prefix() -> None:
+    head = build(Flow(net=SMALL, inpainting=Inpainting(method="nearest", candidates=1)), horizon=4)
+    free = head.sample(context(3), Fixed(0.4))
+    found = head.sample(context(3), Fixed(0.4), prefix_of(torch.full((3, 4, 1), 9.0), frozen=2))
+    assert torch.equal(found, free)
 
 
 @pytest.mark.parametrize("method", METHODS)

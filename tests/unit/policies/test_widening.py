@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError
+from steadyhand.core.parts import resolved
 from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec
 from steadyhand.data.episode import Episode, demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.choices import Mode
-from steadyhand.policies.contract import Context, Head, Loss, Prefix, Target
+from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Head, Loss, Prefix, Target
 from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.heads.act import Act
 from steadyhand.policies.heads.bins import Bins
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.diffusion import Diffusion
@@ -32,7 +34,7 @@ from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.primitives import Primitives
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
-from steadyhand.policies.noise import GeneratorNoise, Noise
+from steadyhand.policies.noise import GeneratorNoise, Noise, scoped
 from steadyhand.policies.normaliser import Affine
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -228,6 +230,44 @@ def test_an_energy_keeps_its_score_of_every_action() -> None:
     policy.adapt_statistics(BIG)
     torch.testing.assert_close(head.score(context, action(raw)), before, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(action.inverse(head.stored), stored, atol=1e-5, rtol=1e-5)
+
+
+SMALL_ACT = Act(
+    width=8, num_heads=2, feedforward=8, latent_dim=3, num_posterior_layers=1, num_decoder_layers=1
+)
+CHANGES_ITS_UNITS = {"Act", "Energy", "Judging", "Regression"}
+
+
+@pytest.mark.parametrize("is_bounded", [False, True])
+@pytest.mark.parametrize(
+    "name", sorted(HeadConfig.ours.keys() - {"Nearest", "Ridge", "Tabular", "Primitives"})
+)
+def test_a_head_says_whether_it_answers_in_new_units(name: str, is_bounded: bool) -> None:
+    """A linear layer takes the scale over. What else goes on does so in the old units."""
+    config = resolved(HeadConfig, name)()
+    discrete = None if "continuous" in config.actions else 3
+    chunk = ChunkSpec(horizon=2, action_dim=1, num_classes=discrete, is_bounded=is_bounded and not discrete)
+    head = (SMALL_ACT if name == "Act" else config).build(ContextSpec(num_tokens=1, width=4), chunk)
+    found = head.widen(torch.tensor([-1.0]), torch.tensor([1.0]))
+    assert found == (is_bounded and name in CHANGES_ITS_UNITS)
+
+
+def test_the_posterior_of_act_reads_what_it_read_before() -> None:
+    chunk = ChunkSpec(horizon=3, action_dim=2, is_bounded=True)
+    with scoped(0):
+        head = SMALL_ACT.build(ContextSpec(num_tokens=1, width=4, state_width=5), chunk)
+        state, actions, latent = torch.randn(4, 5), torch.randn(4, 3, 2), torch.randn(4, 3)
+        context = Context.single(torch.randn(4, 4), state=state)
+    is_pad = torch.zeros(4, 3, dtype=torch.bool)
+    low, high = torch.tensor([-1.5, -1.0]), torch.tensor([3.5, 2.0])
+    middle, half = torch.tensor([1.0, 0.5]), torch.tensor([2.5, 1.5])
+    before, answer = head.posterior(state, actions, is_pad, None), head.decode(context, latent)
+    assert head.widen(low, high)
+    for one, other in zip(
+        head.posterior(state, (actions - middle) / half, is_pad, None), before, strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(middle + half * head.decode(context, latent), answer, atol=1e-5, rtol=1e-4)
 
 
 def test_a_wider_clip_is_part_of_the_artifact(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ class BinsHead(Head):
     def _independent(self, context: Context) -> Float[Tensor, "B H A K"]:
         assert self.net is not None
         shape = (self.chunk.horizon, self.chunk.action_dim, self._config.num_bins)
-        return self.net(context.flat()).unflatten(-1, shape)
+        return self.net(context.flat()).unflatten(1, shape)
 
     def _draw(self, logits: Float[Tensor, "B ... K"], noise: Noise) -> Int64[Tensor, "B ..."]:
         temperature = self._config.temperature
@@ -188,7 +188,7 @@ class _TokenGru(nn.Module):
 
     def begin(self, flat: Float[Tensor, "B SC"]) -> tuple[Float[Tensor, "B W"], Float[Tensor, "1 B W"]]:
         """Return what the context adds to every input, and the first state."""
-        start, state = self.context(flat).chunk(2, -1)
+        start, state = self.context(flat).chunk(2, 1)
         return start, state.tanh()[None].contiguous()
 
     def step(

@@ -13,7 +13,7 @@ def draw_class(logits: Float[Tensor, "*B K"], noise: Noise) -> Int64[Tensor, "*B
     """Draw by the softmax of the logits; without noise the likeliest class.
 
     By inverting the distribution function: one number for each draw, where Gumbel-max takes K of them. With
-    256 classes that is what a draw costs.
+    256 classes that is what a draw costs. Logits that are no numbers give some class, never a number beyond.
     """
     if isinstance(noise, NoNoise):
         return logits.argmax(-1)

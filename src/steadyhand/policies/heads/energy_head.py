@@ -117,9 +117,9 @@ class EnergyHead(Head):
         for cloud in self.cloud:
             candidates = torch.cat([best[:, None], best[:, None] + spread * cloud], dim=1)
             index = self._score(features, candidates).argmin(1)
-            best = candidates.gather(1, index[:, None, None].expand(-1, 1, self._size))[:, 0]
+            best = candidates.take_along_dim(index[:, None, None], 1)[:, 0]
             spread *= 0.5
-        return best.unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+        return best.unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
 
     def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
         """Take the change of scale into Q, exactly; the search begins at the same chunks, in new units."""

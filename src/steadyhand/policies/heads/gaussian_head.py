@@ -81,9 +81,9 @@ class GaussianHead(Head):
         config = self._config
         output = self.net(context.flat())
         if config.std == "state":
-            mean, raw = output.unflatten(-1, (2, self.chunk.horizon, self.chunk.action_dim)).unbind(1)
+            mean, raw = output.unflatten(1, (2, self.chunk.horizon, self.chunk.action_dim)).unbind(1)
             return mean, F.softplus(raw + self._shift) + config.min_std
-        mean = output.unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+        mean = output.unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
         if config.std == "global":
             return mean, F.softplus(self.raw_std + self._shift) + config.min_std
         return mean, torch.full_like(mean[0], config.init_std)

@@ -47,7 +47,7 @@ class GaussianHillHead(Head):
         places = torch.linspace(0.0, 1.0, _FINE * (config.num_units - 1) + 1)
         templates = self.hill(places).double()
         self.register_buffer("places", places, persistent=False)
-        self.register_buffer("templates", templates / templates.norm(dim=-1, keepdim=True), persistent=False)
+        self.register_buffer("templates", templates / templates.norm(dim=1, keepdim=True), persistent=False)
 
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return the error of each step, the mean over its units and dimensions."""
@@ -56,7 +56,7 @@ class GaussianHillHead(Head):
         hill = self.hill(self.range.to_unit(target.actions).clamp(0.0, 1.0))
         match self._config.error:
             case "mse":
-                value = (units.sigmoid() - hill).square().mean((-1, -2))
+                value = (units.sigmoid() - hill).square().mean((2, 3))
             case "cross_entropy":
                 share = hill / hill.sum(-1, keepdim=True)
                 value = -(share * F.log_softmax(units, -1)).sum(-1).mean(-1)
@@ -102,10 +102,10 @@ class GaussianHillHead(Head):
         middle = score.argmax(-1, keepdim=True).clamp(1, len(self.places) - 2)
         before, here, after = (score.gather(-1, middle + shift)[..., 0] for shift in (-1, 0, 1))
         bend = (2.0 * here - before - after).clamp(min=1e-12)
-        shift = (0.5 * (after - before) / bend).clamp(-1.0, 1.0)
+        shift = 0.5 * (after - before) / bend
         place = self.places[middle[..., 0]] + shift.float() * self.places[1]
         return self.range.from_unit(place.clamp(0.0, 1.0))
 
     def _raw(self, context: Context) -> Float[Tensor, "B H A K"]:
         shape = (self.chunk.horizon, self.chunk.action_dim, self._config.num_units)
-        return self.net(context.flat()).unflatten(-1, shape)
+        return self.net(context.flat()).unflatten(1, shape)
