@@ -161,10 +161,12 @@ class Known:
                         self._tests.setdefault((path, text), set()).add(name)
 
     def stale(self, tests: Iterable[str]) -> list[str]:
-        """Return the files below these folders that are new or have changed."""
-        folders = [ROOT / folder for folder in tests]
+        """Return these files, and those below these folders, that are new or have changed."""
+        asked = [ROOT / place for place in tests]
         files = sorted(
-            str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("test_*.py")
+            str(path.relative_to(ROOT))
+            for place in asked
+            for path in ([place] if place.is_file() else place.rglob("test_*.py"))
         )
         return [name for name in files if self.digests.get(name) != _digest(name)]
 

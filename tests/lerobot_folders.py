@@ -79,7 +79,7 @@ def write_v21(
         path = root / f"data/chunk-000/episode_{number:06d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
-        named = episode.get("tasks", [tasks[0]])
+        named = episode.get("tasks", list(tasks[:1]))
         lines.append({"episode_index": number, "tasks": named, "length": len(table)})
         first += len(table)
     described = {
@@ -123,7 +123,11 @@ def write_v30(
             place |= {f"videos/{name}/chunk_index": 0, f"videos/{name}/file_index": 0}
             place |= {f"videos/{name}/from_timestamp": starts[number] if starts else first / fps}
         ends = {"dataset_from_index": first, "dataset_to_index": first + len(table)}
-        named = {"episode_index": number, "tasks": episode.get("tasks", [tasks[0]]), "length": len(table)}
+        named = {
+            "episode_index": number,
+            "tasks": episode.get("tasks", list(tasks[:1])),
+            "length": len(table),
+        }
         meta.append({**named, **place, **ends})
         tables.append(table)
         first += len(table)

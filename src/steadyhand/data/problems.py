@@ -6,6 +6,7 @@ from typing import Literal
 from steadyhand.core.errors import DataError
 
 Severity = Literal["error", "warning", "note"]
+"""The worst first."""
 
 
 @dataclass(frozen=True, kw_only=True)

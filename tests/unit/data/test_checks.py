@@ -4,23 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lerobot_folders import CAMERA, FEATURES, STATE, VIDEO, rows, v21_video, write_v21, write_v30, write_video
-from steadyhand.core.errors import DataError
-from steadyhand.core.specs import FeatureSpec, image_spec
+from lerobot_folders import FEATURES, STATE, rows, write_v21, write_v30
+from steadyhand.core.specs import FeatureSpec
 from steadyhand.data.checks import check, check_dataset
 from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.pairing import Lag
-from steadyhand.data.checks.scan import Moments, Scan
-from steadyhand.data.dataset import open_dataset
-from steadyhand.data.episode import Branch, demonstration
+from steadyhand.data.episode import demonstration
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
 from steadyhand.data.problems import Problem
 from steadyhand.data.store import EpisodeStore
-from toy_episodes import ACTION_SPEC, OBSERVATION, episode
 
 FRONT, SIDE = "observation.images.front", "observation.images.side"
 
@@ -240,226 +235,7 @@ def test_an_actor_that_there_is_not_is_an_error_in_our_own_data_alone(tmp_path: 
     assert (problem.severity, problem.where) == ("note", "actor")
 
 
-# Rows, times, tasks
-
-
-def test_rows_that_the_metadata_does_not_count(tmp_path: Path) -> None:
-    root = write_v30(tmp_path / "d", [rows(seed) for seed in range(3)])
-    path = root / "data/chunk-000/file-000.parquet"
-    table = pq.read_table(path)
-    for more in (1, 2):
-        pq.write_table(table.take([*range(len(table)), *range(more)]), path)
-        (problem,) = found(root, "rows-beyond")
-        assert f"{more} row" in problem.what
-
-
-def timed(tmp_path: Path, *clocks: np.ndarray, **more: Any) -> Path:
-    return write_v21(tmp_path / "d", [rows(n, timestamp=clock) for n, clock in enumerate(clocks)], **more)
-
-
-STEADY = np.arange(12) / 10
-
-
-def test_another_rate_than_fps_says(tmp_path: Path) -> None:
-    (problem,) = found(timed(tmp_path, STEADY * 1.25, STEADY * 1.25), "rate")
-    assert "0.125 s apart (8 Hz); the metadata says 10 Hz" in problem.what
-
-
-def test_the_rate_is_looked_at_where_no_metadata_names_the_timestamp(tmp_path: Path) -> None:
-    root = timed(tmp_path, STEADY * 1.25)
-    info = root / "meta/info.json"
-    info.write_text(info.read_text().replace('"timestamp"', '"clock"'))
-    assert "rate" in {problem.code for problem in check(root).problems} or not check(root).ok
-
-
-def test_steps_that_were_dropped(tmp_path: Path) -> None:
-    gap = STEADY + 0.4 * (np.arange(12) >= 7)
-    (problem,) = found(timed(tmp_path, STEADY, gap), "steps-dropped")
-    assert problem.where == "episode 1"
-    assert "0.5 s before step 7 of episode 1" in problem.what
-
-
-def test_time_that_runs_backwards_is_an_error(tmp_path: Path) -> None:
-    back = STEADY.copy()
-    back[[4, 5]] = back[[5, 4]]
-    (problem,) = found(timed(tmp_path, back), "time-backwards")
-    assert problem.severity == "error"
-    assert "step 5 of episode 0" in problem.what
-
-
-def test_an_episode_that_was_cut_from_a_longer_one(tmp_path: Path) -> None:
-    report = check(timed(tmp_path, STEADY + 3.0, STEADY))
-    (problem,) = report.problems
-    assert (problem.code, problem.severity, problem.where) == ("late-start", "note", "episode 0")
-
-
-def test_several_tasks(tmp_path: Path) -> None:
-    both = rows(0, task_index=np.repeat([0, 1], 6), tasks=["pick", "place"])
-    root = write_v21(tmp_path / "d", [both, rows(1)], tasks=("pick", "place"))
-    (several,), (switch,) = found(root, "several-tasks"), found(root, "task-switch")
-    assert several.what == "'pick', 'place'"
-    assert switch.where == "episode 0"
-    assert check(root).ok
-
-
-# Cameras
-
-
-def filmed(**cameras: np.ndarray) -> ArrayDataset:
-    """Return two episodes of 10 steps with pictures."""
-    pictures = {f"observation.images.{name}": value for name, value in cameras.items()}
-    states, actions = smooth(0, 20), smooth(1, 20)
-    return episodes_from_arrays({STATE: states, **pictures}, actions, np.array([10, 20]), control_dt=0.1)
-
-
-def noise(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(40, 250, (20, 24, 32, 3)).astype(np.uint8)
-
-
-def test_pictures_that_are_fine() -> None:
-    data = filmed(front=noise(0), side=noise(1))
-    assert [p for p in check_dataset(data) if p.code.startswith("camera")] == []
-
-
-@pytest.mark.parametrize("at_once", [20, 3])
-def test_black_plain_frozen_alike_and_identical_cameras(
-    monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr("steadyhand.data.checks.cameras._BATCH_BYTES", at_once * noise()[0].size)
-    still = np.repeat(noise(2)[[0, 10]], 10, axis=0)
-    alike = np.tile(noise(3)[:10], (2, 1, 1, 1))
-    cases = {
-        "camera-black": filmed(front=noise(), side=noise(4) // 20),
-        "camera-plain": filmed(front=noise(), side=np.full((20, 24, 32, 3), 128, dtype=np.uint8)),
-        "camera-frozen": filmed(front=noise(), side=still),
-        "camera-alike": filmed(front=noise(), side=alike),
-        "cameras-identical": filmed(front=noise(), side=noise()),
-    }
-    for code, data in cases.items():
-        cameras = [p for p in check_dataset(data) if p.code.startswith("camera")]
-        assert [problem.code for problem in cameras] == [code]
-        assert "side" in cameras[0].where
-
-
-def levels(low: int, high: int) -> np.ndarray:
-    """Return pictures of two levels, all different."""
-    return np.where(noise(9) > 145, high, low).astype(np.uint8)
-
-
-def mixed(usual: np.ndarray, rare: np.ndarray | int, *steps: int) -> np.ndarray:
-    """Return pictures of which some are others."""
-    place = np.isin(np.arange(20), steps)[:, None, None, None]
-    return np.where(place, rare, usual).astype(np.uint8)
-
-
-def repeating(*steps: int) -> np.ndarray:
-    """Return pictures of which those of some steps show the one before."""
-    return noise(8)[[step - sum(step - k in steps for k in range(step + 1)) for step in range(20)]]
-
-
-@pytest.mark.parametrize(
-    ("code", "fine", "fault", "says"),
-    [
-        # The brightest pixel of a black picture is 16 of 255; an episode is black in more than 9 of 10.
-        ("camera-black", levels(0, 17), levels(0, 16), "100%"),
-        ("camera-black", mixed(noise(7), 0, *range(9)), mixed(noise(7), 0, *range(10)), "50%"),
-        # A picture of one colour has 4 levels at most; a camera shows one in more than 9 of 10.
-        ("camera-plain", levels(100, 105), levels(100, 104), "100%"),
-        ("camera-plain", mixed(levels(90, 92), noise(7), 3, 4), mixed(levels(90, 92), noise(7), 3), "95%"),
-        # A frozen episode repeats more than 9 of 10 pictures, a slow camera more than 3 of 10.
-        ("camera-frozen", repeating(*range(1, 9)), repeating(*range(1, 10)), "does not change"),
-        ("camera-stutters", repeating(1, 3, 5, 11, 13), repeating(1, 3, 5, 11, 13, 15), "33%"),
-    ],
-)
-def test_cameras_are_doubted_from_what_share_and_level_on(code, fine, fault, says) -> None:
-    assert not found(filmed(front=noise(), side=fine), code)
-    (problem,) = found(filmed(front=noise(), side=fault), code)
-    assert says in problem.what
-
-
-def test_a_camera_that_is_black_in_one_episode_is_named_with_it() -> None:
-    side = noise(5)
-    side[10:] = 0
-    (problem,) = found(filmed(front=noise(), side=side), "camera-black")
-    assert problem.where == "observation.images.side, episode 1"
-
-
-def test_a_few_pictures_of_one_colour_are_no_fault() -> None:
-    side = noise(5)
-    side[::5] = 128
-    assert not found(filmed(front=noise(), side=side), "camera-plain")
-
-
-def test_a_camera_of_half_the_rate() -> None:
-    (problem,) = found(filmed(front=np.repeat(noise(6)[::2], 2, axis=0)), "camera-stutters")
-    assert problem.severity == "note"
-
-
-def test_one_video_that_was_copied_for_every_episode(tmp_path: Path) -> None:
-    root = write_v21(tmp_path / "d", [rows(0), rows(1)], {**FEATURES, CAMERA: VIDEO})
-    for number in range(2):
-        write_video(v21_video(root, number), [15 * step + 40 for step in range(12)])
-    codes = [problem.code for problem in check(root).problems]
-    assert "camera-alike" in codes
-    write_video(v21_video(root, 1), [240 - 15 * step for step in range(12)])
-    assert "camera-alike" not in [problem.code for problem in check(root).problems]
-
-
-def test_cameras_of_a_journal_are_looked_at_too(tmp_path: Path) -> None:
-    with EpisodeStore.create(
-        tmp_path / "d",
-        observation={STATE: FeatureSpec(shape=(3,)), FRONT: image_spec(16, 16, 3)},
-        action=FeatureSpec(shape=(2,)),
-        control_dt=0.1,
-    ) as made:
-        for seen, done in zip(*sound(2), strict=True):
-            dark = np.zeros((60, 16, 16, 3), dtype=np.uint8)
-            made.append(demonstration({STATE: seen, FRONT: dark}, done, control_dt=0.1))
-    assert found(tmp_path / "d", "camera-black")
-
-
 # Size
-
-
-def test_blocks_are_bounded_and_together_are_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, done = sound(40)
-    data = arrays(seen, done)
-    monkeypatch.setattr("steadyhand.data.checks.blocks._BLOCK_VALUES", 256 * 15)
-    parts = list(blocks(data))
-    assert len(parts) > 5
-    assert max(len(part) for part in parts) <= 256 + 60
-    np.testing.assert_array_equal(np.concatenate([part.action for part in parts]), np.concatenate(done))
-    np.testing.assert_array_equal(np.concatenate([part.numbers for part in parts]), np.arange(40))
-    # What is found does not depend on where blocks end.
-    seen[33][17, 1] = 5e6
-    (problem,) = found(arrays(seen, done), "far-value")
-    assert problem.where == f"{STATE}, episode 33, step 17"
-
-
-def test_moments_of_parts_add_up_to_those_of_the_whole() -> None:
-    values = np.random.default_rng(0).normal([5.0, -300.0, 0.0], [1.0, 0.1, 9.0], (50, 3))
-    values += np.arange(50)[:, None]
-    parts = [Moments.of(part) for part in np.split(values, [1, 9, 40])]
-    whole = parts[0] + parts[1] + (parts[2] + parts[3])
-    assert whole.count == 50
-    np.testing.assert_allclose(whole.mean, values.mean(0))
-    np.testing.assert_allclose(whole.squares / 50, values.var(0))
-    np.testing.assert_array_equal([whole.low, whole.high], [values.min(0), values.max(0)])
-
-
-def test_masks_of_zero_and_one_are_not_called_black() -> None:
-    mask = (noise(6) > 140).astype(np.uint8)
-    cameras = [p for p in check_dataset(filmed(front=noise(), side=mask)) if p.code.startswith("camera")]
-    assert [(p.code, p.severity) for p in cameras] == [("camera-binary", "note")]
-
-
-def test_episodes_that_share_frames_of_a_video(tmp_path: Path) -> None:
-    for starts, count in (([0.0, 1.2], 0), ([0.0, 0.6], 1)):
-        folder = tmp_path / str(count)
-        root = write_v30(folder, [rows(0), rows(1)], FEATURES | {CAMERA: VIDEO}, starts=starts)
-        write_video(root / f"videos/{CAMERA}/chunk-000/file-000.mp4", range(40, 88, 2))
-        overlaps = found(root, "video-overlap")
-        assert [p.severity for p in overlaps] == ["error"] * count
 
 
 def test_starts_near_ends_of_other_episodes_are_no_wrong_cut() -> None:
@@ -472,32 +248,6 @@ def test_starts_near_ends_of_other_episodes_are_no_wrong_cut() -> None:
     assert not found(arrays(seen, done), "wrong-cut")
 
 
-@pytest.mark.parametrize("write", [write_v21, write_v30])
-def test_a_task_without_a_text_is_refused_on_reading(tmp_path: Path, write: Any) -> None:
-    root = write(tmp_path / "d", [rows(0, task_index=np.full(12, 1)), rows(1)])
-    assert not check(root).ok
-    with pytest.raises(DataError, match="without a text"):
-        open_dataset(root).frames()
-
-
-@pytest.mark.parametrize("absent", [("episode_index",), ("episode_index", "frame_index", "index")])
-def test_rows_whose_episode_nothing_tells_are_refused_on_reading(tmp_path: Path, absent: Any) -> None:
-    root = write_v30(tmp_path / "d", [rows(0), rows(1)], absent=absent)
-    path = root / "data/chunk-000/file-000.parquet"
-    table = pq.read_table(path)
-    assert open_dataset(root).frames().action.shape == (24, 2)
-    pq.write_table(pa.concat_tables([table.slice(0, 5), table]), path)
-    assert not check(root).ok
-    with pytest.raises(DataError, match="do not count"):
-        open_dataset(root).frames()
-
-
-@pytest.mark.parametrize(("task", "worst"), [([0, 0, 7, 0], "7"), ([-2, 0, 7, 0], "-2")])
-def test_the_task_without_a_text_is_named(tmp_path: Path, task: list[int], worst: str) -> None:
-    root = write_v30(tmp_path / "d", [rows(0, task_index=np.repeat(task, 3)), rows(1)])
-    assert any(f"task_index {worst} has no text" in problem.what for problem in check(root).problems)
-
-
 @pytest.mark.parametrize(("moving", "is_told"), [(2, False), (3, True), (4, True)])
 def test_a_lag_is_told_where_three_tenths_of_the_dimensions_have_it(moving: int, is_told: bool) -> None:
     random = np.random.default_rng(0)
@@ -508,21 +258,6 @@ def test_a_lag_is_told_where_three_tenths_of_the_dimensions_have_it(moving: int,
         still = random.normal(size=action.shape)
         seen.append(np.where(np.arange(10) < moving, late, still).astype(np.float32))
     assert bool(found(arrays(seen, done), "lag")) == is_told
-
-
-def test_branches_of_the_first_episode_are_branches_too(tmp_path: Path) -> None:
-    with EpisodeStore.create(
-        tmp_path / "d", observation=OBSERVATION, action=ACTION_SPEC, control_dt=0.1
-    ) as store:
-        for one in (
-            episode(0),
-            episode(1),
-            *(episode(2 + k, length=1, branch=Branch(parent=k, step=1)) for k in (0, 1)),
-        ):
-            store.append(one)
-        store.compact()
-    (block,) = blocks(open_dataset(tmp_path / "d"))
-    assert block.is_branch.tolist() == [False, False, True, True]
 
 
 def test_where_a_step_may_lead_anywhere_no_cut_is_told_apart() -> None:
@@ -545,7 +280,7 @@ def test_copies_at_other_places_are_looked_for_among_two_thousand_pairs(width: i
 def test_units_do_not_hide_a_lag() -> None:
     done = [smooth(seed, 120) + np.random.default_rng(seed).normal(0, 0.2, (120, 2)) for seed in range(5)]
     seen = [np.concatenate([np.repeat(action[:1], 2, axis=0), action[:-2]]) for action in done]
-    for of_state, of_action in ((1.0, 1.0), (1e-4, 1e3), (1e3, 1e-4)):
+    for of_state, of_action in ((1.0, 1.0), (1e-4, 1e3), (1e3, 1e-4), (1e-4, 1e-4)):
         data = arrays([state * of_state for state in seen], [action * of_action for action in done])
         measured = Lag(data.observation, data.action, num_steps=data.num_frames, control_dt=0.1)
         for block in blocks(data):
@@ -553,19 +288,6 @@ def test_units_do_not_hide_a_lag() -> None:
         lags, peaks = measured.lags(STATE)
         assert lags.tolist() == [2, 2]
         assert peaks == pytest.approx(1.0, abs=1e-3)
-
-
-def test_the_first_pass_knows_every_step_of_a_small_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, done = sound(6)
-    data = arrays(seen, done)
-    monkeypatch.setattr("steadyhand.data.checks.blocks._BLOCK_VALUES", 64 * 15)
-    scan = Scan(data.observation, data.action, num_steps=data.num_frames)
-    for block in blocks(data):
-        scan.take(block)
-    for name, values in ((STATE, seen), ("action", done)):
-        known = scan.known()[name]
-        assert known.is_complete
-        np.testing.assert_array_equal(known.sample, np.concatenate(values))
 
 
 def test_how_much_of_the_time_nothing_moves() -> None:

@@ -93,17 +93,16 @@ def blocks(dataset: Dataset, *, skipped: set[int] | None = None) -> Iterator[Blo
             yield _of_episodes(dataset.episodes(chosen), dataset.numbers[chosen], names, is_compacted=True)
         return
     numbers = dataset.numbers
-    is_branch = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
-    is_branch[numbers] = dataset.branch[:, 0] >= 0
+    branches = numbers[dataset.branch[:, 0] >= 0]
     for refs in runs_of(dataset.layout.episodes, size):
         try:
             columns = dataset.stored.columns(refs, names)
         except DataError:
             if skipped is None:
                 raise
-            yield from _one_by_one(dataset, refs, names, is_branch, skipped)
+            yield from _one_by_one(dataset, refs, names, branches, skipped)
             continue
-        yield _of_columns(columns, refs, names, is_branch)
+        yield _of_columns(columns, refs, names, branches)
     journaled = np.arange(len(dataset.stored), dataset.num_episodes)
     for chosen in _pieces(dataset.lengths, journaled, size):
         episodes = [dataset.episode(int(number), observation=names) for number in chosen]
@@ -142,7 +141,7 @@ def _one_by_one(
     dataset: StoredDataset,
     refs: Sequence[EpisodeRef],
     names: list[str],
-    is_branch: np.ndarray,
+    branches: np.ndarray,
     skipped: set[int],
 ) -> Iterator[Block]:
     for ref in refs:
@@ -151,17 +150,17 @@ def _one_by_one(
         except DataError:
             skipped.add(ref.index)
             continue
-        yield _of_columns(columns, [ref], names, is_branch)
+        yield _of_columns(columns, [ref], names, branches)
 
 
 def _of_columns(
     columns: Sequence[dict[str, np.ndarray]],
     refs: Sequence[EpisodeRef],
     names: Sequence[str],
-    is_branch: np.ndarray,
+    branches: np.ndarray,
 ) -> Block:
     numbers = np.array([ref.index for ref in refs], dtype=np.int64)
-    return _joined(columns, numbers, names, is_branch=is_branch[numbers])
+    return _joined(columns, numbers, names, is_branch=np.isin(numbers, branches))
 
 
 def _of_episodes(

@@ -89,7 +89,7 @@ class CameraCheck:
                     views[name] = self._look(name, place, number)
                 except DataError as error:
                     kind = "image"
-                    if isinstance(self._dataset, StoredDataset) and name in self._dataset.layout.features:
+                    if isinstance(self._dataset, StoredDataset):
                         kind = self._dataset.layout.features[name].dtype
                     self._damaged.add((name, place))
                     yield from_error(f"{kind}-damaged", f"{name}, episode {number}", error)
@@ -169,7 +169,7 @@ class CameraCheck:
                         "shown; restore it from a copy",
                     )
 
-    def _look(self, name: str, place: int, number: int) -> Float32[np.ndarray, "3 g g"]:
+    def _look(self, name: str, place: int, number: int) -> Float32[np.ndarray, "3 y x"]:
         """Look at an episode; return thumbnails of its first, middle and last picture."""
         length = int(self._dataset.lengths[place])
         seen = self._seen[name]
@@ -270,7 +270,7 @@ class CameraCheck:
                 what="the picture does not change from step to step",
                 hint=hint,
             )
-        elif seen.pairs and seen.repeats > _STUTTER * seen.pairs:
+        elif seen.repeats > _STUTTER * seen.pairs:
             yield Problem(
                 code="camera-stutters",
                 severity="note",
@@ -306,7 +306,7 @@ def _small(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n y x c"]
     return images[:, ::rows, ::columns]
 
 
-def _thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n g g"]:
+def _thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n y x"]:
     """Return the mean brightness of blocks."""
     grey = images.mean(axis=3, dtype=np.float32)
     rows = np.linspace(0, grey.shape[1], min(_GRID, grey.shape[1]) + 1).astype(int)[:-1]

@@ -124,7 +124,7 @@ class StateLeaps(Detector):
 
     def take(self, block: Block) -> None:
         """Look at the next steps."""
-        leaps = np.zeros(max(len(block) - 1, 0))
+        leaps = np.zeros(len(block.is_same))
         size = 0
         for name, limit in self._limit.items():
             change = np.abs(np.diff(flat(block.observation[name]), axis=0))
@@ -322,9 +322,8 @@ class Labels(Detector):
     """
 
     def __init__(self, action: FeatureSpec, *, is_ours: bool) -> None:
+        self._action = action
         self._is_ours = is_ours
-        self._low = None if action.low is None else np.array(action.low)
-        self._high = None if action.high is None else np.array(action.high)
         self._steps = 0
         self._labelled = 0
         self._outside = 0
@@ -341,11 +340,7 @@ class Labels(Detector):
         if self._is_ours:
             for step in np.flatnonzero(block.actor > max(Actor)):
                 self._strangers.setdefault(int(block.actor[step]), block.where(int(step)))
-        if self._low is not None and self._high is not None:
-            slack = 1e-6 * (self._high - self._low)
-            label = flat(block.label)
-            outside = (label < self._low - slack) | (label > self._high + slack)
-            self._outside += int((outside.any(axis=1) & block.is_labelled).sum())
+        self._outside += int((self._action.outside(block.label) & block.is_labelled).sum())
 
     def problems(self) -> Iterator[Problem]:
         """Tell what was found."""

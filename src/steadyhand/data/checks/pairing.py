@@ -57,8 +57,6 @@ class Copies(Detector):
 
     def take(self, block: Block) -> None:
         """Look at the next steps."""
-        if not self._pairs or len(block) < 3:
-            return
         action = block.action
         moves = block.is_same[:-1] & block.is_same[1:]
         moving = (action[1:-1] != action[:-2]) & moves[:, None]
@@ -150,14 +148,14 @@ class Lag(Detector):
         with np.errstate(invalid="ignore", divide="ignore"):
             across = xy - x * y / n
             spread = np.sqrt(np.maximum(xx - x * x / n, 0) * np.maximum(yy - y * y / n, 0))
-            found = np.where((n >= _FEWEST) & (spread > 0), across / spread, -1.0)
-        best = found.argmax(axis=0)
-        peak = found[best, np.arange(found.shape[1])]
-        # Of sixty lags of unrelated noise the best correlates by some four standard errors.
-        enough = np.maximum(_RELATED, _ERRORS / np.sqrt(np.maximum(n[best, np.arange(found.shape[1])], 1.0)))
-        lag = np.where(peak >= enough, self._lags[best], np.nan)
+            found = np.where((n >= _FEWEST) & (spread > 0), across / spread, -np.inf)
+            # Of sixty lags of unrelated noise the best correlates by some four standard errors.
+            enough = np.maximum(_RELATED, _ERRORS / np.sqrt(n))
+        best = found.argmax(axis=0), np.arange(found.shape[1])
+        peak = found[best]
+        lag = np.where(peak >= enough[best], self._lags[best[0]], np.nan)
         # The order of the two counts only where no lag on the other side of 0 does about as well.
-        other = np.where(self._lags[:, None] >= 0, found, -1.0).max(axis=0)
+        other = found[self._lags >= 0].max(axis=0)
         lag = np.where((lag < 0) & ((peak < _SURE) | (other > peak - _MARGIN)), np.nan, lag)
         return lag, peak
 
@@ -166,7 +164,7 @@ class Lag(Detector):
         for name in self._pairs:
             lag, _ = self.lags(name)
             known = lag[~np.isnan(lag)]
-            if not len(known) or len(known) < 0.3 * len(lag):
+            if len(known) < 0.3 * len(lag):
                 continue
             middle = int(np.median(known))
             spread = "" if known.min() == known.max() else f" ({known.min():.0f} to {known.max():.0f})"

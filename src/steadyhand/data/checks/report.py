@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -34,11 +35,11 @@ from steadyhand.data.checks.pairing import Copies, Lag
 from steadyhand.data.checks.scan import Known, Scan
 from steadyhand.data.checks.stored_stats import stored_stats_problems
 from steadyhand.data.dataset import StoredDataset, open_any
-from steadyhand.data.problems import Problem, from_error
+from steadyhand.data.problems import Problem, Severity, from_error
 from steadyhand.data.selection import Episodes
 from steadyhand.data.stats import hardly_moving
 
-_ORDER = {"error": 0, "warning": 1, "note": 2}
+_ORDER = get_args(Severity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def check_dataset(
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: _ORDER[problem.severity]))
+    return tuple(sorted(problems, key=lambda problem: _ORDER.index(problem.severity)))
 
 
 def _content(dataset: Dataset) -> Iterator[Problem]:

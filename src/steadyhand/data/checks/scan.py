@@ -91,7 +91,7 @@ class Known:
 class _Feature:
     def __init__(self, spec: FeatureSpec, num_steps: int) -> None:
         self.spec = spec
-        size = max(1, min(num_steps, _SAMPLE_VALUES // max(1, spec.size)))
+        size = max(1, min(num_steps, _SAMPLE_VALUES // spec.size))
         self.is_complete = size == num_steps
         drawn = generator(0, "data check").choice(num_steps, size=size, replace=False, shuffle=False)
         self.chosen = np.arange(num_steps) if self.is_complete else np.sort(drawn)
