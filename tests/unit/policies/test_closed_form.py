@@ -6,21 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from steadyhand.core.errors import CapabilityError, ConfigError, DataError
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import FeatureSpec, discrete_spec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
 from steadyhand.policies.artifact import tensors_of
 from steadyhand.policies.batch import WindowSource
-from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
+from steadyhand.policies.contract import Context, ContextSpec, Target
 from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads import nearest_head as nearest
 from steadyhand.policies.heads.log_linear import LogLinear
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.ridge import Ridge
 from steadyhand.policies.heads.ridge_head import RidgeHead
 from steadyhand.policies.heads.tabular import Tabular
+from steadyhand.policies.heads.tabular_head import TabularHead
 from steadyhand.policies.noise import GeneratorNoise, NoNoise
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
@@ -39,6 +40,7 @@ from unit.policies.closed_form import (
     random,
     target,
 )
+from unit.policies.generative import Fixed
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
@@ -85,84 +87,42 @@ def test_linear_with_fewer_windows_than_features_takes_the_smallest_solution() -
 
 
 def test_linear_refuses_what_it_cannot_solve() -> None:
-    with pytest.raises(ConfigError, match="features"):
-        Ridge().build(ContextSpec(num_tokens=300, width=512), CONTINUOUS)
+    assert Ridge().build(ContextSpec(num_tokens=16, width=512), CONTINUOUS).weight.shape == (H, 8192, A)
+    with pytest.raises(ConfigError, match="8193 features"):
+        Ridge().build(ContextSpec(num_tokens=1, width=8193), CONTINUOUS)
 
 
-@pytest.mark.parametrize("num_neighbours", [1, 4])
-@pytest.mark.parametrize("distances", [1 << 24, 90])
-def test_nearest_is_brute_force(num_neighbours: int, distances: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_DISTANCES", distances)
-    keys, chunks = random(30, C) * torch.tensor([1.0, 100.0, 0.1, 1.0]) + 5.0, random(30, H, A, seed=1)
-    query = random(9, C, seed=2) * torch.tensor([1.0, 100.0, 0.1, 1.0]) + 5.0
-    config = Nearest(num_neighbours=num_neighbours, temperature=0.5)
-    head = prepared(config.build(SIZE, CONTINUOUS), keys, target(chunks))
-    spread = keys.double().numpy().std(0)
-    far = np.linalg.norm((query.double().numpy()[:, None] - keys.double().numpy()) / spread, axis=-1)
-    drawn = head.sample(Context.single(query), GeneratorNoise.seeded(0))
-    mode = head.mode(Context.single(query))
-    for row in range(9):
-        order = np.argsort(far[row])[:num_neighbours]
-        weight = np.exp(-far[row, order] / 0.5)
-        wanted = np.tensordot(weight / weight.sum(), chunks.numpy()[order], 1)
-        np.testing.assert_allclose(mode[row], wanted, atol=1e-5)
-        assert any(torch.equal(drawn[row], chunks[index]) for index in order)
+def test_linear_leaves_a_step_without_labels_as_it_was_and_a_feature_that_is_always_zero() -> None:
+    """Two points lie on a line; nothing is known of the first feature, nor of the middle step."""
+    x, y = random(9, C), random(9, H, A, seed=1)
+    x[:, 0] = 0.0
+    y[:, 0] = x @ random(C, A, seed=2) - 0.5
+    weight = torch.ones(9, H)
+    weight[:, 1] = 0.0
+    head = prepared(Ridge(alpha=0.0).build(SIZE, CONTINUOUS), x, target(y, weight))
+    mean = head.mode(Context.single(x))
+    torch.testing.assert_close(mean[:, 0], y[:, 0], atol=1e-5, rtol=0)
+    assert not mean[:, 1].any()
+    assert torch.equal(head.scale_tril[1], torch.eye(A))
+    assert head.weight[:, 0].abs().max() < 1e-6
 
 
-def test_nearest_keeps_modes_that_a_mean_of_neighbours_loses() -> None:
-    keys, chunks = torch.zeros(2, C), torch.tensor([-1.0, 1.0]).view(2, 1, 1).expand(2, H, A)
-    here = Context.single(torch.zeros(1000, C))
-    one = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(chunks))
-    two = prepared(Nearest(num_neighbours=2).build(SIZE, CONTINUOUS), keys, target(chunks))
-    assert one.mode(here).unique().tolist() == [-1.0]
-    assert two.mode(here).abs().max() < 1e-6
-    drawn = two.sample(here, GeneratorNoise.seeded(0))
-    assert drawn.unique().tolist() == [-1.0, 1.0]
-    assert (drawn == drawn[:, :1, :1]).all()
-    assert drawn.mean().item() == pytest.approx(0.0, abs=0.15)
-
-
-def test_nearest_stores_no_action_without_a_weight() -> None:
-    chunks = torch.arange(4.0 * H).view(4, H, 1).expand(-1, -1, A)
-    weight = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    head = prepared(Nearest().build(SIZE, CONTINUOUS), random(4, C), target(chunks, weight))
-    assert head.chunks[..., 0].tolist() == [[0.0, 0.0, 2.0], [5.0, 5.0, 5.0], [9.0, 9.0, 9.0]]
-    with pytest.raises(DataError, match="stored"):
-        prepared(head, random(4, C), target(chunks, torch.zeros(4, H)))
-
-
-@pytest.mark.parametrize("num_neighbours", [1, 3])
-def test_nearest_takes_the_first_of_many_equals_in_any_batch(num_neighbours: int) -> None:
-    """200 windows from 4 starts, as 50 demonstrations have: rounding must not choose among them."""
-    keys = 1000.0 + random(4, 33).repeat(50, 1)
-    size = ContextSpec(num_tokens=1, width=33)
-    head = prepared(
-        Nearest(num_neighbours=num_neighbours).build(size, CONTINUOUS), keys, target(random(200, H, A))
+def test_the_metric_of_linear_is_the_error_of_the_steps_that_are_there() -> None:
+    x, y = random(12, C), random(12, H, A, seed=1)
+    head = prepared(Ridge().build(SIZE, CONTINUOUS), x, target(y))
+    is_pad = torch.arange(H) > (torch.arange(12) % 3)[:, None]  # one, two or three steps
+    padded = Target(actions=y, is_pad=is_pad, weight=(~is_pad).float())
+    error = (head.mode(Context.single(x)) - y).square().mean(2)
+    wanted = [error[row, : row % 3 + 1].mean().item() for row in range(12)]
+    metrics = head.loss(Context.single(x), padded, NoNoise()).metrics
+    assert metrics["squared_error"].tolist() == pytest.approx(wanted, rel=1e-5)
+    reference = torch.distributions.MultivariateNormal(
+        head.mode(Context.single(x)), scale_tril=head.scale_tril
     )
-    query = 1000.0 + random(4, 33)
-    first = torch.arange(4)[:, None] + 4 * torch.arange(num_neighbours)
-    for rows in (query, query[:1], query[1:3], query[3:]):
-        start = 0 if rows is query else int((query == rows[0]).all(1).int().argmax())
-        distance, index = head.neighbours(Context.single(rows))
-        assert torch.equal(index, first[start : start + len(rows)])
-        assert distance.max() < 1e-3
-
-
-def test_nearest_votes_on_classes() -> None:
-    keys, classes = torch.tensor([[0.0], [1.0], [1.1]]), torch.tensor([0, 2, 2]).view(3, 1, 1)
-    size, chunk = ContextSpec(num_tokens=1, width=1), ChunkSpec(horizon=1, action_dim=1, num_classes=K)
-    here = Context.single(torch.tensor([[0.4]]))
-    answers = [
-        prepared(Nearest(num_neighbours=count).build(size, chunk), keys, target(classes)).mode(here).item()
-        for count in (1, 3)
-    ]
-    assert answers == [0, 2]
-
-
-def test_nearest_without_neighbours_says_so() -> None:
-    head = Nearest().build(SIZE, CONTINUOUS)
-    with pytest.raises(CapabilityError, match="no neighbours"):
-        head.mode(Context.single(random(2, C)))
+    wanted = reference.log_prob(y).masked_fill(is_pad, 0.0).sum(1)
+    torch.testing.assert_close(head.log_prob(Context.single(x), padded), wanted)
+    drawn = head.sample(Context.single(x), Fixed(2.0)) - head.mode(Context.single(x))
+    torch.testing.assert_close(drawn, 2.0 * head.scale_tril.sum(2).expand(12, H, A))
 
 
 def chain(num_states: int = 4, repeats: int = 12) -> Frames:
@@ -231,6 +191,61 @@ def test_tabular_counts_contexts_whose_nearness_is_no_grouping() -> None:
     torch.testing.assert_close(last, torch.tensor([0.25, 0.25, 0.5]))
 
 
+def table(contexts: Tensor, classes: Tensor, *, prior: float = 1.0) -> TabularHead:
+    head = prepared(Tabular(prior=prior).build(SIZE, DISCRETE), contexts, target(classes))
+    assert isinstance(head, TabularHead)
+    return head
+
+
+def test_tabular_knows_nothing_before_it_is_prepared() -> None:
+    head = Tabular().build(SIZE, DISCRETE)
+    assert set(head.data_sized) == {"keys", "counts"}
+    assert [len(head.get_buffer(name)) for name in head.data_sized] == [0, 0]
+    even = torch.full((5, H, K), 1 / K)
+    torch.testing.assert_close(head.probabilities(Context.single(random(5, C))), even)
+
+
+def test_tabular_of_one_context_knows_it_from_all_others() -> None:
+    contexts, classes = random(1, C).expand(4, C), torch.tensor([0, 2, 2, 2]).view(4, 1, 1).expand(4, H, 1)
+    head = table(contexts, classes)
+    assert len(head.keys) == 1
+    two = Context.single(torch.stack([contexts[0], contexts[0] + 1.0]))
+    known, unknown = torch.tensor([2.0, 1.0, 4.0]) / 7.0, torch.full((K,), 1 / K)
+    wanted = torch.stack([known.expand(H, K), unknown.expand(H, K)])
+    torch.testing.assert_close(head.probabilities(two), wanted)
+    ones = torch.tensor([[2, 0, 1], [1, 1, 2]])[..., None]
+    loss = head.loss(two, target(ones), NoNoise())
+    torch.testing.assert_close(loss.value, -wanted.gather(2, ones)[..., 0].log())
+    assert loss.metrics["seen"].tolist() == [1.0, 0.0]
+    is_pad = torch.tensor([[False, True, True], [False, False, True]])
+    padded = Target(actions=ones, is_pad=is_pad, weight=(~is_pad).float())
+    torch.testing.assert_close(head.log_prob(two, padded), -loss.value.masked_fill(is_pad, 0.0).sum(1))
+    assert head.mode(two)[..., 0].tolist() == [[2, 2, 2], [0, 0, 0]]
+
+
+def test_tabular_takes_contexts_as_one_up_to_its_tolerance() -> None:
+    """One entry apart by 1e-4 exactly, and by a little more."""
+    for gap, count in ((1e-4, 1), (1.1e-4, 2)):
+        contexts = torch.zeros(2, C)
+        contexts[1, 2] = gap
+        classes = torch.tensor([0, 1]).view(2, 1, 1).expand(2, H, 1)
+        assert len(table(contexts, classes).keys) == count
+        alone = table(contexts[:1], classes[:1])
+        assert alone.row(Context.single(contexts[1:]))[1].item() == (count == 1)
+
+
+def test_tabular_meets_new_contexts_in_later_batches_and_begins_anew_each_time() -> None:
+    """Batches of seven rows: the second holds known contexts and new ones."""
+    which = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1, 2, 1, 3, 2, 3, 3, 0, 4, 4])
+    contexts, classes = random(5, C)[which], (which % K).view(-1, 1, 1).expand(-1, H, 1)
+    head = table(contexts, classes)
+    for _ in range(2):
+        assert len(head.keys) == 5
+        rows = head.row(Context.single(random(5, C)))[0]
+        assert head.counts[rows].sum((1, 2)).tolist() == [5.0 * H, 5.0 * H, 2.0 * H, 3.0 * H, 2.0 * H]
+        prepared(head, contexts, target(classes))
+
+
 def line() -> Frames:
     """Return episodes with action = 0.3 + 2 x_0 - x_1 exactly."""
     spec, action = {"observation.state": FeatureSpec(shape=(2,))}, FeatureSpec(shape=(1,))
@@ -288,40 +303,3 @@ def test_a_head_without_parameters_must_call_itself_a_closed_form(monkeypatch: p
     monkeypatch.setattr(RidgeHead, "closed_form", False)
     with pytest.raises(AssertionError, match="closed form, or not"):
         check_policy(config)
-
-
-def test_nearest_does_not_blow_up_what_the_normaliser_left_small() -> None:
-    """An entry that trembles by a thousandth decides nothing beside one that moves."""
-    draws = np.random.default_rng(0)
-    keys = torch.from_numpy(np.stack([np.arange(30.0), *draws.normal(0, 1e-3, (C - 1, 30))], axis=1)).float()
-    head = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(random(30, H, A)))
-    query = keys[7:8] + torch.tensor([[0.1, 0.02, -0.02, 0.02]])
-    assert isinstance(head, nearest.NearestHead)
-    assert head.neighbours(Context.single(query))[1][0, 0] == 7
-
-
-def test_nearest_scales_what_moves_by_its_spread_and_what_does_not_by_the_largest() -> None:
-    """An entry moves from 2e-3 of the largest spread on; a spread above 1 counts as 1."""
-    unit = torch.tensor([-1.0, 1.0])
-    for largest, spreads, scales in (
-        (0.1, (0.1, 3e-4, 1e-4), (0.1, 3e-4, 0.1)),
-        (5.0, (5.0, 3e-3, 1e-3), (5.0, 3e-3, 5.0)),
-        (0.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    ):
-        keys = unit[:, None] * torch.tensor([*spreads, 0.0])
-        head = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(random(2, H, A)))
-        assert isinstance(head, nearest.NearestHead)
-        torch.testing.assert_close(head.scale, torch.tensor([*scales, largest or 1.0]))
-        torch.testing.assert_close(head.offset, torch.zeros(4))
-
-
-def test_nearest_draws_a_neighbour_by_its_distance_over_the_temperature() -> None:
-    keys, chunks = torch.zeros(3, C), random(3, H, A)
-    keys[:, 0] = torch.tensor([0.0, 1.0, 9.0])
-    head = prepared(Nearest(num_neighbours=2, temperature=0.5).build(SIZE, CONTINUOUS), keys, target(chunks))
-    query = Context.single(torch.zeros(4000, C))
-    distance = head.neighbours(query)[0][0]
-    drawn = head.sample(query, GeneratorNoise.seeded(0))
-    first = (drawn == chunks[0]).flatten(1).all(1).float().mean()
-    assert first == pytest.approx((-distance / 0.5).softmax(0)[0].item(), abs=0.03)
-    assert (drawn == chunks[1]).flatten(1).all(1).float().mean() == pytest.approx(1 - first.item())

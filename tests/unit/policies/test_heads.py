@@ -202,6 +202,22 @@ def test_regression_finds_the_mean_or_the_median(error: Error, answer: float) ->
     assert head.mode(same)[0, 0, 0].item() == pytest.approx(answer, abs=0.02)
 
 
+@pytest.mark.parametrize("error", ["mse", "l1"])
+def test_the_error_of_a_step_is_the_mean_over_its_dimensions(error: Error) -> None:
+    with scoped(0):
+        head = Regression(error=error, hidden=(5,)).build(ContextSpec(num_tokens=2, width=C), CONTINUOUS)
+    tokens = torch.linspace(-1, 1, B * 2 * C).view(B, 2, C)
+    answer = head.net[2](torch.relu(head.net[0](tokens.flatten(1)))).view(B, H, A)
+    torch.testing.assert_close(head.mode(Context(tokens=tokens)), answer)
+    actions = torch.linspace(-2, 1, B * H * A).view(B, H, A)
+    value = head.loss(Context(tokens=tokens), target(actions), NoNoise()).value
+    for row in range(B):
+        for step in range(H):
+            gaps = [(answer - actions)[row, step, dim].abs().item() for dim in range(A)]
+            wanted = sum(gap**2 if error == "mse" else gap for gap in gaps) / A
+            assert value[row, step].item() == pytest.approx(wanted, rel=1e-5)
+
+
 @pytest.mark.parametrize("head", load_all(HeadConfig), ids=lambda head: head.__name__)
 def test_a_policy_is_built_only_for_actions_that_its_head_can_answer(head: type[HeadConfig]) -> None:
     vector = FeatureSpec(shape=(2,), dtype="float32")

@@ -9,6 +9,7 @@ from steadyhand.policies.heads.latent import Latent
 from steadyhand.policies.heads.latent_head import LatentHead
 from steadyhand.policies.nets.normal import kl_to_standard_normal
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
+from unit.policies.generative import Fixed
 
 H, A, C, Z, STD = 3, 2, 4, 2, 0.5
 N = H * A
@@ -176,3 +177,63 @@ def test_sizes_and_settings() -> None:
     assert [layer.out_features for layer in head.encoder if isinstance(layer, nn.Linear)] == [300, 400, 8]
     assert head.draws
     assert head.likelihood == "lower_bound"
+
+
+def log_density(mean: Tensor, actions: Tensor, std: float) -> Tensor:
+    return torch.distributions.Normal(mean, std).log_prob(actions).sum(-1)
+
+
+def test_the_loss_of_a_step_at_one_draw() -> None:
+    """z = mean + std * 1.5 in both dimensions; the KL of a window is shared by the steps that count."""
+    head = build(Latent(latent_dim=5, encoder=(7,), decoder=(6,), std=0.4, kl_weight=0.3))
+    context, target = data(4)
+    weight = torch.tensor([[1.0, 2.0, 0.5], [1.0, 0.0, 3.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
+    loss = head.loss(context, Target(actions=target.actions, is_pad=target.is_pad, weight=weight), Fixed(1.5))
+    seen = Target(actions=target.actions, is_pad=weight == 0.0, weight=weight)
+    mean, log_var = head.posterior(context, seen)
+    density = log_density(head.decode(context, mean + 1.5 * log_var.exp().sqrt()), target.actions, 0.4)
+    normal = torch.distributions.Normal(mean, log_var.exp().sqrt())
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    for row, count in enumerate((3, 2, 1, 3)):
+        torch.testing.assert_close(loss.value[row], 0.3 * kl[row] / count - density[row])
+    torch.testing.assert_close(loss.metrics["kl"], kl)
+
+
+def test_a_sample_is_what_its_latent_stands_for_and_the_spread_around_it() -> None:
+    context = Context.single(random(4, C))
+    for low_noise, spread in ((True, 0.0), (False, 0.4)):
+        head = build(Latent(latent_dim=5, encoder=(7,), decoder=(6,), std=0.4, low_noise=low_noise))
+        wanted = head.decode(context, torch.full((4, 5), 1.5)) + 1.5 * spread
+        torch.testing.assert_close(head.sample(context, Fixed(1.5)), wanted)
+        layers = head.decoder
+        hidden = torch.relu(layers[0](torch.cat([context.tokens[:, 0], torch.full((4, 5), 1.5)], 1)))
+        torch.testing.assert_close(wanted - 1.5 * spread, layers[2](hidden).view(4, H, A))
+
+
+def test_the_bound_is_the_mean_of_the_importance_weights() -> None:
+    """Written out for seven draws, with a posterior of no meaning; padded steps leave the density alone."""
+    head = build(Latent(latent_dim=5, encoder=(7,), decoder=(6,), std=0.4, num_draws=7))
+    context, target = data(4)
+    is_pad = torch.zeros(4, H, dtype=torch.bool)
+    is_pad[1, 2:] = is_pad[2, 1:] = True
+    target = Target(actions=target.actions, is_pad=is_pad, weight=(~is_pad).float())
+    mean, log_var = head.posterior(context, target)
+    flat = torch.cat([context.tokens[:, 0], target.actions.masked_fill(is_pad[..., None], 0.0).flatten(1)], 1)
+    encoded = head.encoder[2](torch.relu(head.encoder[0](flat)))
+    torch.testing.assert_close(torch.cat([mean, log_var], 1), encoded)
+    assert head.draw_table.shape == (7, 5)
+    found = head.log_prob(context, target)
+    for row in range(4):
+        one, weights = Context.single(context.tokens[row]), []
+        std = log_var[row].exp().sqrt()
+        for draw in head.draw_table:
+            latent = mean[row] + std * draw
+            density = log_density(head.decode(one, latent[None])[0], target.actions[row], 0.4)
+            prior = log_density(torch.zeros(5), latent, 1.0)
+            drawn = torch.distributions.Normal(mean[row], std).log_prob(latent).sum()
+            weights.append(density[~is_pad[row]].sum() + prior - drawn)
+        torch.testing.assert_close(found[row], torch.stack(weights).exp().mean().log(), rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_bounds_an_answer() -> None:
+    assert not build(Latent()).widen(torch.tensor([-2.0, -1.0]), torch.tensor([3.0, 1.0]))

@@ -10,6 +10,7 @@ from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec, Prefix
 from steadyhand.policies.heads.mixture import Mixture
 from steadyhand.policies.heads.mixture_head import MixtureHead
 from steadyhand.policies.noise import GeneratorNoise, NoNoise, scoped
+from unit.policies.generative import Fixed
 
 B, H, A, C, K = 5, 3, 2, 4, 3
 SIZE = ContextSpec(num_tokens=1, width=C)
@@ -225,3 +226,80 @@ def test_only_a_joint_component_keeps_a_chunk_in_its_mode(joint: bool) -> None:
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(SpecError, match="min_max"):
         Mixture(tanh_mean=True).build(SIZE, ChunkSpec(horizon=1, action_dim=1))
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_spreads_lie_between_the_first_and_the_least(joint: bool) -> None:
+    head = build(Mixture(num_modes=K, init_std=0.5, min_std=0.2, joint=joint, hidden=(6,)))
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    std = head.output(context()).std
+    assert std.shape == ((B, 1, K, H, A) if joint else (B, H, K, 1, A))
+    torch.testing.assert_close(std, torch.full_like(std, 0.5))
+    last = head.net[2]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.constant_(last.bias, -60.0)
+    torch.testing.assert_close(head.output(context()).std, torch.full_like(std, 0.2))
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_metrics_are_the_mean_spread_and_the_components_in_use(joint: bool) -> None:
+    head = build(Mixture(num_modes=K, init_std=0.5, joint=joint))
+    output = head.output(context())
+    metrics = head.loss(context(), target(torch.zeros(B, H, A)), NoNoise()).metrics
+    for row in range(B):
+        assert metrics["std"][row].item() == pytest.approx(output.std[row].mean().item())
+        entropies = [Categorical(logits=logits).entropy().exp() for logits in output.logits[row]]
+        assert metrics["modes"][row].item() == pytest.approx(torch.stack(entropies).mean().item())
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize(("low_noise", "spread"), [(True, 1e-4), (False, None)])
+def test_a_draw_lies_by_its_noise_from_the_mean_of_its_component(
+    joint: bool, low_noise: bool, spread: float | None
+) -> None:
+    """The normal numbers are all 2, and the class is where the middle of the ladder lies."""
+    head = build(Mixture(num_modes=K, init_std=0.5, joint=joint, low_noise=low_noise))
+    output = head.output(context())
+    index = (output.logits.softmax(-1).cumsum(-1) <= 0.5).sum(-1)
+    rows = []
+    for b in range(B):
+        steps = [
+            output.mean[b, g, k] + 2.0 * (spread or output.std[b, g, k])
+            for g, k in enumerate(index[b].tolist())
+        ]
+        rows.append(torch.cat(steps))
+    torch.testing.assert_close(head.sample(context(), Fixed(2.0)), torch.stack(rows), rtol=1e-5, atol=1e-6)
+    assert head.draws
+    assert head.likelihood == "exact"
+
+
+def test_a_mixture_for_each_step_takes_no_prefix() -> None:
+    head = build(Mixture(num_modes=K, joint=False))
+    prefix = Prefix(actions=torch.full((B, H, A), 0.3), weight=torch.ones(B, H))
+    free, given = (head.sample(context(), GeneratorNoise.seeded(0), one) for one in (None, prefix))
+    assert torch.equal(free, given)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_every_context_starts_with_equal_weights_at_means_inside_the_bounds(joint: bool) -> None:
+    """Chunks at the ends of the range; tanh reaches them up to a thousandth."""
+    head = build(Mixture(num_modes=2, joint=joint, tanh_mean=True))
+    last = head.net[0]
+    assert isinstance(last, torch.nn.Linear)
+    before = last.weight.clone()
+    chunks = torch.where(torch.arange(100) < 50, -1.0, 1.0)[:, None, None].expand(-1, H, A)
+    pair = (context(100), target(chunks))
+    head.prepare(lambda: iter([pair]), no_fit, GeneratorNoise.seeded(0))
+    output = head.output(Context.single(torch.zeros(1, C)))
+    torch.testing.assert_close(output.mean.abs(), torch.full_like(output.mean, 0.999), atol=1e-5, rtol=0)
+    assert not output.logits.any()
+    torch.testing.assert_close(last.weight, 0.1 * before)
+
+
+def test_one_component_for_a_chunk_reads_all_tokens_of_a_causal_encoder() -> None:
+    size = ContextSpec(num_tokens=H, width=C, num_steps=H)
+    chunk = ChunkSpec(horizon=H, action_dim=A, start=1 - H)
+    head = build(Mixture(num_modes=K), size, chunk)
+    assert sum(p.numel() for p in head.parameters()) == (H * C + 1) * K * (1 + 2 * H * A)
+    assert not head.widen(torch.tensor([-2.0, -1.0]), torch.tensor([3.0, 1.0]))

@@ -12,6 +12,7 @@ from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec, image_spec
 from steadyhand.data.episode import demonstration
 from steadyhand.data.frames import Frames
+from steadyhand.data.stats import distance_scale
 from steadyhand.policies.batch import WindowSource
 from steadyhand.policies.contract import Target
 from steadyhand.policies.encoders.image import SmallConv
@@ -39,7 +40,6 @@ from steadyhand.policies.heads.tokens import Tokens
 from steadyhand.policies.nets.denoising_mlp import DenoisingMLP
 from steadyhand.policies.noise import GeneratorNoise, RowNoise
 from steadyhand.policies.policy import PolicyModule
-from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores import (
     ActionScale,
     Doubt,
@@ -51,8 +51,9 @@ from steadyhand.policies.scores import (
     Seen,
     proposals,
 )
-from steadyhand.policies.scores.predicted import UNSAFE, classifier_of, classifier_spec
-from steadyhand.policies.scores.risk import Critics, RiskTransitions, fit_critics
+from steadyhand.policies.scores.base import descriptor
+from steadyhand.policies.scores.predicted import SAFE, UNSAFE, classifier_of, classifier_spec
+from steadyhand.policies.scores.risk import Critics
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.training.config import TrainConfig
 from steadyhand.training.loop import fit
@@ -120,6 +121,82 @@ def test_a_distance_between_actions_counts_in_half_ranges_spreads_or_whole_class
     assert np.array_equal(counted(np.array([[2], [4]])) * np.sqrt(2.0), [[1, 0, 0], [0, 0, 1]])
     classes = ActionScale.of(discrete_spec(3), np.zeros((1, 1), dtype=np.int64))
     assert classes.discrepancy(np.array([[0], [2]]), np.array([[1], [2]])) == pytest.approx([1.0, 0.0])
+
+
+def test_only_a_finite_range_of_some_width_is_a_scale():
+    """Half of it, also below 1; the spread of the data where a bound is missing or leaves no room."""
+    spec = FeatureSpec(shape=(4,), low=(-1.0, -np.inf, 0.0, 2.0), high=(2.0, np.inf, 0.5, 2.0))
+    drawn = np.random.default_rng(0).normal(size=(50, 4)) * [1.0, 3.0, 1.0, 5.0]
+    spread = distance_scale(drawn, spec, name="action")
+    assert ActionScale.of(spec, drawn).scale == pytest.approx([1.5, spread[1], 0.25, spread[3]])
+    for one_sided in (FeatureSpec(shape=(1,), low=(0.0,)), FeatureSpec(shape=(1,), high=(0.0,))):
+        wanted = distance_scale(drawn[:, 1:2], one_sided, name="action")
+        assert ActionScale.of(one_sided, drawn[:, 1:2]).scale == pytest.approx(wanted)
+    assert ActionScale.of(discrete_spec(3), np.zeros((1, 1), dtype=np.int64)).scale.size == 0
+
+
+def test_beyond_the_bounds_all_actions_are_the_same():
+    one, other = np.array([[2.0, 0.5], [9.0, 9.0]]), np.array([[7.0, -0.5], [2.5, 1.0]])
+    assert SCALE.discrepancy(one, other) == pytest.approx([1.0, 0.0])
+    free = ActionScale(scale=np.array([2.0, 1.0]), num_classes=None)
+    assert free.discrepancy(one, other) == pytest.approx([2.5**2 + 1.0, 3.25**2 + 8.0**2])
+
+
+def test_windows_are_cut_and_joined_with_their_padding():
+    one, two = seen_of(5, num_steps=2), seen_of(3, num_steps=2, seed=4)
+    pad = np.arange(6).reshape(3, 2) < 1
+    padded = Seen(observation=two.observation, is_pad=pad)
+    assert one[1:3].is_pad is None
+    assert np.array_equal(one[1:3].observation[STATE], one.observation[STATE][1:3])
+    assert np.array_equal(padded[:2].is_pad, pad[:2])
+    whole = Seen.joined([one, padded])
+    assert len(whole) == 8
+    assert np.array_equal(
+        whole.observation[STATE], np.concatenate([one.observation[STATE], two.observation[STATE]])
+    )
+    assert np.array_equal(whole.is_pad, np.concatenate([np.zeros((5, 2), dtype=bool), pad]))
+    assert np.array_equal(Seen.joined([one]).observation[STATE], one.observation[STATE])
+
+
+def test_what_lies_before_an_episode_is_not_looked_at():
+    policy, seen = made(Regression(), n_obs_steps=2), seen_of(3, num_steps=2)
+    is_pad = np.array([[True, False], [False, False], [True, False]])
+    other = seen.observation[STATE].copy()
+    other[0, 0], other[2, 0] = 7.0, -9.0
+    one, two, three = (
+        descriptor(policy, each)
+        for each in (
+            Seen(observation=seen.observation, is_pad=is_pad),
+            Seen(observation={STATE: other}, is_pad=is_pad),
+            Seen(observation=seen.observation),
+        )
+    )
+    assert one.shape == (3, 6)
+    assert np.array_equal(one, two)
+    assert np.array_equal(one[0, :3], one[0, 3:])
+    assert np.array_equal(one[1], three[1])
+    assert not np.array_equal(one[0], three[0])
+
+
+def test_a_window_with_an_image_beside_vectors_is_described_by_the_encoder():
+    name, random = "observation.images.front", np.random.default_rng(0)
+    observation = {
+        STATE: random.normal(size=(9, 3)).astype(np.float32),
+        name: random.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8),
+    }
+    frames = Frames.from_episodes(
+        [demonstration(observation, random.normal(size=(9, 2)).astype(np.float32), control_dt=0.1)],
+        observation_spec={STATE: FeatureSpec(shape=(3,)), name: image_spec(16, 16, 3)},
+        action_spec=ACTION,
+    )
+    config = PolicyConfig(encoder=SmallConv(channels=(4, 8), width=16, shift=1))
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames)).eval()
+    policy.fit_statistics(frames)
+    seen = Seen(observation={key: value[:, None] for key, value in observation.items()})
+    tensors = {key: torch.from_numpy(value) for key, value in seen.observation.items()}
+    with torch.no_grad():
+        tokens = policy.encode(tensors, torch.zeros(9, 1, dtype=torch.bool), None).flat()
+    assert descriptor(policy, seen) == pytest.approx(tokens.numpy(), rel=1e-5)
 
 
 @pytest.mark.parametrize("head", [Regression(), DIFFUSION], ids=["regression", "diffusion"])
@@ -338,30 +415,37 @@ def test_a_predicted_discrepancy_is_the_probability_of_the_class_that_was_learnt
     assert ((score > 0.5) == is_unsafe[:, 0]).mean() > 0.95
     with pytest.raises(CapabilityError, match="two classes"):
         PredictedDiscrepancy(policy)
+    with pytest.raises(CapabilityError, match="two classes"):
+        PredictedDiscrepancy(made(Categorical()))
 
 
-def test_critics_find_the_discounted_chance_of_success():
-    """A chain of four steps whose first action decides: one way ends in success, the other in failure."""
-    pair = np.eye(8, dtype=np.float32)
-    next_pair = np.zeros((8, 8), dtype=np.float32)
-    next_pair[:3], next_pair[4:7] = pair[1:4], pair[5:8]
-    ends = np.array([False, False, False, True] * 2)
-    success = np.array([False] * 3 + [True] + [False] * 4)
-    data = RiskTransitions(pair=pair, next_pair=next_pair, success=success, ends=ends)
-    config = RiskConfig(discount=0.8, num_steps=1500, hidden=(32,), learning_rate=1e-2, polyak=0.9)
-    value = fit_critics(data, config=config, seed=0)(torch.from_numpy(pair)).amin(1).detach().numpy()
-    assert value == pytest.approx([0.8**3, 0.8**2, 0.8, 1.0, 0, 0, 0, 0], abs=0.06)
-
-
-def test_critics_are_the_same_for_the_same_seed():
-    data = RiskTransitions(
-        pair=actions(20), next_pair=actions(20), success=np.arange(20) == 3, ends=np.arange(20) % 4 == 3
+def test_a_classifier_is_the_policy_with_two_classes_of_the_current_step():
+    config = PolicyConfig(
+        encoder=ENCODER,
+        head=DIFFUSION,
+        n_obs_steps=3,
+        horizon=6,
+        n_action_steps=2,
+        chunk_start=-1,
+        action_representation="relative",
+        normalisation={"action": "min_max", STATE: "min_max"},
     )
-    one, same, other = (
-        fit_critics(data, config=RiskConfig(num_steps=20), seed=seed)(torch.ones(1, 2)) for seed in (0, 0, 1)
+    wanted = PolicyConfig(
+        encoder=ENCODER, head=Categorical(), n_obs_steps=3, normalisation={STATE: "min_max"}
     )
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
+    assert classifier_of(config) == wanted
+    spec = classifier_spec(PolicySpec.of_frames(frames_of()))
+    assert list(spec.action.classes) == [SAFE, UNSAFE] == [0, 1]
+
+
+def test_risk_is_what_the_lower_chance_of_success_leaves():
+    policy, seen, action = made(Regression()), seen_of(7), actions(7)
+    critics = Critics(5, hidden=(8,))
+    pair = np.concatenate([descriptor(policy, seen), action / np.float32([2.0, 1.0])], axis=1)
+    with torch.no_grad():
+        chances = critics(torch.from_numpy(pair)).numpy()
+    found = Risk(policy, critics, SCALE)(seen, action, RowStreams.from_seed(0, 7))
+    assert found == pytest.approx(1.0 - np.minimum(chances[:, 0], chances[:, 1]), rel=1e-5)
 
 
 def scores() -> list[Score]:

@@ -1,5 +1,7 @@
 """The Behavior Transformer's head: its parts against their formulas, and the bias of the focal loss."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -187,3 +189,67 @@ def test_centres_are_found_once_and_from_valid_steps() -> None:
     before = head.centres.clone()
     head.prepare(lambda: iter([(context(20), target(actions - 5))]), no_fit, GeneratorNoise.seeded(0))
     assert torch.equal(head.centres, before)
+
+
+@pytest.mark.parametrize("is_aligned", [True, False])
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_output_is_a_layer_without_bias_over_an_activated_trunk(joint: bool, is_aligned: bool) -> None:
+    size = ContextSpec(num_tokens=H, width=C, num_steps=H if is_aligned else None)
+    chunk = ChunkSpec(horizon=H, action_dim=A, start=1 - H)
+    head = build(Tokens(num_centres=K, joint=joint, hidden=(6,)), size, chunk)
+    tokens = torch.randn(B, H, C, generator=torch.Generator().manual_seed(0))
+    inputs = tokens if is_aligned and not joint else tokens.flatten(1)
+    first, last = head.trunk[0], head.out
+    assert isinstance(first, torch.nn.Linear)
+    wanted = torch.relu(inputs @ first.weight.T + first.bias) @ last.weight.T
+    groups, numbers = (1, H * A) if joint else (H, A)
+    wanted = wanted.view(B, groups, K * (1 + numbers))
+    logits, offset = head.output(Context(tokens=tokens))
+    torch.testing.assert_close(logits, wanted[..., :K])
+    torch.testing.assert_close(offset, wanted[..., K:].reshape(B, groups, K, numbers))
+    assert head.centres.shape == (K, numbers)
+    assert head.draws
+
+
+def test_metrics_are_the_parts_of_the_loss() -> None:
+    head = build(Tokens(num_centres=K, joint=False, offset_scale=3.0, gamma=1.0))
+    actions = torch.linspace(-1, 1, B * H * A).view(B, H, A)
+    loss = head.loss(context(), target(actions), NoNoise())
+    logits, offset = head.output(context())
+    for b in range(B):
+        parts = []
+        for h in range(H):
+            k = int((actions[b, h] - head.centres).square().sum(1).argmin())
+            p = logits[b, h].softmax(0)[k].item()
+            error = (head.centres[k] + offset[b, h, k] - actions[b, h]).square().mean().item()
+            parts.append((-(1 - p) * math.log(p), error, float(logits[b, h].argmax() == k)))
+        for name, values in zip(("focal", "offset", "accuracy"), zip(*parts, strict=True), strict=True):
+            assert loss.metrics[name][b].item() == pytest.approx(sum(values) / H, rel=1e-5)
+
+
+def test_the_error_of_a_chunk_is_the_mean_over_the_numbers_that_count() -> None:
+    """Of one, two and three steps of one number each."""
+    head = build(Tokens(num_centres=K, gamma=0.0, offset_scale=1.0), chunk=ChunkSpec(horizon=H, action_dim=1))
+    is_pad = torch.arange(H) >= torch.tensor([[1], [2], [3]])
+    actions, context = torch.linspace(-1, 1, 3 * H).view(3, H, 1), Context.single(torch.eye(3, C))
+    loss = head.loss(context, target(actions, is_pad), NoNoise())
+    logits, offset = head.output(context)
+    for b, count in enumerate((1, 2, 3)):
+        gaps = (actions[b, :count, 0] - head.centres[:, :count]).square().sum(1)
+        k = int(gaps.argmin())
+        error = (head.centres[k, :count] + offset[b, 0, k, :count] - actions[b, :count, 0]).square().mean()
+        torch.testing.assert_close(loss.value[b, 0], error - logits[b, 0].log_softmax(0)[k])
+
+
+def test_calibrated_draws_step_by_step_follow_the_true_shares() -> None:
+    head = build(Tokens(num_centres=K, joint=False, calibrated=True))
+    one, count = context(1), 20_000
+    shares = true_shares(head.output(one)[0][0].softmax(1), gamma=2.0)
+    torch.testing.assert_close(shares.sum(1), torch.ones(H))
+    drawn = head.sample(one.rows(count), GeneratorNoise.seeded(0))
+    answers = head.centres + head.output(one)[1][0]  # (H, K, A)
+    for h in range(H):
+        owner = (drawn[:, h, None] - answers[h]).square().sum(-1).argmin(1)
+        found = torch.bincount(owner, minlength=K) / count
+        torch.testing.assert_close(found, shares[h].detach(), atol=0.015, rtol=0)
+    assert not head.widen(torch.tensor([-2.0, -1.0]), torch.tensor([3.0, 1.0]))

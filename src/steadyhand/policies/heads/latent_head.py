@@ -96,13 +96,13 @@ class LatentHead(Head):
     ) -> tuple[Float[Tensor, "B Z"], Float[Tensor, "B Z"]]:
         """Return mean and log-variance of q(z | chunk, context); padded steps count as zeros."""
         chunk = target.actions.masked_fill(target.is_pad[..., None], 0.0).flatten(1)
-        mean, log_var = self.encoder(torch.cat([context.flat(), chunk], dim=1)).chunk(2, dim=-1)
+        mean, log_var = self.encoder(torch.cat([context.flat(), chunk], dim=1)).chunk(2, dim=1)
         return mean, log_var
 
     def decode(self, context: Context, latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B H A"]:
         """Return f(z, context)."""
         flat = self.decoder(torch.cat([context.flat(), latent], dim=1))
-        return flat.unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+        return flat.unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
 
     def _log_density(self, mean: Tensor, actions: Tensor) -> Tensor:
         """Return log N(actions; mean, std^2), summed over dimensions."""

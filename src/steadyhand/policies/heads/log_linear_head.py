@@ -80,7 +80,7 @@ class LogLinearHead(Head):
 
     def logits(self, context: Context) -> Float[Tensor, "B H A K"]:
         """Return theta . phi of every class or bin."""
-        weight = self.theta(context.flat()).unflatten(-1, (self.chunk.horizon, self.chunk.action_dim, -1))
+        weight = self.theta(context.flat()).unflatten(1, (self.chunk.horizon, self.chunk.action_dim, -1))
         return weight if self._is_discrete else weight @ self.bumps
 
     def _log_density(self, context: Context, target: Target) -> Float[Tensor, "B H"]:

@@ -62,8 +62,8 @@ class MixtureHead(Head):
         self.inpaints = config.joint
         self._steps = chunk.horizon if config.joint else 1
         self._is_aligned = not config.joint and is_aligned(context, chunk)
-        groups = 1 if config.joint or self._is_aligned else chunk.horizon
-        num_outputs = groups * config.num_modes * (1 + 2 * self._steps * chunk.action_dim)
+        self._groups = 1 if config.joint or self._is_aligned else chunk.horizon
+        num_outputs = self._groups * config.num_modes * (1 + 2 * self._steps * chunk.action_dim)
         width = context.width if self._is_aligned else context.num_tokens * context.width
         self.net = mlp((width, *config.hidden, num_outputs), activation=config.activation)
         self._shift = math.log(math.expm1(config.init_std - config.min_std))
@@ -92,15 +92,15 @@ class MixtureHead(Head):
         """
         output = self.output(context)
         logits = output.logits
-        if prefix is not None and self.inpaints:
+        prefix = prefix if self.inpaints else None
+        if prefix is not None:
             density = log_normal(prefix.actions[:, None, None], output.mean, output.std).sum(-1)
             logits = logits + (density * prefix.weight[:, None, None]).sum(-1)
-        index = draw_class(logits, noise)
-        index = index[..., None, None, None].expand(-1, -1, 1, *output.mean.shape[-2:])
-        mean = output.mean.gather(2, index).squeeze(2)
-        std = _LOW_NOISE if self._config.low_noise else output.std.gather(2, index).squeeze(2)
+        index = draw_class(logits, noise)[..., None, None, None]
+        mean = output.mean.take_along_dim(index, 2)[:, :, 0]
+        std = _LOW_NOISE if self._config.low_noise else output.std.take_along_dim(index, 2)[:, :, 0]
         chunk = (mean + std * noise.normal(*mean.shape)).flatten(1, 2)
-        if prefix is None or not self.inpaints:
+        if prefix is None:
             return chunk
         return torch.where(prefix.weight[..., None] >= 1.0, prefix.actions, chunk)
 
@@ -162,11 +162,10 @@ class MixtureHead(Head):
 
     def _split(self, output: Float[Tensor, "N P"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return views of logits (N, G, K), means and raw spreads (N, G, K, T, A)."""
-        modes, size = self._config.num_modes, self._steps * self.chunk.action_dim
-        groups = output.shape[1] // (modes * (1 + 2 * size))
-        logits, mean, raw = output.split([groups * modes, groups * modes * size, groups * modes * size], 1)
-        shape = (groups, modes, self._steps, self.chunk.action_dim)
-        return logits.unflatten(1, (groups, modes)), mean.unflatten(1, shape), raw.unflatten(1, shape)
+        shape = (self._groups, self._config.num_modes, self._steps, self.chunk.action_dim)
+        sizes = [math.prod(shape[:2]), math.prod(shape), math.prod(shape)]
+        logits, mean, raw = output.split(sizes, 1)
+        return logits.unflatten(1, shape[:2]), mean.unflatten(1, shape), raw.unflatten(1, shape)
 
     def _log_density(
         self, output: MixtureOutput, actions: Float[Tensor, "B H A"], is_absent: Bool[Tensor, "B H"]

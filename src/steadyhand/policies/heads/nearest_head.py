@@ -67,7 +67,7 @@ class NearestHead(Head):
         if self.chunk.num_classes is None:
             value = (answer - target.actions).square().mean(-1)
         else:
-            value = (answer != target.actions).any(-1).float()
+            value = (answer != target.actions)[..., 0].float()
         return Loss(value=value, metrics={"distance": distance[:, 0]})
 
     def sample(self, context: Context, noise: Noise, prefix: Prefix | None = None) -> Shaped[Tensor, "B H A"]:

@@ -55,7 +55,7 @@ class PrimitivesHead(Head):
 
     def scores(self, context: Context) -> Float[Tensor, "B G N"]:
         """Return Q(s, a_i), low where good."""
-        return self.net(context.flat()).unflatten(-1, (self._num_groups, -1))
+        return self.net(context.flat()).unflatten(1, (self._num_groups, -1))
 
     def loss(self, context: Context, target: Target, noise: Noise) -> Loss:
         """Return l1, l2 or lC of each window (B, 1), or step (B, H) for discrete actions.
@@ -94,7 +94,7 @@ class PrimitivesHead(Head):
         index = self.scores(context).argmin(-1)
         if self.chunk.num_classes is not None:
             return index[..., None]
-        return self.library[index[:, 0]].unflatten(-1, (self.chunk.horizon, self.chunk.action_dim))
+        return self.library[index[:, 0]].unflatten(1, (self.chunk.horizon, self.chunk.action_dim))
 
     def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
         """Refuse: every answer is one of the library, which is of the first data (a class is a class)."""

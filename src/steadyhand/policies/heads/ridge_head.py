@@ -1,6 +1,5 @@
 """The head behind `Ridge`."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +20,9 @@ from steadyhand.policies.contract import (
     Target,
 )
 from steadyhand.policies.heads.ridge import Ridge
+from steadyhand.policies.nets.normal import HALF_LOG_TWO_PI
 from steadyhand.policies.noise import Noise
 
-_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _MOST_FEATURES = 8192
 """The normal equations of one step take features^2 float64: half a gigabyte here."""
 
@@ -131,8 +130,8 @@ class RidgeHead(Head):
 
     def _log_density(self, error: Float[Tensor, "B H A"]) -> Float[Tensor, "B H"]:
         score = torch.linalg.solve_triangular(self.scale_tril, error[..., None], upper=False)[..., 0]
-        log_det = self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * score.square().sum(-1) - log_det - self.chunk.action_dim * _HALF_LOG_TWO_PI
+        log_det = self.scale_tril.diagonal(dim1=1, dim2=2).log().sum(1)
+        return -0.5 * score.square().sum(-1) - log_det - self.chunk.action_dim * HALF_LOG_TWO_PI
 
 
 def _solve(matrix: Float64[Tensor, "D D"], right: Float64[Tensor, "D A"]) -> Float64[Tensor, "D A"]:

@@ -1,7 +1,7 @@
 """The head behind `Tokens`."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from steadyhand.policies.contract import (
@@ -45,12 +45,12 @@ class TokensHead(Head):
         self._config = config
         self._steps = chunk.horizon if config.joint else 1
         self._is_aligned = not config.joint and is_aligned(context, chunk)
-        groups = 1 if config.joint or self._is_aligned else chunk.horizon
+        self._groups = 1 if config.joint or self._is_aligned else chunk.horizon
         size = self._steps * chunk.action_dim
         width = context.width if self._is_aligned else context.num_tokens * context.width
         hidden = (width, *config.hidden)
         self.trunk = mlp(hidden, activation=config.activation, activate_last=True)
-        self.out = nn.Linear(hidden[-1], groups * config.num_centres * (1 + size), bias=False)
+        self.out = nn.Linear(hidden[-1], self._groups * config.num_centres * (1 + size), bias=False)
         self.register_buffer("centres", torch.randn(config.num_centres, size))
         self.register_buffer("is_prepared", torch.zeros((), dtype=torch.bool))
 
@@ -68,7 +68,7 @@ class TokensHead(Head):
         focal = focal_loss(
             logits.log_softmax(-1).gather(-1, owner[..., None])[..., 0], gamma=self._config.gamma
         )
-        own_offset = offset.gather(2, owner[..., None, None].expand(-1, -1, 1, offset.shape[-1])).squeeze(2)
+        own_offset = _of_owner(offset, owner)
         error = (own_offset - (points - self.centres[owner])).square().masked_fill(~counts, 0.0)
         error = error.sum(-1) / counts.sum(-1).clamp(min=1)
         right = (logits.argmax(-1) == owner).float()
@@ -85,8 +85,8 @@ class TokensHead(Head):
         if self._config.calibrated:
             logits = true_shares(logits.softmax(-1), gamma=self._config.gamma).log()
         owner = draw_class(logits, noise)
-        own_offset = offset.gather(2, owner[..., None, None].expand(-1, -1, 1, offset.shape[-1])).squeeze(2)
-        return (self.centres[owner] + own_offset).view(len(owner), self.chunk.horizon, self.chunk.action_dim)
+        answer = self.centres[owner] + _of_owner(offset, owner)
+        return answer.view(len(owner), self.chunk.horizon, self.chunk.action_dim)
 
     def widen(self, low: Float[Tensor, " A"], high: Float[Tensor, " A"]) -> bool:
         """Go on in the old units: nothing bounds an offset from a centre."""
@@ -115,8 +115,7 @@ class TokensHead(Head):
         """Return logits of the centres and the offset of each."""
         inputs = context.tokens if self._is_aligned else context.flat()[:, None]
         output = self.out(self.trunk(inputs))
-        groups = 1 if self._is_aligned or self._config.joint else self.chunk.horizon
-        output = output.unflatten(-1, (groups, -1)).flatten(1, 2)
+        output = output.unflatten(-1, (self._groups, -1)).flatten(1, 2)
         modes = self._config.num_centres
         return output[..., :modes], output[..., modes:].unflatten(-1, (modes, -1))
 
@@ -130,6 +129,10 @@ class TokensHead(Head):
             return points, torch.ones_like(points, dtype=torch.bool)
         counts = (~target.is_absent)[..., None].expand_as(target.actions)
         return points, counts.flatten(1)[:, None]
+
+
+def _of_owner(offset: Float[Tensor, "B G K TA"], owner: Int64[Tensor, "B G"]) -> Float[Tensor, "B G TA"]:
+    return offset.take_along_dim(owner[..., None, None], 2)[:, :, 0]
 
 
 def focal_loss(log_p: Float[Tensor, "*B"], *, gamma: float) -> Float[Tensor, "*B"]:

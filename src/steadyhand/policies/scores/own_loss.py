@@ -71,7 +71,7 @@ class OwnLoss(Score):
         many = context.rows(count)
         silent = NoNoise(device=policy.device)
         draw = _Repeated(streams.fork("answer"), answers, device=policy.device) if head.draws else silent
-        chunk = head.sample(context if answers == 1 else many, draw).repeat_interleave(count // answers, 0)
+        chunk = head.sample(context.rows(answers), draw).repeat_interleave(count // answers, 0)
         target = Target(
             actions=chunk,
             is_pad=torch.zeros(chunk.shape[:2], dtype=torch.bool, device=chunk.device),

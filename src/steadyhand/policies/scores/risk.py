@@ -1,5 +1,6 @@
 """The chance that the policy fails from here."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +66,7 @@ def fit_critics(data: RiskTransitions, *, config: RiskConfig, seed: int) -> Crit
         raise DataError("There are no steps to learn risk from.", hint="let the policy drive first")
     with scoped(seed):
         critics = Critics(data.pair.shape[1], hidden=config.hidden)
-        targets = Critics(data.pair.shape[1], hidden=config.hidden)
-    targets.load_state_dict(critics.state_dict())
-    targets.requires_grad_(requires_grad=False)
+    targets = deepcopy(critics)
     optimiser = torch.optim.Adam(critics.parameters(), lr=config.learning_rate)
     random = np.random.default_rng(seed)
     positive = np.flatnonzero(data.success)
@@ -82,7 +81,8 @@ def fit_critics(data: RiskTransitions, *, config: RiskConfig, seed: int) -> Crit
                 positive[random.integers(0, len(positive), num_positive)] if num_positive else anywhere[:0]
             )
             rows = torch.from_numpy(np.concatenate([anywhere, drawn]))
-            ahead = targets(next_pair[rows]).amin(1)
+            with torch.no_grad():
+                ahead = targets(next_pair[rows]).amin(1)
             backup = reward[rows] + config.discount * goes_on[rows] * ahead
             loss = (critics(pair[rows]) - backup[:, None]).square().mean(0).sum()
             optimiser.zero_grad()
