@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -88,10 +88,21 @@ def live_functions() -> dict[tuple[str, str, int], list[FunctionType]]:
     return found
 
 
-def _try_live(functions: list[FunctionType], code: CodeType, items: list[pytest.Item], folder: Path) -> int:
+def live_caches() -> list[Any]:
+    """Return the caches of the package, which may hold what a function made before it was changed."""
+    kind = type(cache(lambda: None))
+    caches = [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+    return [one for one in caches if str(one.__module__).startswith("steadyhand.")]
+
+
+def _try_live(
+    functions: list[FunctionType], code: CodeType, items: list[pytest.Item], caches: list[Any], folder: Path
+) -> int:
     move_to(folder)
     if not functions:
         raise LookupError(f"no function of {code.co_qualname} is alive")
+    for one in caches:
+        one.cache_clear()
     for function in functions:
         function.__code__ = code
     for item, following in zip(items, [*items[1:], None], strict=True):
@@ -161,10 +172,14 @@ def judge(mutants: Sequence[Mutant], known: Known, jobs: int, most_seconds: floa
     def work(items: dict[str, pytest.Item]) -> None:
         for mutant, *_ in live:  # which a test may import late
             importlib.import_module(module_of(mutant))
-        functions = live_functions()
+        functions, caches = live_functions(), live_caches()
         tasks = [
             partial(
-                _try_live, functions.get(place, []), code, [items[name] for name in tests if name in items]
+                _try_live,
+                functions.get(place, []),
+                code,
+                [items[name] for name in tests if name in items],
+                caches,
             )
             for _, tests, place, code in live
         ]

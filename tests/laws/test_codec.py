@@ -155,6 +155,30 @@ def test_a_missing_file_is_refused(tmp_path):
         load(tmp_path / "run.json", Scene)
 
 
+def test_a_file_is_text_that_a_person_can_read(tmp_path):
+    write_json(tmp_path / "x.json", {"a": [1], "b": "\u00fc"})
+    assert (tmp_path / "x.json").read_text() == '{\n  "a": [\n    1\n  ],\n  "b": "\\u00fc"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"extra": 1, "b": 2}, "unknown field b, extra, available: name, count, main"),
+        ({"count": "3"}, "got '3', expected int @ $.count"),
+        ({"main": {"type": "Circle", "side": 1.0}}, "unknown field side, available: radius @ $.main"),
+        ({"main": {"type": "Triangle"}}, "got type 'Triangle', available: Circle, Square @ $.main"),
+        ({"main": []}, 'got [], expected an object with a "type" @ $.main'),
+        ({"main": {"type": 3}}, "got {'type': 3}, expected an object with a \"type\" @ $.main"),
+        ({"mode": "medium"}, "got 'medium', available: fast, slow @ $.mode"),
+    ],
+)
+def test_a_refusal_says_what_it_got_and_where(change, words):
+    with pytest.raises(ConfigError) as caught:
+        from_data({**VALID, **change}, Scene)
+    assert caught.value.rest["got"].startswith(words)
+    assert caught.value.rest["hint"] == "compare it with a run.json that this version wrote"
+
+
 def test_infinities_are_told_of_numbers_alone():
     assert from_data("inf", float) == float("inf")
     assert from_data("-inf", float) == -float("inf")

@@ -29,7 +29,7 @@ _typed: ContextVar[bool] = ContextVar("a person typed the data", default=False)
 
 
 def _members(kind: object) -> list[type]:
-    """Return what a tag may stand for: the dataclasses and the kinds of parts of a union, or one kind."""
+    """Return what a tag may stand for: the dataclasses of a union, or a kind of parts alone."""
     given = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return [one for one in given if isinstance(one, type) and (is_dataclass(one) or open_parts.is_open(one))]
 
@@ -49,14 +49,13 @@ def _tagged(kind: object, name: str) -> type:
     Raises:
         ConfigError: There is none.
     """
-    members = _members(kind)
-    closed = {member.__name__: member for member in members if not open_parts.is_open(member)}
-    kinds = [member for member in members if open_parts.is_open(member)]
-    if name in closed or not kinds:
-        if name not in closed:
-            raise TypeError(f"got type {name!r}, available: {', '.join(closed)}")
-        return closed[name]
-    return (open_parts.chosen if _typed.get() else open_parts.resolved)(kinds[0], name)
+    first, *others = _members(kind)
+    if open_parts.is_open(first):
+        return (open_parts.chosen if _typed.get() else open_parts.resolved)(first, name)
+    closed = {member.__name__: member for member in (first, *others)}
+    if name not in closed:
+        raise TypeError(f"got type {name!r}, available: {', '.join(closed)}")
+    return closed[name]
 
 
 def _strict(kind: type) -> Callable[[Any, Any], Any]:
@@ -119,13 +118,13 @@ def _register_tagged(converter: "Converter") -> None:
         return structure
 
     def unstructure_tagged(kind: Any) -> Callable[[Any], Any]:
-        kinds = [member for member in _members(kind) if open_parts.is_open(member)]
+        first = _members(kind)[0]
 
         def unstructure(value: Any) -> Any:
             if value is None:
                 return None
-            if kinds and not is_dataclass(value):
-                open_parts.require_part(kinds[0], value)
+            if open_parts.is_open(first):
+                open_parts.require_part(first, value)
             return {"type": _tag(value), **converter.unstructure(value)}
 
         return unstructure

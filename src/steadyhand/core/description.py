@@ -48,12 +48,10 @@ from steadyhand.core.source_code import (
 from steadyhand.core.specs import EnvSpec
 
 _DEPTH = 16
-_CALLED = 2
-"""Levels that a function which another one calls costs, and gets back: however far away, it counts."""
 _SHOWN = 100
 """Longer lists and tables are told by a digest."""
-_FOREIGN = 2
-"""Levels that an object of no known kind costs beyond its own: who knows what hangs on it."""
+_FOREIGN = 3
+"""Levels that an object of no known kind costs: who knows what hangs on it."""
 _OURS = __name__.partition(".")[0]
 _is_running: ContextVar[bool] = ContextVar("_is_running", default=False)
 
@@ -115,8 +113,10 @@ class _Description:
         self._envs = self._strangers = 0  # how many of these are envs, and of no known kind
 
     def of(self, thing: object, depth: int) -> Any:
-        """Return JSON data; below `depth` levels the type alone."""
-        inner = depth - 1
+        """Return JSON data; below `depth` levels the type alone.
+
+        Functions and classes cost no level: however far away one lies that another one calls, it counts.
+        """
         match thing:
             case None | bool() | int() | str():
                 return thing
@@ -133,22 +133,23 @@ class _Description:
             case _:
                 self._above.append(id(thing))
                 try:
-                    return self._inside(thing, inner)
+                    return self._inside(thing, depth)
                 finally:
                     self._above.pop()
 
     def _inside(self, thing: Any, depth: int) -> Any:
+        inner = depth - 1
         match thing:
             case Mapping():
-                return _short(self._items(thing, depth))
+                return _short(self._items(thing, inner))
             case set() | frozenset():
-                return sorted((self.of(value, depth) for value in thing), key=repr)
+                return sorted((self.of(value, inner) for value in thing), key=repr)
             case bytes() | bytearray():
                 return Digest().text(thing.hex()).hex()
             case np.ndarray():
-                return _short([self.of(value, depth) for value in thing.ravel().tolist()])
+                return _short([self.of(value, inner) for value in thing.ravel().tolist()])
             case Sequence():
-                return _short([self.of(value, depth) for value in thing])
+                return _short([self.of(value, inner) for value in thing])
             case _:
                 return self._object(thing, depth)
 
@@ -156,37 +157,37 @@ class _Description:
         return {str(key): self.of(value, depth) for key, value in held.items()}
 
     def _object(self, thing: Any, depth: int) -> Any:
-        name = _type_name(thing)
+        name, inner = _type_name(thing), depth - 1
         if isinstance(thing, Described):
             return thing.data
         if isinstance(thing, type):
             return name if is_library(thing) else self._once(thing, lambda: self._class(thing, depth))
         if isinstance(thing, partial):
             parts = {"function": thing.func, "arguments": thing.args, "named": thing.keywords}
-            return {"type": "partial", **self._items(parts, depth)}
+            return {"type": "partial", **self._items(parts, inner)}
         owner = _part(thing, "__self__")
         if callable(thing) and owner is not None and not isinstance(owner, ModuleType):
-            return {"method": getattr(thing, "__name__", ""), "of": self.of(owner, depth)}
+            return {"method": getattr(thing, "__name__", ""), "of": self.of(owner, inner)}
         if is_function(thing):
             return self._once(thing, lambda: self._function(thing, depth))
         if callable(thing) and isinstance(called := _part(thing, "__name__"), str):
             wrapped = _part(thing, "__wrapped__")  # a function of C, or a cache around one
             inside = {"around": wrapped} if wrapped else {}
-            return {"function": called, **self._items(inside, depth)}
+            return {"function": called, **self._items(inside, inner)}
         if callable(_part(thing, "question")):
             return {"type": name, **self._asked(thing, depth)}
         if isinstance(_part(thing, "spec"), EnvSpec):
             return {"type": name, **self._env(thing, depth)}
         if is_dataclass(thing) and (_is_frozen(thing) or not _acts(thing)):
             values = {field.name: getattr(thing, field.name) for field in fields(thing)}
-            return {"type": name, **self._items(values, depth)}
-        if _is_module(thing):
+            return {"type": name, **self._items(values, inner)}
+        if callable(_part(thing, "state_dict")):  # a module of torch
             return {"type": name, **_network(thing)}
         if (state := _random_state(thing)) is not None:
-            return {"type": name, **({} if self._envs else {"state": self.of(state, depth)})}
+            return {"type": name, **({} if self._envs else {"state": self.of(state, inner)})}
         if callable(_part(thing, "detach")) and callable(_part(thing, "numpy")):
             return _weights({"": thing})
-        return {"type": name, **self._attributes(thing, depth - _FOREIGN)}
+        return {"type": name, **self._attributes(thing, depth)}
 
     def _function(self, thing: Any, depth: int) -> dict[str, Any]:
         name = f"{thing.__module__}.{thing.__qualname__}"
@@ -202,17 +203,17 @@ class _Description:
         if code:
             parts["around"] = around([thing])
         said = {
-            f"{part}.{key}": self.of(value, depth + 1)
+            f"{part}.{key}": self.of(value, depth)
             for part in ("closed_over", "around")
             for key, value in parts.pop(part, {}).items()
         }
-        whole = None if self._strangers or len(self._told) > 1 else depth + 1
+        whole = None if self._strangers or len(self._told) > 1 else depth
         said = self._without_memory(thing, said, whole)
-        plain = self._items({key: value for key, value in parts.items() if value}, depth + _CALLED)
+        plain = self._items({key: value for key, value in parts.items() if value}, depth)
         return {"function": name, **code, **plain, **_nested(said)}
 
     def _class(self, kind: type, depth: int) -> Any:
-        code = self._code(kind, depth + _CALLED)
+        code = self._code(kind, depth)
         return {"class": _type_name(kind), **code} if code else _type_name(kind)
 
     def _once(self, thing: Any, say: Callable[[], Any]) -> Any:
@@ -229,21 +230,21 @@ class _Description:
 
     def _asked(self, thing: Any, depth: int) -> dict[str, Any]:
         """Return what `question` says, and what was added where somebody derived a class from one of ours."""
-        answer: dict[str, Any] = self._items(thing.question(), depth)
+        answer: dict[str, Any] = self._items(thing.question(), depth - 1)
         kind = type(thing)
         asked = next((base for base in kind.__mro__ if "question" in vars(base)), kind)
         if not is_ours(asked) or is_ours(kind):
             return answer
-        return {**answer, **self._attributes(thing, depth - _FOREIGN, without=written_by_ours(kind))}
+        return {**answer, **self._attributes(thing, depth, without=written_by_ours(kind))}
 
     def _env(self, thing: Any, depth: int) -> dict[str, Any]:
         """Return what a `BatchEnv` is; one of ours is made by its config."""
         parts = {"spec": thing.spec, "config": getattr(thing, "config", None)}
-        said = self._items(parts, depth)
+        said = self._items(parts, depth - 1)
         if is_ours(type(thing)):
             return said
         without = written_by_ours(type(thing)) | {*parts, "num_rows"}
-        return {**said, **self._attributes(thing, depth - _FOREIGN, without=without)}
+        return {**said, **self._attributes(thing, depth, without=without)}
 
     def _attributes(self, thing: Any, depth: int, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
         kind = type(thing)
@@ -257,7 +258,7 @@ class _Description:
             for name in named if isinstance(named, tuple) else ():
                 held.pop(name, None)
         if is_ours(kind):
-            return self._items(_settings(held), depth)
+            return self._items(_settings(held), depth - _FOREIGN)
         written = written_by_running(kind)
         for name in list(held):
             is_mutated = name in written.mutated and isinstance(held[name], _CONTAINERS)
@@ -270,11 +271,11 @@ class _Description:
         for name, value in sorted(held.items()):
             # However many wrappers there are around an env, it is looked at.
             is_wrapped = name == "env" and hasattr(thing, "unwrapped")
-            now[name] = self.of(value, depth + 1 + _FOREIGN if is_wrapped else depth)
+            now[name] = self.of(value, depth if is_wrapped else depth - _FOREIGN)
         self._envs -= is_env
         self._strangers -= 1
-        now = self._without_memory(thing, now, None if self._strangers else depth + 1 + _FOREIGN)
-        return {"attributes": now, **self._code(kind, depth)}
+        now = self._without_memory(thing, now, None if self._strangers else depth)
+        return {"attributes": now, **self._code(kind, depth - _FOREIGN)}
 
     def _without_memory(self, thing: Any, now: dict[str, Any], depth: int | None) -> dict[str, Any]:
         if not self._remembers:
@@ -350,8 +351,7 @@ def _is_setting(name: str, value: object) -> bool:
         return True
     if isinstance(value, np.ndarray):
         return not name.startswith("_")
-    frozen = is_dataclass(value) and not isinstance(value, type) and _is_frozen(value)
-    return frozen or _is_module(value) or callable(value) or _acts(value)
+    return callable(value) or _acts(value) or (is_dataclass(value) and _is_frozen(value))
 
 
 def _network(module: Any) -> dict[str, str]:
@@ -371,16 +371,11 @@ def _parts(module: Any) -> str:
 
 
 def _acts(value: object) -> bool:
-    return not isinstance(value, type) and callable(getattr(value, "act", None))
+    return callable(getattr(value, "act", None))
 
 
 def _is_frozen(value: Any) -> bool:
     return bool(value.__dataclass_params__.frozen)
-
-
-def _is_module(value: object) -> bool:
-    """Return whether it is a torch module, without importing torch."""
-    return not isinstance(value, type) and callable(getattr(value, "state_dict", None))
 
 
 def _weights(state: Mapping[str, Any]) -> str:

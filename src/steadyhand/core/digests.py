@@ -122,8 +122,7 @@ class Digest:
         if values.ndim == 0:
             self._hash.update(np.asarray(values).tobytes())
             return self
-        row_bytes = max(1, values.nbytes // max(1, len(values)))
-        rows = max(1, _AT_ONCE // row_bytes)
+        rows = max(1, _AT_ONCE * len(values) // max(1, values.nbytes))
         for first in range(0, len(values), rows):
             part = np.ascontiguousarray(values[first : first + rows])
             self._hash.update(part.reshape(-1).view(np.uint8).data)

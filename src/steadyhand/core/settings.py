@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from numbers import Integral, Real
-from operator import attrgetter, ge, gt, is_, le, lt
+from operator import attrgetter, ge, gt, le, lt
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from steadyhand.core.errors import ConfigError
@@ -113,8 +113,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if (plain := _plain(value)) is not value:
-                object.__setattr__(self, name, plain)
+            object.__setattr__(self, name, _plain(value))
         for name, kind in _checked(type(self)):
             if not _fits(kind, value := getattr(self, name), self):
                 said = field_texts(type(self)).get(name, "").partition(". ")[0].removesuffix(".")
@@ -138,13 +137,10 @@ def as_written(thing: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without numbers of NumPy and lists, and the very same one where there are none."""
+    """Return a value without numbers of NumPy and lists."""
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return value.item()
-    if type(value) not in (list, tuple):
-        return value
-    items = [_plain(one) for one in value]
-    return value if type(value) is tuple and all(map(is_, items, value)) else tuple(items)
+    return tuple(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def type_text(kind: Any, settings: object = None) -> str:

@@ -204,7 +204,7 @@ class FeatureSpec:
 
     def is_class(self, value: np.ndarray) -> np.ndarray:
         """Return where `value` is one of `classes`."""
-        return (value >= self.start) & (value < self.start + (self.num_classes or 0))
+        return (value >= self.start) & (value < self.classes.stop)
 
 
 def table_of_shapes(title: str, features: Mapping[str, FeatureSpec]) -> str:

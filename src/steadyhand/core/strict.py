@@ -128,10 +128,9 @@ def plain(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t" or character == " " or character.isprintable():
+    if character in "\n\t" or character.isprintable():
         return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return character.encode("unicode_escape").decode()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -46,6 +46,9 @@ def test_a_controller_must_act_and_is_memoryless_unless_it_says_so():
 
 def test_a_memory_of_rows_grows_to_the_highest_row_and_forgets_nothing():
     memory = PerRow(np.array([9, 9]))
+    assert memory.values.shape == (0, 2)
+    assert memory[np.array([2, 0])].tolist() == [[9, 9], [9, 9]]
+    memory = PerRow(np.array([9, 9]))
     memory[np.array([0, 1])] = np.array([[1, 2], [3, 4]])
     assert memory[np.array([3, 1])].tolist() == [[9, 9], [3, 4]]
     assert memory.values.tolist() == [[1, 2], [3, 4], [9, 9], [9, 9]]
@@ -69,8 +72,10 @@ class Counts(Controller):
 class Either(Switch):
     """Asks both, follows the first."""
 
+    driver = 0
+
     def __init__(self, one, other):
-        super().__init__(one=one, other=other)
+        super().__init__(one=one, none=None, other=other)
         self._count = PerRow(0.5)
 
     def act(self, observation, privileged, rows, generator):
@@ -79,7 +84,7 @@ class Either(Switch):
         return first
 
     def _driver(self, rows):
-        return np.zeros_like(rows)
+        return np.where(rows < 3, self.driver, 1 - self.driver)
 
 
 def test_what_is_kept_of_rows_is_forgotten_in_snapshots_and_restored_by_itself():
@@ -98,6 +103,40 @@ def test_what_is_kept_of_rows_is_forgotten_in_snapshots_and_restored_by_itself()
     both.act({}, {}, rows, streams)  # moves on, and the snapshot stays
     assert again.act({}, {}, rows, streams).action.tolist() == [[4.0], [1.0]]
     assert kept["one/time"].tolist() == [0, 3, 0]
+
+
+class Ends(Counts):
+    """Ends even rows with an odd step and odd rows with an even one, or the other way round."""
+
+    def __init__(self, phase):
+        super().__init__()
+        self.phase, self.replanned = phase, []
+
+    def finished(self, rows):
+        return (rows + self.phase) % 2 == 0
+
+    def replan(self, rows):
+        self.replanned += rows.tolist()
+
+
+def test_whoever_drove_a_row_ends_it_and_all_plan_anew():
+    one, other, rows = Ends(0), Ends(1), np.array([1, 2, 4, 5])
+    both = Either(one, other)
+    assert both.finished(rows).tolist() == [False, True, False, True]  # one, one, other, other
+    both.driver = 1
+    assert both.finished(rows).tolist() == [True, False, True, False]
+    both.replan(rows)
+    assert one.replanned == other.replanned == [1, 2, 4, 5]
+
+
+def test_a_switch_needs_what_any_of_its_controllers_needs():
+    plain, curious = Counts(), Counts()
+    plain.sees_privileged, curious.remembers = False, True
+    assert Either(plain, curious).sees_privileged
+    assert Either(plain, curious).remembers
+    curious.sees_privileged, curious.remembers = False, False
+    assert not Either(plain, curious).sees_privileged
+    assert not Either(plain, curious).remembers
 
 
 def test_what_is_kept_of_rows_is_no_part_of_what_a_controller_is():

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,6 @@ from steadyhand.core import question
 from steadyhand.core.description import described
 from steadyhand.core.digests import Digest
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.lock import working_in
-from steadyhand.core.names import file_name
 from steadyhand.core.question import answering, claim, differences
 from steadyhand.core.source_code import class_values
 from steadyhand.experts.pure_pursuit import PurePursuit
@@ -266,70 +263,6 @@ def test_large_arrays_are_read_in_parts_with_the_same_digest(monkeypatch: pytest
     whole = Digest().array("x", values).hex()
     monkeypatch.setattr("steadyhand.core.digests._AT_ONCE", 100)
     assert Digest().array("x", values).hex() == whole
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from steadyhand.core.lock import working_in
-with working_in(Path(sys.argv[1])):
-    print("holding", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_second_process_is_refused_by_the_number_of_the_first_and_let_in_once_it_died(
-    tmp_path: Path,
-) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == b"holding\n"
-        with pytest.raises(ConfigError, match=f"process {first.pid}"), working_in(tmp_path):
-            pass
-        first.kill()
-        first.wait()
-    with working_in(tmp_path):
-        pass
-
-
-def test_a_thread_may_enter_its_folder_again_and_another_thread_may_not(tmp_path: Path) -> None:
-    errors: list[BaseException] = []
-
-    def other() -> None:
-        try:
-            with working_in(tmp_path):
-                pass
-        except ConfigError as error:
-            errors.append(error)
-
-    with working_in(tmp_path), working_in(tmp_path), working_in(tmp_path / "inner"):
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join()
-    assert len(errors) == 1
-    assert "another thread" in str(errors[0])
-
-
-def test_leftovers_of_a_killed_process_are_removed_and_what_it_moved_aside_returns(tmp_path: Path) -> None:
-    ask(tmp_path, seed=0)
-    inner = tmp_path / "round-01"
-    for name in (".policy.tmp", ".episodes.123.tmp", ".step-00000040.tmp"):
-        (inner / name).mkdir(parents=True)
-        (inner / name / "weights.safetensors").write_bytes(b"half")
-    (tmp_path / ".report.html.99.tmp").write_text("half")
-    (inner / ".policy.old").mkdir()
-    (inner / ".policy.old" / "policy.json").write_text("{}")
-    (tmp_path / ".notes.tmp").write_text("of the user")
-    with working_in(tmp_path):
-        left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == [".lock", ".notes.tmp", "question.json", "round-01/policy/policy.json"]
-
-
-@pytest.mark.parametrize("name", ["../x", "a/b", "..", "", " ", "a\\b", "x" * 200, "a\0b", "a\x1b[2J"])
-def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be that of a file"):
-        file_name(name, what="The name of a policy")
-    assert file_name("HG-DAgger, round 2", what="x") == "HG-DAgger, round 2"
 
 
 def test_data_beside_something_else_are_compared_key_by_key():

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import inf, nan
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ class Sample(Settings):
     pair: tuple[Count, Positive] | None = None
     heads: Annotated[Count, Range(multiple_of=2), Range(multiple_of="steps")] = 2
     word: Literal["red", "blue"] | None = "red"
+    texts: tuple[str, ...] = ()
+    spot: tuple[Count, Path] | None = None
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,9 @@ class Sample(Settings):
         {"pair": (1, 0.5)},
         {"steps": 3, "few": 3, "heads": 6},
         {"few": None, "word": None},
+        {"pair": (np.int32(2), np.float32(0.5))},
+        {"texts": ["a", "b"]},
+        {"spot": (1, Path("a"))},
     ],
 )
 def test_values_in_range_pass(good):
@@ -63,6 +69,9 @@ def test_values_in_range_pass(good):
         ({"heads": 3}, "int >= 1 and a multiple of 2 and a multiple of steps = 1"),
         ({"steps": 3, "heads": 4}, "int >= 1 and a multiple of 2 and a multiple of steps = 3"),
         ({"word": "green"}, "'red' or 'blue' or None"),
+        ({"texts": "ab"}, "tuple[str, ...]"),
+        ({"texts": (1,)}, "tuple[str, ...]"),
+        ({"spot": (0, Path())}, "tuple[int >= 1, Path] or None"),
     ],
 )
 def test_a_refusal_says_what_it_got_and_what_it_expected(bad: dict[str, Any], expected):
@@ -128,6 +137,58 @@ def test_ranges_do_not_show_in_files():
     assert from_data(to_data(sample), Sample) == sample
     with pytest.raises(ConfigError, match="int >= 1"):
         from_data(to_data(Sample()) | {"steps": 0}, Sample)
+
+
+def test_what_numpy_counts_becomes_what_python_counts_and_arrays_stay():
+    @dataclass(frozen=True, kw_only=True)
+    class Held(Settings):
+        pair: tuple[Any, ...] = ()
+        array: Any = None
+
+    array, single = np.arange(2), np.array(3)
+    made = Held(pair=[np.int64(1), 2, (np.float32(0.5),)], array=array)
+    assert [type(one) for one in made.pair] == [int, int, tuple]
+    assert type(made.pair[2][0]) is float
+    assert made.array is array
+    assert type(Held(array=single).array) is int
+
+
+def test_nothing_is_a_multiple_of_none_or_of_nought():
+    @dataclass(frozen=True, kw_only=True)
+    class Cycle(Settings):
+        period: int = 3
+        steps: Annotated[int, Range(multiple_of="period")] = 6
+
+    assert Cycle(period=2).steps == 6
+    for period in (0, 4):
+        with pytest.raises(ConfigError, match=f"int a multiple of period = {period}"):
+            Cycle(period=period)
+
+
+def test_settings_print_as_they_would_be_written_without_what_has_its_default():
+    @dataclass(frozen=True, kw_only=True)
+    class Outer(Settings):
+        must: int
+        body: Sample = field(default_factory=Sample)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Own(Settings):
+        size: int = 1
+
+        def __repr__(self) -> str:
+            return "mine"
+
+    assert repr(Outer(must=0)) == "Outer(must=0)"
+    assert repr(Outer(must=1, body=Sample(steps=2))) == "Outer(must=1, body=Sample(steps=2))"
+    assert repr(Sample(word=None, texts=["a"])) == "Sample(word=None, texts=('a',))"
+    assert repr(Own()) == "mine"
+
+
+def test_a_class_of_settings_takes_no_options_that_nobody_knows():
+    with pytest.raises(TypeError):
+
+        class Odd(Settings, color="red"):
+            pass
 
 
 def test_a_check_of_its_own_comes_after_that_of_the_types():

@@ -126,6 +126,8 @@ def test_choices_are_counted_from_their_first():
     with pytest.raises(SpecError, match=r"2, first at index \[1, 0\]"):
         spec.check(np.array([[1], [2]]), name="action")
     assert class_spec((4, 4)).num_classes == 1
+    assert list(VECTOR.classes) == []
+    assert not VECTOR.is_class(numbers).any()
     assert class_spec((1, 100_000)).num_classes == 100_000
     for wrong in ((0, 100_000), (-50_000, 50_000), (1, 0)):
         with pytest.raises(SpecError):
@@ -145,6 +147,8 @@ def test_features_are_listed_one_below_the_other():
         "  n     int64 discrete, 2 values, 0 to 1",
     ]
     assert table_of_shapes("None", {}) == "None"
+    (row,) = table_of_shapes("x", {"e": FeatureSpec(shape=(1,), names=("n" * 61,))}).splitlines()[1:]
+    assert row == f"  e  float32 continuous [1]  {'n' * 57}..."
 
 
 def test_an_env_spec_survives_json():
@@ -161,7 +165,13 @@ def test_an_env_spec_survives_json():
 
 @pytest.mark.parametrize(
     "change",
-    [{"control_dt": 0.0}, {"control_dt": float("nan")}, {"max_episode_steps": 0}, {"observation": {}}],
+    [
+        {"control_dt": 0.0},
+        {"control_dt": math.inf},
+        {"control_dt": float("nan")},
+        {"max_episode_steps": 0},
+        {"observation": {}},
+    ],
 )
 def test_an_env_spec_that_cannot_run_is_refused(change):
     fields = {
@@ -169,8 +179,9 @@ def test_an_env_spec_that_cannot_run_is_refused(change):
         "observation": {"observation.state": VECTOR},
         "action": VECTOR,
         "control_dt": 0.1,
-        "max_episode_steps": 5,
+        "max_episode_steps": 1,
     }
+    EnvSpec(**fields)
     with pytest.raises(SpecError):
         EnvSpec(**{**fields, **change})
 

@@ -28,6 +28,30 @@ def test_a_rule_is_read_from_text(text, kind, threshold):
     assert (f"{threshold:g}" if threshold is not None else " ") in rule.words
 
 
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (SuccessRule(), "as the env says"),
+        (SuccessRule(said="two laps"), "two laps"),
+        (
+            AS_TOLD,
+            'info["is_success"] or info["success"] is true at some step; open where the info never holds it',
+        ),
+        (
+            success_rule("last:at goal"),
+            'info["at goal"] is true at the last step; failed where the info never holds it',
+        ),
+        (success_rule("return>=-2.5"), "the rewards of the episode add up to -2.5 or more"),
+        (success_rule("mean_reward>=3"), "the mean reward of a step is 3 or more"),
+        (success_rule("survived"), "the episode lasted until the time limit"),
+        (success_rule("terminated"), "the env ended the episode by its own rules, before the time limit"),
+        (UNKNOWN, "this env does not tell it"),
+    ],
+)
+def test_a_rule_is_said_in_words(rule, words):
+    assert rule.words == words
+
+
 def test_a_stated_info_rule_counts_silence_as_failure_and_the_default_leaves_it_open():
     assert success_rule("ever:goal_achieved").keys == ("goal_achieved",)
     assert success_rule("last").absent == "failure"
@@ -44,6 +68,10 @@ def test_a_stated_info_rule_counts_silence_as_failure_and_the_default_leaves_it_
         "return",
         "return>=",
         "return>=inf",
+        "mean_reward>=-inf",
+        "terminated>=1",
+        "none:x",
+        "terminated:x",
         "return>=nan",
         "survived>=3",
         "ever:",
