@@ -22,7 +22,7 @@ def bimodal_gate(monkeypatch):
 
 def test_an_ensembles_variance_asks_at_the_fork_and_the_own_loss_off_the_demonstrations(bimodal_gate):
     classes = {"diffusion": bimodal_gate.CLASSES["diffusion"]}
-    settings = bimodal_gate.Settings(demonstrations=20, held_out=30, classes=classes, members=3, off=300)
+    settings = bimodal_gate.Settings(demonstrations=20, held_out=30, classes=classes, members=2, off=300)
     found = bimodal_gate.compute(settings)
     doubt, loss = found["doubt, diffusions"], found["loss, diffusion"]
     assert doubt["one"] < 0.1
