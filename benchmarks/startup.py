@@ -58,7 +58,7 @@ def main() -> None:
     bare = shortest([sys.executable, "-c", "pass"], runs)
     command = [sys.executable, "-c", MAIN + "sys.exit(status)"]
     floor, floor_is = bare, "an interpreter that does nothing"
-    libraries = ("numpy", "jaxtyping", "pyarrow.parquet", "tyro")
+    libraries = ("numpy", "jaxtyping", "pyarrow.parquet", "tyro", "jaxtyping, pyarrow.parquet, tyro")
     took: dict[str, float] = {}
     for module in ("steadyhand", *libraries):
         took[module] = shortest([sys.executable, "-c", f"import {module}"], runs)
