@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadyhand.core.seeding import RowStreams, derive, generator
+from steadyhand.core.seeding import RowStreams, derive, generator, short
 from steadyhand.policies.noise import RowNoise
 
 seeds = st.integers(0, 2**62)
@@ -189,6 +189,10 @@ def test_a_seed_is_the_same_on_every_machine():
     digest = hashlib.sha256(b"7/fit/2").digest()
     assert derive(7, "fit", 2) == int.from_bytes(digest[:8], "little") // 2
     assert generator(7, "fit").integers(1000) == np.random.default_rng(derive(7, "fit")).integers(1000)
+
+
+def test_a_short_seed_has_31_bits():
+    assert [short(seed) for seed in (0, 5, 2**31 - 1, 2**31, 3 * 2**31 + 7)] == [0, 5, 2**31 - 1, 0, 7]
 
 
 def test_rows_never_draw_one_from_the_half_open_interval(monkeypatch):

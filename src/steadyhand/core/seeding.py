@@ -24,6 +24,11 @@ def derive(seed: int, *path: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
+def short(seed: int) -> int:
+    """Return the lowest 31 bits of a seed, for those who take no longer one: envs, and training settings."""
+    return seed % 2**31
+
+
 def generator(seed: int, *path: str | int) -> np.random.Generator:
     """Return a NumPy generator for the named purpose; different paths are independent."""
     return np.random.default_rng(derive(seed, *path))

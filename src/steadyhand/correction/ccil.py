@@ -98,8 +98,7 @@ def corrective_labels(
 
 
 def require_meaning(spec: PolicySpec, config: CorrectiveLabels) -> None:
-    """Raise CapabilityError where corrective labels have no meaning, before anything is collected."""
-    state_features(spec, config.features)
+    """Raise CapabilityError where a disturbed action has no meaning, before anything is collected."""
     if config.label == "disturbed" and spec.action.num_classes is not None:
         raise CapabilityError(
             "A class cannot be disturbed a little.",

@@ -51,18 +51,6 @@ class KeepAll:
 Rejection = Quantile | Radius | KeepAll
 
 
-def _training() -> TrainConfig:
-    return TrainConfig(
-        num_steps=2000,
-        batch_size=512,
-        learning_rate=1e-3,
-        weight_decay=1e-5,
-        schedule="constant",
-        warmup_steps=0,
-        log_every=1000,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class CorrectiveLabels(OfflineRemedy, ABC):
     """Settings of the method; published ones for each task stand in docs/methods/ccil.md.
@@ -92,7 +80,17 @@ class CorrectiveLabels(OfflineRemedy, ABC):
 
     features: tuple[str, ...] = ()
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
-    training: TrainConfig = field(default_factory=_training)
+    training: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            num_steps=2000,
+            batch_size=512,
+            learning_rate=1e-3,
+            weight_decay=1e-5,
+            schedule="constant",
+            warmup_steps=0,
+            log_every=1000,
+        )
+    )
     holdout: Rate = 0.1
     label: Label = "explicit"
     labels_per_step: Count = 1

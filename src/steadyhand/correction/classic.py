@@ -20,7 +20,7 @@ from jaxtyping import Float64, Int64
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation, PerRow, Switch
 from steadyhand.core.question import answering
-from steadyhand.core.seeding import RowStreams, derive
+from steadyhand.core.seeding import RowStreams, derive, short
 from steadyhand.core.settings import Count, PositiveShare, Range, Settings
 from steadyhand.correction.collect import collect
 from steadyhand.correction.learner import Learner
@@ -195,7 +195,7 @@ def _labels_at(
     """Return drives of the policies of all steps before, with the expert's answer at the step after them."""
     step = len(before)
     # Spare starts stand in for drives that end before the step.
-    starts = env.starts(family, 20 * count, seed=derive(seed, "starts", step) % 2**31)
+    starts = env.starts(family, 20 * count, seed=short(derive(seed, "starts", step)))
     episodes = collect(
         env,
         # The expert takes over at the step in question: its answer there is the only label.
@@ -204,7 +204,7 @@ def _labels_at(
         source="correction" if step else "demonstration",
         seed=derive(seed, "collect", step),
         num_labels=count,
-        num_rows=min(env.num_rows, count),
+        num_rows=count,
         max_steps=step + 1,
         round=step,
     )
@@ -299,7 +299,7 @@ def _smile_round(
     return collect(
         env,
         BetaMixture(policy, expert, beta=(1.0 - config.alpha) ** (number - 1)),
-        env.starts(config.family, count, seed=derive(seed, "starts", number) % 2**31),
+        env.starts(config.family, count, seed=short(derive(seed, "starts", number))),
         source="correction" if folders else "demonstration",
         seed=derive(seed, "collect", number),
         num_labels=config.labels_per_round,

@@ -87,12 +87,12 @@ def collect(
         )
     episodes = recorder.finish()
     if recorder.num_outside:
-        warnings.warn(outside_in_words(recorder, outside_labels), stacklevel=2)
+        warnings.warn(outside_in_words(recorder, outside_labels), stacklevel=3)  # past the decorator
     return episodes if camera is None else [*episodes, *camera.branches(episodes, recorder.numbers)]
 
 
 def outside_in_words(recorder: EpisodeRecorder, outside_labels: OutsideLabels) -> str:
     """Return a sentence about the labels that lay outside the action's bounds."""
-    share = 100.0 * recorder.num_outside / max(recorder.num_labels, 1)
+    share = 100.0 * recorder.num_outside / recorder.num_labels
     stored = "are clipped to them" if outside_labels == "clipped" else "are stored as they were meant"
     return f"{share:.3g} % of the labels lay outside the action's bounds and {stored}"

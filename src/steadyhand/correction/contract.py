@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.core.seeding import derive
+from steadyhand.core.seeding import derive, short
 from steadyhand.core.settings import Count, Range
 from steadyhand.correction.collect import collect
 from steadyhand.correction.learner import Learner
@@ -92,7 +92,7 @@ class RoundsConfig(Remedy, ABC):
             CapabilityError: Env or learner cannot do what the remedy asks of them.
         """
         del env, expert, learner
-        share = self.expert_share(2 if initial else 1)
+        share = self.expert_share(1)
         if share < 1.0 and not initial:
             raise ConfigError(
                 "There is no policy to drive in the first round.",
@@ -204,7 +204,7 @@ class Stage:
         """
         if self.policy is None:
             raise ConfigError("There is no policy to drive yet.", got=f"round {self.round}")
-        starts = self.env.starts(self.family, num_episodes, seed=derive(self.seed, "trial starts") % 2**31)
+        starts = self.env.starts(self.family, num_episodes, seed=short(derive(self.seed, "trial starts")))
         episodes = collect(
             self.env,
             self.policy,

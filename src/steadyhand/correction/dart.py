@@ -19,7 +19,7 @@ import numpy as np
 from steadyhand.core.codec import load, save
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
-from steadyhand.core.seeding import derive
+from steadyhand.core.seeding import derive, short
 from steadyhand.core.settings import Count, NotNegative, Positive, PositiveShare, Share, Whole
 from steadyhand.core.specs import FeatureSpec
 from steadyhand.correction.contract import RoundsConfig, Stage
@@ -138,7 +138,7 @@ class DartConfig(RoundsConfig):
         estimate = self._estimate(stage)
         noisy = self.disturbed(stage.expert, estimate, stage.env.spec.action)
         if self.watch:
-            starts = stage.env.starts("validation", self.watch, seed=derive(stage.seed, "watch") % 2**31)
+            starts = stage.env.starts("validation", self.watch, seed=short(derive(stage.seed, "watch")))
             always = self.disturbed(stage.expert, estimate, stage.env.spec.action, clean_fraction=0.0)
             seen = evaluate(stage.env, always, starts, name="watch", seed=stage.seed, positions=False)
             if seen.success is not None:

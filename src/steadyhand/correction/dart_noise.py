@@ -93,7 +93,7 @@ class NoiseEstimate:
         covariance = np.array(self.covariance)
         deviation = np.sqrt(np.diag(covariance))
         product = np.outer(deviation, deviation)
-        return as_matrix(np.where(product > 0, covariance / np.where(product > 0, product, 1.0), 0.0))
+        return as_matrix(np.divide(covariance, product, out=np.zeros_like(product), where=product > 0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,9 +95,7 @@ class ExpertSteps:
         """
         points = self._points(first=0, lead=1, repeats=repeats)
         drawn = generator(seed, "disturbed actions").standard_normal(points.action.shape) * delta
-        action = points.action + drawn
-        if self.spec.action.low is not None and self.spec.action.high is not None:
-            action = np.clip(action, self.spec.action.low, self.spec.action.high)
+        action = self.spec.action.clipped(points.action + drawn)
         return replace(points, action=action, shift=action - points.action)
 
     def restored(self, states: Float32[np.ndarray, "N S"], points: Points) -> Float32[np.ndarray, "N S"]:

@@ -186,7 +186,7 @@ class HumanWatch(Gate):
         self._lag = max(1, round(human.reaction_delay / control_dt))
         self._period = max(1, round(human.judging_period / control_dt))
         self._calm = round(human.calm / control_dt)
-        self._min_hold = max(1, round(human.min_hold / control_dt))
+        self._min_hold = round(human.min_hold / control_dt)
         smoothing = human.risk.smoothing
         self._keep = float(np.exp(-control_dt / smoothing)) if smoothing > 0 else 0.0
         self._seen, self._level = PerRow(np.full(self._lag, -np.inf)), PerRow(0.0)  # nothing was seen yet

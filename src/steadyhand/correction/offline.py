@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
-from steadyhand.core.seeding import derive
+from steadyhand.core.seeding import derive, short
 from steadyhand.core.settings import Count, NotNegative, Range, Share
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.burden import Burden
@@ -104,7 +104,7 @@ class OfflineRemedy(Remedy, ABC):
     def starts(self, task: Task) -> tuple[Start, ...]:
         """Return the starts, with spares for episodes that fail; the same for all remedies."""
         spares = self.num_episodes + self.num_labels
-        return task.env.starts(self.family, spares, seed=derive(task.seed, "starts", 1) % 2**31)
+        return task.env.starts(self.family, spares, seed=short(derive(task.seed, "starts", 1)))
 
     @property
     def steps_per_episode(self) -> int:

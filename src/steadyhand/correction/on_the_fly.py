@@ -200,7 +200,6 @@ class _Learner:
                 expected="1 and 1",
             )
         self.policy.fit_statistics(_range(self.policy))
-        self.policy.train()
         self.buffer = PatternBuffer(
             config.capacity,
             eviction=config.eviction,
@@ -275,7 +274,7 @@ def _range(policy: PolicyModule) -> Frames:
 
 def _ends(name: str, spec: FeatureSpec, policy: PolicyModule) -> Shaped[np.ndarray, "2 ..."]:
     if spec.num_classes is not None:
-        return np.array([[spec.classes[0]], [spec.classes[-1]]], dtype=spec.dtype)
+        return np.full((2, *spec.shape), spec.start, dtype=spec.dtype)  # classes have no statistics
     if spec.low is not None and spec.high is not None and np.isfinite([spec.low, spec.high]).all():
         return np.array([spec.low, spec.high], dtype=spec.dtype).reshape(2, *spec.shape)
     if spec.kind == "continuous" and policy.config.normalisation.get(name) != "identity":

@@ -13,7 +13,7 @@ from steadyhand.core.codec import load, save
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering
-from steadyhand.core.seeding import derive
+from steadyhand.core.seeding import derive, short
 from steadyhand.correction.burden import Burden
 from steadyhand.correction.collect import collect
 from steadyhand.correction.contract import RoundsConfig, Stage
@@ -128,7 +128,7 @@ def best_round(records: Sequence[RoundRecord]) -> int:
 def round_starts(env: BatchEnv, config: RoundsConfig, *, round: int, seed: int) -> tuple[Start, ...]:
     """Return the starts of a round: `episodes_per_round` first ones, then spares for episodes that fail."""
     count = config.episodes_per_round + config.labels_per_round
-    return env.starts(config.family, count, seed=derive(seed, "starts", round) % 2**31)
+    return env.starts(config.family, count, seed=short(derive(seed, "starts", round)))
 
 
 @dataclass
@@ -179,13 +179,15 @@ class _Run:
         """The last demonstrations, kept from training; they count as labels all the same."""
         demonstrations = [*self.initial] if self.initial else self.collected[0] if self.collected else []
         count = self.config.num_held_out
-        if count and count >= len(demonstrations) > 0:
+        if not count or not demonstrations:
+            return []
+        if count >= len(demonstrations):
             raise ConfigError(
                 "Nothing is left to train on: all demonstrations of the first round are held out.",
                 got=f"{len(demonstrations)} demonstrations, {count} held out",
                 hint="ask for more episodes in a round",
             )
-        return demonstrations[len(demonstrations) - count :] if count else []
+        return demonstrations[-count:]
 
     def _training(self, number: int | None = None) -> list[Episode]:
         held_out = {id(episode) for episode in self._held_out}
@@ -254,14 +256,13 @@ class _Run:
             max_env_steps=max_env_steps,
             round=number,
         )
-        self.folder_of(number).mkdir(parents=True, exist_ok=True)
         trials = replace(Burden.of(stage.trials), successes=0)  # nobody watched: no success of the team
         save(self.folder_of(number) / "burden.json", Burden.of(episodes) + trials)
         return episodes
 
     def _validate(self, number: int) -> Evaluation:
         seed = derive(self.seed, "validation")
-        starts = self.env.starts("validation", self.config.validation_starts, seed=seed % 2**31)
+        starts = self.env.starts("validation", self.config.validation_starts, seed=short(seed))
         controller = self.learner.controller(self.folder_of(number), num_rows=self.env.num_rows)
         return evaluate(self.env, controller, starts, name=f"round {number}", seed=seed)
 
@@ -269,7 +270,7 @@ class _Run:
         here, beta = self.folder_of(number), self._share(number)
         online = None
         asked = Burden.of(self.collected[-1]).labels
-        if beta < 1.0 and (number > 1 or self.initial) and asked:
+        if beta < 1.0 and asked:
             online = self.learner.loss(self.folder_of(number - 1), self.collected[-1])
         losses = [*(record.online_loss for record in self.records), online]
         scored = [

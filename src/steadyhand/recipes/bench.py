@@ -20,7 +20,7 @@ from steadyhand.core.description import described
 from steadyhand.core.errors import ConfigError, SteadyhandError
 from steadyhand.core.lock import working_in
 from steadyhand.core.question import answering
-from steadyhand.core.seeding import derive
+from steadyhand.core.seeding import derive, short
 from steadyhand.core.settings import Settings
 from steadyhand.correction.budget import Budget
 from steadyhand.correction.contract import RoundsConfig
@@ -185,7 +185,7 @@ def _driven(trial: Trial, env: BatchEnv, taught: TrainedPolicy, folder: Path) ->
     found: dict[str, Any] = {}
     if trial.validation_starts:
         seed = derive(trial.seed, "validation")
-        starts = env.starts("validation", trial.validation_starts, seed=seed % 2**31)
+        starts = env.starts("validation", trial.validation_starts, seed=short(seed))
         tried = evaluate(env, controller, starts, name=taught.name, seed=seed, positions=False)
         found["validation"] = {
             "success": None if tried.success is None else float(tried.success.mean()),

@@ -15,6 +15,7 @@ from steadyhand.core.digests import contents_digest
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Controller
 from steadyhand.core.question import answering, claim
+from steadyhand.core.seeding import short
 from steadyhand.core.specs import EnvSpec
 from steadyhand.correction.marks import Marks, check_marks
 from steadyhand.data.digests import frames_digest
@@ -262,7 +263,7 @@ class PolicyLearner:
         fit(
             policy,
             source,
-            config=replace(self._training, seed=seed % 2**31),
+            config=replace(self._training, seed=short(seed)),
             folder=folder / "training",
             resume=True,
             on_progress=None if self._on_fit is None else self._on_fit(f"{folder.parent.name}/{folder.name}"),

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Actor, Controller, Decision, Observation
-from steadyhand.core.seeding import RowStreams
+from steadyhand.core.seeding import RowStreams, short
 from steadyhand.core.specs import ACTION, STATE, FeatureSpec
 from steadyhand.data.frames import Frames
 from steadyhand.envs.car.config import CarConfig
@@ -72,7 +72,7 @@ def teach_to_see(
         training: Configuration of the loop; its seed is replaced.
         seed: Seed of initial weights and training.
     """
-    settings = replace(training, seed=seed % 2**31)
+    settings = replace(training, seed=short(seed))
     network, _ = fitted(lane_frames(frames), policy, settings, weights_seed=seed, folder=folder / "training")
     save_policy(network, folder / "policy")
     return network

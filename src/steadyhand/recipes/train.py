@@ -14,7 +14,7 @@ from steadyhand.analysis.tables import Table
 from steadyhand.core.codec import to_data, write_json
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError, SpecError
 from steadyhand.core.lock import working_in
-from steadyhand.core.seeding import derive
+from steadyhand.core.seeding import derive, short
 from steadyhand.core.strict import MOST_BYTES, replacing
 from steadyhand.data.base import Dataset
 from steadyhand.data.dataset import open_any
@@ -191,7 +191,7 @@ def _train(
         result = fit(
             ready.policy,
             ready.source,
-            config=replace(run.training, seed=derive(run.seed, "training") % 2**31),
+            config=replace(run.training, seed=short(derive(run.seed, "training"))),
             validation=ready.validation,
             folder=folder / TRAINING,
             resume=resume,

@@ -1,7 +1,6 @@
 """Corrective labels: closed forms on linear systems, bounds on random ones, and where labels belong."""
 
 from dataclasses import asdict, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +12,10 @@ from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, discrete_spec, ima
 from steadyhand.correction.ccil import _kept, _points, bound_distance, corrective_labels, label_errors
 from steadyhand.correction.ccil_config import CcilConfig, KeepAll, Label, Quantile, Radius
 from steadyhand.correction.expert_steps import ExpertSteps, Points
-from steadyhand.correction.label_geometry import LabelGeometry, linear_r2, neighbours, with_model
 from steadyhand.correction.label_search import Learnt, find
-from steadyhand.correction.roots import solve
 from steadyhand.correction.true_dynamics import TrueDynamics
 from steadyhand.data.episode import Branch, Episode, demonstration
 from steadyhand.data.frames import Frames, Windower, WindowSpec
-from steadyhand.policies.dynamics import Transitions
 from steadyhand.policies.dynamics_config import DynamicsConfig, Spectral, Unlimited
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.residual_map import ResidualMap
@@ -501,17 +497,6 @@ def test_what_never_changes_in_the_demonstrations_is_the_same_in_every_label(lab
 
 
 class TestLeak:
-    def test_r2_of_a_line_and_of_noise(self) -> None:
-        rng = np.random.default_rng(0)
-        x, groups = rng.normal(size=(400, 3)), np.repeat(np.arange(8), 50)
-        exact = linear_r2(x, x @ rng.normal(size=(3, 2)) + 5.0, groups=groups)
-        assert exact == pytest.approx(1.0)
-        half = linear_r2(x, x[:, :1] + rng.normal(size=(400, 1)), groups=groups)
-        assert half == pytest.approx(0.5, abs=0.1)
-        nothing = linear_r2(x, rng.normal(size=(400, 2)), groups=groups)
-        assert nothing == pytest.approx(0.0, abs=0.1)
-        assert linear_r2(x[:6], x[:6], groups=groups[:6]) is None
-
     def test_labels_of_a_model_that_sees_only_the_action_say_their_action(self) -> None:
         """f(s, a) = B a: the label minus the expert's state is -B a, whatever the true system does."""
 
@@ -549,18 +534,6 @@ class TestGeometry:
         assert geometry.model_error is None
         assert geometry.lipschitz is None
 
-    def test_neighbours_by_brute_force(self) -> None:
-        rng = np.random.default_rng(0)
-        labels, states = rng.normal(size=(40, 3)), rng.normal(size=(70, 3))
-        actions, expert = rng.normal(size=(40, 2)), rng.normal(size=(70, 2))
-        gaps = np.linalg.norm(labels[:, None] - states, axis=2)
-        own = np.linalg.norm(states[:, None] - states, axis=2)
-        np.fill_diagonal(own, np.inf)
-        ratio, disagreement = neighbours(labels, actions, states, expert, seed=0)
-        assert ratio == pytest.approx(np.median(gaps.min(1)) / np.median(own.min(1)))
-        apart = np.sqrt(np.square(actions - expert[gaps.argmin(1)]).mean(1))
-        assert disagreement == pytest.approx(np.median(apart))
-
     def test_a_learnt_model_reports_its_error_and_its_constants(self) -> None:
         config = CcilConfig(dynamics=LINEAR, training=FAST, holdout=0.25)
         _, geometry = corrective_labels(episodes(8, 40), SPEC, config, seed=0)
@@ -572,44 +545,6 @@ class TestGeometry:
         assert geometry.local_lipschitz == pytest.approx(steepest, rel=0.05)
         assert geometry.lipschitz_step == pytest.approx(1 + steepest, rel=0.05)
 
-    def test_errors_of_a_model_are_lengths_of_the_steps_in_the_spread_of_the_states(self) -> None:
-        """It misses by a quarter of each step of dimension 0; dimension 1 is wide and hardly counts."""
-        state = np.zeros((6, 2), dtype=np.float32)
-        moved = np.array([[s, 0.1 * s] for s in (4.0, -4.0, 8.0, 8.0, 8.0, 0.0)], dtype=np.float32)
-        data = Transitions(state=state, action=np.zeros((6, 1), dtype=np.float32), next_state=moved)
-        gap = np.array([0.25, -0.25])
-
-        class Asked(ResidualMap):
-            def __init__(self) -> None: ...
-
-            def step(self, state, action):
-                return moved * (1 + gap)
-
-            def end_to_end(self):
-                return SimpleNamespace(state=2.0, step=3.0, normalised=4.0)
-
-            def local_lipschitz(self, state, action):
-                return np.array([1.0, 5.0, 6.0])
-
-        points = SimpleNamespace(state=None, action=None)
-        whole = SimpleNamespace(model=Asked(), train=data, heldout=None)
-        steps = SimpleNamespace(scale=np.array([2.0, 100.0]))
-        blank = LabelGeometry(
-            num_candidates=1,
-            num_converged=1,
-            num_kept=1,
-            kept_fraction=1.0,
-            distance_per_step=0.0,
-            trust_distance=0.0,
-            nearest_ratio=0.0,
-            action_disagreement=0.0,
-        )
-        told = with_model.__wrapped__(blank, whole, steps, points)
-        assert told.model_error == pytest.approx(0.25)
-        assert told.heldout_error is None
-        constants = (told.lipschitz, told.lipschitz_step, told.lipschitz_normalised, told.local_lipschitz)
-        assert constants == (2.0, 3.0, 4.0, 5.0)
-
     def test_label_errors_of_explicit_labels_by_hand(self) -> None:
         """s - f(s, a) + f(s - f(s, a), a) - s = -(A - I) f(s, a) for a linear system."""
         demos = episodes()
@@ -619,32 +554,6 @@ class TestGeometry:
         change = points.state @ (A - np.eye(2)).T + points.action @ B.T
         want = np.linalg.norm(change @ (A - np.eye(2)).T / steps.scale, axis=1)
         assert np.allclose(label_errors(labels, demos, SPEC, LINEAR_SYSTEM), want, atol=1e-5)
-
-
-class TestRoots:
-    def test_cubes_and_equations_without_a_root(self) -> None:
-        target = np.array([[8.0], [-27.0], [0.001], [1.0]])
-
-        def rise(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return np.where(rows[:, None] == 3, x * x + target[rows], x**3 - target[rows])
-
-        def slope(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return np.where(rows[:, None] == 3, 2 * x, 3 * x * x)[..., None]
-
-        roots = solve(rise, slope, np.ones((4, 1)), scale=np.ones(1), tolerance=1e-9, max_iterations=200)
-        assert np.allclose(roots.x[:3, 0], [2.0, -3.0, 0.1], atol=1e-6)
-        assert roots.converged.tolist() == [True, True, True, False]
-
-    def test_a_singular_jacobian_stops_a_row_and_not_the_others(self) -> None:
-        def rise(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return np.where(rows[:, None] == 0, np.ones_like(x), x - 3.0)
-
-        def slope(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return np.where(rows[:, None, None] == 0, 0.0, 1.0) * np.ones((len(x), 1, 1))
-
-        roots = solve(rise, slope, np.zeros((2, 1)), scale=np.ones(1))
-        assert roots.converged.tolist() == [False, True]
-        assert roots.x[1, 0] == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize("label", ["explicit", "implicit"])
@@ -706,19 +615,3 @@ def test_settings_survive_json_and_bad_ones_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             bad()
-
-
-def test_a_guess_that_is_near_enough_is_left_where_it_is():
-    guess = np.array([[0.75], [0.5]])
-    found = solve(
-        lambda x, rows: x - 1.0,
-        lambda x, rows: np.broadcast_to(np.eye(1), (len(rows), 1, 1)),
-        guess,
-        scale=np.ones(1),
-        tolerance=0.25,
-        max_iterations=1,
-    )
-    assert found.x[0] == 0.75
-    assert found.x[1] == 1.0
-    assert found.converged.tolist() == [True, True]
-    assert found.error.tolist() == [0.25, 0.0]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from point_env import Halving, PointEnv
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
@@ -182,6 +183,39 @@ def test_an_interrupted_run_asks_nothing_twice(tmp_path):
     assert expert.num_queries == before + 3
 
 
+class Outward(Always):
+    """Moves outward, off the line from where it is near the edge already."""
+
+    def act(self, observation, privileged, rows, generator):
+        return Decision.by(Actor.POLICY, np.full((len(rows), 1), 0.5, dtype=np.float32))
+
+
+class OutwardLearner(TableLearner):
+    def fit(self, episodes, *, folder, seed, warm_start, marks=None):
+        self.fits.append(list(episodes))
+
+    def controller(self, folder, *, num_rows):
+        return Outward(0.5)
+
+
+def test_drives_that_end_before_the_step_in_question_are_no_data(tmp_path):
+    learner = OutwardLearner()
+    env = PointEnv(2, drift=0.2)  # starts lie from -0.5 to 0.5: some are off the line after one step
+    forward_training(env, Halving(), learner, steps=2, labels_per_step=3, folder=tmp_path, seed=0)
+    first, second = learner.fits
+    assert [len(episode) for episode in first] == [1, 1, 1]
+    assert [len(episode) for episode in second] == [2, 2, 2]
+    assert [episode.num_labels for episode in second] == [1, 1, 1]
+
+
+def test_smile_spreads_its_labels_over_the_episodes(tmp_path):
+    """10 labels over 4 episodes: 3 steps at most."""
+    env, expert = cliff(horizon=10)
+    learner, config = TableLearner(), SmileConfig(rounds=1, labels_per_round=10, episodes_per_round=4)
+    smile(env, expert, learner, config=config, folder=tmp_path, seed=0)
+    assert sorted(len(episode) for episode in learner.fits[0]) == [2, 2, 3, 3]
+
+
 def test_smile_learns_from_each_mixture_and_drops_the_expert(tmp_path):
     env, expert = cliff(horizon=10)
     learner, config = TableLearner(), SmileConfig(rounds=6, labels_per_round=40, alpha=0.4)
@@ -208,6 +242,8 @@ def test_what_makes_no_sense_is_refused(tmp_path):
         Blend([Always(0)], [0.5, 0.5])
     with pytest.raises(ConfigError, match="negative"):
         Blend([Always(0)], [0.0])
+    with pytest.raises(ConfigError, match="negative"):
+        Blend([Always(0), Always(1)], [-1.0, 2.0])
     with pytest.raises(ConfigError, match=r"alpha = 0\.0"):
         SmileConfig(alpha=0.0)
     with pytest.raises(ConfigError, match="labels_per_round = 2"):

@@ -1,17 +1,19 @@
 """Mixture and noise: who drives, what is labelled, and with which probabilities."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from point_env import Halving, PointEnv
+from steadyhand.core.description import running
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
 from steadyhand.core.specs import STATE, FeatureSpec, discrete_spec
 from steadyhand.correction.collect import collect
-from steadyhand.correction.gate import Gate, Gated
+from steadyhand.correction.gate import Asking, Gate, Gated
 from steadyhand.correction.mixture import BetaMixture, ExponentialDecay, FirstRoundOnly, LinearDecay
 from steadyhand.correction.noise import GaussianNoise, NoisyExecution, OrnsteinUhlenbeck
 
@@ -267,3 +269,114 @@ def test_a_gate_labels_where_the_expert_was_asked_and_has_an_answer():
     assert np.array_equal(decision.label[[1, 3, 4]], decision.action[[1, 3, 4]])
     assert np.array_equal(decision.action[:2], expert.action[:2])
     assert decision.actor.tolist() == [Actor.EXPERT] * 2 + [Actor.POLICY] * 3
+
+
+def test_mixtures_that_make_no_sense_are_refused():
+    for beta in (-0.1, 1.5):
+        with pytest.raises(ConfigError, match="probability"):
+            BetaMixture(Still(), Halving(), beta=beta)
+    with pytest.raises(ConfigError, match="Without a policy"):
+        BetaMixture(None, Halving(), beta=0.9)
+    with pytest.raises(ConfigError, match="counts steps"):
+        BetaMixture(Still(), Halving(), beta=0.5, query_every=0)
+
+
+def asking(expert, count=3):
+    seen = {STATE: np.arange(1.0, count + 1, dtype=np.float32)[:, None]}
+    return Asking(expert, seen, {}, np.arange(count), RowStreams.from_seed(0, count))
+
+
+def test_an_expert_is_asked_once_about_a_row_and_a_look_is_no_label():
+    expert = Halving()
+    ask = asking(expert)
+    assert ask.label(np.zeros(0, dtype=np.int64)).shape == (0, 0)
+    assert expert.num_queries == 0
+    assert ask.label(np.array([1])).tolist() == [[-1.0]]
+    assert ask.label(np.array([1, 2])).tolist() == [[-1.0], [-1.5]]
+    assert expert.num_queries == 2
+    assert ask.peek().tolist() == [[-0.5], [-1.0], [-1.5]]
+    assert expert.num_queries == 3
+    assert ask.asked.tolist() == [False, True, True]
+    assert ask.label(np.zeros(0, dtype=np.int64)).shape == (0, 1)
+
+
+def test_an_expert_that_remembers_sees_every_row_and_labels_those_that_were_asked_about():
+    class Remembers(Halving):
+        remembers = True
+
+    expert = Remembers()
+    ask = asking(expert)
+    assert expert.num_queries == 3
+    assert not ask.asked.any()
+    assert ask.label(np.array([2])).tolist() == [[-1.5]]
+    assert ask.asked.tolist() == [False, False, True]
+    assert expert.num_queries == 3
+
+
+class Noted(Gate):
+    """Takes over as it is told, and keeps what it was shown."""
+
+    def __init__(self, drives):
+        self.drives, self.inputs = [np.array(one, dtype=bool) for one in drives], []
+
+    def takes_over(self, inputs):
+        self.inputs.append(inputs)
+        return self.drives[len(self.inputs) - 1].copy()
+
+
+def test_a_gate_knows_who_drove_the_step_before_and_the_policy_plans_afresh_there():
+    gate = Noted([[False, True, True], [True, True, False], [False] * 3])
+    planner, expert = Planner(), Halving()
+    planner.sees_privileged = expert.sees_privileged = False
+    gated = Gated(planner, expert, gate)
+    assert gated.sees_privileged
+    rows, streams = np.arange(3), RowStreams.from_seed(0, 3)
+    gated.begin(rows)
+    for _ in range(3):
+        gated.act({STATE: np.ones((3, 1), np.float32)}, {}, rows, streams)
+    assert [one.held.tolist() for one in gate.inputs] == [
+        [False] * 3,
+        [False, True, True],
+        [True, True, False],
+    ]
+    assert planner.replanned == [[1, 2], [0, 1]]
+    assert expert.num_queries == 4
+
+
+@pytest.mark.parametrize("kind", [BetaMixture, Gated])
+def test_where_nobody_drove_before_nothing_is_planned_afresh(kind):
+    planner, rows = Planner(), np.arange(2)
+    one = Gated(planner, Halving(), Never()) if kind is Gated else BetaMixture(planner, Halving(), beta=0.0)
+    one.begin(rows)
+    for _ in range(2):
+        one.act({STATE: np.ones((2, 1), np.float32)}, {}, rows, RowStreams.from_seed(0, 2))
+    assert planner.replanned == []
+
+
+@pytest.mark.parametrize(("most", "driven"), [(5, 6), (6, 6), (7, 9), (None, 36)])
+def test_a_collection_stops_after_so_many_steps_of_all_rows_together(most, driven):
+    env = PointEnv(3, max_episode_steps=12)
+    episodes = collect(
+        env, Halving(), env.starts("train", 3), source="demonstration", seed=0, max_env_steps=most
+    )
+    assert sum(len(episode) for episode in episodes) == driven
+
+
+class Far(Halving):
+    """Means to go beyond the bounds of half a step at every fourth row."""
+
+    def action(self, observation, privileged):
+        whole = super().action(observation, privileged)
+        whole[::4] = 3.0
+        return whole
+
+
+@pytest.mark.parametrize(
+    ("outside", "words"), [("clipped", "are clipped to them"), ("meant", "are stored as they were meant")]
+)
+def test_a_warning_says_which_share_of_the_labels_lay_outside_and_points_at_who_collects(outside, words):
+    env = PointEnv(8, max_episode_steps=1)
+    plain = running()(inspect.unwrap(collect))  # without the wrapper that checks types in tests alone
+    with pytest.warns(UserWarning, match=f"^25 % of the labels lay outside .* and {words}$") as told:
+        plain(env, Far(), env.starts("train", 8), source="demonstration", seed=0, outside_labels=outside)
+    assert [warning.filename for warning in told] == [__file__]

@@ -1,102 +1,20 @@
 """The algorithm around a learner whose fit is a line through the origin: every number can be recomputed."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from line_learner import Line
 from point_env import Halving, PointEnv
 from steadyhand.core.errors import ConfigError
-from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.specs import STATE
 from steadyhand.correction.dagger import DaggerConfig
-from steadyhand.correction.marks import Marks
 from steadyhand.correction.mixture import ExponentialDecay
 from steadyhand.correction.rounds import teach_in_rounds
-from steadyhand.data.episode import Branch, Episode, demonstration
-
-
-class Gain(Controller):
-    def __init__(self, gain: float) -> None:
-        self.gain = gain
-
-    def act(self, observation, privileged, rows, generator):
-        return Decision.by(Actor.POLICY, (self.gain * observation[STATE]).astype(np.float32))
-
-
-class Line:
-    """a = k x by least squares; logs what it was asked, and can die where a test wants it to."""
-
-    memory = ("calls", "die_at")
-
-    def __init__(self, *, die_at: tuple[str, int] | None = None) -> None:
-        self.calls: list[tuple] = []
-        self.die_at = die_at
-
-    def _maybe_die(self, what: str) -> None:
-        self.calls.append((what,))
-        if self.die_at == (what, sum(call[0] == what for call in self.calls)):
-            raise KeyboardInterrupt
-
-    def fit(
-        self,
-        episodes: Sequence[Episode],
-        *,
-        folder: Path,
-        seed: int,
-        warm_start: Path | None,
-        marks: Sequence[Marks] | None = None,
-    ) -> None:
-        self._maybe_die("fit")
-        x, y = self._xy(episodes)
-        folder.mkdir(parents=True, exist_ok=True)
-        line = {
-            "k": float(x @ y / (x @ x)),
-            "n": len(x),
-            "seed": seed,
-            "warm": warm_start and warm_start.name,
-        }
-        (folder / "line.json").write_text(json.dumps(line))
-
-    def controller(self, folder: Path, *, num_rows: int) -> Controller:
-        return Gain(json.loads((folder / "line.json").read_text())["k"])
-
-    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        k = json.loads((folder / "line.json").read_text())["k"]
-        return [(k * episode.observation[STATE]).astype(np.float32) for episode in episodes]
-
-    def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
-        x, y = self._xy(episodes)
-        return float(((json.loads((folder / "line.json").read_text())["k"] * x - y) ** 2).mean())
-
-    def write(self, episodes: Sequence[Episode], folder: Path) -> None:
-        self._maybe_die("write")
-        folder.mkdir(parents=True)
-        for number, episode in enumerate(episodes):
-            x, y = self._xy([episode])
-            np.savez(folder / f"{number:03d}.npz", x=x, y=y, success=episode.success is not False)
-
-    def read(self, folder: Path) -> list[Episode] | None:
-        if not folder.is_dir():
-            return None
-        episodes = []
-        for path in sorted(folder.glob("*.npz")):
-            data = np.load(path)
-            success = None if bool(data["success"]) else False
-            episodes.append(
-                demonstration({STATE: data["x"][:, None]}, data["y"], control_dt=0.1, success=success)
-            )
-        return episodes
-
-    @staticmethod
-    def _xy(episodes):
-        x = np.concatenate([episode.observation[STATE][:, 0] for episode in episodes])
-        y = np.concatenate([episode.expert_action[:, 0] for episode in episodes])
-        return x, y
-
+from steadyhand.data.episode import Branch, demonstration
 
 CONFIG = DaggerConfig(rounds=4, labels_per_round=20, episodes_per_round=2, validation_starts=6)
 
@@ -233,6 +151,7 @@ def test_labels_made_from_demonstrations_count_for_nothing(tmp_path):
     )
     assert [record.labels for record in result.rounds] == [4, 4]
     assert result.queries == 6 + 4 + 4
+    assert result.trained_labels == 6 + 4 * result.best
 
 
 def test_drives_that_failed_are_counted_round_by_round(tmp_path):
@@ -256,4 +175,7 @@ def test_a_remedy_is_called_by_its_title_in_tables_or_by_its_class():
     class Mine(DaggerConfig):
         title = ""
 
+        name = ""
+
     assert (DaggerConfig().in_tables, Mine().in_tables) == ("DAgger", "Mine")
+    assert (DaggerConfig().key, Mine().key) == ("dagger", "mine")

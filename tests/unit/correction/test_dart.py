@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from plane_env import BOUND, Homing, Linear, Plane
 from steadyhand.core.codec import from_data, to_data
-from steadyhand.core.errors import CapabilityError, ConfigError
+from steadyhand.core.errors import ConfigError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.seeding import RowStreams
-from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, discrete_spec
+from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.correction.collect import collect
+from steadyhand.correction.contract import Stage
 from steadyhand.correction.dagger import DaggerBeta, DaggerConfig
 from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.dart_noise import (
@@ -29,164 +31,13 @@ from steadyhand.correction.dart_noise import (
     shaped,
 )
 from steadyhand.correction.gated_remedies import SafeDagger, ThriftyDagger
-from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution, RandomExecution
+from steadyhand.correction.noise import CorrelatedNoise, NoisyExecution
 from steadyhand.correction.offline import NoiseInjection
 from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.data.episode import Episode, demonstration
-from steadyhand.envs.base import BatchEnv, Start, StepResult
-from steadyhand.experts.base import Expert
+from steadyhand.envs.base import BatchEnv
 
-BOUND = 0.5
-COLUMNS = ("action", "expert_action", "expert_action_valid", "actor", "intervention", "weight", "reward")
 COVARIANCE = ((0.04, -0.018), (-0.018, 0.01))
-
-
-class Plane(BatchEnv):
-    """x_{t+1} = x_t + a_t in the plane; with `classes` the action chooses one of four small steps."""
-
-    def __init__(self, num_rows: int, *, classes: int | None = None, bound: float | None = BOUND) -> None:
-        self.num_rows = num_rows
-        self.bound = np.inf if bound is None else bound
-        box = (
-            FeatureSpec(shape=(2,))
-            if bound is None
-            else FeatureSpec(shape=(2,), low=(-bound,) * 2, high=(bound,) * 2)
-        )
-        self.spec = EnvSpec(
-            env_id="plane",
-            observation={STATE: FeatureSpec(shape=(2,))},
-            action=box if classes is None else discrete_spec(classes),
-            control_dt=0.1,
-            max_episode_steps=25,
-        )
-        self.x = np.zeros((num_rows, 2), dtype=np.float32)
-        self.time = np.zeros(num_rows, dtype=np.int64)
-
-    def starts(self, family, count, *, seed=0):
-        return tuple(
-            Start(
-                family=family, seed=i, options={"x": (i * 7 + seed) % 11 - 5.0, "y": (i * 5 + seed) % 7 - 3.0}
-            )
-            for i in range(count)
-        )
-
-    def reset(self, starts, rows):
-        self.x[rows] = [[start.options["x"] / 10, start.options["y"] / 10] for start in starts]
-        self.time[rows] = 0
-
-    def step(self, actions, rows):
-        if self.spec.action.num_classes is None:
-            self.x[rows] += np.clip(actions, -self.bound, self.bound)
-        else:
-            self.x[rows] += 0.05 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)[actions[:, 0]]
-        self.time[rows] += 1
-        failed = np.abs(self.x[rows]).max(axis=1) > 3
-        done = ~failed & (self.time[rows] >= 25)
-        return StepResult(
-            reward=-np.abs(self.x[rows]).sum(axis=1), terminated=failed, truncated=done, success=done
-        )
-
-    def observe(self, rows, *, view_offset=None):
-        return {STATE: self.x[rows].copy()}
-
-
-class Homing(Expert):
-    """Steps half way to the centre, cut at the bound; of four steps it takes one of two, by the sign of x."""
-
-    def __init__(self, env: BatchEnv) -> None:
-        super().__init__()
-        self.discrete = env.spec.action.num_classes is not None
-
-    def action(self, observation, privileged):
-        x = observation[STATE]
-        if self.discrete:
-            return np.where(x[:, :1] > 0, 2, 0).astype(np.int64)
-        return np.clip(-0.5 * x, -BOUND, BOUND).astype(np.float32)
-
-
-class Answers(Controller):
-    def __init__(self, learner: "Linear", gain: np.ndarray) -> None:
-        self.learner, self.gain = learner, gain
-
-    def act(self, observation, privileged, rows, generator):
-        return Decision.by(Actor.POLICY, self.learner.answer(observation[STATE], self.gain))
-
-
-class Linear:
-    """a = W x by least squares on the steps of positive weight, plus an error W_e x that it cannot help.
-
-    With four steps to choose from it always takes the last one of the expert's.
-    """
-
-    memory = ("calls", "die_at")
-
-    def __init__(
-        self, env: BatchEnv, error: np.ndarray | None = None, *, die_at: tuple[str, int] | None = None
-    ) -> None:
-        self.env = env
-        self.error = np.zeros((2, 2)) if error is None else error
-        self.fitted: list[tuple[str, int]] = []
-        self.calls: list[str] = []
-        self.die_at = die_at
-
-    def _call(self, what: str) -> None:
-        self.calls.append(what)
-        if self.die_at == (what, self.calls.count(what)):
-            raise KeyboardInterrupt
-
-    def answer(self, x: np.ndarray, gain: np.ndarray) -> np.ndarray:
-        if self.env.spec.action.num_classes is not None:
-            return np.full((len(x), 1), 2, dtype=np.int64)
-        return (x.astype(np.float64) @ gain.T).astype(np.float32)
-
-    def fit(self, episodes, *, folder: Path, seed, warm_start, marks=None):
-        if (folder / "gain.npy").is_file():
-            return
-        self._call("fit")
-        weights = [e.weight for e in episodes] if marks is None else [one.weight for one in marks]
-        chosen = np.concatenate(weights) > 0
-        self.fitted.append((folder.name, int(chosen.sum())))
-        x = np.concatenate([e.observation[STATE] for e in episodes])[chosen].astype(np.float64)
-        y = np.concatenate([e.expert_action for e in episodes])[chosen].astype(np.float64)
-        folder.mkdir(parents=True, exist_ok=True)
-        gain = np.zeros((2, 2)) if y.shape[1] == 1 else np.linalg.lstsq(x, y, rcond=None)[0].T + self.error
-        np.save(folder / "gain.npy", gain)
-
-    def controller(self, folder: Path, *, num_rows: int) -> Controller:
-        return Answers(self, np.load(folder / "gain.npy"))
-
-    def answers(self, folder: Path, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        gain = np.load(folder / "gain.npy")
-        return [self.answer(episode.observation[STATE], gain) for episode in episodes]
-
-    def loss(self, folder: Path, episodes: Sequence[Episode]) -> float:
-        pairs = zip(self.answers(folder, episodes), episodes, strict=True)
-        return float(np.mean(np.concatenate([(a - e.expert_action).ravel() for a, e in pairs]) ** 2))
-
-    def write(self, episodes: Sequence[Episode], folder: Path) -> None:
-        self._call("write")
-        folder.mkdir(parents=True)
-        for number, e in enumerate(episodes):
-            columns = {name: getattr(e, name) for name in COLUMNS}
-            ending = [e.terminated, e.truncated, e.success is True, e.success is False]
-            np.savez(folder / f"{number:03d}.npz", x=e.observation[STATE], ending=ending, **columns)
-
-    def read(self, folder: Path) -> list[Episode] | None:
-        if not folder.is_dir():
-            return None
-        return [self._one(np.load(path)) for path in sorted(folder.glob("*.npz"))]
-
-    @staticmethod
-    def _one(data) -> Episode:
-        terminated, truncated, success, failure = data["ending"].tolist()
-        return Episode(
-            observation={STATE: data["x"]},
-            **{name: data[name] for name in COLUMNS},
-            terminated=terminated,
-            truncated=truncated,
-            success=True if success else False if failure else None,
-            control_dt=0.1,
-        )
 
 
 CONFIG = DartConfig(
@@ -377,10 +228,6 @@ def test_settings_that_make_no_sense_are_refused(bad, tmp_path):
         run(tmp_path, replace(CONFIG, initial_sigma=0.1, **bad))
 
 
-def streams(count: int) -> RowStreams:
-    return RowStreams.from_seed(3, count)
-
-
 class Fixed(Controller):
     def __init__(self, action) -> None:
         self.value = np.array(action)
@@ -388,60 +235,6 @@ class Fixed(Controller):
     def act(self, observation, privileged, rows, generator):
         action = np.tile(self.value, (len(rows), 1))
         return Decision.by(Actor.EXPERT, action, label=action)
-
-
-FREE = FeatureSpec(shape=(2,))
-
-
-def test_samples_have_the_stated_covariance():
-    count = 20_000
-    noise = CorrelatedNoise(covariance=COVARIANCE)
-    noisy = NoisyExecution(Fixed(np.float32([0.1, -0.2])), noise=noise, action=FREE, clean_fraction=0.0)
-    decision = noisy.act({}, {}, np.arange(count), streams(count))
-    drawn = (decision.action - decision.label).astype(np.float64)
-    expected = np.array(COVARIANCE)
-    # Var of a sample covariance of normal numbers: (s_ii s_jj + s_ij^2) / n.
-    error = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / count)
-    assert (np.abs(drawn.T @ drawn / count - expected) < 4.5 * error).all()
-    assert (np.abs(drawn.mean(axis=0)) < 4.5 * np.sqrt(np.diag(expected) / count)).all()
-
-
-def test_a_row_does_not_depend_on_its_neighbours():
-    noise = CorrelatedNoise(covariance=COVARIANCE, theta=0.3)
-    many = NoisyExecution(Fixed(np.float32([0, 0])), noise=noise, action=FREE, clean_fraction=0.5)
-    one = NoisyExecution(Fixed(np.float32([0, 0])), noise=noise, action=FREE, clean_fraction=0.5)
-    all_rows, all_streams, its = np.arange(300), streams(300), streams(300).take(np.array([7]))
-    for _ in range(3):
-        together = many.act({}, {}, all_rows, all_streams).action[7]
-        assert np.array_equal(one.act({}, {}, np.array([7]), its).action[0], together)
-        all_streams.advance()
-        its.advance()
-
-
-def test_correlated_noise_that_stays_keeps_its_covariance():
-    count = 20_000
-    noise = CorrelatedNoise(covariance=COVARIANCE, theta=0.2)
-    noisy = NoisyExecution(Fixed(np.float32([0, 0])), noise=noise, action=FREE, clean_fraction=0.0)
-    source = streams(count)
-    steps = []
-    for _ in range(3):
-        steps.append(noisy.act({}, {}, np.arange(count), source).action.astype(np.float64))
-        source.advance()
-    assert np.allclose(second_moment(steps[2]), COVARIANCE, atol=0.04 * 5 * np.sqrt(2 / count))
-    assert np.allclose(
-        steps[1].T @ steps[2] / count, 0.8 * np.array(COVARIANCE), atol=0.04 * 5 * np.sqrt(2 / count)
-    )
-
-
-def test_noise_of_no_covariance_is_refused():
-    for bad in (((1.0, 2.0), (2.0, 1.0)), ((1.0, 0.5), (0.2, 1.0)), ((1.0, 0.0),)):
-        with pytest.raises(ConfigError, match="covariance"):
-            CorrelatedNoise(covariance=bad)
-    noisy = NoisyExecution(
-        Fixed(np.float32([0, 0])), noise=CorrelatedNoise(covariance=((1.0,),)), action=FREE
-    )
-    with pytest.raises(ConfigError, match="does not fit"):
-        noisy.act({}, {}, np.arange(3), streams(3))
 
 
 def test_settings_survive_json():
@@ -471,26 +264,6 @@ def test_clipping_bias_is_logged():
     assert record.clean_episodes == 0
 
 
-def test_another_discrete_action_is_executed_at_the_rate_epsilon_and_never_labelled():
-    count, epsilon = 20_000, 0.3
-    noisy = RandomExecution(Fixed([2]), epsilon=epsilon, action=discrete_spec(4))
-    decision = noisy.act({}, {}, np.arange(count), streams(count))
-    share = np.bincount(decision.action[:, 0], minlength=4) / count
-    expected = np.array([0.1, 0.1, 0.7, 0.1])
-    assert (np.abs(share - expected) < 4.5 * np.sqrt(expected * (1 - expected) / count)).all()
-    assert (decision.label == 2).all()
-    half = RandomExecution(Fixed([2]), epsilon=1.0, action=discrete_spec(4), clean_fraction=0.5)
-    rows, source = np.arange(400), streams(400)
-    first = half.act({}, {}, rows, source).action[:, 0] != 2
-    source.advance()
-    assert np.array_equal(half.act({}, {}, rows, source).action[:, 0] != 2, first)
-    assert abs(first.mean() - 0.5) < 4.5 * 0.5 / 20
-    with pytest.raises(CapabilityError):
-        RandomExecution(Fixed([2]), epsilon=0.1, action=FREE)
-    with pytest.raises(ConfigError):
-        RandomExecution(Fixed([2]), epsilon=1.5, action=discrete_spec(4))
-
-
 def test_epsilon_is_the_rate_of_disagreement(tmp_path):
     env = Plane(4, classes=4)
     result = run(tmp_path, learner=Linear(env), env=env)
@@ -501,8 +274,10 @@ def test_epsilon_is_the_rate_of_disagreement(tmp_path):
     assert result.noise[1].executed is None
     fixed = run(tmp_path / "alpha", replace(CONFIG, alpha=5.0), learner=Linear(env), env=env)
     assert fixed.noise[1].estimate.epsilon == pytest.approx(5.0 / 25)
-    floor = run(tmp_path / "floor", replace(CONFIG, alpha=5.0, floor=0.1), learner=Linear(env), env=env)
-    assert floor.noise[1].estimate.epsilon == pytest.approx(5.0 / 25 + 0.1)
+    for alpha, expected in ((5.0, 5.0 / 25 + 0.1), (24.0, 1.0)):
+        config = replace(CONFIG, alpha=alpha, floor=0.1)
+        floor = run(tmp_path / f"floor-{alpha}", config, learner=Linear(env), env=env)
+        assert floor.noise[1].estimate.epsilon == pytest.approx(expected)  # a probability
 
 
 class Constant(Linear):
@@ -556,3 +331,100 @@ def test_only_dart_looks_at_the_last_iterate_where_the_expert_drives_alone():
     assert DartConfig(**counts).reads_iterate
     for kind in (DaggerConfig, DaggerBeta, SafeDagger, ThriftyDagger):
         assert not kind(**counts).reads_iterate
+
+
+@pytest.mark.parametrize(
+    ("options", "lengths", "is_refused"),
+    [
+        ({"rounds": 1}, [], False),  # the first round's disturbance needs no estimate
+        ({"rounds": 2}, [], True),
+        ({"rounds": 1}, [5], True),  # demonstrations stand for the first round
+        ({"rounds": 1}, [5, 5], False),
+        ({"rounds": 2, "episodes_per_round": 3}, [], False),  # the second of three is held out
+        ({"rounds": 2, "held_out": Thinned(keep_every=9)}, [], False),  # all of its ten steps but one or two
+    ],
+)
+def test_a_first_round_that_holds_nothing_out_is_refused_before_it_is_driven(options, lengths, is_refused):
+    env = Plane(1)
+    initial = [labelled([1.0] * length) for length in lengths]
+    config = replace(CONFIG, **{"episodes_per_round": 1, "labels_per_round": 10, **options})
+    if not is_refused:
+        config.check(env, Homing(env), Linear(env), initial=initial)
+        return
+    with pytest.raises(ConfigError, match="No pair is held out"):
+        config.check(env, Homing(env), Linear(env), initial=initial)
+
+
+def test_a_remedy_made_from_it_is_checked_as_every_one_in_rounds():
+    class Drives(DartConfig):
+        def expert_share(self, round):
+            return 0.5
+
+    env = Plane(1)
+    with pytest.raises(ConfigError, match="no policy to drive in the first round"):
+        Drives(rounds=1).check(env, Homing(env), Linear(env))
+
+
+def test_a_share_of_episodes_is_left_clean_unless_the_caller_says_another():
+    estimate, action = NoiseEstimate(covariance=((0.01, 0.0), (0.0, 0.04))), FeatureSpec(shape=(2,))
+    config = replace(CONFIG, clean_fraction=1.0)
+    for options, actor in (({}, Actor.EXPERT), ({"clean_fraction": 0.0}, Actor.NOISE)):
+        driver = config.disturbed(Fixed(np.float32([0, 0])), estimate, action, **options)
+        decision = driver.act({}, {}, np.arange(3), RowStreams.from_seed(0, 3))
+        assert decision.actor.tolist() == [actor] * 3
+
+
+def test_updates_that_leave_out_the_first_estimate_make_it_all_the_same(tmp_path):
+    """Demonstrations stand for the first round: there is no earlier estimate to keep."""
+    env = Plane(4)
+    initial = collect(env, Homing(env), env.starts("train", 4), source="demonstration", seed=0, max_steps=9)
+    learner = Linear(env, ERROR)
+    config = replace(CONFIG, rounds=1, updates=(3,))
+    result = teach_in_rounds(
+        env, Homing(env), learner, config=config, folder=tmp_path, seed=0, initial=initial
+    )
+    assert noise_records(learner, result.folders)[0].estimate.pairs == 18
+
+
+def test_a_watched_drive_keeps_no_path(tmp_path):
+    class Unseen(Plane):
+        def position(self, rows):
+            raise AssertionError("nobody asked for it")
+
+    env = Unseen(4)
+    stage = Stage(
+        env=env,
+        expert=Homing(env),
+        learner=Linear(env),
+        round=1,
+        seed=0,
+        folder=tmp_path,
+        iterate=None,
+        policy=None,
+        training=(),
+        held_out=(),
+        family="train",
+        num_rows=4,
+    )
+    replace(CONFIG, watch=2).driver(stage)
+    assert (tmp_path / "estimate.json").is_file()
+
+
+def test_the_shape_of_a_covariance_is_its_correlations():
+    """Deviations 2 and 5, covariance 3: correlation .3; a direction that is not disturbed has none."""
+    estimate = NoiseEstimate(covariance=((4.0, 3.0, 0.0), (3.0, 25.0, 0.0), (0.0, 0.0, 0.0)))
+    expected = [[1.0, 0.3, 0.0], [0.3, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert np.array(estimate.correlation) == pytest.approx(np.array(expected))
+    small = NoiseEstimate(covariance=((0.04, 0.003), (0.003, 0.0025)))
+    assert np.array(small.correlation) == pytest.approx(np.array([[1.0, 0.3], [0.3, 1.0]]))
+    assert estimate.trace == 29.0
+    assert (NoiseEstimate(epsilon=0.2).correlation, NoiseEstimate(epsilon=0.2).trace) == (None, 0.2)
+
+
+def test_shapes_by_hand():
+    moment = np.array([[4.0, 3.0, 1.0], [3.0, 5.0, 2.0], [1.0, 2.0, 6.0]])
+    assert np.array_equal(shaped(moment, "full"), moment)
+    assert np.array_equal(shaped(moment, "diagonal"), np.diag([4.0, 5.0, 6.0]))
+    assert np.array_equal(shaped(moment, "isotropic"), 5.0 * np.eye(3))
+    assert scaled(moment, 3.0, horizon=10) == pytest.approx(moment * 0.3 / 15.0)
+    assert np.array_equal(scaled(np.zeros((3, 3)), 3.0, horizon=10), 0.1 * np.eye(3))

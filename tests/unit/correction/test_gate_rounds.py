@@ -2,11 +2,11 @@
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gate_stage import SHORT, learner_of, stage_in
 from point_env import Halving, PointEnv
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.protocol import Actor
@@ -32,16 +32,11 @@ from steadyhand.correction.gates.fitter import GateFitter
 from steadyhand.correction.marks import Marks
 from steadyhand.correction.rounds import teach_in_rounds
 from steadyhand.data.episode import Branch
-from steadyhand.policies.encoders.state import StateMLP
-from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
 from steadyhand.policies.risk_config import RiskConfig
 from steadyhand.policies.scores import Doubt, OwnLoss
-from steadyhand.policies.spec import PolicyConfig
 from steadyhand.recipes.learner import PolicyLearner
-from steadyhand.training.config import TrainConfig
 
-SHORT = TrainConfig(num_steps=30, batch_size=16)
 GATES = [
     SafeGate(classifier=SHORT, drives=2),
     EnsembleGate(members=2, drives=2),
@@ -52,34 +47,6 @@ GATES = [
     NearestGate(level=0.5, asks_only=True, calibration="drives", drives=2),
 ]
 NAMES = [type(gate).__name__ for gate in GATES]
-
-
-def learner_of(env: PointEnv, *, head=None, n_obs_steps: int = 2) -> PolicyLearner:
-    policy = PolicyConfig(
-        encoder=StateMLP(hidden=(8,)), head=Gaussian() if head is None else head, n_obs_steps=n_obs_steps
-    )
-    return PolicyLearner(env.spec, policy=policy, training=SHORT)
-
-
-def stage_in(folder: Path, **options) -> Stage:
-    env = PointEnv(4, max_episode_steps=12, drift=0.1)
-    learner = learner_of(env, **options)
-    demos = collect(env, Halving(), env.starts("train", 5), source="demonstration", seed=0)
-    learner.fit(demos[:3], folder=folder / "iterate", seed=0, warm_start=None)
-    return Stage(
-        env=env,
-        expert=Halving(),
-        learner=learner,
-        round=2,
-        seed=3,
-        folder=folder,
-        iterate=folder / "iterate",
-        policy=learner.controller(folder / "iterate", num_rows=4),
-        training=demos[:3],
-        held_out=demos[3:],
-        family="train",
-        num_rows=4,
-    )
 
 
 @pytest.fixture(scope="module")

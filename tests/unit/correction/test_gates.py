@@ -48,8 +48,31 @@ def test_a_threshold_is_the_smallest_value_that_keeps_the_share_above_it(scores,
 def test_a_threshold_is_the_stated_order_statistic():
     scores = np.random.default_rng(0).permutation(np.arange(1.0, 101.0))
     assert [threshold_at(scores, level) for level in (0.0, 0.01, 0.95, 0.99, 1.0)] == [1, 1, 95, 99, 100]
+    assert threshold_at(np.array([7.0]), 0.5) == 7.0
     with pytest.raises(ConfigError, match="needs values"):
         threshold_at(np.zeros(0), 0.5)
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.5])
+@pytest.mark.parametrize("threshold", [threshold_at, conformal_threshold])
+def test_a_level_is_a_share(threshold, level):
+    with pytest.raises(ConfigError, match="level is a share"):
+        threshold(np.arange(5.0), level)
+
+
+def test_a_conformal_threshold_is_the_stated_order_statistic():
+    """Of 9 values the ceil(10 level)-th smallest; there is no tenth."""
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, 10.0))
+    found = [conformal_threshold(scores, level) for level in (0.0, 0.1, 0.11, 0.3, 0.89, 0.9, 0.91, 1.0)]
+    assert found == [1, 1, 2, 3, 9, 9, np.inf, np.inf]
+
+
+def test_joint_thresholds_by_hand():
+    """Ranks (1, 4), (2, 3), (3, 1), (4, 2): the largest are 4, 3, 3, 4, and half of the steps exceed 3."""
+    one, other = np.array([10.0, 20.0, 30.0, 40.0]), np.array([8.0, 7.0, 5.0, 6.0])
+    assert joint_thresholds(one, other, 0.5) == (30.0, 7.0)
+    assert joint_thresholds(one, other, 0.4) == (40.0, 8.0)
+    assert joint_thresholds(one, np.ones(4), 0.5) == (40.0, 1.0)  # ties all have the highest rank
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9])
@@ -100,7 +123,7 @@ class Given(ScoreRecorder):
         return self.scores
 
     def begin(self, rows):
-        del rows
+        self.begun = rows.tolist()
 
     def state(self):
         return {}
@@ -198,9 +221,9 @@ def test_one_threshold_asks_where_it_hands_over_and_nowhere_else():
 
 
 def test_an_ensemble_gate_asks_everywhere_and_takes_either_reason():
-    gate = Disagreeing(Given(doubt=[0.0, 0.0, 2.0, 2.0]), SCALE, tau=1.0, chi=1.0)
-    inputs = inputs_of([0.5, 1.5, 0.5, 1.5], [False] * 4)
-    assert gate.takes_over(inputs).tolist() == [False, True, True, True]
+    gate = Disagreeing(Given(doubt=[0.0, 0.0, 2.0, 2.0, 1.0]), SCALE, tau=1.0, chi=1.0)
+    inputs = inputs_of([0.5, 1.5, 0.5, 1.5, 1.0], [False] * 5)
+    assert gate.takes_over(inputs).tolist() == [False, True, True, True, False]
     assert inputs.expert.asked.all()
 
 
@@ -215,6 +238,10 @@ def test_control_goes_back_only_where_it_is_both_close_and_calm():
     inputs = inputs_of([0.5, 1.5, 0.5, 1.5], [True] * 4)
     assert gate.takes_over(inputs).tolist() == [False, True, True, True]
     assert gate.takes_over(inputs_of([9.0] * 4, [False] * 4)).tolist() == [False] * 4
+    # At a threshold nothing is exceeded yet.
+    gate._watch.scores = {"novelty": np.array([1.0, 0.0]), "risk": np.array([2.0, 0.5])}
+    assert gate.takes_over(inputs_of([9.0, 1.0], [False, True])).tolist() == [False, False]
+    gate._watch.scores = {"novelty": np.zeros(4), "risk": np.zeros(4)}
     gate._watch.scores["novelty"][1] = 1.5
     assert gate.takes_over(inputs_of([0.0] * 4, [False] * 4)).tolist() == [False, True, False, False]
 
@@ -231,6 +258,11 @@ def test_patience_counts_steps_in_a_row_on_the_other_side(above, patience):
         assert drives == held
 
 
+def test_a_step_at_the_threshold_is_not_above_it():
+    driven, _ = drives_along(Patient(Given(), threshold=1.0, patience=1), [1.0, 2.0, 1.0, 1.0])
+    assert driven == [False, True, False, False]
+
+
 def test_patience_is_forgotten_at_a_new_episode_and_restored_from_its_state():
     gate = Patient(Given(score=[2.0, 2.0]), threshold=1.0, patience=3)
     for _ in range(2):
@@ -238,6 +270,7 @@ def test_patience_is_forgotten_at_a_new_episode_and_restored_from_its_state():
     twin = Patient(Given(score=[2.0, 2.0]), threshold=1.0, patience=3)
     twin.restore(gate.state())
     gate.begin(np.array([1]))
+    assert gate._watch.begun == [1]
     assert gate.takes_over(inputs_of([0, 0], [False, False])).tolist() == [True, False]
     assert twin.takes_over(inputs_of([0, 0], [False, False])).tolist() == [True, True]
 
@@ -260,6 +293,12 @@ def test_patience_is_forgotten_at_a_new_episode_and_restored_from_its_state():
 def test_settings_that_make_no_sense_are_refused(gate, options, match):
     with pytest.raises(ConfigError, match=match):
         gate(**options)
+
+
+def test_the_way_out_may_be_as_strict_as_the_way_in():
+    assert LazyGate(back=0.5, unsafe=0.5).back == 0.5
+    with pytest.raises(ConfigError, match=r"share = 1\.0"):
+        LazyGate(share=1.0)
 
 
 def test_demonstrations_are_held_out_only_where_a_threshold_needs_them():

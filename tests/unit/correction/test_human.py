@@ -99,6 +99,41 @@ def test_his_times_are_seconds(dt):
     assert (ends - begins) * dt == pytest.approx(0.4, abs=1e-9)
 
 
+@pytest.mark.parametrize(("threshold", "first"), [(0.35, 0), (0.5, 1), (0.7, 2), (0.8, 3)])
+def test_a_danger_grows_on_him_as_it_lasts(threshold, first):
+    """Time constant 0.2 s: the level is 1 - exp(-(t + 1) / 2), .39, .63, .78, .86, seen a step late."""
+    human = replace(ATTENTIVE, risk=replace(SURE, threshold=threshold, smoothing=0.2), reaction_delay=0.1)
+    drives = watch(human, np.ones(8))[:, 0]
+    assert np.flatnonzero(drives)[0] == first + 1
+
+
+def test_he_looks_once_in_a_while_from_the_first_step_on():
+    human = replace(ATTENTIVE, reaction_delay=0.1, judging_period=0.3)
+    for begins, driven in ((2, 3), (3, 6), (5, 6), (6, 9)):  # looks at steps 0, 3, 6 and 9
+        assert np.flatnonzero(watch(human, spike(begins, width=20))[:, 0])[0] == driven
+
+
+@pytest.mark.parametrize("calm_at", [0.5, 0.499])
+def test_calm_is_below_the_share_of_the_threshold(calm_at):
+    """A risk of exactly half of the threshold is not calm yet."""
+    risks = spike(10)
+    risks[11:] = calm_at
+    drives = watch(ATTENTIVE, risks)[:, 0]
+    assert drives[13:].all() == (calm_at == 0.5)
+
+
+def test_a_hand_over_takes_as_many_calm_steps_as_asked_for():
+    """On a calm road, who takes over by chance at step 1 hands over at step 3, the fourth calm one."""
+    nervous = replace(SURE, sigma=1e6)
+    human = replace(ATTENTIVE, risk=nervous, reaction_delay=0.1, calm=0.4, min_hold=0.0)
+    drives = watch(human, np.zeros(4), num_rows=100)
+    alarmed = drives[1]
+    assert not drives[0].any()  # nothing was seen yet
+    assert 20 < alarmed.sum() < 80
+    assert drives[2, alarmed].all()
+    assert not drives[3, alarmed].any()
+
+
 def test_he_cannot_see_the_future():
     """Two drives that agree up to a step have the same decisions up to their delay after it."""
     random = np.random.default_rng(0)
@@ -285,6 +320,29 @@ def test_the_risk_of_the_road_is_where_the_car_will_be():
         RoadEdge(road_width=1.0).meter(stage(PointEnv(1))).risk(
             inputs_of({}, {"privileged.lateral": np.zeros((1, 1))}), np.zeros((1, 1))
         )
+
+
+def test_the_edge_of_the_road_is_half_its_width_away():
+    env = Car(CarConfig(observation=("state",), road_width=0.6), num_rows=1)
+    assert RoadEdge().half_width(env) == pytest.approx(0.3)
+    assert RoadEdge(road_width=0.8).half_width(env) == pytest.approx(0.4)
+
+
+def test_each_entry_of_an_action_counts_in_its_own_range():
+    """Bounds where there are any, the labels' range elsewhere: 4, 2 and 10."""
+    spec = FeatureSpec(shape=(3,), low=(-2.0, -np.inf, -np.inf), high=(2.0, 5.0, np.inf))
+    labels = np.array([[0.0, 3.0, -4.0], [1.0, 4.0, 6.0], [0.5, 3.5, 0.0]], dtype=np.float32)
+
+    class Means(Halving):
+        def action(self, observation, privileged):
+            return labels[:1].repeat(len(observation[STATE]), axis=0)
+
+    demo = demonstration({STATE: np.zeros((3, 1), dtype=np.float32)}, labels, control_dt=0.1)
+    env = SimpleNamespace(spec=replace(PointEnv(1).spec, action=spec))
+    meter = Discrepancy().meter(bare(Stage, env=env, training=[demo]))
+    inputs = inputs_of({STATE: np.zeros((1, 1), dtype=np.float32)}, {}, expert=Means())
+    risk = meter.risk(inputs, np.array([[2.0, 4.0, 1.0]], dtype=np.float32))
+    assert risk == pytest.approx([np.sqrt((0.5**2 + 0.5**2 + 0.5**2) / 3)])
 
 
 class Timid(Controller):

@@ -8,6 +8,7 @@ import torch
 
 from point_env import Halving, PointEnv
 from steadyhand.core.errors import CapabilityError, ConfigError, DataError
+from steadyhand.core.specs import discrete_spec
 from steadyhand.correction.on_the_fly import OnTheFlyConfig, as_batch, learn_on_the_fly
 from steadyhand.correction.pattern_buffer import PatternBuffer
 from steadyhand.correction.view_config import AlvinnViews
@@ -16,6 +17,7 @@ from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.encoders.image import FlatImage
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.hill import GaussianHill
+from steadyhand.policies.noise import GeneratorNoise
 from steadyhand.policies.spec import PolicyConfig
 
 
@@ -104,6 +106,17 @@ def test_the_buffer_keeps_pictures_with_their_labels_and_the_oldest_leaves_first
     batch = as_batch(held.observation, held.label, chosen)
     assert torch.equal(batch.observation["seen"][:, 0], batch.actions[:, 0])
     assert batch.actions[:, 0, 0].tolist() == held.label[chosen, 0].tolist()
+    assert batch.weight.tolist() == [[1.0], [1.0]]
+    assert batch.obs_is_pad.tolist() == batch.action_is_pad.tolist() == [[False], [False]]
+
+
+def test_a_small_buffer_has_no_more_candidates_than_patterns():
+    held = buffer("balanced", capacity=3)
+    feed(held, [0.5, -0.5, 0.2, -0.2])
+    assert held.steering.round(1).tolist() == [0.5, -0.5, -0.2]  # without 0.2 the sum is nearest to 0
+    one = buffer("balanced", capacity=1, candidates=1)
+    feed(one, [0.5, 0.25])
+    assert one.steering.tolist() == [0.25]
 
 
 def test_a_centre_other_than_zero_can_be_kept():
@@ -168,6 +181,65 @@ def test_the_same_seed_gives_the_same_net():
     assert one.cycles != other.cycles
 
 
+def test_each_update_is_a_step_of_adamw_on_the_gradient_of_its_batch_alone(monkeypatch):
+    batches = []
+
+    def noted(observation, label, chosen):
+        batches.append(as_batch(observation, label, chosen))
+        return batches[-1]
+
+    monkeypatch.setattr("steadyhand.correction.on_the_fly.as_batch", noted)
+    learnt = learn(replace(SHORT, seconds=1.0)).policy
+    monkeypatch.undo()
+    other = learn(replace(SHORT, seconds=0.05, learning_rate=1e-30)).policy  # as it was in the beginning
+    optimizer = torch.optim.AdamW(other.parameters(), lr=SHORT.learning_rate, weight_decay=0.0)
+    for batch in batches:
+        optimizer.zero_grad()
+        other.loss_rows(batch, GeneratorNoise.seeded(0)).mean().backward()
+        optimizer.step()
+    assert len(batches) == 5
+    for name, value in learnt.state_dict().items():
+        assert torch.allclose(value, other.state_dict()[name], atol=1e-5), name
+
+
+def test_a_cycle_shorter_than_a_control_step_is_a_look_at_every_step():
+    few = replace(SHORT, seconds=0.25, cycle_seconds=0.01, views=AlvinnViews(num_views=1))
+    result = learn(few)
+    assert [one.step for one in result.cycles] == [1, 2, 3, 4, 5]
+    assert [one.patterns for one in result.cycles] == [2, 4, 6, 8, 10]
+
+
+class Geared(Car):
+    """Shows its gear, one of 3 to 7, beside its lidar."""
+
+    def __init__(self, **bounds):
+        super().__init__(replace(CAR, observation=("lidar",)), num_rows=1)
+        ((name, lidar),) = self.spec.observation.items()
+        self.spec = replace(
+            self.spec,
+            observation={name: replace(lidar, **bounds), "observation.gear": discrete_spec(5, start=3)},
+        )
+
+    def observe(self, rows, *, view_offset=None):
+        seen = super().observe(rows, view_offset=view_offset)
+        return {**seen, "observation.gear": np.full((len(rows), 1), 7)}
+
+
+def test_ranges_are_finite_on_both_sides_and_classes_have_none():
+    policy = PolicyConfig(encoder=StateMLP(hidden=(8,)), head=GaussianHill())
+    config = replace(SHORT, seconds=0.1, views=AlvinnViews(num_views=1))
+
+    def go(env):
+        driver, starts = PurePursuit(CAR), env.starts("train", 1)
+        return learn_on_the_fly(env, driver, policy=policy, config=config, starts=starts, seed=0)
+
+    assert go(Geared()).labels == 1
+    beams = next(iter(Geared().spec.observation.values())).shape[0]
+    for bounds in ({"high": (np.inf, *[1e3] * (beams - 1))}, {"low": None}, {"high": None}):
+        with pytest.raises(ConfigError, match="no bounds"):
+            go(Geared(**bounds))
+
+
 def test_eviction_is_passed_on():
     config = replace(SHORT, seconds=8.0)
     balanced = learn(config).cycles
@@ -189,12 +261,17 @@ def test_vectors_need_a_known_range():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ConfigError, match="one picture"):
-        learn(policy=replace(ALVINN, horizon=4))
+    for more in ({"horizon": 4}, {"n_obs_steps": 2}):
+        with pytest.raises(ConfigError, match="one picture"):
+            learn(policy=replace(ALVINN, **more))
     with pytest.raises(ConfigError, match="used up"):
         learn(replace(SHORT, seconds=10_000.0), car=replace(CAR, max_episode_steps=5))
     with pytest.raises(ConfigError, match="buffer is smaller"):
-        OnTheFlyConfig(capacity=10)
+        OnTheFlyConfig(capacity=14)
+    assert OnTheFlyConfig(capacity=15).capacity == 15
+    for wrong in ({"capacity": 0}, {"capacity": 3, "candidates": 0}):
+        with pytest.raises(ConfigError, match="holds patterns"):
+            buffer("random", **wrong)
     with pytest.raises(ConfigError, match="seconds"):
         OnTheFlyConfig(seconds=0.0)
     env = PointEnv(1)

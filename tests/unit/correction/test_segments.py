@@ -52,7 +52,10 @@ def by_definition(episode, before, after, *, failed, judged):
     return np.array(out)
 
 
-@pytest.mark.parametrize(("terminated", "success"), [(False, True), (True, False), (False, None)])
+@pytest.mark.parametrize(
+    ("terminated", "success"),
+    [(False, True), (False, False), (True, True), (True, False), (False, None), (True, None)],
+)
 def test_segments_are_those_of_the_definition(terminated, success):
     random = np.random.default_rng(0)
     for _ in range(100):

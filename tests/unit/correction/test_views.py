@@ -227,6 +227,9 @@ def test_side_cameras_look_from_both_sides_and_random_views_are_as_wide_as_asked
     assert offsets["lateral"][:, 2:].std() == pytest.approx(0.02 * 0.987, rel=0.03)
     assert offsets["heading"][:, 2:].std() == pytest.approx(0.06 * 0.987, rel=0.03)
     assert abs(np.corrcoef(offsets["lateral"][:, 2], offsets["heading"][:, 2])[0, 1]) < 0.05
+    for name, deviation in (("lateral", 0.02), ("heading", 0.06)):  # of 16 000 draws some 43 lie farther out
+        assert offsets[name][:, 2:].max() == pytest.approx(3 * deviation)
+        assert offsets[name][:, 2:].min() == pytest.approx(-3 * deviation)
 
 
 def test_alvinn_displacements_are_uniform_in_their_range():
@@ -236,6 +239,7 @@ def test_alvinn_displacements_are_uniform_in_their_range():
         assert np.abs(offsets[name]).max() <= reach
         assert offsets[name].std() == pytest.approx(reach / np.sqrt(3), rel=0.02)
         assert abs(offsets[name].mean()) < 0.01 * reach
+    assert abs(np.corrcoef(offsets["lateral"][:, 3], offsets["heading"][:, 3])[0, 1]) < 0.1
 
 
 def test_the_constant_correction_steers_towards_the_middle():
@@ -295,11 +299,18 @@ def test_the_drivers_spread_is_that_of_the_drive():
         lambda: AlvinnViews(num_views=0),
         lambda: AlvinnViews(shift=-1.0),
         lambda: SideCameras(offset=0.0, gain=0.2),
+        lambda: SideCameras(offset=-0.1),
     ],
 )
 def test_views_that_make_no_sense_are_refused(bad):
     with pytest.raises(ConfigError):
         bad()
+
+
+def test_views_are_as_many_as_asked_for():
+    assert SideCameras(offset=0.0, num_random=3).per_step == 5
+    views = [one for one in recorded(replace(SHIFTED, num_views=1), labels=3) if one.branch is not None]
+    assert [one.branch.step for one in views] == [0, 1, 0]
 
 
 def test_a_view_is_one_step_that_ends_without_an_outcome_and_its_correction_keeps_to_the_bounds():

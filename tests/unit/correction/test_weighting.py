@@ -81,11 +81,37 @@ def test_sirius_drops_what_came_before_an_intervention_and_keeps_the_demonstrati
     assert share(marks, demo) == pytest.approx(len(DEMO) / everything, rel=1e-6)
 
 
+def test_sirius_shares_by_hand():
+    """Of 60 steps 20 are demonstrated, 1/3; 5 corrections have .5, 3 steps before them .1, the rest .0667.
+
+    The first correction's reaction is a correction; what came before a cut is the robot's.
+    """
+    episodes = [drive("D" * 20), drive("r" * 10 + "h" * 5 + "r" * 15), drive("r" * 10, success=None)]
+    scheme = Sirius(share=0.5, before=0.1, windows=SegmentWindows(before=0.3, after=0.2))
+    demo, first, last = (marks.weight for marks in scheme.marks(episodes))
+    assert demo == pytest.approx(np.full(20, 1.0))  # its share is the one that it had
+    assert first[10:15] == pytest.approx(np.full(5, 0.5 * 60 / 5))
+    assert first[7:10] == pytest.approx(np.full(3, 0.1 * 60 / 3))
+    robot = np.concatenate([first[:7], first[15:], last])
+    assert robot == pytest.approx(np.full(32, (0.4 - 1 / 3) * 60 / 32))
+
+
 def test_sirius_with_many_demonstrations_leaves_the_robot_nothing():
     episodes = [drive("D" * 500), *DRIVES]
     marks = Sirius().marks(episodes)
     assert share(marks, [np.ones(500, bool), *[np.zeros(len(e), bool) for e in DRIVES]]) == pytest.approx(0.5)
     assert not marks[2].weight.any()
+
+
+def test_a_robot_that_was_never_helped_is_trained_on_as_before_it_drove():
+    episodes = [in_round(DEMO, 1, "demonstration"), in_round(drive("rr"), 2, "rollout")]
+    assert all((one.weight == 1.0).all() for one in SourceMixture().marks(episodes))
+
+
+def test_steps_without_a_group_that_counts_weigh_nothing():
+    episodes = [replace(drive("rrrr"), weight=np.float32([1.0, 2.0, 3.0, 4.0]))]
+    (marks,) = by_group(episodes, [np.array([0, 1, 1, 5])], {0: 0.2, 1: 0.8, 5: 0.0, 9: 3.0})
+    assert marks.weight == pytest.approx([0.2 * 6, 0.8 * 6 * 2 / 5, 0.8 * 6 * 3 / 5, 0.0])
 
 
 def test_a_mixture_of_sources_has_its_ratios_and_looks_at_the_last_round():
@@ -141,8 +167,16 @@ def test_shares_are_checked():
     for wrong in ({"share": -0.1}, {"share": 1.1}):
         with pytest.raises(ConfigError, match="share"):
             InterventionWeighting(**wrong)
-    with pytest.raises(ConfigError, match="Shares"):
-        EilMarks(good=0.0, bad=0.0, explicit=0.0)
+    for wrong in (
+        lambda: EilMarks(good=0.0, bad=0.0, explicit=0.0),
+        lambda: SourceMixture(previous=0.0, interventions=0.0, rest=0.0),
+        lambda: Sirius(share=0.7, before=0.5),
+    ):
+        with pytest.raises(ConfigError, match="Shares"):
+            wrong()
+    for kind, wrong in ((Sirius, "before"), (SourceMixture, "rest"), (EilMarks, "bad")):
+        with pytest.raises(ConfigError, match=rf"{wrong} = -0\.1"):
+            kind(**{wrong: -0.1})
 
 
 @pytest.mark.parametrize("scheme", [InterventionWeighting(), Sirius(), SourceMixture(), EilMarks()])

@@ -60,10 +60,12 @@ def joint_thresholds(
     """Return thresholds with `one > t_1 or other > t_2` at no more than `share` of the steps.
 
     Both stand at the same quantile of their own score, the lowest one whose union spends no more than
-    `share`: with r the share of steps that a step's score reaches, the union at level c is max(r_1, r_2) > c,
-    so c is the (1 - share) quantile of that maximum. Two quantiles at 1 - share would spend up to 2 share.
+    `share`: with r the rank of a step's score, the union at rank c is max(r_1, r_2) > c, so c is the
+    (1 - share) quantile of that maximum. Two quantiles at 1 - share would spend up to 2 share.
     """
-    ranks = [np.searchsorted(np.sort(values), values, side="right") / len(values) for values in (one, other)]
+    ranks = [
+        np.searchsorted(np.sort(values), values, side="right").astype(np.float64) for values in (one, other)
+    ]
     level = threshold_at(np.maximum(*ranks), 1.0 - share)
     first, second = (
         float(values[rank <= level].max()) for values, rank in zip((one, other), ranks, strict=True)

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from steadyhand.core.errors import CapabilityError, ConfigError
-from steadyhand.core.seeding import derive, generator
-from steadyhand.core.specs import discrete_spec
+from steadyhand.core.seeding import derive, generator, short
 from steadyhand.correction.contract import Stage
 from steadyhand.correction.gates.calibration import (
     ScoreRecorder,
@@ -166,15 +165,15 @@ class GateFitter:
                 for episode, action in zip(episodes, self.proposed(episodes), strict=True)
             ]
         )[:, None]
+        spec = classifier_spec(self.policy.spec)
         frames = replace(
             self._learner.frames(episodes),
-            action_spec=discrete_spec(2),
+            action_spec=spec.action,
             action=labels,
             expert_action=labels,
             weight=np.concatenate([episode.expert_action_valid for episode in episodes]).astype(np.float32),
         )
-        seed = self.seed("classifier") % 2**31
-        spec = classifier_spec(self.policy.spec)
+        seed = short(self.seed("classifier"))
         built = PolicyModule.build(classifier_of(self.policy.config), spec, seed=seed)
         source = WindowSource(frames, built.window, features=built.features)
         built.fit_statistics(frames, source.steps)
@@ -208,7 +207,7 @@ class GateFitter:
             success=np.concatenate([part.success for part in parts]),
             ends=np.concatenate([part.ends for part in parts]),
         )
-        return fit_critics(data, config=config, seed=self.seed("critics") % 2**31)
+        return fit_critics(data, config=config, seed=short(self.seed("critics")))
 
     def _transitions(self, episodes: Sequence[Episode], own: Sequence[np.ndarray]) -> list[RiskTransitions]:
         """Return one batch for each episode; where nobody told how it ended, its last step is left out."""
