@@ -16,6 +16,7 @@ from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.state_encoder import StateMLPEncoder
 from steadyhand.policies.heads.config import HeadConfig
 from steadyhand.policies.heads.regression_head import RegressionHead
+from steadyhand.policies.spec import PolicyConfig
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -151,3 +152,20 @@ def test_what_could_not_be_read_back_is_not_trained(what: object, demos: dict[st
 def test_what_can_be_read_back_is_trained(demos: dict[str, np.ndarray], tmp_path: Any) -> None:
     made = train(demos, encoder=Nested())
     assert sh.load(made.save(tmp_path / "policy")).config == made.config
+
+
+def test_settings_that_are_no_dataclass_are_refused_when_they_are_named() -> None:
+    class Encoding(EncoderConfig):
+        def readable(self, observation: Any) -> tuple[str, ...]:
+            return tuple(observation)
+
+        def build(self, observation: Any, *, n_obs_steps: int) -> Any:
+            raise NotImplementedError
+
+    class Answer(HeadConfig):
+        def build(self, context: Any, chunk: Any) -> Any:
+            raise NotImplementedError
+
+    for parts in ({"encoder": Encoding()}, {"head": Answer()}):
+        with pytest.raises(ConfigError, match="@dataclass"):
+            PolicyConfig(**parts)  # pyright: ignore[reportArgumentType]

@@ -129,6 +129,7 @@ class Told(Noise):
         ((0.7, 0.5), (4.0, -2.0)),
         ((0.7, 0.5, 0.2), (4.0, -2.0, 0.0)),
         ((0.7, 0.5, 0.5), (4.0, -2.0, 2.0)),
+        ((0.7, 0.5, 0.2, 0.1), (4.0, -2.0, 0.0, 2.0)),
     ],
 )
 def test_starts_are_drawn_in_proportion_to_their_squared_distance(drawn, starts) -> None:
