@@ -153,7 +153,7 @@ class Dynamics(Trainable[TransitionBatch]):
         metrics = {"mse": error.detach()}
         loss = error
         if noise.augments and self.slack is not None and self.config.slack is not None:
-            keep = (self.slack(inputs)[:, 0] + _SLACK_START).sigmoid()
+            keep = (self.slack(inputs).squeeze(1) + _SLACK_START).sigmoid()
             loss = keep * error + (1.0 - keep) * self.config.slack
             metrics["keep"] = keep.detach()
         if noise.augments and isinstance(limit := self.config.lipschitz, SlopePenalty):
