@@ -1,5 +1,7 @@
 """Flat arrays against plain slicing, and the rollouts of the `imitation` library."""
 
+import os
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -83,50 +85,165 @@ def test_rollouts_of_imitation(shared_data: Path) -> None:
         np.testing.assert_allclose(norm, 1, atol=1e-5)
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    good = {
-        "observation": np.zeros((6, 2)),
-        "action": np.zeros((6, 1)),
-        "episode_ends": np.array([2, 6]),
-    }
-    for change in (
-        {"observation": np.zeros((7, 2))},
-        {"observation": np.full((6, 2), np.nan)},
-        {"observation": np.array(["a"] * 6)},
-        {"episode_ends": np.array([2, 4])},
-        {"episode_ends": np.array([4, 2, 6])},
-        {"episode_ends": np.array([2.0, 6.0])},
-        {"reward": np.zeros(5)},
-        {"terminated": np.zeros(3, dtype=bool)},
-        {"action": np.array([0, 1, -1, 0, 0, 0]), "classes": np.array([0, 1])},
-        {"action": np.array([0, 1, 0.5, 0, 0, 0]), "classes": np.array([0, 1])},
-        {"action": np.zeros((6, 2), dtype=np.int64), "classes": np.array([0, 1])},
-        {"action": np.zeros(6, dtype=np.int64), "classes": np.array([0.0, 1.0])},
-        {"observation.images.front": np.zeros((6, 4, 84, 84), np.uint8)},
-        {"reward": np.array(["a"] * 6)},
-        {"reward": np.ones(6) * 1j},
-        {"observation": np.array(1.0)},
-        {"observation": np.zeros((6, 0))},
-        {"action": np.array(1.0)},
-        {"action": np.zeros((6, 0))},
-        {"terminated": np.array([0, 2])},
-        {"terminated": np.array([0.0, np.nan])},
-        {"success": np.array([0.5, 1.0])},
-        {"success": np.array(["yes", "no"])},
-        {"action": np.zeros(6, dtype=np.int64), "classes": np.array([2, 0])},
-        {"action": np.zeros(6, dtype=np.int64), "classes": np.array([0, 10**12])},
-        {"observation": np.array([{}] * 6, dtype=object)},
-    ):
-        np.savez(tmp_path / "bad.npz", **(good | change))
-        with pytest.raises(DataError, match=r"bad\.npz"):
-            open_npz(tmp_path / "bad.npz", control_dt=0.1)
-    np.savez(tmp_path / "bad.npz", action=good["action"])
+GOOD = {"observation": np.zeros((6, 2)), "action": np.zeros((6, 1)), "episode_ends": np.array([2, 6])}
+WHOLE = np.zeros(6, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"observation": np.zeros((7, 2))}, "has the wrong number of rows"),
+        ({"observation": np.zeros((9, 2))}, "has the wrong number of rows"),
+        ({"observation": np.full((6, 2), np.nan)}, "Episode 0 is damaged"),
+        ({"observation": np.array(["a"] * 6)}, "observation.state does not hold numbers"),
+        ({"observation": np.array(1.0)}, "observation.state has no values for a step"),
+        ({"observation": np.zeros((6, 0))}, "observation.state has no values for a step"),
+        ({"observation": np.zeros((6, 2, 0))}, "observation.state has no values for a step"),
+        ({"observation.a/b": np.zeros((6, 2))}, "name that cannot be used"),
+        ({"observation.state": np.zeros((6, 2))}, "would have the same name"),
+        ({"episode_ends": np.array([2, 4])}, "do not add up"),
+        ({"episode_ends": np.array([2, 7])}, "do not add up"),
+        ({"episode_ends": np.array([4, 2, 6])}, "do not add up"),
+        ({"episode_ends": np.array([2, 2, 6])}, "do not add up"),
+        ({"episode_ends": np.array([0, 6])}, "do not add up"),
+        ({"episode_ends": np.array([2.0, 6.0])}, "must be integers"),
+        ({"episode_ends": np.array([[2, 6]])}, "must be integers"),
+        ({"episode_ends": np.array(6)}, "must be integers"),
+        ({"episode_ends": WHOLE[:0]}, "must be integers"),
+        ({"reward": np.zeros(5)}, "reward has the wrong shape"),
+        ({"reward": np.zeros((6, 1))}, "reward has the wrong shape"),
+        ({"reward": np.array(["a"] * 6)}, "reward does not hold numbers"),
+        ({"reward": np.ones(6) * 1j}, "reward does not hold numbers"),
+        ({"terminated": np.zeros(3, dtype=bool)}, "terminated has the wrong shape"),
+        ({"terminated": np.array([0, 2])}, "terminated holds neither bools nor 0 and 1"),
+        ({"terminated": np.array([0.0, np.nan])}, "terminated holds NaN"),
+        ({"success": np.array([0.5, 1.0])}, "success holds neither bools nor 0 and 1"),
+        ({"success": np.array(["yes", "no"])}, "success holds neither bools nor 0 and 1"),
+        ({"success": np.zeros(6)}, "success has the wrong shape"),
+        ({"action": np.array(1.0)}, "action has no values for a step"),
+        ({"action": np.zeros((6, 0))}, "action has no values for a step"),
+        ({"action": np.zeros((6, 2, 2))}, "must have the shape"),
+        ({"action": np.array([0, 1, -1, 0, 0, 0]), "classes": np.array([0, 1])}, "-1, first at index"),
+        ({"action": np.array([0, 1, 0.5, 0, 0, 0]), "classes": np.array([0, 1])}, "first in row 2"),
+        ({"action": WHOLE.repeat(2).reshape(6, 2), "classes": np.array([0, 1])}, "2 numbers a step"),
+        ({"action": WHOLE, "classes": np.array([0.0, 1.0])}, "classes must be two integers"),
+        ({"action": WHOLE, "classes": np.array([0, 1, 2])}, "classes must be two integers"),
+        ({"action": WHOLE, "classes": np.array([2, 0])}, "2.*0"),
+        ({"action": WHOLE, "classes": np.array([0, 10**12])}, "1000000000000"),
+        ({"observation.images.front": np.zeros((6, 4, 84, 84), np.uint8)}, "cannot be read as pictures"),
+        ({"observation.images.front": np.zeros((6, 20, 24)) - 1}, "its range of values is no picture's"),
+        ({"observation.images.front": np.zeros((6, 20, 24)) + 300}, "its range of values is no picture's"),
+        (
+            {"observation.images.front": 511.0 * np.eye(24)[:6, None] + np.zeros((6, 24, 24))},
+            "its range of values",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, change: dict[str, np.ndarray], what: str) -> None:
+    np.savez(tmp_path / "bad.npz", **(GOOD | change))
+    with pytest.raises(DataError, match=r"bad\.npz") as error:
+        open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    assert re.search(what, str(error.value))
+
+
+def test_what_is_absent_is_listed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", action=GOOD["action"])
     with pytest.raises(DataError, match=r"(?s)lacks arrays.*expected: +also observation .*, episode_ends"):
         open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    np.savez(tmp_path / "bad.npz", observation=GOOD["observation"], indices=np.array([2]))
+    with pytest.raises(DataError, match=r"lacks arrays") as error:
+        open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    assert error.value.rest["expected"] == "also action"
+
+
+class Surprise:
+    """What a pickle may do to whoever reads it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (os.environ["SURPRISE"],))
+
+
+def test_files_are_never_unpickled_and_damage_is_told_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SURPRISE", str(tmp_path / "surprise"))
+    np.savez(tmp_path / "bad.npz", **(GOOD | {"observation": np.array([Surprise()] * 6, dtype=object)}))
+    with pytest.raises(DataError, match="cannot be read as npz") as error:
+        open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    assert error.value.rest["hint"] == "save plain number arrays, no objects"
+    assert not (tmp_path / "surprise").exists()
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
-    for path in (tmp_path / "bad.npz", tmp_path / "absent.npz"):
-        with pytest.raises(DataError):
+    with pytest.raises(DataError, match="cannot be read as npz") as error:
+        open_npz(tmp_path / "bad.npz", control_dt=0.1)
+    assert error.value.rest["hint"] == "restore it from a copy"
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for path, what in (
+        (tmp_path / "absent.npz", "is missing"),
+        (tmp_path, "is no file"),
+        (tmp_path / "one.npy", "one array, not several"),
+    ):
+        with pytest.raises(DataError, match=what):
             open_npz(path, control_dt=0.1)
+
+
+def test_names_of_others_give_way_to_ours(tmp_path: Path) -> None:
+    both = {**GOOD, "obs": np.ones((6, 2)), "acts": np.ones((6, 1)), "terminals": np.array([1, 0])}
+    np.savez(tmp_path / "a.npz", **both)
+    data = open_npz(tmp_path / "a.npz", control_dt=0.1)
+    assert data.unread == ("obs", "acts")
+    assert data.frames().action.tolist() == [[0.0]] * 6
+    assert [one.terminated for one in data.all_episodes] == [True, False]
+    data = open_npz(tmp_path / "a.npz", control_dt=0.1, rename={"action": "old", "observation": "seen"})
+    assert data.unread == ("seen", "old")
+    assert data.frames().action.tolist() == [[1.0]] * 6
+    with pytest.raises(DataError, match="would have the same name"):
+        open_npz(tmp_path / "a.npz", control_dt=0.1, rename={"acts": "action"})
+    with pytest.raises(DataError, match="no such array") as error:
+        open_npz(tmp_path / "a.npz", control_dt=0.1, rename={"obs": "x", "nothing": "action"})
+    assert error.value.rest["got"] == "nothing"
+    assert "a.npz" in error.value.what
+
+
+def test_a_final_row_counts_where_every_feature_has_one() -> None:
+    ends, action = np.array([2, 3, 5]), np.arange(5.0)
+    rows = np.arange(8, dtype=np.float32)  # a row a step, and one after the last of each episode
+    columns = {"observation.a": rows, "observation.b": rows[:, None] + 10}
+    last = [
+        one.final_observation
+        for one in episodes_from_arrays(columns, action, ends, control_dt=0.1).all_episodes
+    ]
+    assert [{name: value.tolist() for name, value in (one or {}).items()} for one in last] == [
+        {"observation.a": [at], "observation.b": [at + 10]} for at in (2.0, 4.0, 7.0)
+    ]
+    columns["observation.b"] = columns["observation.b"][:5]
+    data = episodes_from_arrays(columns, action, ends, control_dt=0.1, reward=action + 20, episodes=[0, 2])
+    assert data.observation == dict.fromkeys(columns, FeatureSpec(shape=(1,)))
+    assert [one.final_observation for one in data.all_episodes] == [None, None]
+    first, second = data.all_episodes
+    assert second.observation["observation.a"].tolist() == [[5.0], [6.0]]
+    assert second.observation["observation.b"].tolist() == [[13.0], [14.0]]
+    assert (first.action.tolist(), first.reward.tolist()) == ([[0.0], [1.0]], [20.0, 21.0])
+    assert (second.action.tolist(), second.reward.tolist()) == ([[3.0], [4.0]], [23.0, 24.0])
+    assert data.numbers.tolist() == [0, 2]
+    with pytest.raises(DataError, match="no such observation"):
+        data.frames(["observation.c"])
+
+
+def test_an_action_of_texts_or_of_nothing_is_refused() -> None:
+    for action in (np.array(["a"] * 3), np.array(1.0)):
+        with pytest.raises(DataError, match=r"^action"):
+            episodes_from_arrays({"observation.state": np.zeros(3)}, action, np.array([3]), control_dt=0.1)
+
+
+def test_two_arrays_are_not_one_feature() -> None:
+    pictures = np.zeros((3, 20, 24), dtype=np.uint8)
+    with pytest.raises(DataError, match="the same feature"):
+        episodes_from_arrays(
+            {"observation.top": pictures, "observation.images.top": pictures},
+            np.zeros((3, 1)),
+            np.array([3]),
+            control_dt=0.1,
+        )
 
 
 def test_success_may_be_unknown() -> None:

@@ -15,7 +15,6 @@ from lerobot_folders import (
     CAMERA,
     FEATURES,
     INDICES,
-    STATE,
     VECTOR,
     VIDEO,
     rows,
@@ -159,27 +158,6 @@ def test_a_byte_order_mark_before_the_metadata_is_not_part_of_them(tmp_path: Pat
         path = root / "meta" / name
         path.write_text(path.read_text().replace("\n", "\r\n"), encoding="utf-8-sig")
     assert open_dataset(root).tasks == ("lift",)
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["a", "b"], ("a", "b")),
-        ({"motors": ["a", "b"]}, ("a", "b")),
-        ({"b": 1, "a": 0}, ("a", "b")),
-        ({"b": 2, "a": 1}, ("a", "b")),
-        ({"motors": {"b": 1, "a": 0}}, ("a", "b")),
-        ({"left": {"a": 0}, "right": {"b": 1}}, ("a", "b")),
-        ({"a": 0, "b": 0}, None),
-        ({"a": 0, "b": 5}, None),
-        (["a", "a"], None),
-        (["a", "b", "c"], None),
-        (None, None),
-    ],
-)
-def test_names_are_put_in_the_order_of_their_indices(tmp_path: Path, names: Any, expected: Any) -> None:
-    features = {"action": {**VECTOR, "names": names}, STATE: VECTOR}
-    assert open_dataset(write_v21(tmp_path / "d", [rows(0)], features)).action.names == expected
 
 
 @pytest.mark.parametrize(

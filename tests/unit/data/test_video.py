@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -53,17 +54,32 @@ def test_frames_written_by_lerobot_equal_sequential_decoding(shared_data: Path) 
     np.testing.assert_array_equal(decode_frames(path, indices=indices), whole[indices])
 
 
-def test_the_nearest_frame_of_a_time_and_its_distance_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("indices", [[5], [0, 5], [-1], [4, -1, 2]])
+def test_a_frame_that_is_not_there_is_refused(tmp_path: Path, indices: list[int]) -> None:
     path = tmp_path / "clip.mp4"
     write_mp4(path, clip(5), fps=10)
-    with pytest.raises(DataError, match="too few frames"):
-        decode_frames(path, indices=[5])
+    with pytest.raises(DataError, match="too few frames") as error:
+        decode_frames(path, indices=indices)
+    assert error.value.rest["got"] == (5 if 5 in indices else -1)
+    assert decode_frames(path, indices=np.array([], dtype=np.int64)).shape == (0, 48, 64, 3)
+
+
+def test_the_nearest_frame_of_a_time_and_its_distance_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_mp4(path, clip(5), fps=8)
     with VideoReader(path) as video:
-        assert len(video) == 5
-        np.testing.assert_allclose(video.timestamps, np.arange(5) / 10, atol=1e-6)
-        index, distance = video.nearest(np.array([0.0, 0.11, 0.26, 0.7, np.nan]))
-        assert index[:4].tolist() == [0, 1, 3, 4]
-        np.testing.assert_allclose(distance, [0.0, 0.01, 0.04, 0.3, np.inf], atol=1e-6)
+        assert (len(video), video.height, video.width) == (5, 48, 64)
+        np.testing.assert_array_equal(video.timestamps, np.arange(5) / 8)
+        # Before the first, at it, near it, between two (the earlier), near the next, behind the last.
+        times = np.array([-0.3, 0.0, 0.02, 0.0625, 0.07, 0.26, 0.49, 0.7, np.nan])
+        index, distance = video.nearest(times)
+        assert index[:-1].tolist() == [0, 0, 0, 0, 1, 2, 4, 4]
+        expected = [0.3, 0.0, 0.02, 0.0625, 0.055, 0.01, 0.01, 0.2, np.inf]
+        np.testing.assert_allclose(distance, expected, atol=1e-12)
+    write_mp4(path, clip(1), fps=8)
+    with VideoReader(path) as video:
+        index, distance = video.nearest(np.array([-1.0, 0.0, 2.0]))
+        assert (index.tolist(), distance.tolist()) == ([0, 0, 0], [1.0, 0.0, 2.0])
 
 
 @pytest.mark.parametrize(("height", "width"), [(47, 63), (48, 63), (47, 64), (1, 1)])
@@ -189,8 +205,123 @@ def test_any_name_of_a_folder_is_a_name(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
 def test_a_video_that_was_given_up_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError):
-        write_mp4(tmp_path / "a.mp4", [*clip(2), clip(1, 20)[0]], fps=10)
-    assert list(tmp_path.iterdir()) == []
-    open_now = [path for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink()]
-    assert not [path for path in open_now if str(path.readlink()).startswith(str(tmp_path))]
+    for frames in ([*clip(2), clip(1, 20)[0]], [*clip(70), clip(1, 20)[0]]):
+        with pytest.raises(DataError) as error:
+            write_mp4(tmp_path / "a.mp4", frames, fps=10)
+        assert list(tmp_path.iterdir()) == []
+        assert held(tmp_path) == [], error  # which holds what was alive when it came
+
+
+def held(folder: Path) -> list[Path]:
+    """Return the files of a folder that this process has open."""
+    links = [path for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink()]
+    return [path.readlink() for path in links if str(path.readlink()).startswith(str(folder))]
+
+
+def write_without(path: Path, kind: str) -> None:
+    """Write a file that lacks what a video has; FFmpeg tells by the content which format it is."""
+    container = av.open(str(path), "w", format="avi" if kind == "no frames" else "mp4")
+    with container:
+        if kind == "no video":
+            stream = container.add_stream("aac", rate=8000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 8000
+            container.mux([*stream.encode(frame), *stream.encode()])
+        else:
+            stream = container.add_stream("libx264", rate=10, options={"g": "50"})
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            container.start_encoding()
+        if kind == "no key":
+            frames = [av.VideoFrame.from_ndarray(image, format="rgb24") for image in clip(5)]
+            packets = [packet for frame in frames for packet in stream.encode(frame)] + stream.encode()
+            container.mux(packets[1:])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("no video", "no video stream"),
+        ("no codec", "no codec that is known"),
+        ("no key", "no frame that can be decoded"),
+        ("no frames", "no frame that can be decoded"),
+    ],
+)
+def test_what_is_no_video_is_refused_and_left(tmp_path: Path, kind: str, why: str) -> None:
+    path = tmp_path / "clip.mp4"
+    write_mp4(path, clip(5), fps=10)
+    with VideoReader(path) as video:
+        assert held(tmp_path) == [path]
+    assert (held(tmp_path), len(video)) == ([], 5)
+    if kind == "no codec":
+        path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    else:
+        write_without(path, kind)
+    with pytest.raises(DataError, match="damaged or not a video") as error:
+        VideoReader(path)
+    assert str(error.value.rest["got"]) == why
+    assert held(tmp_path) == [], error
+
+
+def stripes(height: int, width: int) -> np.ndarray:
+    """Return a grey pattern in which no two neighbouring rows or columns are alike."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.repeat((60 * (rows % 3) + 40 * (columns % 2) + 30)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 48), (32, 47), (33, 47)])
+def test_odd_sizes_are_padded_by_their_last_row_and_column(tmp_path: Path, height: int, width: int) -> None:
+    frame = stripes(height, width)
+    write_mp4(tmp_path / "deep/er/a.mp4", [frame], fps=10, crf=1)
+    (found,) = decode_frames(tmp_path / "deep/er/a.mp4").astype(int)
+    assert found.shape == (height + height % 2, width + width % 2, 3)
+    expected = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    assert np.abs(found - expected).max() <= 6
+
+
+@pytest.mark.skipif(not has_encoder("av1"), reason="PyAV without SVT-AV1")
+def test_av1_keeps_odd_sizes_and_says_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SVT_LOG", raising=False)
+    write_mp4(tmp_path / "a.mp4", clip(3, 65, 67), fps=10, codec="av1")
+    assert decode_frames(tmp_path / "a.mp4").shape == (3, 65, 67, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_film_says_how_it_was_encoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_mp4(path, clip(3), fps=29.97, crf=17, gop=9)
+    told = path.read_bytes()
+    for setting in (b"crf=17.0 ", b"keyint=9 ", b"subme=2 ", b"me=hex "):  # the last two by "veryfast"
+        assert setting in told
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == Fraction(2997, 100)
+    with pytest.raises(DataError, match="wrong shape"):
+        write_mp4(path, [np.zeros((48, 64, 4), dtype=np.uint8)], fps=10)
+
+
+def test_a_codec_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", {"libx264"})
+    assert [has_encoder(codec) for codec in ("h264", "av1")] == [True, False]
+    with pytest.raises(DataError, match="cannot write this codec") as error:
+        write_mp4(tmp_path / "a.mp4", clip(1), fps=10, codec="av1")
+    assert error.value.rest["available"] == ["h264"]
+
+
+def test_frames_are_in_the_order_of_their_times_whatever_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:  # B-frames are stored after the one that follows them
+        stream = container.add_stream("libx264", rate=10, options={"bf": "3", "g": "50", "b-adapt": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number, image in enumerate(clip(14)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        stored = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
+    assert stored != sorted(stored)
+    whole = sequential(path)
+    for indices in (np.arange(14), np.array([9, 2, 2, 13]), np.array([0]), np.array([1, 2])):
+        np.testing.assert_array_equal(decode_frames(path, indices=indices), whole[indices])

@@ -45,7 +45,7 @@ from steadyhand.data.formats.array_parts import (
     verdicts,
 )
 from steadyhand.data.formats.columns import as_float32, whole_numbers
-from steadyhand.data.formats.files import missing
+from steadyhand.data.formats.files import missing, reading
 from steadyhand.data.formats.schema import is_observation
 from steadyhand.data.frames import Frames
 from steadyhand.data.pictures import Size
@@ -175,9 +175,9 @@ def from_arrays(
     Raises:
         DataError: Missing arrays, or arrays that do not fit one another.
     """
-    arrays = _named(dict(arrays), rename or {})
-    seen = {key: value for key, value in arrays.items() if is_observation(key)}
-    observation = {(STATE if key == "observation" else key): value for key, value in seen.items()}
+    with reading(name):
+        arrays = _named(dict(arrays), rename or {})
+    observation = {key: value for key, value in arrays.items() if is_observation(key)}
     there = {
         "observation (or observation.<name>)": bool(observation),
         ACTION: ACTION in arrays,
@@ -193,7 +193,7 @@ def from_arrays(
             hint="if they have other names, say so: --rename NAME=action, or rename={'NAME': 'action'}",
         )
     action = arrays[ACTION]
-    try:
+    with reading(name, hint="store the array anew, or leave it out of the file"):
         check_values(ACTION, action)
         dataset = episodes_from_arrays(
             observation,
@@ -206,8 +206,6 @@ def from_arrays(
             classes=classes or declared_classes(arrays.get("classes")),
             **{key: arrays[key] for key in _OPTIONAL if key in arrays},
         )
-    except DataError as error:
-        raise error.completed(name, hint="store the array anew, or leave it out of the file") from error
     used = {ACTION, "classes", *_OPTIONAL, next(key for key in _ENDS if key in arrays)}
     unread = [key for key in arrays if key not in used and not is_observation(key)]
     return replace(dataset, unread=tuple(unread))
@@ -330,11 +328,14 @@ def _named(arrays: dict[str, np.ndarray], rename: Mapping[str, str]) -> dict[str
     """Return the arrays under our names: as they were renamed, or as other libraries name them."""
     absent = [old for old in rename if old not in arrays]
     if absent:
-        raise DataError("There is no such array to rename.", got=absent[0], available=arrays)
+        raise DataError(
+            "There is no such array to rename.", got=absent[0], available=arrays, hint="name one of these"
+        )
     names = {name: rename.get(name, name) for name in arrays}
     for name, ours in _OTHER_NAMES.items():
         if names.get(name) == name and ours not in names.values():
             names[name] = ours
+    names = {name: STATE if ours == "observation" else ours for name, ours in names.items()}
     twice = [name for name in names.values() if list(names.values()).count(name) > 1]
     if twice:
         raise DataError("Two arrays would have the same name.", got=twice[0], hint="rename the other, too")

@@ -94,9 +94,9 @@ def _is_list(kind: ArrowType) -> bool:
 
 
 def _check_lengths(values: ArrowArray, *, name: str, path: Path) -> None:
-    if not len(values) or pa.types.is_fixed_size_list(values.type):
+    if pa.types.is_fixed_size_list(values.type):
         return
-    sizes = np.unique(np.diff(values.offsets.to_numpy(zero_copy_only=False)))
+    sizes = np.unique(np.diff(values.offsets.to_numpy()))
     if len(sizes) > 1:
         raise DataError(
             f"{name} in {path} has rows of different lengths.",
@@ -112,7 +112,7 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
     array = values.to_numpy(zero_copy_only=False) if numeric else None
     wanted = np.dtype(dtype)
     if array is not None and (array.dtype == wanted or array.dtype.kind == wanted.kind == "f"):
-        return array.astype(wanted, copy=False)
+        return np.asarray(array, dtype=wanted)
     if array is not None:
         with np.errstate(invalid="ignore"):
             converted = array.astype(wanted)
@@ -128,13 +128,13 @@ def _converted(values: ArrowArray, dtype: str, *, name: str, path: Path) -> np.n
 
 
 def as_float32(array: np.ndarray, *, name: str) -> np.ndarray:
-    """Return numbers (rows, ...) as float32, with a warning where that makes different ones equal.
+    """Return numbers (rows, ...) as float32, with a warning where that makes most of their changes none.
 
     Rounding of less than a millionth of a column's range is nothing: a network would not see it. A column
     whose range is lost in the rounding of float64 itself does not move, and is passed over.
     """
-    narrow = array.astype(np.float32, copy=False)
-    if array.dtype.itemsize <= 2 or array.dtype == np.float32 or len(array) < 2:
+    narrow = np.asarray(array, dtype=np.float32)
+    if array.dtype == np.float32 or not len(array):
         return narrow
     wide = array.reshape(len(array), -1)
     low, high = wide.min(axis=0).astype(np.float64), wide.max(axis=0).astype(np.float64)
@@ -182,24 +182,22 @@ def or_without(name: str) -> str:
     return ", or train without it (--observation)" if name.startswith("observation") else ""
 
 
-def to_column(array: np.ndarray, shape: tuple[int, ...]) -> ArrowArray:
+def to_column(array: np.ndarray) -> ArrowArray:
     """Return (rows, *shape) as LeRobot stores it.
 
     Shape (1,) becomes a plain column, (n,) a list of fixed size, more axes nested lists.
     """
-    if len(shape) > 1:
-        return listed(array.reshape(-1, *shape))
-    flat = listed(array.reshape(-1))
-    if shape == (1,):
+    if array.ndim > 2:
+        return listed(array)
+    flat, size = listed(array.ravel()), array.shape[1]
+    if size == 1:
         return flat
-    return pa.FixedSizeListArray.from_arrays(
-        flat, type=pa.list_(pa.field("element", flat.type), math.prod(shape))
-    )
+    return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(pa.field("element", flat.type), size))
 
 
 def listed(values: np.ndarray) -> ArrowArray:
     """Return (rows, *shape) as lists of variable length, nested once for each axis of the shape."""
-    column = pa.array(np.ascontiguousarray(values).reshape(-1))
+    column = pa.array(values.ravel())
     for size in reversed(values.shape[1:]):
         offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
         column = pa.ListArray.from_arrays(offsets, column, type=pa.list_(pa.field("element", column.type)))

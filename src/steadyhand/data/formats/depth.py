@@ -43,7 +43,7 @@ class DepthScale:
         """
         if self.codes is None:
             return (stored * np.float64(self.unit)).astype(np.float32)
-        if stored.dtype.kind not in "iu" or int(stored.max(initial=0)) > _LAST_CODE:
+        if stored.dtype.kind not in "iu" or (stored > _LAST_CODE).any():
             raise DataError(
                 f"{name} holds numbers that are no codes of 12 bits.",
                 got=f"{stored.dtype}, up to {stored.max(initial=0)}",

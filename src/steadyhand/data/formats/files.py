@@ -207,14 +207,14 @@ class ParquetSource:
                 expected=f"at least {end}",
                 hint="the copy is incomplete or the recording was cut; restore the file",
             )
-        low = bisect_right(self._group_ends, first)
-        high = bisect_left(self._group_ends, end) + 1 if end > first else low
-        groups = list(range(low, min(high, len(self._group_ends))))
+        ends = self._group_ends
+        low, high = bisect_right(ends, first), bisect_left(ends, end)
+        groups = list(range(low, min(high + 1, len(ends))))
         try:
             table = self._file.read_row_groups(groups, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(error) from error
-        return table.slice(first - (self._group_ends[low - 1] if groups and low else 0), end - first)
+        return table.slice(first - (ends[low - 1] if low else 0), end - first)
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(

@@ -40,7 +40,7 @@ def decode_image(data: bytes, *, shape: tuple[int, int, int], name: str) -> UInt
     if bits > 8:
         raise deep_pixels(name, frame.format.name)
     pixels = frame.to_ndarray(format="gray" if channels == 1 else "rgb24")
-    return (pixels if orientation == 1 else upright(pixels, orientation)).reshape(shape)
+    return upright(pixels, orientation).reshape(shape)
 
 
 def decode_samples(data: bytes, *, height: int, width: int, name: str) -> Shaped[np.ndarray, "h w"]:
@@ -93,7 +93,7 @@ def deep_pixels(name: str, pixels: str) -> DataError:
 
 
 def _bits(frame: VideoFrame) -> int:
-    return max(component.bits for component in frame.format.components)
+    return frame.format.components[0].bits
 
 
 def _frame(data: bytes, *, height: int, width: int, name: str) -> tuple[VideoFrame, int]:
@@ -127,7 +127,7 @@ def _frame(data: bytes, *, height: int, width: int, name: str) -> tuple[VideoFra
 def _has_end(data: bytes, codec: str) -> bool:
     """Whether a file was not cut; the decoders of PNG and JPEG fill in what is missing."""
     if codec == "png":
-        return _END in data[-16:]
+        return _END in data
     # Within the coded pixels, which follow the last FF DA, FF D9 cannot occur.
     return codec != "mjpeg" or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
 

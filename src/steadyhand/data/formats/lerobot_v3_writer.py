@@ -62,8 +62,7 @@ class _DataFiles:
         self._stage = stage
         self._number = number
         self._metadata = {b"huggingface": metadata}
-        self._file: io.BufferedWriter | None = None
-        self._writer: pq.ParquetWriter | None = None
+        self._open: tuple[io.BufferedWriter, pq.ParquetWriter] | None = None
         self.paths: list[Path] = []
 
     def add(self, table: ArrowTable, lengths: Int64[np.ndarray, " E"]) -> list[FileNumber]:
@@ -76,7 +75,7 @@ class _DataFiles:
             if rows and (rows >= _STEPS_PER_GROUP or self._fills((rows + length) * step_bytes)):
                 self._write(table.slice(first, rows))
                 first, rows = first + rows, 0
-            if self._file is not None and not rows and self._fills(length * step_bytes):
+            if self._open is not None and not rows and self._fills(length * step_bytes):
                 self.close()
                 self._number = _after(self._number)
             rows += length
@@ -85,24 +84,23 @@ class _DataFiles:
         return numbers
 
     def close(self) -> None:
-        if self._writer is not None and self._file is not None:
-            self._writer.close()
-            self._file.close()
-        self._writer = self._file = None
+        if self._open is not None:
+            file, writer = self._open
+            writer.close()
+            file.close()
+        self._open = None
 
     def _fills(self, more: float) -> bool:
-        written = 0 if self._file is None else self._file.tell()
+        written = 0 if self._open is None else self._open[0].tell()
         return written + more >= DATA_FILES_SIZE_MB * _MB
 
     def _write(self, group: ArrowTable) -> None:
-        if not len(group):
-            return
-        if self._writer is None:
+        if self._open is None:
             path = self._stage(DATA_PATH.format(chunk_index=self._number[0], file_index=self._number[1]))
             self.paths.append(path)
-            self._file = path.open("wb")
-            self._writer = open_writer(self._file, group.schema)
-        self._writer.write_table(group, row_group_size=len(group))
+            file = path.open("wb")
+            self._open = file, open_writer(file, group.schema)
+        self._open[1].write_table(group, row_group_size=len(group))
 
 
 class _VideoFiles:
@@ -119,7 +117,7 @@ class _VideoFiles:
     def add(self, images: np.ndarray) -> tuple[FileNumber, float, float]:
         """Append the images of an episode; return file and first and last time [s]."""
         writer = self._writer
-        if writer is not None and writer.num_frames:
+        if writer is not None:
             expected = writer.size_bytes * (1 + len(images) / writer.num_frames)
             if expected >= VIDEO_FILES_SIZE_MB * _MB:
                 self.close()
@@ -215,7 +213,7 @@ class EpisodeWriter:
             values = columns[name]
             if feature["dtype"] not in ("image", "video"):
                 values = values.reshape(len(values), *feature["shape"])
-                arrays[name] = to_column(values, tuple(feature["shape"]))
+                arrays[name] = to_column(values)
                 stats |= _stats_columns(name, episode_stats(values, block.lengths), block.lengths)
                 continue
             episodes = np.split(values, block.ends[:-1])

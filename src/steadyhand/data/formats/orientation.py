@@ -25,9 +25,9 @@ def orientation_of(data: bytes) -> int:
             if block[:4] not in (b"II*\0", b"MM\0*"):
                 continue
             (number, *_) = tiff_tags(block).get(_ORIENTATION, (1,))
-            return number if 1 <= number <= 8 else 1
-    except (struct.error, IndexError):  # what decodes without it counts
-        return 1
+            return number if 2 <= number <= 8 else 1
+    except (struct.error, IndexError):  # the end of the file: what decodes without it counts
+        pass
     return 1
 
 
@@ -55,14 +55,14 @@ def _blocks(data: bytes) -> Iterator[bytes]:
             at += 2 + size
     elif data[:4] == b"\x89PNG":
         at = 8
-        while at + 12 <= len(data):
+        while True:  # up to the end of the file
             (size,) = struct.unpack_from(">I", data, at)
             if data[at + 4 : at + 8] == b"eXIf":
                 yield data[at + 8 : at + 8 + size]
             at += 12 + size
     elif data[:4] == b"RIFF":
         at = 12
-        while at + 8 <= len(data):
+        while True:
             (size,) = struct.unpack_from("<I", data, at + 4)
             if data[at : at + 4] == b"EXIF":
                 yield data[at + 8 : at + 8 + size]

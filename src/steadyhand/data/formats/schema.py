@@ -114,10 +114,9 @@ def _parse_feature(name: str, entry: object) -> Feature:
     if not sizes_ok:
         raise DataError(f"Feature {name!r} has a shape that is no list of sizes.", got=shape)
     if dtype not in ("string", "image", "video"):
-        try:
-            known = np.dtype(dtype).kind in "fiub"
-        except TypeError:
-            known = False
+        known = False
+        with suppress(TypeError, SyntaxError):  # NumPy takes a text with a comma for a list of types
+            known = isinstance(dtype, str) and np.dtype(dtype).kind in "fiub"
         if not known:
             raise DataError(
                 f"Feature {name!r} has an unknown dtype.",

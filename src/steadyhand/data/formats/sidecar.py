@@ -153,7 +153,7 @@ def _final_column(finals: list[np.ndarray | None], spec: FeatureSpec) -> ArrowAr
         kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         images = [None if f is None else {"bytes": encode_png(f), "path": None} for f in finals]
         return pa.array(images, type=kind)
-    kind = to_column(np.zeros((1, *spec.shape), dtype=spec.dtype), spec.shape).type
+    kind = to_column(np.zeros((1, *spec.shape), dtype=spec.dtype)).type
     return pa.array([None if final is None else _plain(final, spec) for final in finals], type=kind)
 
 

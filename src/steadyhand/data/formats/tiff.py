@@ -29,7 +29,7 @@ def read_float_tiff(data: bytes, *, name: str) -> Float32[np.ndarray, "h w"] | N
     order = _order(data)
     try:
         tags = tiff_tags(data)
-        if tags.get(_KIND, (1,)) != (_FLOAT,) or tags[_BITS] != (32,):
+        if tags.get(_KIND) != (_FLOAT,) or tags[_BITS] != (32,):
             return None
         (height,), (width,) = tags[_HEIGHT], tags[_WIDTH]
         if tags.get(_COMPRESSION, (1,)) != (1,) or tags.get(_SAMPLES, (1,)) != (1,):
@@ -63,7 +63,7 @@ def tiff_tags(data: bytes) -> dict[int, tuple[int, ...]]:
     for entry in range(count):
         at = start + 2 + 12 * entry
         tag, kind, length = struct.unpack_from(f"{order}HHI", data, at)
-        if kind not in _FORMATS or length > len(data):
+        if kind not in _FORMATS:
             continue
         layout = f"{order}{length}{_FORMATS[kind]}"
         if struct.calcsize(layout) > 4:

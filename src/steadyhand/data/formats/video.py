@@ -79,17 +79,18 @@ class VideoReader:
         self.path = path
         self._container, self._stream = _open(path)
         try:
-            packets = [
-                p for p in self._container.demux(self._stream) if p.pts is not None and not p.is_discard
-            ]
+            packets = sorted(
+                (packet.pts, packet.is_keyframe)
+                for packet in self._container.demux(self._stream)
+                if packet.pts is not None and not packet.is_discard
+            )
         except FFmpegError as error:
             self.close()
             raise _damaged(path, error) from error
-        order = np.argsort([packet.pts or 0 for packet in packets], kind="stable")
-        self._pts = np.array([packets[i].pts or 0 for i in order], dtype=np.int64)
-        self._is_key = np.array([packets[i].is_keyframe for i in order], dtype=bool)
+        self._pts = np.array([pts for pts, _ in packets], dtype=np.int64)
+        self._keys = np.flatnonzero([is_key for _, is_key in packets])
         time_base = self._stream.time_base
-        if not packets or time_base is None or not self._is_key[0]:
+        if time_base is None or 0 not in self._keys:
             self.close()
             raise _damaged(path, "no frame that can be decoded")
         self._time_base = time_base
@@ -119,11 +120,13 @@ class VideoReader:
     def nearest(
         self, timestamps: Float64[np.ndarray, " n"]
     ) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-        """Return the frame shown nearest to each time [s], and how far it is [s]; infinitely far from NaN."""
+        """Return the frame shown nearest to each time [s], and how far it is [s]; infinitely far from NaN.
+
+        Of two that are equally near it is the earlier.
+        """
         available = self.timestamps
-        right = np.searchsorted(available, timestamps).clip(1, max(len(available) - 1, 1))
-        left = right - 1
-        right = right.clip(max=len(available) - 1)
+        place = np.searchsorted(available, timestamps)
+        left, right = (place - 1).clip(min=0), place.clip(max=len(available) - 1)
         nearer_right = np.abs(available[right] - timestamps) < np.abs(available[left] - timestamps)
         index = np.where(nearer_right, right, left).astype(np.int64)
         distance = np.abs(available[index] - timestamps)
@@ -141,7 +144,7 @@ class VideoReader:
         def rgb(frame: VideoFrame) -> np.ndarray:
             return self._reformatter.reformat(frame, format="rgb24").to_ndarray()
 
-        return self._chosen(indices, np.empty((0, self.height, self.width, 3), dtype=np.uint8), rgb)
+        return self._chosen(indices, rgb, shape=(self.height, self.width, 3), dtype=np.uint8)
 
     def samples(self, indices: Int64[np.ndarray, " n"]) -> UInt16[np.ndarray, "n h w"]:
         """Return the numbers of grey frames as they are stored, without loss.
@@ -153,7 +156,7 @@ class VideoReader:
         def stored(frame: VideoFrame) -> np.ndarray:
             return grey_samples(frame, name=str(self.path))
 
-        return self._chosen(indices, np.empty((0, self.height, self.width), dtype=np.uint16), stored)
+        return self._chosen(indices, stored, shape=(self.height, self.width), dtype=np.uint16)
 
     @property
     def pixels(self) -> str:
@@ -161,7 +164,12 @@ class VideoReader:
         return str(self._stream.codec_context.pix_fmt)
 
     def _chosen(
-        self, indices: np.ndarray, empty: np.ndarray, read: Callable[[VideoFrame], np.ndarray]
+        self,
+        indices: np.ndarray,
+        read: Callable[[VideoFrame], np.ndarray],
+        *,
+        shape: tuple[int, ...],
+        dtype: type[np.unsignedinteger],
     ) -> np.ndarray:
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise DataError(
@@ -170,7 +178,7 @@ class VideoReader:
                 expected=f"0 to {len(self) - 1}",
             )
         wanted, place = np.unique(indices, return_inverse=True)
-        out = np.empty((len(wanted), *empty.shape[1:]), dtype=empty.dtype)
+        out = np.empty((len(wanted), *shape), dtype=dtype)
         try:
             filled = self._decode(wanted, out, read)
         except FFmpegError as error:
@@ -180,31 +188,34 @@ class VideoReader:
         return out if np.array_equal(wanted, indices) else out[place]
 
     def _decode(self, wanted: np.ndarray, out: np.ndarray, read: Callable[[VideoFrame], np.ndarray]) -> int:
-        keys = np.flatnonzero(self._is_key)
         filled, reached = 0, -1
         while filled < len(wanted):
-            key = int(keys[np.searchsorted(keys, wanted[filled], side="right") - 1])
-            if reached >= 0 and key <= reached:
+            key = self._key_of(wanted[filled])
+            if key <= reached:
                 return filled
+            reached = key
             self._container.seek(int(self._pts[key]), stream=self._stream)
             for frame in self._container.decode(self._stream):
                 if frame.pts is None:
                     continue
-                reached = max(reached, int(np.searchsorted(self._pts, frame.pts, side="right")) - 1, key)
+                reached = max(reached, int(np.searchsorted(self._pts, frame.pts, side="right")) - 1)
                 if frame.pts != self._pts[wanted[filled]]:
                     continue
                 if frame.is_corrupt:
                     raise _damaged(self.path, f"frame {int(wanted[filled])} of {len(self)} is corrupt")
-                if filled == 0 and frame.rotation:
+                if frame.rotation:
                     raise _turned(self.path, frame.rotation)
                 out[filled] = read(frame)
                 filled += 1
                 if filled == len(wanted):
                     break
-                next_key = int(keys[np.searchsorted(keys, wanted[filled], side="right") - 1])
-                if next_key > reached + 1:
+                if self._key_of(wanted[filled]) > reached + 1:
                     break
         return filled
+
+    def _key_of(self, index: np.int64) -> int:
+        """Return the frame from which on to decode for a frame."""
+        return int(self._keys[np.searchsorted(self._keys, index, side="right") - 1])
 
 
 class Mp4Writer:
@@ -255,6 +266,7 @@ class Mp4Writer:
         if preset or codec == "av1":
             options["preset"] = preset or "12"
         rate = Fraction(fps).limit_denominator(100_000)
+        self._time_base = 1 / rate
         stream = self._container.add_stream(_ENCODERS[codec], rate=rate, options=options)
         assert isinstance(stream, VideoStream), "the encoders above are video encoders"
         self._stream = stream
@@ -274,7 +286,7 @@ class Mp4Writer:
             frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         picture.pts = self.num_frames
-        picture.time_base = Fraction(1) / (self._stream.average_rate or Fraction(1))
+        picture.time_base = self._time_base
         if key:
             picture.pict_type = PictureType.I
         for packet in self._stream.encode(picture):
