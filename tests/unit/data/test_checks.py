@@ -183,6 +183,7 @@ def test_a_dimension_that_hardly_moves_is_named_apart_from_one_that_never_does()
         state[:, 1] = 0.5 + 1e-6 * state[:, 1]
     (never,) = found(arrays(seen, done), "constant")
     (hardly,) = found(arrays(seen, done), "hardly-moves")
+    assert (never.where, hardly.where) == (STATE, STATE)
     assert never.what.endswith("dimension 0")
     assert "dimension 1 by" in hardly.what
 
