@@ -154,6 +154,8 @@ class Known:
         for file in sorted(KEPT.glob("*.json"), key=lambda file: file.stat().st_mtime):
             kept = json.loads(file.read_text())
             self.digests |= kept["digests"]
+            for name in [name for name in self.seconds if name.partition("::")[0] in kept["digests"]]:
+                del self.seconds[name]  # what the file has now follows
             for name, (spent, lines) in kept["tests"].items():
                 self.seconds[name] = spent
                 for path, texts in lines.items():
@@ -186,7 +188,8 @@ class Known:
         return sorted(found, key=self.seconds.__getitem__)
 
     def _of_texts(self, path: str, texts: Iterable[str]) -> set[str]:
-        return {name for text in texts for name in self._tests.get((path, text), ())}
+        found = {name for text in texts for name in self._tests.get((path, text), ())}
+        return {name for name in found & self.seconds.keys() if (ROOT / name.partition("::")[0]).exists()}
 
 
 def learn(known: Known, tests: Iterable[str], jobs: int) -> Known:
