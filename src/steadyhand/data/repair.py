@@ -169,11 +169,11 @@ def _early_ends(dataset: StoredDataset) -> list[str]:
     features = dataset.layout.features
     told = {name: features[name].dtype for name in _told(dataset, SUCCESS, "next.done", "next.truncated")}
     early = dict.fromkeys(told, 0)
-    refs = dataset.layout.episodes
-    for first in range(0, len(refs) if told else 0, _EPISODES_AT_ONCE):
+    refs = dataset.layout.episodes if told else ()
+    for first in range(0, len(refs), _EPISODES_AT_ONCE):
         for columns in dataset.stored.read(refs[first : first + _EPISODES_AT_ONCE], told):
             for name in told:
-                early[name] += int(np.count_nonzero(columns[name].reshape(-1)[:-1]))
+                early[name] += int(np.count_nonzero(columns[name][:-1]))
     return [
         f"{name}: {count} rows before the last of their episode say so; kept is what each last row says"
         for name, count in early.items()
@@ -245,7 +245,7 @@ def _ended(dataset: StoredDataset, number: int, episode: Episode) -> Episode:
     if not told or load_spec(dataset.root) is not None:
         return episode
     columns = dataset.stored.read([dataset.layout.episodes[number]], dict.fromkeys(told, "bool"))[0]
-    last = {name: bool(columns[name].reshape(-1)[-1]) for name in told}
+    last = {name: bool(columns[name].flat[-1]) for name in told}
     truncated = last.get("next.truncated", False)
     return replace(episode, truncated=truncated, terminated=last.get("next.done", False) and not truncated)
 

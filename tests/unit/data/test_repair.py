@@ -1,6 +1,7 @@
 """A mended copy: paired anew, copies left out, indices counted; and the original is not touched."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lerobot_folders import CAMERA, FEATURES, STATE, rows, write_lines, write_v21, write_v30
+from lerobot_folders import CAMERA, FEATURES, STATE, VIDEO, rows, write_lines, write_v21, write_v30
 from steadyhand.analysis.replay import replay
 from steadyhand.core.errors import DataError
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_any, open_dataset
+from steadyhand.data.episode import Branch
 from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
 from steadyhand.data.journal import JOURNAL_PATH
 from steadyhand.data.repair import losses, repair
@@ -84,9 +86,32 @@ def test_copies_are_left_out_and_indices_counted(tmp_path: Path) -> None:
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     root = write_v21(tmp_path / "d", [rows(0)])
     data = open_any(root, control_dt=0.1)
-    for folder, what in ((root, "something already"), (root / "new", "within the data set")):
+    gone = tmp_path / "gone"
+    gone.symlink_to(tmp_path / "nowhere")
+    inside, taken = "within the data set", "something already"
+    for folder, what in ((root, taken), (root / "new", inside), (root / "a/b", inside), (gone, taken)):
         with pytest.raises(DataError, match=what):
-            repair(data, folder)
+            repair(data, folder, tick=lambda *_: pytest.fail("it has begun"))
+    assert sorted(path.name for path in root.iterdir()) == ["data", "meta"]
+
+
+def test_a_folder_that_somebody_makes_meanwhile_stays(tmp_path: Path) -> None:
+    data = open_any(write_v21(tmp_path / "d", [rows(0)]), control_dt=0.1)
+    new = tmp_path / "new"
+    with pytest.raises(DataError, match="something already"):
+        repair(data, new, tick=lambda *_: new.mkdir())
+    assert list(new.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "new"]
+
+
+def test_a_copy_may_lie_in_folders_that_there_are_not_yet(tmp_path: Path) -> None:
+    data = open_any(write_v21(tmp_path / "d", [rows(0), rows(1)]), control_dt=0.1)
+    ticks: list[tuple[int, int]] = []
+    done = repair(data, tmp_path / "a/b/c", tick=lambda *told: ticks.append(told))
+    assert done.folder == tmp_path / "a/b/c"
+    assert ticks == [(1, 2), (2, 2)]
+    again = open_dataset(done.folder)
+    assert (again.num_episodes, again.num_pending) == (2, 0)
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -146,8 +171,8 @@ def ending(*steps: int) -> np.ndarray:
 
 
 def test_success_before_the_last_row_is_named_as_lost_and_at_the_last_row_kept(tmp_path: Path) -> None:
-    early = [rows(0, **{"next.success": ending(3, 4, 11), "next.done": ending(11)}), rows(1)]
-    early[1] |= {"next.success": ending(7), "next.done": ending(11)}
+    early = [rows(0, **{"next.success": ending(0, 4, 11), "next.done": ending(11)}), rows(1)]
+    early[1] |= {"next.success": ending(10), "next.done": ending(11)}
     dataset = open_any(write_v21(tmp_path / "d", early, FEATURES | ENDING), control_dt=0.1)
     (line,) = losses(dataset)
     assert line.startswith("next.success: 3 rows before the last of their episode")
@@ -240,3 +265,124 @@ def test_transparency_and_damaged_records_are_named_as_lost(tmp_path: Path) -> N
     journal.write_bytes(journal.read_bytes()[:-1] + b"?")
     (line,) = losses(open_any(ours, control_dt=0.1))
     assert line == "meta/steadyhand/journal.bin: 1 damaged records vanish"
+
+
+# What is lost
+
+
+def one(dtype: str, *shape: int) -> dict[str, object]:
+    return {"dtype": dtype, "shape": list(shape or (1,)), "names": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "feature", "expected"),
+    [
+        ("action", one("float32", 2), None),
+        ("action", one("float64", 2), "float64 is stored as float32, rounded"),
+        (STATE, one("float64", 2), "float64 is stored as float32, rounded"),
+        (STATE, one("int64", 2), "int64 is stored as float32, rounded"),
+        (STATE, one("int16", 2), None),
+        ("next.reward", one("float32"), None),
+        ("next.reward", one("float64"), "float64 is stored as float32, rounded"),
+        ("next.reward", one("float32", 2), "vanishes (float32 [2])"),
+        ("next.speed", one("float32"), "vanishes (float32 [1])"),
+        ("next.done", one("bool"), None),
+        ("next.done", one("bool", 2), "vanishes (bool [2])"),
+        ("motor", one("float64", 3), "vanishes (float64 [3])"),
+        ("weight", one("float32"), "vanishes; a column of ours takes its name and means something else"),
+        (CAMERA, {**one("video", 8, 8, 3), "info": {"video.is_depth_map": True}}, "a depth map, vanishes"),
+        (CAMERA, VIDEO, "pictures are encoded as a video anew, which changes them"),
+    ],
+)
+def test_what_of_a_feature_is_lost(tmp_path: Path, name: str, feature: dict, expected: str | None) -> None:
+    dtype = str(feature["dtype"])
+    values = {} if dtype == "video" else {name: np.zeros((12, *feature["shape"]), dtype)}
+    root = write_v21(tmp_path / "d", [rows(0, **values)], {**FEATURES, name: feature})
+    assert losses(open_dataset(root)) == (() if expected is None else (f"{name}: {expected}",))
+
+
+# What is written
+
+
+def short(*lengths: int, **more: object) -> ArrayDataset:
+    """Return episodes of few steps, whose states count up and whose actions are 100 more."""
+    state = np.arange(sum(lengths), dtype=np.float32)[:, None]
+    return episodes_from_arrays({STATE: state}, state + 100, np.cumsum(lengths), control_dt=0.1, **more)
+
+
+@pytest.mark.parametrize(
+    ("shift", "states", "actions"),
+    [(1, [[1], [3, 4]], [[102], [104, 105]]), (-1, [[2], [4, 5]], [[101], [103, 104]])],
+)
+def test_episodes_of_a_single_step_have_no_pair(tmp_path: Path, shift, states, actions) -> None:
+    done = repair(short(1, 2, 3, 1), tmp_path / "new", shift=shift)
+    assert (done.too_short, done.num_episodes) == ((0, 3), 2)
+    assert "left out episodes of a single step: 0, 3" in done.told
+    mended = open_dataset(tmp_path / "new")
+    assert [episode.observation[STATE].ravel().tolist() for episode in mended] == states
+    assert [episode.action.ravel().tolist() for episode in mended] == actions
+
+
+def test_numbers_of_some_episodes_are_those_in_the_data(tmp_path: Path) -> None:
+    data = short(2, 2, 1, 2, episodes="1-")
+    copied = [*data.all_episodes, data.all_episodes[0]]
+    data = ArrayDataset(
+        observation=data.observation,
+        action=data.action,
+        control_dt=0.1,
+        all_episodes=tuple(copied),
+        chosen=(1, 2, 3, 7),
+    )
+    done = repair(data, tmp_path / "new", shift=1)
+    assert (done.dropped, done.too_short, done.num_episodes) == ({7: 1}, (2,), 2)
+
+
+def test_episodes_that_differ_in_a_picture_are_no_copies(tmp_path: Path) -> None:
+    pictures = np.zeros((4, 8, 8, 3), np.uint8)
+    state, ends = np.tile(np.arange(2.0), 2)[:, None], np.array([2, 4])
+    for changed, dropped in ((1, {}), (0, {1: 0})):
+        pictures[3, 2, 1, 0] = changed
+        data = episodes_from_arrays({STATE: state, CAMERA: pictures}, state, ends, control_dt=0.1)
+        done = repair(data, tmp_path / str(changed))
+        assert done.dropped == dropped
+        again = open_dataset(done.folder).episode(1 - len(dropped))
+        np.testing.assert_array_equal(again.observation[CAMERA], pictures[2:]), "stored without loss"
+
+
+def test_branches_follow_their_parents(tmp_path: Path) -> None:
+    with EpisodeStore.create(
+        tmp_path / "d", observation=OBSERVATION, action=ACTION_SPEC, control_dt=0.1
+    ) as store:
+        parts = [episode(0), episode(0), episode(1)]
+        parts += [episode(5 + parent, length=1, branch=Branch(parent=parent, step=3)) for parent in (1, 2, 0)]
+        for part in parts:
+            store.append(part)
+        store.compact()
+    data = open_dataset(tmp_path / "d")
+    done = repair(data, tmp_path / "new")
+    assert done.dropped == {1: 0}
+    assert open_dataset(tmp_path / "new").branch.tolist() == [[-1, -1], [-1, -1], [0, 3], [1, 3], [0, 3]]
+    with pytest.raises(DataError, match="cannot be paired anew"):
+        repair(data, tmp_path / "other", shift=1)
+
+
+@pytest.mark.parametrize(("shift", "tasks"), [(1, "aab"), (-1, "abb"), (0, "aabb")])
+def test_tasks_stay_with_what_was_seen(tmp_path: Path, shift: int, tasks: str) -> None:
+    data = short(4)
+    (whole,) = data.all_episodes
+    seen_last = {STATE: np.array([7.0], np.float32)}
+    parts = (replace(whole, task="a", step_tasks=tuple("aabb"), final_observation=seen_last),)
+    repair(replace(data, all_episodes=parts), tmp_path / "new", shift=shift)
+    (mended,) = open_dataset(tmp_path / "new")
+    assert (mended.task, "".join(mended.step_tasks)) == ("a", tasks)
+    assert mended.final_observation is not None
+    assert mended.final_observation[STATE] == [3.0 if shift == 1 else 7.0]
+
+
+@pytest.mark.parametrize("ends", [("next.done", "next.truncated"), ("next.truncated", "next.done")])
+def test_an_end_that_was_cut_is_none_of_the_task(tmp_path: Path, ends: tuple[str, str]) -> None:
+    features = FEATURES | {name: one("bool") for name in ends}
+    root = write_v21(tmp_path / "d", [rows(0, **{name: ending(11) for name in ends})], features)
+    repair(open_any(root, control_dt=0.1), tmp_path / "new")
+    mended = open_dataset(tmp_path / "new").episode(0)
+    assert (mended.terminated, mended.truncated) == (False, True)
