@@ -27,14 +27,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 from mutant_places import SOURCE, Mutant, drawn, mutated
-from mutant_tests import BROKEN, ROOT, Known, Loop, forked, learn, move_to, run, run_pytest
+from mutant_tests import (
+    BROKEN,
+    ROOT,
+    Known,
+    Loop,
+    forked,
+    learn,
+    live_caches,
+    move_to,
+    run,
+    run_pytest,
+)
 
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
 IMPORTED = (
@@ -86,13 +97,6 @@ def live_functions() -> dict[tuple[str, str, int], list[FunctionType]]:
             code = thing.__code__
             found.setdefault((code.co_filename, code.co_qualname, code.co_firstlineno), []).append(thing)
     return found
-
-
-def live_caches() -> list[Any]:
-    """Return the caches of the package, which may hold what a function made before it was changed."""
-    kind = type(cache(lambda: None))
-    caches = [thing for thing in gc.get_objects() if isinstance(thing, kind)]
-    return [one for one in caches if str(one.__module__).startswith("steadyhand.")]
 
 
 def _try_live(

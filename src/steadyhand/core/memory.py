@@ -42,7 +42,7 @@ def without_memory(thing: Any, now: dict[str, Any], *, depth: int | None, has_ru
     """
     key = id(thing)
     known = _seen.get(key)
-    if known is None or known.thing() is not thing:
+    if known is None:  # it goes with its object
         try:
             end = weakref.ref(thing, lambda _: _seen.pop(key, None))
         except TypeError:  # it has no room for one

@@ -77,7 +77,7 @@ class PictureFormat:
             return self._arranged(value, name)
         rows = value.reshape(-1, *self.shape)
         out = np.empty((len(rows), *self.spec.shape), dtype=np.uint8)
-        block = max(1, _BLOCK_BYTES // max(1, math.prod(self.shape) * value.itemsize))
+        block = max(1, _BLOCK_BYTES // (math.prod(self.shape) * value.itemsize))
         for first in range(0, len(rows), block):
             part = slice(first, first + block)
             out[part] = self._arranged(self._as_bytes(rows[part], name), name)

@@ -291,7 +291,7 @@ def clustered_mean(values: Shaped[np.ndarray, "seeds starts"], *, level: float =
             hint="train more seeds, or use bootstrap_mean and speak of this one policy only",
         )
     _check_level(level)
-    x = _check_values(values.reshape(-1), "values").reshape(values.shape)
+    x = _check_values(values, "values")
     parts = [
         (float(np.var(means, ddof=1)) / len(means), len(means) - 1)
         for means in (x.mean(axis=1), x.mean(axis=0))
@@ -348,9 +348,7 @@ def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
     if margins == 0:
         return 0.0
     cross = both * neither - only_a * only_b
-    if cross > 0:
-        cross = max(cross - n / 2, 0.0)
-    return cross / math.sqrt(margins)
+    return max(cross - n / 2, min(cross, 0.0)) / math.sqrt(margins)
 
 
 def _resampled_means(
@@ -364,7 +362,7 @@ def _resampled_means(
     return means
 
 
-def _check_values(values: Shaped[np.ndarray, " n"], name: str) -> Float[np.ndarray, " n"]:
+def _check_values(values: Shaped[np.ndarray, "*shape"], name: str) -> Float[np.ndarray, "*shape"]:
     x = np.asarray(values, dtype=np.float64)
     if x.size == 0:
         raise StatisticsError(f"{name} is empty.", got=0, expected="at least one value")

@@ -10,7 +10,7 @@ from enum import Enum
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from steadyhand.core.description import Described, as_made, described, running
 from steadyhand.core.digests import Digest, data_digest
 from steadyhand.core.memory import remembered
 from steadyhand.core.protocol import PerRow
+from steadyhand.core.specs import EnvSpec, FeatureSpec
 from steadyhand.envs.car import CarConfig
 
 
@@ -106,8 +107,25 @@ def defaulting(held: object) -> Callable[..., object]:
     return law
 
 
-class Valued:
-    held: ClassVar[Any] = None
+class Asking:
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+    def question(self) -> dict[str, object]:
+        return {"held": self.held}
+
+
+class Configured:
+    spec = EnvSpec(
+        env_id="x",
+        observation={"x": FeatureSpec(shape=(1,))},
+        action=FeatureSpec(shape=(1,)),
+        control_dt=0.1,
+        max_episode_steps=1,
+    )
+
+    def __init__(self, config: object) -> None:
+        self.config = config
 
 
 def valued(held: object) -> type:
@@ -130,6 +148,10 @@ def test_how_deep_a_thing_is_looked_into():
     assert deepest(lambda inner: partial(closing, inner), 14)
     assert deepest(defaulting, 15)
     assert deepest(valued, 16)
+    assert deepest(lambda inner: valued(inner)(), 13)
+    assert deepest(lambda inner: ours(law=closing(inner)), 13)
+    assert deepest(Asking, 15)
+    assert deepest(Configured, 15)
 
 
 def test_functions_and_methods_are_told_by_what_they_are_and_what_they_are_of():
@@ -353,7 +375,9 @@ def test_two_things_of_one_question_both_have_their_memory():
     assert described(made) != before
     assert described(made)[1]["attributes"]["calls"] == 7
     del made[0].calls
+    made[2].more = 1  # type: ignore[attr-defined]
     assert "calls" not in described(made)[0]["attributes"]
+    assert described(made)[2]["attributes"]["more"] == 1
 
 
 def test_memory_at_the_end_of_what_is_looked_into_is_memory_too():

@@ -42,7 +42,10 @@ def test_files_are_told_from_damaged_ones_by_size_then_by_bytes(tmp_path):
     with pytest.raises(ArtifactError, match=r"101 bytes, sha256 \.\.\."):
         check_files(tmp_path, noted)
     (tmp_path / "b").unlink()
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match="There is no file"):
+        check_files(tmp_path, noted)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ArtifactError, match="a folder"):
         check_files(tmp_path, noted)
 
 

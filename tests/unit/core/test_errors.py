@@ -42,6 +42,23 @@ def test_one_base_catches_them_all(name):
         raise getattr(errors, name)("wrong", available=iter(["x"]))
 
 
+def test_an_error_may_be_said_of_a_place():
+    error = errors.DataError("It broke.", got=3, expected=4, available=["a"], hint="mend it")
+    there = error.within("episode 7")
+    assert str(there) == str(error).replace("It broke.", "episode 7: It broke.")
+    assert type(there) is errors.DataError
+    assert str(there.within("a.json")).startswith("a.json: episode 7: It broke.")
+
+
+def test_an_error_is_completed_by_what_it_does_not_say_itself():
+    bare = errors.DataError("It broke.", got=3)
+    assert str(bare.completed("a.json", hint="mend it")) == (
+        "a.json: It broke.\n  got:       3\n  do this:   mend it"
+    )
+    told = errors.DataError("a.json broke.", hint="leave it")
+    assert str(told.completed("a.json", hint="mend it")) == "a.json broke.\n  do this:   leave it"
+
+
 def test_lists_name_the_first_few_and_count_the_others():
     assert listed([3, 5, 8]) == "3, 5, 8"
     assert listed([3, 5], most=2) == "3, 5"

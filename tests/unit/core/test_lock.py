@@ -134,6 +134,7 @@ def test_a_folder_that_is_not_there_is_made_and_may_be_entered_again(tmp_path: P
     for _ in range(2):
         with working_in(tmp_path / "a" / "b"):
             assert is_held(tmp_path / "a" / "b" / ".lock")
+            assert (tmp_path / "a" / "b" / ".lock").read_text() == f"process {os.getpid()}\n"
 
 
 def test_an_unreadable_note_is_of_somebody(tmp_path: Path) -> None:

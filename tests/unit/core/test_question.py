@@ -44,6 +44,9 @@ def test_the_same_question_passes_and_another_names_what_differs(tmp_path: Path)
 
 
 def test_data_are_named_by_their_steps_and_their_content(tmp_path: Path) -> None:
+    assert differences({"steps": 4, "sha256": "ab"}, {"steps": 5, "sha256": "cd"}, "data") == (
+        "data: 4 steps of content ab there, 5 steps of content cd asked for"
+    )
     ask(tmp_path, data={"episodes": 1, "steps": 400, "sha256": "ab"})
     with pytest.raises(ConfigError, match="data: 400 steps of content ab there, 400 steps of content cd"):
         ask(tmp_path, data={"episodes": 1, "steps": 400, "sha256": "cd"})

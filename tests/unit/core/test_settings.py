@@ -153,6 +153,24 @@ def test_what_numpy_counts_becomes_what_python_counts_and_arrays_stay():
     assert type(Held(array=single).array) is int
 
 
+def test_plain_types_hold_too_and_other_types_are_left_to_the_type_checker():
+    @dataclass(frozen=True, kw_only=True)
+    class Plain(Settings):
+        size: int = 1
+        rate: float = 1.0
+        flag: bool = True
+        word: str = ""
+        path: Path = Path()
+        mixed: tuple[Path, str] | None = None
+
+    made = Plain(size=np.int64(2), rate=3, flag=np.bool_(False), path="a", mixed=(3, "a"))  # type: ignore[arg-type]
+    assert (made.size, made.rate, made.flag, made.path, made.mixed) == (2, 3, False, "a", (3, "a"))
+    wrong: dict[str, Any] = {"size": 1.0, "rate": "1", "flag": 1, "word": 1, "mixed": (Path(), 1)}
+    for name, value in wrong.items():
+        with pytest.raises(ConfigError, match=f"{name} = "):
+            Plain(**{name: value})
+
+
 def test_nothing_is_a_multiple_of_none_or_of_nought():
     @dataclass(frozen=True, kw_only=True)
     class Cycle(Settings):

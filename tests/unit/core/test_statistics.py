@@ -9,7 +9,9 @@ import scipy.stats
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from steadyhand.core import statistics
 from steadyhand.core.distributions import beta_cdf
+from steadyhand.core.seeding import generator
 from steadyhand.core.statistics import (
     StatisticsError,
     bootstrap_mean,
@@ -123,6 +125,42 @@ def test_bca_equals_scipy_up_to_resampling():
     assert ours.interval.high == pytest.approx(theirs.high, abs=0.01)
 
 
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("values", [[0.0, 1.0, 2.0, 7.0, 7.5], [-9.0, -2.0, 1.0, 1.5, 3.0, 4.0]])
+def test_bca_is_efrons_formula(values, level):
+    """Efron (1987), eq. 2.3; bias and acceleration, the latter by the jackknife, written out."""
+    x, resamples = np.array(values), 4000
+    draws = generator(5, "bootstrap")
+    means = [x[row].mean() for row in draws.integers(len(x), size=(resamples, len(x)))]
+    ties = sum(abs(mean - x.mean()) < 1e-9 for mean in means)
+    below = sum(mean < x.mean() - 1e-9 for mean in means)
+    bias = scipy.stats.norm.ppf((below + ties / 2) / resamples)
+    without = [np.delete(x, place).mean() for place in range(len(x))]
+    gaps = np.mean(without) - without
+    acceleration = (gaps**3).sum() / (6 * (gaps**2).sum() ** 1.5)
+    expected = []
+    for tail in ((1 - level) / 2, (1 + level) / 2):
+        z = bias + scipy.stats.norm.ppf(tail)
+        expected.append(np.quantile(means, scipy.stats.norm.cdf(bias + z / (1 - acceleration * z))))
+    interval = bootstrap_mean(x, seed=5, level=level, num_resamples=resamples).interval
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+def test_the_bootstrap_has_no_unit(scale):
+    values = np.array([0.0, 1.0, 2.0, 7.0])
+    plain = bootstrap_mean(values, seed=0, num_resamples=1000).interval
+    scaled = bootstrap_mean(scale * values, seed=0, num_resamples=1000).interval
+    assert (scaled.low / scale, scaled.high / scale) == pytest.approx((plain.low, plain.high))
+
+
+def test_resamples_are_the_same_however_many_are_drawn_at_a_time(monkeypatch):
+    values = np.array([0.0, 1.0, 2.0, 7.0, 9.0])
+    whole = bootstrap_mean(values, seed=0, num_resamples=1001)
+    monkeypatch.setattr(statistics, "_CHUNK", 100)
+    assert bootstrap_mean(values, seed=0, num_resamples=1001) == whole
+
+
 def test_the_interval_of_symmetric_values_is_symmetric_however_often_resamples_tie():
     interval = bootstrap_mean(np.tile([0.0, 1.0], 6), seed=2, num_resamples=40_000).interval
     assert interval.low + interval.high == pytest.approx(1.0)
@@ -172,6 +210,7 @@ def test_bootstrap_refuses_what_has_no_mean(values):
 def test_bootstrap_refuses_too_few_resamples():
     with pytest.raises(StatisticsError, match="at least 400"):
         bootstrap_mean(np.arange(3.0), seed=0, num_resamples=399)
+    assert bootstrap_mean(np.arange(3.0), seed=0, num_resamples=400).count == 3
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -187,6 +226,7 @@ def test_the_paired_example_of_newcombe_1998b():
 
 
 @example((1, 0, 0, 1))  # a cross product of 1 that the correction takes away
+@example((0, 1, 1, 0))  # a cross product of -1 that it leaves
 @given(st.tuples(*[st.integers(0, 40)] * 4).filter(any))
 def test_newcombes_method_10_is_built_from_wilsons_bounds(cells):
     """Its definition: the cosine rule over Wilson's half widths, phi corrected for continuity (1998b)."""
@@ -276,6 +316,9 @@ def test_paired_success_counts_by_hand():
     assert result.difference.value == pytest.approx(2 / 6)
     assert result.pairing.p_value == pytest.approx(2 * (1 + 4) / 16)
     assert result.method == "newcombe"
+    both_lost = paired_difference(a[3:5], b[4:], seed=0)
+    assert both_lost.difference.interval == newcombe_paired(0, 0, 0, 2)
+    assert paired_difference(a[:1], b[:1], seed=0).difference.count == 1
 
 
 def test_a_clean_sweep_still_has_a_width():
@@ -394,6 +437,15 @@ def test_a_rate_that_depends_on_the_seed_has_the_interval_of_the_seeds():
     estimate = clustered_rate(success)
     assert estimate.value == pytest.approx(72 / 192)
     assert estimate.interval.high >= clustered_mean(success).interval.high
+    low, high = clustered_mean(success).interval.low, clustered_mean(success).interval.high
+    inner = wilson(24, 64)
+    assert (estimate.interval.low, estimate.interval.high) == (min(low, inner.low), max(high, inner.high))
+    assert low < inner.low < inner.high < high
+    two = clustered_rate(np.arange(64) < np.array([[3], [60]])).interval
+    assert (two.low, two.high) == (0.0, 1.0)
+    for wrong in (2.0, -1.0):
+        with pytest.raises(StatisticsError, match="successes"):
+            clustered_rate(np.full((2, 3), wrong))
     with pytest.raises(StatisticsError):
         clustered_rate(np.ones((0, 64), dtype=bool))
     with pytest.raises(StatisticsError):
