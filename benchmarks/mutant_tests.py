@@ -161,11 +161,9 @@ class Known:
         self.digests: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self._tests: dict[tuple[str, str], set[str]] = {}
-        tests: dict[str, dict[str, list[Any]]] = {}  # of each file, as it was last run
         for file in sorted(KEPT.glob("*.json"), key=lambda file: file.stat().st_mtime):
             kept = json.loads(file.read_text())
             self.digests |= kept["digests"]
-<<<<<<< HEAD
             for name in [name for name in self.seconds if name.partition("::")[0] in kept["digests"]]:
                 del self.seconds[name]  # what the file has now follows
             for name, (spent, lines) in kept["tests"].items():
@@ -173,17 +171,6 @@ class Known:
                 for path, texts in lines.items():
                     for text in texts:
                         self._tests.setdefault((path, text), set()).add(name)
-=======
-            tests |= {name: {} for name in kept["digests"]}
-            for name, one in kept["tests"].items():
-                tests[name.partition("::")[0]][name] = one
-        there = [one for file in tests if (ROOT / file).exists() for one in tests[file].items()]
-        for name, (spent, lines) in there:
-            self.seconds[name] = spent
-            for path, texts in lines.items():
-                for text in texts:
-                    self._tests.setdefault((path, text), set()).add(name)
->>>>>>> c5b956c (Statistics, settings, digests and errors by exact values; the check of mutants asks a module's own tests first)
 
     def stale(self, tests: Iterable[str]) -> list[str]:
         """Return these files, and those below these folders, that are new or have changed."""
