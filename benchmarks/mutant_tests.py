@@ -185,18 +185,23 @@ class Known:
     def of(self, mutant: Mutant) -> list[str]:
         """Return the tests that may notice: those of its module first, and the quickest."""
         found = self._of_texts(mutant.path, [mutant.source]) or self._of_texts(mutant.path, mutant.statement)
-        if (
-            not found
-        ):  # executed at import, or written since: any test of the file, best where the name is read
+        word = mutant.source.split()[0].strip(",:")
+        if not found or word.isupper():  # executed at import, or written since: best where the name is read
             texts = {text for path, text in self._tests if path == mutant.path}
-            word = mutant.source.split()[0].strip(",:")
-            found = self._of_texts(mutant.path, {text for text in texts if word in text})
-            found = found or self._of_texts(mutant.path, texts)
+            found |= self._of_texts(mutant.path, {text for text in texts if word in text})
+            found = found or self._of_texts(mutant.path, texts) or self._naming(mutant.path)
         if 0 < len(found) < 10:  # a fixture is seen with the first of its tests alone
             files = {name.partition("::")[0] for name in found}
             found |= {name for name in self.seconds if name.partition("::")[0] in files}
         own = f"test_{Path(mutant.path).stem}.py"
         return sorted(found, key=lambda name: (own not in name, self.seconds[name]))
+
+    def _naming(self, path: str) -> set[str]:
+        """Return the tests in files that import a module, such as one of constants alone."""
+        module = f"steadyhand.{path.removesuffix('.py').replace('/', '.')} import"
+        files = {name.partition("::")[0] for name in self.seconds}
+        naming = {file for file in files if module in (ROOT / file).read_text()}
+        return {name for name in self.seconds if name.partition("::")[0] in naming}
 
     def _of_texts(self, path: str, texts: Iterable[str]) -> set[str]:
         found = {name for text in texts for name in self._tests.get((path, text), ())}
