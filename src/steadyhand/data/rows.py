@@ -105,7 +105,7 @@ def step_times(layout: Layout, refs: Sequence[EpisodeRef]) -> list[Float64[np.nd
     for name, unit in (("timestamp", 1.0), ("frame_index", 1.0 / layout.fps)):
         if has_column(refs, name):
             columns = read_columns(layout, refs, {name: _declared(layout, name)[1]})
-            return [column[name].reshape(-1).astype(np.float64) * unit for column in columns]
+            return [column[name].ravel().astype(np.float64) * unit for column in columns]
     return [np.arange(ref.length) / layout.fps for ref in refs]
 
 
@@ -118,7 +118,7 @@ def task_numbers(layout: Layout, refs: Sequence[EpisodeRef]) -> list[Int64[np.nd
     if not has_column(refs, "task_index"):
         return None
     columns = read_columns(layout, refs, {"task_index": "int64"})
-    numbers = [column["task_index"].reshape(-1) for column in columns]
+    numbers = [column["task_index"].ravel() for column in columns]
     last = max(len(layout.tasks), 1) - 1  # 0 stands for no text where there is none
     for ref, number in zip(refs, numbers, strict=True):
         wrong = np.flatnonzero((number < 0) | (number > last))

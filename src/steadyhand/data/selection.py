@@ -28,7 +28,7 @@ def chosen_episodes(choice: Episodes, total: int) -> Int64[np.ndarray, " K"]:
     if isinstance(choice, str):
         kept = _from_text(choice, total)
     else:
-        kept = np.asarray(choice).reshape(-1)
+        kept = np.ravel(choice)
         if kept.dtype.kind not in "iu" and len(kept):
             raise DataError("Episodes are chosen by their numbers.", got=kept.dtype, expected="integers")
         kept = np.sort(kept.astype(np.int64))

@@ -261,7 +261,7 @@ def still_places(
     name: str, spec: FeatureSpec, *, std: Float64[np.ndarray, "..."], floor: Float64[np.ndarray, "..."]
 ) -> tuple[Still, ...]:
     """Return the entries of one feature whose standard deviation is not above the floor."""
-    flat, floors = std.reshape(-1), floor.reshape(-1)
+    flat, floors = std.ravel(), floor.ravel()
     return tuple(
         Still(
             feature=name,

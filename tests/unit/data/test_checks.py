@@ -9,7 +9,7 @@ import pytest
 
 from lerobot_folders import FEATURES, STATE, rows, write_v21, write_v30
 from steadyhand.core.specs import FeatureSpec
-from steadyhand.data.checks import check, check_dataset
+from steadyhand.data.checks import CheckReport, check, check_dataset
 from steadyhand.data.checks.blocks import blocks
 from steadyhand.data.checks.pairing import Lag
 from steadyhand.data.episode import demonstration
@@ -192,6 +192,39 @@ def test_copies_are_named_with_their_original() -> None:
     seen, done = sound()
     (problem,) = found(arrays([*seen, seen[4]], [*done, done[4]]), "duplicate")
     assert problem.where == "episode 6 (of 4)"
+
+
+def test_how_few_values_set_the_range(tmp_path: Path) -> None:
+    count = np.arange(101.0)
+    count[100] = 600.0
+    state = np.random.default_rng(0).normal(size=(101, 3))
+    (problem,) = found(arrays([state], [np.stack([state[:, 0], count], axis=1)]), "range-by-few")
+    assert problem.what == (
+        "few values set the range of dimension 1: 0 to 600, where 98 % lie within 1 to 99"
+    )
+
+
+def test_a_report_has_the_worst_first_and_is_good_without_errors(tmp_path: Path) -> None:
+    note, warning, error = (
+        Problem(code=severity, severity=severity, where="", what="")
+        for severity in ("note", "warning", "error")
+    )
+    report = CheckReport(root=tmp_path, problems=(note,)).with_problems([warning])
+    assert report.problems == (warning, note)
+    assert report.ok
+    report = report.with_problems([error, note])
+    assert report.problems == (error, warning, note, note)
+    assert not report.ok
+
+
+def test_of_no_episodes_and_of_none_that_can_be_read_no_numbers_are_judged(tmp_path: Path) -> None:
+    specs = {"observation": {STATE: FeatureSpec(shape=(3,))}, "action": FeatureSpec(shape=(2,))}
+    EpisodeStore.create(tmp_path / "none", **specs, control_dt=0.1).close()
+    assert check(tmp_path / "none").problems == ()
+    root = write_v21(tmp_path / "d", [rows(0), rows(1)])
+    for path in (root / "data").rglob("*.parquet"):
+        path.unlink()
+    assert [one.code for one in check(root).problems] == ["data-file"] * 2
 
 
 # Our own columns

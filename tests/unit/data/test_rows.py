@@ -49,6 +49,20 @@ def changed(root: Path, name: str, values: Any) -> None:
     pq.write_table(table.set_column(table.column_names.index(name), name, pa.array(values)), path)
 
 
+def test_only_what_becomes_float32_is_rounded_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout, _ = layout_of(tmp_path / "d")
+    counter = 2**40 + np.arange(27)
+    changed(tmp_path / "d", "index", counter)
+    for dtype in ("int64", "float64"):
+        found = read_columns(layout, layout.episodes[1:2], {"index": dtype})
+        assert found[0]["index"].ravel().tolist() == counter[3:8].tolist()
+    assert not caplog.records
+    read_columns(layout, layout.episodes[1:2], {"index": "float32"})
+    assert "index, entry 0, is read as float32, which makes 4 of 4 changes" in caplog.text
+
+
 def test_one_row_of_another_episode_is_refused(tmp_path: Path) -> None:
     layout, _ = layout_of(tmp_path / "d")
     owners = np.repeat(np.arange(6), LENGTHS)

@@ -41,7 +41,7 @@ def test_numbers_name_episodes() -> None:
 
 @pytest.mark.parametrize(
     "choice",
-    ["", "a", "1..3", "-1", "3-1", "10", "0-10", "!10", "0,!0", [-1], [1, 1], np.array([0.5]), []],
+    ["", "a", "1..3", "-1", "3-1", "10", "0-10", "!10", "0,!0", [-1], [1, 1], [1, 1, 2], np.array([0.5]), []],
 )
 def test_what_names_no_episodes_is_refused(choice: object) -> None:
     with pytest.raises(DataError):

@@ -143,7 +143,7 @@ class ColumnCheck:
                 self._said.add((where, problem.what))
                 continue
             if name in _COUNTERS:
-                yield from self._counted(name, [part[name].reshape(-1) for part in parts], run)
+                yield from self._counted(name, [part[name].ravel() for part in parts], run)
         try:
             self._times.take(run, self._dataset.layout)
         except DataError as error:
