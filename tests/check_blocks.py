@@ -8,6 +8,7 @@ from steadyhand.core.specs import STATE, FeatureSpec
 from steadyhand.data.checks.blocks import Block
 from steadyhand.data.checks.detector import Detector
 from steadyhand.data.checks.scan import Known, Moments
+from steadyhand.data.formats.arrays import ArrayDataset, episodes_from_arrays
 from steadyhand.data.problems import Problem
 
 HUNDRED = np.arange(101.0)[:, None]
@@ -55,3 +56,10 @@ def told(detector: Detector, *blocks: Block) -> list[Problem]:
     for one in blocks:
         detector.take(one)
     return list(detector.problems())
+
+
+def counting(*lengths: int, width: int = 3) -> ArrayDataset:
+    """Return episodes whose states count through all steps, and twice that as the action."""
+    count = np.arange(sum(lengths), dtype=np.float32)[:, None]
+    state, action = count + np.zeros(width, np.float32), 2 * count + np.zeros(4, np.float32)
+    return episodes_from_arrays({STATE: state}, action, np.cumsum(lengths), control_dt=0.1)
