@@ -122,6 +122,10 @@ class BatchEnv(ABC):
         del rows
         return {}
 
+    def tasks(self, rows: Int64[np.ndarray, " B"]) -> tuple[str, ...]:
+        """Return what each row is to do, in words; an env whose episodes have instructions says each."""
+        return (self.spec.task,) * len(rows)
+
     def state(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         """Return a snapshot of `rows` that `restore` takes back exactly."""
         del rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from steadyhand.core.errors import CapabilityError
 from steadyhand.core.parts import Part, located
-from steadyhand.core.settings import Positive, Range, Share, Whole
+from steadyhand.core.settings import Positive, PositiveShare, Range, Share, Whole
 from steadyhand.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class ExpertConfig(Part, ABC):
             "DelayedExpert",
             "ForksExpert",
             "AvoidingExpert",
+            "TabletopExpert",
             "SwingUpExpert",
             "DynamicProgrammingExpert",
             "LqrExpert",
@@ -136,6 +137,27 @@ class AvoidingExpert(ExpertConfig):
 
         settings = settings_of(env, AvoidingConfig, "The scripted expert of avoiding")
         return AvoidingDemonstrator(settings, spread=self.spread)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabletopExpert(ExpertConfig):
+    """Brings blocks to their zones, in the order that the start says; see `experts.tabletop`.
+
+    Attributes:
+        spread: Half width of the variation between episodes of where in a zone a block is laid [m].
+        slowest: Least pace of an episode, as a share of the highest speed; each episode has its own.
+    """
+
+    spread: Annotated[float, Range(ge=0, le=0.04, unit="m")] = 0.025
+    slowest: PositiveShare = 0.8
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.tabletop.config import TabletopConfig
+        from steadyhand.experts.tabletop import TabletopDemonstrator
+
+        settings = settings_of(env, TabletopConfig, "The scripted expert of the tabletop")
+        return TabletopDemonstrator(settings, spread=self.spread, slowest=self.slowest)
 
 
 @dataclass(frozen=True, kw_only=True)

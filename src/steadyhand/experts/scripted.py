@@ -5,6 +5,7 @@ strayed is led back to the demonstrator's path, or along another way once it cle
 """
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -41,6 +42,8 @@ class Demonstrator(Controller):
     """
 
     memory = ("num_queries",)
+    READS: ClassVar[str] = STATE
+    """The feature that tells it where it is, observed or for experts only."""
 
     def __init__(self, *, num_ways: int, num_style: int) -> None:
         self.num_queries = 0
@@ -60,18 +63,19 @@ class Demonstrator(Controller):
         Raises:
             CapabilityError: The env shows no intent to experts, so it is another env.
         """
-        if INTENT not in privileged or STATE not in observation:
+        seen = {**observation, **privileged}
+        if not {INTENT, self.READS} <= seen.keys():
             raise CapabilityError(
                 f"{type(self).__name__} does not know this env.",
-                got=sorted([*observation, *privileged]),
-                expected=f"{STATE} and {INTENT}",
+                got=sorted(seen),
+                expected=f"{self.READS} and {INTENT}",
             )
         fresh = self._open[rows]
         if fresh.any():
             draws = generator.fork("demonstrator").uniform(1 + self._style[rows].shape[1])
             self._choose(rows[fresh], privileged[INTENT][fresh, 0], draws[fresh])
             self._open[rows] = False
-        action, self._way[rows] = self._answer(observation[STATE], self._way[rows], self._style[rows])
+        action, self._way[rows] = self._answer(seen[self.READS], self._way[rows], self._style[rows])
         self.num_queries += len(rows)
         return Decision.by(Actor.EXPERT, action, label=action)
 

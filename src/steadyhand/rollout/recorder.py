@@ -153,6 +153,9 @@ class EpisodeRecorder:
     def _observe(self, row: int) -> dict[str, np.ndarray]:
         return {name: value[0] for name, value in self._env.observe(np.array([row])).items()}
 
+    def _task(self, row: int) -> str:
+        return self._env.tasks(np.array([row]))[0]
+
     def _within_budget(self, decision: Decision) -> np.ndarray:
         valid = decision.label_valid
         if self._budget is None:
@@ -169,7 +172,7 @@ class EpisodeRecorder:
             key = int(event.rows[position])
             if event.time[position] == 0:
                 provenance = self._provenance(int(event.start_index[position]), "interrupted")
-                sink.begin(key, task=self._env.spec.task, provenance=provenance)
+                sink.begin(key, task=self._task(key), provenance=provenance)
             step = {name: columns[name][position] for name in (*DECISION_COLUMNS, "reward")}
             observation = {name: value[position] for name, value in event.observation.items()}
             sink.record(key, observation=observation, weight=1.0, **step)
@@ -187,7 +190,7 @@ class EpisodeRecorder:
                 terminated=terminated,
                 truncated=not terminated,
                 success=success,
-                task=self._env.spec.task,
+                task=self._task(row),
                 provenance=provenance,
             )
         else:
@@ -205,7 +208,7 @@ class EpisodeRecorder:
                 terminated=terminated,
                 truncated=not terminated,
                 success=success,
-                task=self._env.spec.task,
+                task=self._task(row),
                 control_dt=self._env.spec.control_dt,
                 provenance=provenance,
             )
