@@ -201,7 +201,7 @@ def _chosen(tests: Sequence[str], seconds: dict[str, float], most_seconds: float
     spent = 0.0
     for test in tests:
         spent += seconds[test]
-        if chosen and (spent > most_seconds or len(chosen) == 200):
+        if chosen and (spent > most_seconds or len(chosen) == 1000):
             break
         chosen.append(test)
     return chosen

@@ -1,7 +1,11 @@
-"""What a compaction writes beside the steps, and what it leaves where it fails."""
+"""What a compaction writes, in which blocks, and what it leaves where it fails or dies."""
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +15,13 @@ import pytest
 from steadyhand.core.digests import sealed
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import image_spec
+from steadyhand.data import staging
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import EpisodeOrigin
 from steadyhand.data.journal import JOURNAL_PATH
 from steadyhand.data.lock import WriterLock
 from steadyhand.data.problems import Problem, from_error
 from steadyhand.data.records import MAGIC
-from steadyhand.data.staging import STAGE_PATH
 from steadyhand.data.store import EpisodeStore
 from steadyhand.data.video_digests import altered_videos
 from toy_episodes import ACTION_SPEC, OBSERVATION, assert_same, episode, record_steps
@@ -38,6 +42,10 @@ def flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 16
     path.write_bytes(bytes(data))
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def test_totals_count_what_is_in_files(tmp_path: Path) -> None:
@@ -114,7 +122,7 @@ def test_pixels_of_all_compactions_are_counted(tmp_path: Path) -> None:
 
 def open_files(root: Path) -> list[str]:
     places = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    return [str(place) for place in places if str(place).startswith(str(root / STAGE_PATH))]
+    return [str(place) for place in places if str(place).startswith(str(root / staging.STAGE_PATH))]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files")
@@ -137,7 +145,7 @@ def test_a_compaction_that_fails_leaves_no_file_and_none_open(
             store.compact()
     assert held
     assert open_files(tmp_path) == [], refusal  # whose traceback still holds what was at work
-    assert not (tmp_path / STAGE_PATH).exists()
+    assert not (tmp_path / staging.STAGE_PATH).exists()
     assert store.compact() == 2
     store.close()
 
@@ -244,3 +252,145 @@ def test_an_empty_store_has_an_empty_journal(tmp_path: Path) -> None:
         assert len(store) == store.compact() == 0
         store.append(episode(0))
     assert_same(open_dataset(tmp_path).episode(0), episode(0))
+
+
+@pytest.mark.parametrize(("most", "size"), [(1, 1 << 26), (3, 1 << 26), (1000, 400), (1000, 1)])
+def test_where_compaction_cuts_its_blocks_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, size: int
+) -> None:
+    wanted = [episode(seed, length=1 + seed % 4) for seed in range(8)]
+    for name in ("whole", "cut"):
+        with new_store(tmp_path / name) as store, monkeypatch.context() as patch:
+            if name == "cut":
+                patch.setattr("steadyhand.data.journal._BLOCK_EPISODES", most)
+                patch.setattr("steadyhand.data.journal._BLOCK_BYTES", size)
+            for one in wanted:
+                store.append(one)
+            store.compact()
+    for number, one in enumerate(wanted):
+        assert_same(open_dataset(tmp_path / "cut").episode(number), one)
+    file = "meta/episodes/chunk-000/file-000.parquet"
+    rows = [pq.read_table(tmp_path / name / file) for name in ("whole", "cut")]
+    assert rows[0].equals(rows[1])
+    stats = [(tmp_path / name / "meta/stats.json").read_text() for name in ("whole", "cut")]
+    assert stats[0] == stats[1]
+
+
+class Killed(BaseException):
+    """Stands for the process dying: nothing after it runs, clean-up included."""
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let the `count`-th change to the folder's names by staging be the last."""
+    left = [count]
+
+    def counted(function):
+        def call(*args, **kwargs):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(Path, "replace", counted(Path.replace))
+    monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
+    monkeypatch.setattr(staging.shutil, "rmtree", counted(staging.shutil.rmtree))
+
+
+@pytest.mark.parametrize("point", range(14))
+def test_compaction_that_dies_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: int
+) -> None:
+    wanted = [episode(seed, length=3 + seed) for seed in range(5)]
+    store = new_store(tmp_path)
+    for one in wanted[:2]:
+        store.append(one)
+    store.compact()
+    for one in wanted[2:4]:
+        store.append(one)
+    earlier = files_of(tmp_path / "data")
+    recording = store._recording
+    with monkeypatch.context() as patch:
+        die_after(patch, point)
+        try:
+            store.compact()
+            died = False
+        except Killed:
+            died = True
+    if store._recording is not None:
+        recording.lock.release()  # the system does this when a process dies
+    assert died or point >= 10
+    for reopened in range(2):
+        dataset = open_dataset(tmp_path)
+        assert dataset.lengths.tolist() == [3, 4, 5, 6][: len(dataset)]
+        for number in range(4):
+            assert_same(dataset.episode(number), wanted[number])
+        assert dataset.num_episodes == 4, reopened
+    assert earlier.items() <= files_of(tmp_path / "data").items()
+    with EpisodeStore.open(tmp_path) as again:
+        again.append(wanted[4])
+        again.compact()
+    final = open_dataset(tmp_path)
+    assert final.lengths.tolist() == [3, 4, 5, 6, 7]
+    assert final.column("index").tolist() == [[i] for i in range(25)]
+    assert not (tmp_path / staging.STAGE_PATH).exists()
+
+
+COMPACTOR = """
+import sys
+from pathlib import Path
+from steadyhand.data.store import EpisodeStore
+store = EpisodeStore.open(Path({root!r}))
+print("go", flush=True)
+store.compact()
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_sigkill_during_compaction_keeps_everything_once(tmp_path: Path, delay: float) -> None:
+    wanted = [episode(seed, length=4) for seed in range(12)]
+    with new_store(tmp_path) as store:
+        for one in wanted:
+            store.append(one)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMPACTOR.format(root=str(tmp_path))], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with EpisodeStore.open(tmp_path) as store:
+        store.append(wanted[0])
+        store.compact()
+    dataset = open_dataset(tmp_path)
+    assert dataset.num_episodes == 13
+    for number, one in enumerate([*wanted, wanted[0]]):
+        assert_same(dataset.episode(number), one)
+
+
+def test_compaction_never_rewrites_earlier_data_files(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        store.append(episode(0))
+        store.compact()
+        before = files_of(tmp_path / "data") | files_of(tmp_path / "meta/episodes")
+        store.append(episode(1))
+        store.compact()
+    after = files_of(tmp_path / "data") | files_of(tmp_path / "meta/episodes")
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+
+
+def test_data_files_roll_over_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steadyhand.data.formats.lerobot_v3_writer.DATA_FILES_SIZE_MB", 0.02)
+    wanted = [episode(seed, length=40) for seed in range(6)]
+    with new_store(tmp_path) as store:
+        for one in wanted:
+            store.append(one)
+        store.compact()
+    assert len(list((tmp_path / "data/chunk-000").glob("*.parquet"))) > 1
+    dataset = open_dataset(tmp_path)
+    for number, one in enumerate(wanted):
+        assert_same(dataset.episode(number), one)

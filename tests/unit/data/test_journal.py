@@ -288,3 +288,51 @@ def test_a_reader_keeps_the_journal_that_a_compaction_replaces(tmp_path: Path) -
         store.compact()
     assert_same(journal[0], episode(0))
     assert (tmp_path / JOURNAL_PATH).read_bytes() == MAGIC
+
+
+def test_compaction_takes_blocks_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_store(tmp_path / "d") as store:
+        for seed in range(5):
+            store.append(episode(seed, length=4))
+    spec = load_spec(tmp_path / "d")
+    assert spec is not None
+    journal = JournalReader(tmp_path / "d" / JOURNAL_PATH, spec, live=False)
+    size = journal.steps(journal.entries[0]).nbytes
+    assert size == 4 * journal.steps(journal.entries[0]).itemsize
+    for most, expected in (
+        (2 * size, [2, 2, 1]),
+        (3 * size - 1, [2, 2, 1]),
+        (3 * size, [3, 2]),
+        (1, [1] * 5),
+    ):
+        monkeypatch.setattr("steadyhand.data.journal._BLOCK_BYTES", most)
+        assert [len(rows) for _, rows in journal.blocks()] == expected
+
+
+def test_a_step_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    one = episode(0, length=4)
+    store = new_store(tmp_path / "d")
+    store.begin(0)
+    record_steps(store, 0, one, range(3))
+    store.flush()
+    path = tmp_path / "d" / JOURNAL_PATH
+    spec = load_spec(tmp_path / "d")
+    assert spec is not None
+    journal = JournalReader(path, spec, live=True)
+    assert [piece.length for piece in journal.open[0]] == [3]
+    data = path.read_bytes()
+    last = data.rindex(MARK)
+    path.write_bytes(data + data[last:])
+    with pytest.raises(DataError, match="step 2 of episode 0 comes twice"):
+        JournalReader(path, spec, live=True)
+
+
+@pytest.mark.parametrize("kind", ["end", "abort"])
+def test_the_end_of_an_episode_that_was_never_begun_is_refused(tmp_path: Path, kind: str) -> None:
+    new_store(tmp_path / "d").append(episode(0))
+    path = tmp_path / "d" / JOURNAL_PATH
+    path.write_bytes(path.read_bytes() + encode({"kind": kind, "episode": 7, "length": 1, "branch": None}))
+    spec = load_spec(tmp_path / "d")
+    assert spec is not None
+    with pytest.raises(DataError, match="episode 7, which was never begun"):
+        JournalReader(path, spec, live=True)

@@ -1,4 +1,4 @@
-"""Round trips, recording at once, SIGKILL, and a compaction that dies at every point."""
+"""Round trips, recording at once, and SIGKILL."""
 
 import json
 import os
@@ -10,23 +10,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadyhand.core.errors import DataError
 from steadyhand.core.specs import FeatureSpec, discrete_spec, image_spec
-from steadyhand.data import staging
 from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import Branch, demonstration
 from steadyhand.data.formats.lerobot_v3_writer import next_file
 from steadyhand.data.frames import Frames
 from steadyhand.data.info import summarise
-from steadyhand.data.journal import JOURNAL_PATH, JournalReader
-from steadyhand.data.records import MARK, encode
-from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of, episode, record_steps
 
@@ -34,10 +29,6 @@ from toy_episodes import ACTION_SPEC, CAMERAS, OBSERVATION, assert_same, end_of,
 def new_store(root: Path, observation=OBSERVATION, **options) -> EpisodeStore:
     options = {"action": ACTION_SPEC, "control_dt": 0.1, **options}
     return EpisodeStore.create(root, observation=observation, **options)
-
-
-def files_of(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 @pytest.mark.parametrize("image_format", ["png", "mp4"])
@@ -262,28 +253,6 @@ def test_a_torn_tail_is_dropped_at_every_byte(tmp_path: Path) -> None:
     assert_same(dataset.episode(1), episode(2))
 
 
-@pytest.mark.parametrize(("most", "size"), [(1, 1 << 26), (3, 1 << 26), (1000, 400), (1000, 1)])
-def test_where_compaction_cuts_its_blocks_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, size: int
-) -> None:
-    wanted = [episode(seed, length=1 + seed % 4) for seed in range(8)]
-    for name in ("whole", "cut"):
-        with new_store(tmp_path / name) as store, monkeypatch.context() as patch:
-            if name == "cut":
-                patch.setattr("steadyhand.data.journal._BLOCK_EPISODES", most)
-                patch.setattr("steadyhand.data.journal._BLOCK_BYTES", size)
-            for one in wanted:
-                store.append(one)
-            store.compact()
-    for number, one in enumerate(wanted):
-        assert_same(open_dataset(tmp_path / "cut").episode(number), one)
-    file = "meta/episodes/chunk-000/file-000.parquet"
-    rows = [pq.read_table(tmp_path / name / file) for name in ("whole", "cut")]
-    assert rows[0].equals(rows[1])
-    stats = [(tmp_path / name / "meta/stats.json").read_text() for name in ("whole", "cut")]
-    assert stats[0] == stats[1]
-
-
 def test_a_replayed_recording_writes_nothing_twice_and_ends_the_same(tmp_path: Path) -> None:
     first, second = episode(0, length=6), episode(1, length=4)
 
@@ -316,126 +285,6 @@ def test_a_replayed_recording_writes_nothing_twice_and_ends_the_same(tmp_path: P
         with pytest.raises(DataError, match="another step than it holds"):
             record_steps(store, 0, second, range(1))
     assert (tmp_path / "killed" / journal).read_bytes() == (tmp_path / "whole" / journal).read_bytes()
-
-
-class Killed(BaseException):
-    """Stands for the process dying: nothing after it runs, clean-up included."""
-
-
-def die_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Let the `count`-th change to the folder's names by staging be the last."""
-    left = [count]
-
-    def counted(function):
-        def call(*args, **kwargs):
-            if left[0] == 0:
-                raise Killed
-            left[0] -= 1
-            return function(*args, **kwargs)
-
-        return call
-
-    monkeypatch.setattr(Path, "replace", counted(Path.replace))
-    monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
-    monkeypatch.setattr(staging.shutil, "rmtree", counted(staging.shutil.rmtree))
-
-
-@pytest.mark.parametrize("point", range(14))
-def test_compaction_that_dies_loses_and_doubles_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: int
-) -> None:
-    wanted = [episode(seed, length=3 + seed) for seed in range(5)]
-    store = new_store(tmp_path)
-    for one in wanted[:2]:
-        store.append(one)
-    store.compact()
-    for one in wanted[2:4]:
-        store.append(one)
-    earlier = files_of(tmp_path / "data")
-    recording = store._recording
-    with monkeypatch.context() as patch:
-        die_after(patch, point)
-        try:
-            store.compact()
-            died = False
-        except Killed:
-            died = True
-    if store._recording is not None:
-        recording.lock.release()  # the system does this when a process dies
-    assert died or point >= 10
-    for reopened in range(2):
-        dataset = open_dataset(tmp_path)
-        assert dataset.lengths.tolist() == [3, 4, 5, 6][: len(dataset)]
-        for number in range(4):
-            assert_same(dataset.episode(number), wanted[number])
-        assert dataset.num_episodes == 4, reopened
-    assert earlier.items() <= files_of(tmp_path / "data").items()
-    with EpisodeStore.open(tmp_path) as again:
-        again.append(wanted[4])
-        again.compact()
-    final = open_dataset(tmp_path)
-    assert final.lengths.tolist() == [3, 4, 5, 6, 7]
-    assert final.column("index").tolist() == [[i] for i in range(25)]
-    assert not (tmp_path / staging.STAGE_PATH).exists()
-
-
-COMPACTOR = """
-import sys
-from pathlib import Path
-from steadyhand.data.store import EpisodeStore
-store = EpisodeStore.open(Path({root!r}))
-print("go", flush=True)
-store.compact()
-"""
-
-
-@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2])
-def test_sigkill_during_compaction_keeps_everything_once(tmp_path: Path, delay: float) -> None:
-    wanted = [episode(seed, length=4) for seed in range(12)]
-    with new_store(tmp_path) as store:
-        for one in wanted:
-            store.append(one)
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMPACTOR.format(root=str(tmp_path))], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    with EpisodeStore.open(tmp_path) as store:
-        store.append(wanted[0])
-        store.compact()
-    dataset = open_dataset(tmp_path)
-    assert dataset.num_episodes == 13
-    for number, one in enumerate([*wanted, wanted[0]]):
-        assert_same(dataset.episode(number), one)
-
-
-def test_compaction_never_rewrites_earlier_data_files(tmp_path: Path) -> None:
-    with new_store(tmp_path) as store:
-        store.append(episode(0))
-        store.compact()
-        before = files_of(tmp_path / "data") | files_of(tmp_path / "meta/episodes")
-        store.append(episode(1))
-        store.compact()
-    after = files_of(tmp_path / "data") | files_of(tmp_path / "meta/episodes")
-    assert before.items() <= after.items()
-    assert len(after) == len(before) + 1
-
-
-def test_data_files_roll_over_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steadyhand.data.formats.lerobot_v3_writer.DATA_FILES_SIZE_MB", 0.02)
-    wanted = [episode(seed, length=40) for seed in range(6)]
-    with new_store(tmp_path) as store:
-        for one in wanted:
-            store.append(one)
-        store.compact()
-    assert len(list((tmp_path / "data/chunk-000").glob("*.parquet"))) > 1
-    dataset = open_dataset(tmp_path)
-    for number, one in enumerate(wanted):
-        assert_same(dataset.episode(number), one)
 
 
 @pytest.mark.parametrize(("control_dt", "fps"), [(1 / 96.73, 97), (0.03, 33), (2.0, 1), (1 / 29.97, 30)])
@@ -555,25 +404,6 @@ def test_synced_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert len(synced) <= 2
 
 
-def test_compaction_takes_blocks_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with new_store(tmp_path / "d") as store:
-        for seed in range(5):
-            store.append(episode(seed, length=4))
-    spec = load_spec(tmp_path / "d")
-    assert spec is not None
-    journal = JournalReader(tmp_path / "d" / JOURNAL_PATH, spec, live=False)
-    size = journal.steps(journal.entries[0]).nbytes
-    assert size == 4 * journal.steps(journal.entries[0]).itemsize
-    for most, expected in (
-        (2 * size, [2, 2, 1]),
-        (3 * size - 1, [2, 2, 1]),
-        (3 * size, [3, 2]),
-        (1, [1] * 5),
-    ):
-        monkeypatch.setattr("steadyhand.data.journal._BLOCK_BYTES", most)
-        assert [len(rows) for _, rows in journal.blocks()] == expected
-
-
 def test_the_number_after_the_last_episode_is_no_episode(tmp_path: Path) -> None:
     with new_store(tmp_path / "d") as store:
         store.append(episode(0))
@@ -619,35 +449,6 @@ def test_episodes_of_two_clocks_are_no_frames() -> None:
             observation_spec=OBSERVATION,
             action_spec=ACTION_SPEC,
         )
-
-
-def test_a_step_that_comes_twice_is_refused(tmp_path: Path) -> None:
-    one = episode(0, length=4)
-    store = new_store(tmp_path / "d")
-    store.begin(0)
-    record_steps(store, 0, one, range(3))
-    store.flush()
-    path = tmp_path / "d" / JOURNAL_PATH
-    spec = load_spec(tmp_path / "d")
-    assert spec is not None
-    journal = JournalReader(path, spec, live=True)
-    assert [piece.length for piece in journal.open[0]] == [3]
-    data = path.read_bytes()
-    last = data.rindex(MARK)
-    path.write_bytes(data + data[last:])
-    with pytest.raises(DataError, match="step 2 of episode 0 comes twice"):
-        JournalReader(path, spec, live=True)
-
-
-@pytest.mark.parametrize("kind", ["end", "abort"])
-def test_the_end_of_an_episode_that_was_never_begun_is_refused(tmp_path: Path, kind: str) -> None:
-    new_store(tmp_path / "d").append(episode(0))
-    path = tmp_path / "d" / JOURNAL_PATH
-    path.write_bytes(path.read_bytes() + encode({"kind": kind, "episode": 7, "length": 1, "branch": None}))
-    spec = load_spec(tmp_path / "d")
-    assert spec is not None
-    with pytest.raises(DataError, match="episode 7, which was never begun"):
-        JournalReader(path, spec, live=True)
 
 
 def test_a_folder_that_cannot_be_recorded_again_is_free_for_others(tmp_path: Path) -> None:
