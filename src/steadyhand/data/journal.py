@@ -112,7 +112,7 @@ class JournalReader(Sequence[Episode]):
 
     def _scan(self, offset: int) -> int:
         data, size, let_go = self._data, len(self._data), offset + _LET_GO
-        while offset < size:
+        while True:
             found = record_at(data, offset)
             if found is None:
                 behind = next_record(data, offset)
