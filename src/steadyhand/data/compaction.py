@@ -140,16 +140,12 @@ def _features(spec: StoreSpec, dataset: StoredDataset, journal: JournalReader) -
 def _write_episodes(
     writer: EpisodeWriter, journal: JournalReader, spec: StoreSpec, stage: StagedFiles, *, first: int
 ) -> None:
-    sidecar: pq.ParquetWriter | None = None
-    for block, rows in journal.blocks():
-        number = writer.next_episode
-        writer.add(block)
-        table = sidecar_table(rows, first=number, observation=spec.observation)
-        if sidecar is None:
-            sidecar = open_writer(stage.path(f"{FOLDER}/episodes-{first:08d}.parquet"), table.schema)
-        sidecar.write_table(table)
-    if sidecar is not None:
-        sidecar.close()
+    empty = sidecar_table([], first=first, observation=spec.observation)
+    with open_writer(stage.path(f"{FOLDER}/episodes-{first:08d}.parquet"), empty.schema) as sidecar:
+        for block, rows in journal.blocks():
+            number = writer.next_episode
+            writer.add(block)
+            sidecar.write_table(sidecar_table(rows, first=number, observation=spec.observation))
 
 
 def _write_metadata(

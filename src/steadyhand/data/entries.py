@@ -22,7 +22,7 @@ class Entry:
         start: Number of its first step in the episode; 0 but for a piece behind a gap.
         blocks: Offset of each packed step.
         length: Number of steps.
-        final: Offset of the packed final observation, or -1.
+        final: Offset of the packed final observation, if there is one.
         records: Offset of each record, so that an open episode can be moved to a new journal.
         branch: What it continues, in the numbers of the data set, or None.
     """
@@ -32,7 +32,7 @@ class Entry:
     start: int = 0
     blocks: range | list[int] = field(default_factory=list[int])
     length: int = 0
-    final: int = -1
+    final: int | None = None
     records: list[int] = field(default_factory=list[int])
     branch: Branch | None = None
 

@@ -160,7 +160,7 @@ class JournalReader(Sequence[Episode]):
             case "begin":
                 self.open[number] = [Entry(number, header, records=[record])]
             case "end":
-                self._end(number, header, payload if size else -1)
+                self._end(number, header, payload if size else None)
             case "episode":
                 self._finished.append(self._whole(number, header, payload, size))
             case "abort":
@@ -183,7 +183,7 @@ class JournalReader(Sequence[Episode]):
             last.start = step
         return last
 
-    def _end(self, number: int, header: dict[str, Any], final: int) -> None:
+    def _end(self, number: int, header: dict[str, Any], final: int | None) -> None:
         pieces = self.open.pop(number, None)
         if pieces is None:
             if not self._inner:
@@ -202,7 +202,7 @@ class JournalReader(Sequence[Episode]):
             raise ValueError(f"{size} bytes of steps of {self._step.itemsize} bytes")
         blocks = range(payload, payload + size, self._step.itemsize)
         entry = Entry(number, header, blocks=blocks, length=len(blocks))
-        entry.final = payload + size if header["final"] else -1
+        entry.final = payload + size if header["final"] else None
         return entry
 
     def _arrange(self) -> None:
@@ -326,7 +326,7 @@ class JournalReader(Sequence[Episode]):
         return b"".join(self._data[offset : offset + size] for offset in entry.blocks)
 
     def _final_of(self, entry: Entry) -> dict[str, np.ndarray] | None:
-        if entry.final < 0:
+        if entry.final is None:
             return None
         raw = bytes(self._data[entry.final : entry.final + self._final.itemsize])
         packed = np.frombuffer(raw, dtype=self._final)[0]

@@ -18,6 +18,8 @@ from steadyhand.core.specs import image_spec
 from steadyhand.data import staging
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.episode import EpisodeOrigin
+from steadyhand.data.formats.blocks import EpisodeBlock
+from steadyhand.data.formats.lerobot_v3_writer import EpisodeWriter
 from steadyhand.data.journal import JOURNAL_PATH
 from steadyhand.data.lock import WriterLock
 from steadyhand.data.problems import Problem, from_error
@@ -134,13 +136,17 @@ def test_a_compaction_that_fails_leaves_no_file_and_none_open(
     for seed in range(2):
         store.append(episode(seed, specs=CAMERA))
     held: list[str] = []
+    add = EpisodeWriter.add
 
-    def full(*_: object, **__: object) -> None:
+    def full(writer: EpisodeWriter, block: EpisodeBlock) -> None:
+        if held:
+            raise OSError(28, "No space left on device")
+        add(writer, block)
         held.extend(open_files(tmp_path))
-        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("steadyhand.data.compaction.sidecar_table", full)
+        patch.setattr("steadyhand.data.journal._BLOCK_EPISODES", 1)
+        patch.setattr(EpisodeWriter, "add", full)
         with pytest.raises(OSError, match="No space") as refusal:
             store.compact()
     assert held
