@@ -1,7 +1,7 @@
 """Decoded cameras as one memory-mapped uint8 array a camera, at the size that is read of it.
 
 A cache lies beside the data, or in the user's cache folder where the data cannot be written to. It is an npy
-file, and a sealed JSON file with its size and checksum, verified before the array is mapped: a map of a file
+file, and a sealed JSON file with its checksum, verified before the array is mapped: a map of a file
 that is shorter than it says would end the process. It is written, not mapped, for the same reason: a map of a
 file that the disk has no room for does that too.
 """
@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 import numpy as np
@@ -71,11 +72,11 @@ def cached_images(
     name = f"{_stem(camera)}-{_fingerprint(camera, refs, root, shape)}.npy"
     folders = [root / CACHE_FOLDER, user_folder(root)] if folder is None else [folder]
     for place in folders:
-        if _is_whole(place / name, shape):
+        if _is_whole(place / name):
             return _mapped(place / name)
     path = _writable(folders, name=name)
     with _Turn(path, _stem(camera)):
-        if not _is_whole(path, shape):
+        if not _is_whole(path):
             _drop_stale(path, _stem(camera))
             _build(path, camera, refs, shape)
     return _mapped(path)
@@ -106,13 +107,11 @@ def _fingerprint(camera: StoredCamera, refs: Sequence[EpisodeRef], root: Path, s
     return digest.hexdigest()[:16]
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+def _is_whole(path: Path) -> bool:
     """Whether a cache is there and holds what was written; one that does not is as good as none."""
     try:
         note = read_sealed(path.with_suffix(".json"))
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != note["bytes"] or note["shape"] != list(shape):
-                return False
             crc = 0
             while chunk := file.read(_CHUNK):
                 crc = zlib.crc32(chunk, crc)
@@ -131,17 +130,14 @@ def _writable(folders: Sequence[Path], *, name: str) -> Path:
     """Return the place in the first folder that can be written to."""
     refused: OSError | None = None
     for folder in folders:
-        probe = folder / f".{name}.{os.getpid()}.probe"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink(missing_ok=True)  # whoever removes stale pieces just now may take it
+            with TemporaryFile(dir=folder):
+                return folder / name
         except OSError as error:
             if error.errno not in _UNWRITABLE:
                 raise _unusable(folder, error) from error
             refused = error
-            continue
-        return folder / name
     raise _unusable(folders[-1], refused) from refused
 
 
@@ -181,10 +177,9 @@ def _build(path: Path, camera: StoredCamera, refs: Sequence[EpisodeRef], shape: 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            crc, size = _write(file, camera.read_all(refs), shape)
+            crc = _write(file, camera.read_all(refs), shape)
         temporary.replace(path)
-        note = {"shape": list(shape), "bytes": size, "crc32": crc, "camera": camera.name}
-        write_json(path.with_suffix(".json"), sealed(note))
+        write_json(path.with_suffix(".json"), sealed({"crc32": crc, "camera": camera.name}))
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise _no_room(path.parent, what, error) from error
@@ -193,8 +188,8 @@ def _build(path: Path, camera: StoredCamera, refs: Sequence[EpisodeRef], shape: 
         temporary.unlink(missing_ok=True)
 
 
-def _write(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, ...]) -> tuple[int, int]:
-    """Write an npy file; return its CRC-32 and its size."""
+def _write(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, ...]) -> int:
+    """Write an npy file; return its CRC-32."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         head, {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
@@ -216,7 +211,7 @@ def _write(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, ...])
     file.flush()
     os.fsync(file.fileno())
     assert rows == shape[0], f"{rows} pictures for {shape[0]} steps"
-    return crc, size
+    return crc
 
 
 def _no_room(folder: Path, what: str, got: object) -> DataError:
@@ -238,7 +233,7 @@ def _size(count: int) -> str:
 def _drop_stale(path: Path, stem: str) -> None:
     """Remove what killed processes left, and all but the newest few caches of a camera."""
     folder = path.parent
-    for left in (*folder.glob(f".{stem}-*.tmp"), *folder.glob(f".{stem}-*.probe")):
+    for left in folder.glob(f".{stem}-*.tmp"):
         left.unlink(missing_ok=True)
     caches = [p for p in folder.glob(f"{stem}-????????????????.npy") if p != path]
     notes = {p: p.with_suffix(".json") for p in caches}

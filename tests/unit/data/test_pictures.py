@@ -264,20 +264,6 @@ def test_caches_that_were_read_last_are_kept(tmp_path: Path, caplog: pytest.LogC
     assert is_made(1)
 
 
-def test_another_process_may_take_the_probe_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = new_set(tmp_path / "d")
-    touch = Path.touch
-
-    def taken(path: Path) -> None:
-        touch(path)
-        assert path.name.endswith(".probe")
-        path.unlink()  # as whoever makes a cache does with stale pieces
-
-    monkeypatch.setattr(Path, "touch", taken)
-    found = open_dataset(tmp_path / "d").frames().observation["observation.images.top"]
-    np.testing.assert_array_equal(found, images)
-
-
 def test_a_larger_size_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     new_set(tmp_path / "d")
     with pytest.raises(DataError, match="only be made smaller"):
