@@ -150,7 +150,7 @@ def test_branch_windows_read_the_branch_once_and_then_the_parent() -> None:
     assert windows.action_is_pad.tolist() == [[False, False, False, True]]
 
 
-@pytest.mark.parametrize("branch", [(2, 0), (5, 0), (0, 4)])
+@pytest.mark.parametrize("branch", [(2, 0), (3, 0), (5, 0), (0, 4)])
 def test_branches_that_hang_in_the_air_are_refused(branch: tuple[int, int]) -> None:
     with pytest.raises(DataError):
         Windower(frames_of([4, 5], [branch]), WindowSpec())

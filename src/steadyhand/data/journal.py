@@ -174,9 +174,10 @@ class JournalReader(Sequence[Episode]):
         if number not in self.open:
             self.open[number] = [Entry(number, {})]  # damage took its beginning
         last = self.open[number][-1]
-        if step != last.start + last.length:
-            if step < last.start + last.length:
-                raise ValueError(f"step {step} of episode {number} comes twice")
+        expected = last.start + last.length
+        if step < expected:
+            raise ValueError(f"step {step} of episode {number} comes twice")
+        if step > expected:
             if last.length:
                 last = Entry(number, last.header)
                 self.open[number].append(last)

@@ -59,5 +59,5 @@ def _cell_sums(values: np.ndarray, count: int, dtype: Any) -> np.ndarray:
     running = np.zeros((len(values) + 1, *values.shape[1:]), dtype=dtype)
     np.cumsum(values, axis=0, dtype=dtype, out=running[1:])
     up_to_edge = running[whole] * dtype(count)
-    up_to_edge += share[:, None, None] * values[np.minimum(whole, len(values) - 1)]
+    up_to_edge += share[:, None, None] * values.take(whole, axis=0, mode="clip")
     return np.diff(up_to_edge, axis=0)
