@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from point_env import PointEnv
+from steadyhand.core.errors import CapabilityError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.core.specs import STATE
 from steadyhand.correction.marks import Marks
 from steadyhand.data.episode import Episode, demonstration
+from steadyhand.policies.encoders.state import StateMLP
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
 
 
 class Gain(Controller):
@@ -89,3 +93,24 @@ class Line:
         x = np.concatenate([episode.observation[STATE][:, 0] for episode in episodes])
         y = np.concatenate([episode.expert_action[:, 0] for episode in episodes])
         return x, y
+
+
+class Shown(Line):
+    """Shows all that a learner of nets shows, and learns a line."""
+
+    policy_config = PolicyConfig(encoder=StateMLP(hidden=(4,)))
+    policy_spec = PolicySpec.of_env(PointEnv(1).spec)
+
+    def policy(self, folder):
+        raise NotImplementedError
+
+    def frames(self, episodes):
+        raise NotImplementedError
+
+    def with_input_noise(self, sigma):
+        made = Shown()
+        made.sigma = sigma
+        return made
+
+    def judging(self):
+        raise CapabilityError("This head cannot judge.")

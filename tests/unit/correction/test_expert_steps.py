@@ -54,6 +54,15 @@ def test_transitions_are_the_executed_steps_whose_next_state_is_known():
     assert steps.scale == pytest.approx(np.vstack([track[:-1], seen[:-1]]).std(axis=0))
 
 
+def test_what_moves_by_its_floor_and_no_more_is_still():
+    """A thousandth of the largest value, 1000 d: values 999 d +- d have exactly this deviation."""
+    unit = 2.0**-12
+    for low, high, is_still in ((998, 1000, True), (997, 1000, False)):
+        track = np.array([[low, 0], [high, 500]] * 3 + [[low, 0]], dtype=np.float32) * np.float32(unit)
+        episode = replace(walk(7, has_end=False), observation={STATE: track})
+        assert ExpertSteps([episode], SPEC, ()).still.tolist() == [is_still, False]
+
+
 @pytest.mark.parametrize("disturbed", [False, True])
 def test_steps_of_no_weight_and_of_branches_give_no_label(disturbed):
     weight = np.float32([1.0, 0.0, 0.5, 0.0, 2.0])

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from line_learner import Line
+from line_learner import Line, Shown
 from plane_env import Homing, Plane
 from point_env import Halving, PointEnv
 from steadyhand.core.errors import CapabilityError, ConfigError
@@ -28,35 +28,13 @@ from steadyhand.data.episode import Branch, Episode, demonstration
 from steadyhand.envs.car import Car, CarConfig
 from steadyhand.experts.pure_pursuit import PurePursuit
 from steadyhand.policies.dynamics_config import DynamicsConfig, Unlimited
-from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.heads.config import Judgement
 from steadyhand.policies.heads.gaussian import Gaussian
 from steadyhand.policies.heads.regression import Regression
-from steadyhand.policies.spec import PolicyConfig, PolicySpec
+from steadyhand.policies.spec import PolicySpec
 from steadyhand.training.config import TrainConfig
 
-SPEC = PolicySpec.of_env(PointEnv(1).spec)
-
-
-class Shown(Line):
-    """Shows all that a learner of nets shows, and learns a line."""
-
-    policy_config = PolicyConfig(encoder=StateMLP(hidden=(4,)))
-    policy_spec = SPEC
-
-    def policy(self, folder):
-        raise NotImplementedError
-
-    def frames(self, episodes):
-        raise NotImplementedError
-
-    def with_input_noise(self, sigma):
-        made = Shown()
-        made.sigma = sigma
-        return made
-
-    def judging(self):
-        raise CapabilityError("This head cannot judge.")
+SPEC = Shown.policy_spec
 
 
 def seen_by(learner: Shown, spec: PolicySpec) -> Shown:

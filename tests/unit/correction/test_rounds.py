@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from line_learner import Gain, Line
+from line_learner import Gain, Line, Shown
 from plane_env import Homing, Linear, Plane
 from point_env import Halving, PointEnv
 from steadyhand.core.errors import ConfigError
@@ -20,6 +20,7 @@ from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.mixture import FirstRoundOnly
 from steadyhand.correction.record import RoundRecord
+from steadyhand.correction.remedy import Task
 from steadyhand.correction.rounds import round_starts, teach_in_rounds
 from steadyhand.data.episode import demonstration
 
@@ -130,6 +131,25 @@ def test_every_new_round_is_told_of_and_none_twice(tmp_path):
     assert [folder.name for folder in again.folders] == ["round-01", "round-02", "round-03"]
     assert again.best_folder == again.folders[again.best - 1]
     assert again.burden.labels == 24
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_remedy_that_teaches_tells_of_its_rounds_and_returns_the_best(is_told, tmp_path):
+    told = []
+    task = Task(
+        env=PointEnv(2),
+        expert=Halving(),
+        learner=Shown(),
+        folder=tmp_path,
+        seed=0,
+        key="",
+        on_round=told.append if is_told else None,
+    )
+    taught = DaggerConfig(**SMALL).teach(task)
+    assert [record.round for record in told] == [1, 2, 3] * is_told
+    assert (taught.labels, taught.trained_labels) == (24, 8 * taught.rounds.best)
+    assert taught.folder == taught.fits[taught.rounds.best - 1]
+    assert taught.name == "DAgger"
 
 
 @dataclass(frozen=True, kw_only=True)
