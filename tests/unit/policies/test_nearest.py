@@ -7,11 +7,11 @@ from torch import Tensor
 
 from steadyhand.core.errors import CapabilityError, DataError
 from steadyhand.policies.contract import ChunkSpec, Context, ContextSpec
-from steadyhand.policies.heads import nearest_head as nearest
 from steadyhand.policies.heads.nearest import Nearest
 from steadyhand.policies.heads.nearest_head import NearestHead
+from steadyhand.policies.nets import distances
 from steadyhand.policies.noise import GeneratorNoise, NoNoise
-from unit.policies.closed_form import CONTINUOUS, SIZE, A, C, H, K, prepared, random, target
+from unit.policies.closed_form import CONTINUOUS, DISCRETE, SIZE, A, C, H, K, prepared, random, target
 
 
 def stored(config: Nearest, keys: Tensor, chunks: Tensor | None = None) -> NearestHead:
@@ -24,9 +24,9 @@ def stored(config: Nearest, keys: Tensor, chunks: Tensor | None = None) -> Neare
 
 
 @pytest.mark.parametrize("num_neighbours", [1, 4])
-@pytest.mark.parametrize("distances", [1 << 24, 90])
-def test_nearest_is_brute_force(num_neighbours: int, distances: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_DISTANCES", distances)
+@pytest.mark.parametrize("most", [1 << 24, 90])
+def test_nearest_is_brute_force(num_neighbours: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "_DISTANCES", most)
     keys, chunks = random(30, C) * torch.tensor([1.0, 100.0, 0.1, 1.0]) + 5.0, random(30, H, A, seed=1)
     query = random(9, C, seed=2) * torch.tensor([1.0, 100.0, 0.1, 1.0]) + 5.0
     config = Nearest(num_neighbours=num_neighbours, temperature=0.5)
@@ -105,7 +105,7 @@ def test_nearest_does_not_blow_up_what_the_normaliser_left_small() -> None:
     keys = torch.from_numpy(np.stack([np.arange(30.0), *draws.normal(0, 1e-3, (C - 1, 30))], axis=1)).float()
     head = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(random(30, H, A)))
     query = keys[7:8] + torch.tensor([[0.1, 0.02, -0.02, 0.02]])
-    assert isinstance(head, nearest.NearestHead)
+    assert isinstance(head, NearestHead)
     assert head.neighbours(Context.single(query))[1][0, 0] == 7
 
 
@@ -119,7 +119,7 @@ def test_nearest_scales_what_moves_by_its_spread_and_what_does_not_by_the_larges
     ):
         keys = unit[:, None] * torch.tensor([*spreads, 0.0])
         head = prepared(Nearest().build(SIZE, CONTINUOUS), keys, target(random(2, H, A)))
-        assert isinstance(head, nearest.NearestHead)
+        assert isinstance(head, NearestHead)
         torch.testing.assert_close(head.scale, torch.tensor([*scales, largest or 1.0]))
         torch.testing.assert_close(head.offset, torch.zeros(4))
 
@@ -180,6 +180,11 @@ def test_nearest_knows_nothing_before_it_is_prepared() -> None:
     head = Nearest().build(SIZE, CONTINUOUS)
     assert set(head.data_sized) == {"keys", "squares", "chunks"}
     assert [len(head.get_buffer(name)) for name in head.data_sized] == [0, 0, 0]
+    for chunk, actions in ((CONTINUOUS, random(4, H, A)), (DISCRETE, torch.ones(4, H, 1, dtype=torch.long))):
+        head = Nearest().build(SIZE, chunk)
+        before = {name: value.dtype for name, value in head.state_dict().items()}
+        prepared(head, random(4, C), target(actions))
+        assert {name: value.dtype for name, value in head.state_dict().items()} == before, "as it is loaded"
 
 
 def test_the_loss_of_nearest_is_the_error_of_its_answer() -> None:

@@ -253,3 +253,14 @@ def test_calibrated_draws_step_by_step_follow_the_true_shares() -> None:
         found = torch.bincount(owner, minlength=K) / count
         torch.testing.assert_close(found, shares[h].detach(), atol=0.015, rtol=0)
     assert not head.widen(torch.tensor([-2.0, -1.0]), torch.tensor([3.0, 1.0]))
+
+
+def test_joint_centres_are_the_means_of_whole_chunks_without_the_steps_that_are_padded() -> None:
+    head = build(Tokens(num_centres=2))
+    shown = torch.arange(1.0, H * A + 1).view(H, A)
+    actions = torch.stack([shown] * 10 + [-shown] * 10)
+    actions[0, 2] = 77.0
+    is_pad = torch.zeros(20, H, dtype=torch.bool)
+    is_pad[0, 2] = True
+    head.prepare(lambda: iter([(context(20), target(actions, is_pad))]), no_fit, GeneratorNoise.seeded(0))
+    assert sorted(head.centres.tolist()) == [(-shown).flatten().tolist(), shown.flatten().tolist()]

@@ -88,7 +88,7 @@ class LatentHead(Head):
         density = self._log_density(chunk, target.actions[:, None])
         density = density.masked_fill(target.is_pad[:, None], 0.0).sum(-1)
         prior = -0.5 * latent.square().sum(-1)
-        drawn = -0.5 * noise.square().sum(-1) - 0.5 * log_var.sum(-1, keepdim=True)
+        drawn = -0.5 * noise.square().sum(-1) - 0.5 * log_var.sum(1, keepdim=True)
         return (density + prior - drawn).logsumexp(1) - math.log(count)
 
     def posterior(

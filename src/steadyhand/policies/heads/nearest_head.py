@@ -19,11 +19,10 @@ from steadyhand.policies.contract import (
 )
 from steadyhand.policies.heads.drawing import draw_class
 from steadyhand.policies.heads.nearest import Nearest
+from steadyhand.policies.nets.distances import distances, in_shares
 from steadyhand.policies.noise import Noise
 from steadyhand.policies.padding import copy_pad
 
-_DISTANCES = 1 << 24
-"""Most distances held at once: 64 MiB."""
 _SPARE = 8
 """Candidates looked at beyond the neighbours asked for."""
 _STILL = 2e-3
@@ -113,8 +112,7 @@ class NearestHead(Head):
                 "Nearest has no neighbours.", hint="run `fit` first: it stores the training windows"
             )
         query = (context.flat() - self.offset) / self.scale
-        share = max(1, _DISTANCES // len(self.keys))
-        found = [self._search(rows) for rows in query.split(share)]
+        found = [self._search(rows) for rows in in_shares(query, self.keys)]
         return torch.cat([distance for distance, _ in found]), torch.cat([index for _, index in found])
 
     def _search(self, query: Float[Tensor, "B D"]) -> tuple[Tensor, Tensor]:
@@ -126,7 +124,7 @@ class NearestHead(Head):
         """
         count = min(self._config.num_neighbours, len(self.keys))
         if len(self.keys) <= count + _SPARE:
-            return _ranked(_distance(query, self.keys), count)
+            return _ranked(distances(query, self.keys), count)
         half_squares = torch.addmm(0.5 * self.squares, query, self.keys.T, alpha=-1.0)
         best = half_squares.topk(count + _SPARE, dim=1, largest=False)
         candidates = best.indices.sort(1).values
@@ -135,7 +133,7 @@ class NearestHead(Head):
         slack = _ROUNDING * (query.square().sum(1) + self.squares.max())
         is_unclear = best.values[:, -1] <= best.values[:, count - 1] + slack
         if is_unclear.any():
-            distance[is_unclear], index[is_unclear] = _ranked(_distance(query[is_unclear], self.keys), count)
+            distance[is_unclear], index[is_unclear] = _ranked(distances(query[is_unclear], self.keys), count)
         return distance, index
 
     def _mean(self, distance: Tensor, index: Tensor) -> Shaped[Tensor, "B H A"]:
@@ -146,10 +144,6 @@ class NearestHead(Head):
             return torch.einsum("bk,bkha->bha", weight, self.chunks[index])
         votes = F.one_hot(self.chunks[index], self.chunk.num_classes) * weight[:, :, None, None, None]
         return votes.sum(1).argmax(-1)
-
-
-def _distance(query: Float[Tensor, "B D"], keys: Float[Tensor, "N D"]) -> Float[Tensor, "B N"]:
-    return torch.cdist(query, keys, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _ranked(distance: Float[Tensor, "B N"], count: int) -> tuple[Float[Tensor, "B k"], Int64[Tensor, "B k"]]:

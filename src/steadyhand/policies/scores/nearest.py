@@ -6,11 +6,9 @@ from jaxtyping import Float64, Shaped
 
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.seeding import RowStreams
+from steadyhand.policies.nets.distances import distances, in_shares
 from steadyhand.policies.policy import PolicyModule
 from steadyhand.policies.scores.base import Score, Seen, descriptor
-
-_DISTANCES = 1 << 24
-"""Distances held at once."""
 
 
 class Neighbour(Score):
@@ -42,12 +40,8 @@ class Neighbour(Score):
         """Return the distances; neither proposal nor streams are used."""
         del action, streams
         query = torch.from_numpy(descriptor(self._policy, seen))
-        share = max(1, _DISTANCES // len(self._bank))
-        # Without the matrix product: its rounding depends on the batch, and is worst at small distances.
         found = [
-            torch.cdist(rows, self._bank, compute_mode="donot_use_mm_for_euclid_dist")
-            .kthvalue(self._rank, dim=1)
-            .values
-            for rows in query.split(share)
+            distances(rows, self._bank).kthvalue(self._rank, dim=1).values
+            for rows in in_shares(query, self._bank)
         ]
         return torch.cat(found).double().numpy()
