@@ -144,7 +144,7 @@ def test_samples_have_the_probabilities(dependence: Dependence) -> None:
     torch.testing.assert_close(found, share, atol=0.012, rtol=0)
 
 
-def test_temperature_sharpens_and_zero_is_greedy() -> None:
+def test_temperature_sharpens() -> None:
     chunk = ChunkSpec(horizon=1, action_dim=1, is_bounded=True)
     config = Bins(num_bins=4, dependence="independent", temperature=0.5)
     head = build(config, chunk)
@@ -153,8 +153,17 @@ def test_temperature_sharpens_and_zero_is_greedy() -> None:
     logits = head.logits(same, drawn[:1], torch.zeros(1, 1, dtype=torch.bool)).detach()
     share = torch.bincount(drawn.flatten(), minlength=4) / count
     torch.testing.assert_close(share, (2 * logits[0, 0, 0]).softmax(-1), atol=0.012, rtol=0)
-    cold = build(Bins(num_bins=4, temperature=0.0))
-    assert torch.equal(cold.sample(context(), GeneratorNoise.seeded(0)), cold.mode(context()))
+
+
+@pytest.mark.parametrize("dependence", BOTH)
+def test_a_temperature_of_zero_takes_the_likeliest_bin(dependence: Dependence) -> None:
+    cold, warm = (
+        build(Bins(num_bins=4, dependence=dependence, temperature=temperature)) for temperature in (0.0, 1.0)
+    )
+    drawn, likeliest = cold.sample(context(), GeneratorNoise.seeded(0)), warm.mode(context())
+    assert torch.equal(drawn, likeliest)
+    assert torch.equal(cold.mode(context()), likeliest)
+    assert not torch.equal(warm.sample(context(), GeneratorNoise.seeded(0)), likeliest)
 
 
 @pytest.mark.parametrize("dependence", BOTH)

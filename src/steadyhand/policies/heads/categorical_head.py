@@ -43,7 +43,7 @@ class CategoricalHead(Head):
         value = F.cross_entropy(logits, classes, reduction="none").view(-1, self.chunk.horizon)
 
         def metrics() -> dict[str, Tensor]:
-            right = logits.detach().argmax(-1).eq(classes).float()
+            right = logits.detach().argmax(1).eq(classes).float()
             return {"accuracy": right.view(-1, self.chunk.horizon).mean(1)}
 
         return Loss(value=value, metrics=LazyMetrics(metrics))
