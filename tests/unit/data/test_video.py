@@ -1,6 +1,7 @@
 """Frames by index and time against decoding from the start; PNG against Pillow."""
 
 import io
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -283,9 +284,12 @@ def test_odd_sizes_are_padded_by_their_last_row_and_column(tmp_path: Path, heigh
 def test_av1_keeps_odd_sizes_and_says_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SVT_LOG", raising=False)
+    monkeypatch.delenv("SVT_LOG", raising=False)  # which the encoder looks at but once in a process
+    write_mp4(tmp_path / "a.mp4", clip(1), fps=10)
+    assert "SVT_LOG" not in os.environ
     write_mp4(tmp_path / "a.mp4", clip(3, 65, 67), fps=10, codec="av1")
     assert decode_frames(tmp_path / "a.mp4").shape == (3, 65, 67, 3)
+    assert os.environ["SVT_LOG"] == "1"
     assert capfd.readouterr() == ("", "")
 
 
@@ -325,3 +329,25 @@ def test_frames_are_in_the_order_of_their_times_whatever_that_of_the_file(tmp_pa
     whole = sequential(path)
     for indices in (np.arange(14), np.array([9, 2, 2, 13]), np.array([0]), np.array([1, 2])):
         np.testing.assert_array_equal(decode_frames(path, indices=indices), whole[indices])
+
+
+@pytest.mark.parametrize("word", [b"Lavf", b"VideoHandler"])
+def test_words_that_are_no_text_do_not_keep_a_video_from_being_read(tmp_path: Path, word: bytes) -> None:
+    path = tmp_path / "a.mp4"
+    write_mp4(path, clip(3), fps=10)
+    data = path.read_bytes()
+    assert data.count(word) == 1
+    whole = decode_frames(path)
+    path.write_bytes(data.replace(word, b"\xff" * len(word)))
+    np.testing.assert_array_equal(decode_frames(path), whole)
+
+
+def test_a_video_that_loses_its_end_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    write_mp4(path, noise, fps=10, crf=1, gop=5)
+    with VideoReader(path) as video:
+        os.truncate(path, 5000)
+        for indices in ([30], [0], [1, 39]):
+            with pytest.raises(DataError, match="is damaged"):
+                video.frames(np.array(indices))

@@ -171,15 +171,15 @@ def test_an_episode_lies_in_one_row_group_and_short_ones_share_it(tmp_path: Path
     assert sizes == [150 + 60, 200, 10 + 199, 1 + 5]
 
 
-@pytest.mark.parametrize("length", [40, 400])
+@pytest.mark.parametrize(("length", "share"), [(40, 2.9), (400, 3.6)])
 def test_a_file_of_steps_ends_before_it_would_be_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, share: float
 ) -> None:
     width = 200
     row = (
         2 * 4 * width
     )  # of two columns of random floats, which take half as much again with their dictionary
-    limit = 2.9 * length * row / (1024 * 1024)
+    limit = share * length * row / (1024 * 1024)
     monkeypatch.setattr(lerobot_v3_writer, "DATA_FILES_SIZE_MB", limit)
     writer = writer_for(tmp_path, width=width)
     writer.add(block_of([length] * 3, width=width))
@@ -222,19 +222,17 @@ def test_videos_begin_each_episode_with_a_key_frame_and_end_before_they_are_too_
     monkeypatch.setattr(Mp4Writer, "size_bytes", property(lambda self: 1000 * self.num_frames))
     monkeypatch.setattr(lerobot_v3_writer, "VIDEO_FILES_SIZE_MB", 10_500 / (1024 * 1024))
     writer = writer_for(tmp_path, SEEING, image_format="mp4")
-    lengths = [3, 7, 3, 5, 4]
-    writer.add(block_of(lengths[:3], specs=SEEING))
-    writer.add(block_of(lengths[3:], specs=SEEING, seed=1))
+    writer.add(block_of([4, 3, 3], specs=SEEING))
+    writer.add(block_of([5, 4, 6], specs=SEEING, seed=1))
     writer.close()
-    first = [(0, 0, 3), (0, 3, 10), (1, 0, 3), (1, 3, 8), (2, 0, 4)]  # file, first and last frame
-    for row, (file, begin, end) in zip(rows_of_episodes(tmp_path), first, strict=True):
+    places = [(0, 0, 4), (0, 4, 7), (0, 7, 10), (1, 0, 5), (1, 5, 9), (2, 0, 6)]  # file, first frame, end
+    for row, (file, begin, end) in zip(rows_of_episodes(tmp_path), places, strict=True):
         place = {key: row[f"videos/{CAMERA}/{key}"] for key in ("chunk_index", "file_index")}
         assert place == {"chunk_index": 0, "file_index": file}
         assert row[f"videos/{CAMERA}/from_timestamp"] == pytest.approx(begin / FPS)
         assert row[f"videos/{CAMERA}/to_timestamp"] == pytest.approx(end / FPS)
         assert np.shape(row[f"stats/{CAMERA}/mean"]) == (3, 1, 1)  # grey frames become colour
-    begins = {0: [0, 3], 1: [0, 3], 2: [0]}
-    for number, (frames, starts) in enumerate(zip([10, 8, 4], begins.values(), strict=True)):
+    for number, (frames, starts) in enumerate([(10, {0, 4, 7}), (9, {0, 5}), (6, {0})]):
         path = tmp_path / f"videos/{CAMERA}/chunk-000/file-{number:03d}.mp4"
         with av.open(str(path)) as container:
             packets = sorted(
@@ -244,7 +242,7 @@ def test_videos_begin_each_episode_with_a_key_frame_and_end_before_they_are_too_
             )
         keys = [place for place, (_, is_key) in enumerate(packets) if is_key]
         assert len(packets) == frames
-        assert set(starts) <= set(keys)
+        assert starts <= set(keys)
         assert set(range(frames)) - set(keys), "not every frame is a key"
     told = (tmp_path / f"videos/{CAMERA}/chunk-000/file-000.mp4").read_bytes()
     assert b"crf=30.0 " in told  # as info.json says

@@ -50,7 +50,8 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     if not path.is_file():
         raise missing(path)
     try:
-        container = av.open(f"file:{path}")  # FFmpeg would take "12:30.mp4" for a protocol
+        # FFmpeg would take "12:30.mp4" for a protocol; what a file says of itself in words is not looked at.
+        container = av.open(f"file:{path}", metadata_errors="replace")
     except (FFmpegError, OSError) as error:
         raise _damaged(path, error) from error
     if not container.streams.video:
@@ -78,6 +79,7 @@ class VideoReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._container, self._stream = _open(path)
+        why: object = "no frame that can be decoded"
         try:
             packets = sorted(
                 (packet.pts, packet.is_keyframe)
@@ -85,14 +87,13 @@ class VideoReader:
                 if packet.pts is not None and not packet.is_discard
             )
         except FFmpegError as error:
-            self.close()
-            raise _damaged(path, error) from error
+            packets, why = [], error
         self._pts = np.array([pts for pts, _ in packets], dtype=np.int64)
         self._keys = np.flatnonzero([is_key for _, is_key in packets])
         time_base = self._stream.time_base
         if time_base is None or 0 not in self._keys:
             self.close()
-            raise _damaged(path, "no frame that can be decoded")
+            raise _damaged(path, why)
         self._time_base = time_base
         self._reformatter = VideoReformatter()  # one for all frames: setting it up costs more than its work
         self.height, self.width = self._stream.height, self._stream.width
