@@ -113,7 +113,7 @@ def live_caches() -> list[Any]:
     return [one for one in caches if str(one.__module__).startswith("steadyhand.")]
 
 
-def _record(items: Sequence[pytest.Item], kept: Path, folder: Path) -> int:
+def _record(items: Sequence[pytest.Item], kept: Path, caches: Sequence[Any], folder: Path) -> int:
     """Run tests under coverage.py, and write down the lines and the time [s] of each."""
     import coverage  # pyright: ignore[reportMissingImports]  only this tool needs it
 
@@ -122,7 +122,6 @@ def _record(items: Sequence[pytest.Item], kept: Path, folder: Path) -> int:
     meter.set_option("run:core", "ctrace")
     meter.start()
     known: dict[str, list[Any]] = {}
-    caches = live_caches()
     for item, following in zip(items, [*items[1:], None], strict=True):
         for one in caches:
             one.cache_clear()
@@ -217,7 +216,10 @@ def learn(known: Known, tests: Iterable[str], jobs: int) -> Known:
         for name, item in items.items():
             folders.setdefault(str(Path(name.partition("::")[0]).parent), []).append(item)
         names = [KEPT / f"{folder.replace('/', '-')}-{time.time():.0f}.json" for folder in folders]
-        tasks = [partial(_record, some, name) for some, name in zip(folders.values(), names, strict=True)]
+        caches = live_caches()
+        tasks = [
+            partial(_record, some, name, caches) for some, name in zip(folders.values(), names, strict=True)
+        ]
         for number, status, said in forked([(task, 7200.0) for task in tasks], jobs):
             failures = [line for line in said.splitlines() if line.startswith("fails as it is")]
             print(f"{names[number].name}: {status} {failures or said[-500:] * bool(status)}", file=sys.stderr)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 T = TypeVar("T")
-_typed: ContextVar[bool] = ContextVar("a person typed the data", default=False)
+_typed: ContextVar[bool] = ContextVar("a person typed the data")
 
 
 def _members(kind: object) -> list[type]:
@@ -97,8 +97,6 @@ def _converter() -> "Converter":
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, _literal)
     converter.register_unstructure_hook(float, _float_data)
-    converter.register_unstructure_hook(Path, str)
-    converter.register_structure_hook(Path, lambda value, _: Path(value))
     _register_tagged(converter)
     return converter
 

@@ -95,7 +95,7 @@ class PictureFormat:
                 expected=f"0 to {top:g}",
                 hint="one range for all pictures; uint8 leaves no doubt",
             )
-        return np.clip(np.rint(value * (255.0 / top)), 0.0, 255.0).astype(np.uint8)
+        return np.rint(value * (255.0 / top)).astype(np.uint8)  # the tolerance is below half a level
 
     def _arranged(self, value: np.ndarray, name: str) -> np.ndarray:
         if self.order == "hw":

@@ -114,7 +114,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             object.__setattr__(self, name, _plain(value))
-        for name, kind in _checked(type(self)):
+        for name, kind in _types(type(self)):
             if not _fits(kind, value := getattr(self, name), self):
                 said = field_texts(type(self)).get(name, "").partition(". ")[0].removesuffix(".")
                 raise ConfigError(
@@ -177,19 +177,13 @@ def field_texts(settings: type) -> dict[str, str]:
 
 
 @cache
-def _checked(settings: Any) -> tuple[tuple[str, Any], ...]:
-    """Return (name, type) of the fields whose type says which values they take."""
+def _types(settings: Any) -> tuple[tuple[str, Any], ...]:
+    """Return (name, type) of the fields."""
     try:
         hints = get_type_hints(settings, include_extras=True)
     except NameError:  # a class within a function, in a module whose annotations are texts
         return ()
-    return tuple((one.name, hints[one.name]) for one in fields(settings) if _says_values(hints[one.name]))
-
-
-def _says_values(kind: Any) -> bool:
-    if get_origin(kind) in (Annotated, Literal) or kind in (int, float, bool, str):
-        return True
-    return get_origin(kind) in (Union, types.UnionType, tuple) and any(map(_says_values, get_args(kind)))
+    return tuple((one.name, hints[one.name]) for one in fields(settings))
 
 
 def _fits(kind: Any, value: Any, settings: object) -> bool:

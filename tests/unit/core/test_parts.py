@@ -79,6 +79,23 @@ class Cart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Borrowed:
+    """Reads another file while it is made."""
+
+    said: str
+
+    def __post_init__(self) -> None:
+        with pytest.raises(ConfigError):
+            from_data({"front": {"type": self.said}}, Cart)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    first: Borrowed
+    last: Cart
+
+
+@dataclass(frozen=True, kw_only=True)
 class Free(Part):
     """A part of another kind."""
 
@@ -236,6 +253,8 @@ def test_an_open_field_holds_parts_of_its_kind_alone():
 def test_short_names_are_for_people_and_not_for_files():
     data = {"front": {"type": "iron", "spokes": 3}}
     assert from_data(data, Cart, typed=True).front == Iron(spokes=3)
+    train = from_data({"first": {"said": "iron"}, "last": data}, Train, typed=True)
+    assert train.last.front == Iron(spokes=3)
     with pytest.raises(ConfigError, match="type 'iron', available: Iron"):
         from_data(data, Cart)
     with pytest.raises(ConfigError, match=r"value of spokes\. got spokes = 0, expected int >= 1"):

@@ -69,6 +69,7 @@ def test_floats_are_rounded_to_the_nearest_level_and_may_overshoot_a_little():
         (RGB * 2.0, "range of values"),
         (np.full((5, 24, 32, 3), np.nan), "range of values"),
         (np.zeros((5, 64)), "height, width"),
+        (np.zeros((5, 24, 32, 3), np.complex128), "more levels than the 256"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_is_wanted(stored, message):
@@ -151,6 +152,23 @@ def test_numbers_on_two_axes_are_told_of_or_refused_and_either_way_with_how_to_c
 def test_sixteen_bits_are_refused_whatever_their_layout_and_name(shape):
     with pytest.raises(SpecError, match="cannot be read as pictures"):
         picture_format(shape, np.dtype(np.uint16), name="observation.depth", limits=lambda: (0.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limits", "values"),
+    [
+        (np.float32, (0.0, 1.0), "unit"),
+        (np.float32, (0.0, 1.5), "bytes"),
+        (np.float32, (-0.1, 1.0), "bytes"),
+        (np.float32, (0.0, 255.0), "bytes"),
+        (np.int64, (0.0, 1.0), "bytes"),
+        (np.uint8, (0.0, 1.0), "bytes"),
+        (np.bool_, (0.0, 1.0), "mask"),
+    ],
+)
+def test_the_range_of_floats_says_what_they_count(dtype, limits, values):
+    found = picture_format((16, 16, 3), np.dtype(dtype), name="front", limits=lambda: limits)
+    assert found.values == values
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0])

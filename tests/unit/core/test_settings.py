@@ -162,10 +162,11 @@ def test_plain_types_hold_too_and_other_types_are_left_to_the_type_checker():
         word: str = ""
         path: Path = Path()
         mixed: tuple[Path, str] | None = None
+        paths: tuple[Path, ...] = ()
 
     made = Plain(size=np.int64(2), rate=3, flag=np.bool_(False), path="a", mixed=(3, "a"))  # type: ignore[arg-type]
     assert (made.size, made.rate, made.flag, made.path, made.mixed) == (2, 3, False, "a", (3, "a"))
-    wrong: dict[str, Any] = {"size": 1.0, "rate": "1", "flag": 1, "word": 1, "mixed": (Path(), 1)}
+    wrong: dict[str, Any] = {"size": 1.0, "rate": "1", "flag": 1, "word": 1, "mixed": (Path(), 1), "paths": "ab"}
     for name, value in wrong.items():
         with pytest.raises(ConfigError, match=f"{name} = "):
             Plain(**{name: value})
@@ -238,6 +239,7 @@ def test_infinity_is_a_text_in_files_and_a_number_where_one_is_asked_for():
 
     assert from_data({"most": "-inf", "name": "inf"}, Bounds) == Bounds(most=-inf, name="inf")
     assert from_data(to_data(Bounds(most=inf)), Bounds).most == inf
+    assert [to_data(Bounds(most=most))["most"] for most in (inf, -inf, 2.0)] == ["inf", "-inf", 2.0]
     for wrong in ({"count": "inf"}, {"most": "1.0"}, {"most": True}, {"count": 1.0}, {"name": 1}):
         with pytest.raises(ConfigError):
             from_data(wrong, Bounds)
