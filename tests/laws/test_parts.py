@@ -187,6 +187,8 @@ def test_an_installed_part_is_found_by_the_name_that_its_package_declares(packag
     config = from_data(written(f"{package}:Fourier", width=2), PolicyConfig)
     assert config.encoder == sys.modules[package].Fourier(width=2)
     assert made(EncoderConfig, "wave") == sys.modules[package].Fourier()
+    with pytest.raises(ConfigError, match="type 'wave'"):  # that name is for people
+        from_data(written("wave"), PolicyConfig)
     with pytest.raises(ConfigError, match="no head of that name"):
         made(HeadConfig, "wave")
 

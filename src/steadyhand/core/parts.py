@@ -315,11 +315,9 @@ def _defined(kind: type[P], name: str) -> type[P] | None:
 
 
 def _given(kind: type[P], name: str) -> type[P] | None:
-    """Return what was handed over under this name, or, as the module may have another name now, its class."""
+    """Return what was handed over under this name of a class: its module may have another name now."""
     short = name.rpartition(":")[2].rpartition(".")[2]
-    given = [one for one in _handed.get() if issubclass(one, kind)]
-    exact = [one for one in given if qualified(one) == name]
-    return next(iter(exact or [one for one in given if one.__name__ == short]), None)
+    return next((one for one in _handed.get() if issubclass(one, kind) and one.__name__ == short), None)
 
 
 def _only(found: list[type[P]], kind: type[P], name: str) -> type[P] | None:

@@ -183,8 +183,10 @@ def test_two_parts_of_one_name_are_told_apart_by_where_they_are():
         chosen(Wheel, "Twin")
     assert caught.value.rest["available"] == ["first:Twin", "second:Twin"]
     assert resolved(Wheel, "second:Twin") is twins[1]
-    with handed_over(twins[::-1]):
+    with handed_over([Free, Iron, *twins[::-1]]):
         assert resolved(Wheel, "moved:Twin") is twins[1]
+        assert resolved(Wheel, "moved:Outer.Twin") is twins[1]
+        assert resolved(Free, "moved:Free") is Free
 
 
 def test_what_is_handed_over_counts_while_the_block_runs(unchecked_shapes):

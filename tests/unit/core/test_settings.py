@@ -166,7 +166,14 @@ def test_plain_types_hold_too_and_other_types_are_left_to_the_type_checker():
 
     made = Plain(size=np.int64(2), rate=3, flag=np.bool_(False), path="a", mixed=(3, "a"))  # type: ignore[arg-type]
     assert (made.size, made.rate, made.flag, made.path, made.mixed) == (2, 3, False, "a", (3, "a"))
-    wrong: dict[str, Any] = {"size": 1.0, "rate": "1", "flag": 1, "word": 1, "mixed": (Path(), 1), "paths": "ab"}
+    wrong: dict[str, Any] = {
+        "size": 1.0,
+        "rate": "1",
+        "flag": 1,
+        "word": 1,
+        "mixed": (Path(), 1),
+        "paths": "ab",
+    }
     for name, value in wrong.items():
         with pytest.raises(ConfigError, match=f"{name} = "):
             Plain(**{name: value})
