@@ -124,10 +124,8 @@ def losses(dataset: Dataset) -> tuple[str, ...]:
     """Return by name what a mended copy cannot hold, a line for each thing; reads what rows tell of ends."""
     if not isinstance(dataset, StoredDataset):
         return ()
-    features = dataset.layout.features
-    kept = {ACTION, *dataset.observation, *DEFAULT_FEATURES, *(n for n in STEP_FEATURES if _is_told(n))}
-    if not (foreign := dataset.stored.foreign) and load_spec(dataset.root) is not None:
-        kept |= set(OWN_COLUMNS)
+    features, foreign = dataset.layout.features, dataset.stored.foreign
+    kept = {ACTION, *dataset.observation, *DEFAULT_FEATURES, *OWN_COLUMNS, *filter(_is_told, STEP_FEATURES)}
     lost: list[str] = []
     for name, feature in features.items():
         spec = dataset.action if name == ACTION else dataset.observation.get(name)
