@@ -17,7 +17,7 @@ from steadyhand.data.checks.content import Duplicates
 from steadyhand.data.dataset import StoredDataset
 from steadyhand.data.episode import STEP_COLUMNS, Branch, Episode
 from steadyhand.data.formats.extras import extras
-from steadyhand.data.formats.schema import DEFAULT_FEATURES, OWN_COLUMNS, STEP_FEATURES, SUCCESS
+from steadyhand.data.formats.schema import DEFAULT_FEATURES, EXPERT_ACTION, STEP_FEATURES, SUCCESS
 from steadyhand.data.spec import load_spec
 from steadyhand.data.store import EpisodeStore
 
@@ -125,7 +125,7 @@ def losses(dataset: Dataset) -> tuple[str, ...]:
     if not isinstance(dataset, StoredDataset):
         return ()
     features, foreign = dataset.layout.features, dataset.stored.foreign
-    kept = {ACTION, *dataset.observation, *DEFAULT_FEATURES, *OWN_COLUMNS, *filter(_is_told, STEP_FEATURES)}
+    kept = {ACTION, EXPERT_ACTION, *dataset.observation, *DEFAULT_FEATURES, *STEP_FEATURES}
     lost: list[str] = []
     for name, feature in features.items():
         spec = dataset.action if name == ACTION else dataset.observation.get(name)
@@ -133,7 +133,7 @@ def losses(dataset: Dataset) -> tuple[str, ...]:
             lost.append(f"{name}: vanishes; a column of ours takes its name and means something else")
         elif feature.is_depth:
             lost.append(f"{name}: a depth map, vanishes")
-        elif name not in kept or (_is_told(name) and not feature.is_scalar):
+        elif name not in kept or (name in STEP_FEATURES and not feature.is_scalar):
             lost.append(f"{name}: vanishes ({feature.dtype} {list(feature.shape)})")
         elif feature.is_image and feature.shape[2] == 4:
             lost.append(f"{name}: its transparency vanishes")
@@ -149,11 +149,6 @@ def losses(dataset: Dataset) -> tuple[str, ...]:
     if dataset.journal_damages:
         lost.append(f"meta/steadyhand/journal.bin: {len(dataset.journal_damages)} damaged records vanish")
     return tuple(lost)
-
-
-def _is_told(name: str) -> bool:
-    """Whether a column means the same in all data sets."""
-    return name.startswith("next.") and name in STEP_FEATURES
 
 
 def _told(dataset: StoredDataset, *names: str) -> list[str]:

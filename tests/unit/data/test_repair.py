@@ -77,6 +77,10 @@ def test_copies_are_left_out_and_indices_counted(tmp_path: Path) -> None:
     assert {p.code for p in check(root).problems} >= {"duplicate", "frame-index"}
     done = repair(open_any(root, control_dt=0.1), tmp_path / "new")
     assert (done.dropped, done.num_episodes) == ({2: 0}, 3)
+    assert done.told == (
+        "left out copies of earlier episodes: 2 (of 0)",
+        "counted index columns and timestamps anew, and took statistics anew",
+    )
     assert check(tmp_path / "new").problems == ()
     old, new = open_dataset(root).frames(), open_dataset(tmp_path / "new").frames()
     np.testing.assert_array_equal(new.action, old.action[np.r_[0:24, 36:48]])

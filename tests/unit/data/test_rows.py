@@ -1,5 +1,6 @@
 """Rows of files behind episodes: each episode's own in any choice of them, the clock and tasks of steps."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from lerobot_folders import FEATURES, STATE, rows, write_v21, write_v30
 from steadyhand.core.errors import DataError
+from steadyhand.data.checks import check
 from steadyhand.data.dataset import open_dataset
 from steadyhand.data.formats.layout import Layout
 from steadyhand.data.rows import has_column, read_columns, step_times, task_numbers
@@ -61,6 +63,31 @@ def test_only_what_becomes_float32_is_rounded_and_that_is_said(
     assert not caplog.records
     read_columns(layout, layout.episodes[1:2], {"index": "float32"})
     assert "index, entry 0, is read as float32, which makes 4 of 4 changes" in caplog.text
+
+
+@pytest.mark.parametrize("absent", [("episode_index",), ("episode_index", "frame_index", "index")])
+def test_rows_whose_episode_nothing_tells_are_refused_on_reading(tmp_path: Path, absent: Any) -> None:
+    root = write_v30(tmp_path / "d", [rows(0), rows(1)], absent=absent)
+    path = root / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    assert open_dataset(root).frames().action.shape == (24, 2)
+    pq.write_table(pa.concat_tables([table.slice(0, 5), table]), path)
+    assert not check(root).ok
+    with pytest.raises(DataError, match="do not count"):
+        open_dataset(root).frames()
+
+
+def test_indices_are_whole_numbers_whatever_the_metadata_say(tmp_path: Path) -> None:
+    layout, _ = layout_of(tmp_path / "d")
+    info = tmp_path / "d/meta/info.json"
+    described = json.loads(info.read_text())
+    described["features"]["index"] = {"dtype": "float32", "shape": [1], "names": None}
+    info.write_text(json.dumps(described))
+    counter = 2**40 + np.arange(27)
+    changed(tmp_path / "d", "index", counter)
+    layout = open_dataset(tmp_path / "d").layout
+    (found,) = read_columns(layout, layout.episodes[:1], {"index": "int64"})
+    assert found["index"].ravel().tolist() == counter[:3].tolist()
 
 
 def test_one_row_of_another_episode_is_refused(tmp_path: Path) -> None:

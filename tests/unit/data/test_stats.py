@@ -261,6 +261,12 @@ def test_split_keeps_families_together(parents: list[bool], fraction: float, see
     np.testing.assert_array_equal(held, again[1])
 
 
+def test_branches_of_the_first_episode_are_held_out_with_it() -> None:
+    branch = np.array([[-1, -1], [-1, -1], [0, 3], [0, 1]])
+    found = {tuple(split_episodes(4, 0.5, seed, branch=branch)[1].tolist()) for seed in range(9)}
+    assert found == {(0, 2, 3), (1,)}
+
+
 def test_split_refuses_to_leave_nothing() -> None:
     for num_episodes, fraction in ((3, 1.0), (3, -0.1)):
         with pytest.raises(DataError, match="fraction lies in"):

@@ -148,6 +148,9 @@ def test_cameras_of_a_journal_are_looked_at_too(tmp_path: Path) -> None:
 def test_masks_of_zero_and_one_are_not_called_black() -> None:
     mask = (noise(6) > 140).astype(np.uint8)
     assert codes(filmed(front=noise(), side=mask)) == ["camera-binary"]
+    mask[7] = 0
+    assert codes(filmed(front=noise(), side=mask)) == ["camera-binary"]
+    assert codes(filmed(front=noise(), side=mixed(noise(7), mask, 3))) == []
 
 
 def test_a_black_episode_beside_one_of_one_colour_is_black_alone() -> None:
@@ -255,6 +258,17 @@ def test_compared_are_the_first_the_middle_and_the_last_picture(
     monkeypatch.setattr("steadyhand.data.checks.cameras._BATCH_BYTES", at_once * pictures[0].size)
     assert codes(filmed(side=pictures)) == ["camera-alike"] * is_alike
     assert codes(filmed(10, front=pictures[:10], side=pictures[10:])) == ["cameras-identical"] * is_alike
+
+
+@pytest.mark.parametrize(("step", "is_alike"), [(0, False), (4, True), (9, False)])
+@pytest.mark.parametrize("at_once", [10, 3])
+def test_pictures_of_files_are_compared_as_those_of_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, is_alike: bool, at_once: int
+) -> None:
+    pictures = other(16, 24, at=ALL, by=9, steps=step)
+    root = filmed(side=pictures).save(tmp_path / "d")
+    monkeypatch.setattr("steadyhand.data.checks.cameras._BATCH_BYTES", at_once * pictures[0].size)
+    assert codes(root) == codes(root, "quick") == ["camera-alike"] * is_alike
 
 
 def test_episodes_of_few_steps_are_compared_as_well() -> None:

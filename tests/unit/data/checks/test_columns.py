@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -89,18 +88,6 @@ def test_a_task_without_a_text_is_refused_on_reading(tmp_path: Path, write: Any)
     root = write(tmp_path / "d", [rows(0, task_index=np.full(12, 1)), rows(1)])
     assert not check(root).ok
     with pytest.raises(DataError, match="without a text"):
-        open_dataset(root).frames()
-
-
-@pytest.mark.parametrize("absent", [("episode_index",), ("episode_index", "frame_index", "index")])
-def test_rows_whose_episode_nothing_tells_are_refused_on_reading(tmp_path: Path, absent: Any) -> None:
-    root = write_v30(tmp_path / "d", [rows(0), rows(1)], absent=absent)
-    path = root / "data/chunk-000/file-000.parquet"
-    table = pq.read_table(path)
-    assert open_dataset(root).frames().action.shape == (24, 2)
-    pq.write_table(pa.concat_tables([table.slice(0, 5), table]), path)
-    assert not check(root).ok
-    with pytest.raises(DataError, match="do not count"):
         open_dataset(root).frames()
 
 
