@@ -254,6 +254,16 @@ def test_one_changed_digit_or_bit_is_refused(folder: Path) -> None:
         read_policy_tensors(folder, policy)
 
 
+def test_tensors_are_read_for_another_policy_of_the_same_parts(folder: Path) -> None:
+    saved = load_policy(folder).state_dict()
+    other = PolicyModule.build(PolicyConfig(horizon=2), PolicySpec.of_frames(FRAMES), seed=5)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    found = read_policy_tensors(folder, other)
+    assert found.keys() == saved.keys()
+    assert all(torch.equal(found[name], value) for name, value in saved.items())
+    torch.testing.assert_close(other.state_dict(), before, equal_nan=True, rtol=0, atol=0)  # it only reads
+
+
 def test_a_policy_of_the_first_format_is_refused_with_what_to_do(folder: Path) -> None:
     edit_json(folder, lambda data: data.update(version=1))
     with pytest.raises(ArtifactError, match="train the policy again"):

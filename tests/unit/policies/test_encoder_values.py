@@ -149,10 +149,11 @@ def test_features_of_a_step_are_its_vectors_and_then_camera_after_camera(images:
 @pytest.mark.parametrize(
     ("channels", "shares"), [(1, (1.0,)), (2, (0.5, 0.5)), (3, (0.299, 0.587, 0.114)), (4, 4 * (0.25,))]
 )
-def test_a_flat_image_is_grey(channels: int, shares: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_flat_image_is_grey(channels: int, shares: tuple[float, ...], steps: int) -> None:
     features = {LEFT: image_spec(4, 6, channels)}
-    encoder = build(FlatImage(hidden=(3, 2), image_range="unit"), features, steps=2)
-    seen = draw(features, rows=3, steps=2)
+    encoder = build(FlatImage(hidden=(3, 2), image_range="unit"), features, steps=steps)
+    seen = draw(features, rows=3, steps=steps)
     grey = sum(share * seen[LEFT][..., index].double() / 255.0 for index, share in enumerate(shares))
     y = grey.flatten(1).float()  # pyright: ignore
     for layer in (encoder.trunk[0], encoder.trunk[2]):
