@@ -16,6 +16,9 @@ from steadyhand.cli.lines import folded
 from steadyhand.core.strict import plain
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
     from steadyhand.analysis.results import Report
     from steadyhand.core.statistics import Estimate, Interval
     from steadyhand.correction.record import RoundRecord
@@ -63,6 +66,28 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 
     for row in rows:
         grid.add_row(*(Text(plain(cell)) for cell in row))
     console.print(grid)
+
+
+def has_colours() -> bool:
+    """Whether a picture can be shown."""
+    return console.is_terminal and console.color_system in ("truecolor", "256")
+
+
+def picture(pixels: "UInt8[np.ndarray, 'h w 3']", *, columns: int = 72) -> None:
+    """Show a picture, two pixels a character: the upper one in its ink, the lower one behind it."""
+    import numpy as np
+    from PIL import Image
+
+    width = min(columns, console.width)
+    height = 2 * round(width * pixels.shape[0] / pixels.shape[1] / 2)
+    small = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+    for above, below in zip(small[::2].tolist(), small[1::2].tolist(), strict=True):
+        line = Text()
+        for ink, behind in zip(above, below, strict=True):
+            line.append(
+                "\u2580", style=f"rgb({','.join(map(str, ink))}) on rgb({','.join(map(str, behind))})"
+            )
+        console.print(line)
 
 
 def online(record: "RoundRecord") -> str:

@@ -1,5 +1,6 @@
 """What the command line looks like from outside: its flags, its manners, and how little it imports."""
 
+import io
 import json
 import re
 import shlex
@@ -11,8 +12,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from PIL import Image
+from rich.console import Console
 
 import steadyhand
+from steadyhand.cli import terminal
 from steadyhand.core.parts import load_all, made, name_of
 from steadyhand.data.dataset import open_dataset
 from steadyhand.envs.car.config import Sense
@@ -32,7 +36,7 @@ CORRECT = COMMON | LEARNER | {
 }  # fmt: skip
 FLAGS = {
     "tour": COMMON | {"--overwrite", "--open"},
-    "envs": {"--help"},
+    "envs": {"--help", "--picture"},
     "record": COMMON | {
         "--expert", "--episodes", "--labels", "--success", "--observation", "--noise", "--family",
         "--video",
@@ -399,3 +403,35 @@ def test_the_documented_completion_completes_verbs_and_flags():
             ["bash", "-c", command + script + typed + shown], capture_output=True, text=True, check=True
         )
         assert done.stdout.split() == expected
+
+
+def test_an_env_is_drawn_to_a_file(cli, tmp_path):
+    said = cli("envs", "forks", "--picture", tmp_path / "forks.png")
+    assert said.status == 0
+    with Image.open(tmp_path / "forks.png") as drawn:
+        assert drawn.size == (640, 480)
+    assert "no picture" in cli("envs", "linear", "--picture", tmp_path / "linear.png").out
+    assert not (tmp_path / "linear.png").exists()
+
+
+def test_a_picture_in_the_terminal_shows_two_pixels_a_character(monkeypatch):
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=True, color_system="truecolor", width=4)
+    monkeypatch.setattr(terminal, "console", console)
+    assert terminal.has_colours()
+    pixels = np.zeros((4, 4, 3), dtype=np.uint8)
+    pixels[1] = (255, 0, 0)
+    terminal.picture(pixels)
+    first, second = said.getvalue().splitlines()
+    assert first.count("\u2580") == second.count("\u2580") == 4
+    assert "38;2;0;0;0" in first
+    assert "48;2;255;0;0" in first
+    assert "255" not in second
+
+
+def test_envs_are_listed_with_their_experts(cli):
+    lines = cli("envs").out.splitlines()
+    expert = {line.split()[0]: line.split()[1] for line in lines if line and line.split()[0] in BUILT_IN}
+    assert expert["forks"] == "forks"
+    assert expert["car"] == "pure-pursuit"
+    assert expert.keys() == set(BUILT_IN)
