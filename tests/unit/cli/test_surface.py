@@ -289,7 +289,15 @@ def test_help_fits_a_terminal_of_80_columns(cli, monkeypatch, words):
 LISTED = {
     "ENV": list(BUILT_IN),
     "--env": list(BUILT_IN),
-    "--expert": ["pure-pursuit", "delayed", "forks", "avoiding", "swing-up", "dynamic-programming", "lqr"],
+    "--expert": [
+        "pure-pursuit",
+        "delayed",
+        "forks",
+        "avoiding",
+        "tabletop",
+        "swing-up",
+        "dynamic-programming",
+    ],
     "--observation": list(get_args(Sense)),
     "--executor": ["receding", "ensemble", "real-time"],
     "--encoder": list(EncoderConfig.ours),
