@@ -23,7 +23,7 @@ from steadyhand.core.provenance import Provenance
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
 LINES, PAGE = RESULTS / "speed.jsonl", RESULTS / "speed.md"
-SHORT = ("training_step", "data_windows", "data_recording", "car", "rollout", "startup", "face")
+SHORT = ("training_step", "data_windows", "data_recording", "car", "worlds", "rollout", "startup", "face")
 NAMES = (*SHORT, "policies_speed", "dagger_peers")
 BEGIN, END = "<!-- speed -->", "<!-- end speed -->"
 UNRECORDED = "one thread of an x86_64 CPU, Python 3.11.7; CPU model, torch, commit and date were not recorded"

@@ -1,0 +1,140 @@
+"""How fast are the tabletop and the planners? One JSON line for each question, beside a floor.
+
+Run on one core: OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/worlds.py
+
+Floors: the tabletop is compared with copying what it returns; a plan by sampling with the same rollouts one
+after the other; trajectories of many problems with solving one problem at a time.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from lines import report
+
+from steadyhand.core.seeding import RowStreams
+from steadyhand.envs import make
+from steadyhand.envs.tabletop import Tabletop, TabletopConfig
+from steadyhand.experts.control.ilqr import ilqr
+from steadyhand.experts.control.sampling import Mppi, plan_by_sampling
+
+REPEATS = 7
+
+
+def best(task: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Return the shortest of several CPU times of a task [s]; busy neighbours do not count."""
+    times: list[float] = []
+    for _ in range(repeats):
+        begin = time.thread_time()
+        task()
+        times.append(time.thread_time() - begin)
+    return min(times)
+
+
+def tabletop(num_rows: int = 1024, steps: int = 40) -> None:
+    """Random driving with and without observing, and pictures of all rows at once."""
+    env = Tabletop(TabletopConfig(), num_rows=num_rows)
+    rows, starts = np.arange(num_rows), env.starts("train", num_rows)
+    random = np.random.default_rng(0)
+    actions = random.uniform(-0.4, 0.4, (steps, num_rows, 3)).astype(np.float32)
+    actions[:, :, 2] = random.random((steps, num_rows))
+    env.reset(starts, rows)
+    seen = env.observe(rows)
+
+    def drive() -> None:
+        for action in actions:
+            env.step(action, rows)
+            env.observe(rows)
+
+    def copy() -> None:
+        for _ in actions:
+            for value in seen.values():
+                value.copy()
+
+    # 40 steps by chance sort no table, so that none ends; each repetition begins anew, outside of the timing.
+    times: list[float] = []
+    for _ in range(REPEATS):
+        env.reset(starts, rows)
+        times.append(best(drive, repeats=1))
+    count = steps * num_rows
+    report(
+        f"tabletop, step and objects, N = {num_rows}",
+        value=count / min(times),
+        unit="steps / s",
+        floor=count / best(copy),
+        floor_is="copying the observation",
+        target="value >= 300000",
+    )
+    camera = Tabletop(TabletopConfig(observation=("camera",)), num_rows=num_rows)
+    camera.reset(starts, rows)
+    pictures = camera.observe(rows)["observation.images.top"]
+    report(
+        f"tabletop, pictures of 64 x 64, N = {num_rows}",
+        value=num_rows / best(lambda: camera.observe(rows)),
+        unit="pictures / s",
+        floor=num_rows / best(pictures.copy),
+        floor_is="copying the pictures",
+        target="value >= 50000",
+    )
+
+
+def sampling(num_samples: int = 256, horizon: int = 30) -> None:
+    """One plan of MPPI for one pendulum, and the same rollouts one after the other."""
+    problem = make("pendulum", num_rows=1).problem()
+    start = np.array([[0.3, -0.2]])
+    plan = np.zeros((1, horizon, 1))
+    streams = RowStreams.from_seed(0, 1)
+    rule = Mppi(num_samples=num_samples)
+    samples = np.random.default_rng(0).uniform(problem.low, problem.high, (num_samples, horizon, 1))
+
+    def one_by_one() -> None:
+        for inputs in samples:
+            x, cost = start[0], 0.0
+            for u in inputs:
+                felt = problem.running(x, u, np)
+                cost += float(felt @ felt)
+                x = problem.dynamics(x, u, np)
+            felt = problem.terminal(x, np)
+            cost += float(felt @ felt)
+
+    seconds = best(lambda: plan_by_sampling(problem, rule, start, plan, streams))
+    floor = best(one_by_one, repeats=3)
+    report(
+        f"MPPI on the pendulum, K = {num_samples}, T = {horizon}",
+        value=1e3 * seconds,
+        unit="ms / plan",
+        floor=1e3 * floor,
+        floor_is="the same rollouts one after the other",
+        ratio=floor / seconds,
+        target="ratio >= 20",
+    )
+    report("the same plan", value=1e3 * seconds, unit="ms / plan", target="value <= 4")
+
+
+def trajectories(count: int = 32, horizon: int = 100) -> None:
+    """ILQR of many pendulums at once, and one after the other."""
+    env = make("pendulum", num_rows=count)
+    rows = np.arange(count)
+    env.reset(env.starts("test", count), rows)
+    problem, start = env.problem(), env.x_of(env.observe(rows))
+    guess = np.random.default_rng(0).uniform(problem.low, problem.high, (count, horizon, 1))
+    together = best(lambda: ilqr(problem, start, guess), repeats=3)
+    alone = best(lambda: [ilqr(problem, start[n : n + 1], guess[n : n + 1]) for n in range(count)], repeats=1)
+    report(
+        f"iLQR of {count} pendulums, T = {horizon}",
+        value=count / together,
+        unit="problems / s",
+        floor=count / alone,
+        floor_is="one problem after the other",
+        target="ratio >= 8",
+    )
+
+
+def main() -> None:
+    tabletop()
+    sampling()
+    trajectories()
+
+
+if __name__ == "__main__":
+    main()
