@@ -23,6 +23,7 @@ def pictures(rows: int = 40, steps: int = 2, height: int = 7, width: int = 9) ->
 def test_a_crop_is_a_rectangle_of_the_picture_at_the_same_place_in_all_steps() -> None:
     image = pictures()
     cut = Augmentation(crop=(4, 5))(image, GeneratorNoise.seeded(0))
+    drawn = (GeneratorNoise.seeded(0).uniform(40, 2) * torch.tensor([4, 5])).long().tolist()
     places = set()
     for row in range(len(image)):
         found = [
@@ -31,7 +32,7 @@ def test_a_crop_is_a_rectangle_of_the_picture_at_the_same_place_in_all_steps() -
             for left in range(5)
             if torch.equal(cut[row], image[row, :, top : top + 4, left : left + 5])
         ]
-        assert len(found) == 1
+        assert found == [tuple(drawn[row])]
         places.add(found[0])
     assert {top for top, _ in places} == set(range(4))
     assert {left for _, left in places} == set(range(5))
@@ -47,6 +48,7 @@ def test_without_noise_the_crop_is_central_and_nothing_is_shifted(noise: NoNoise
 def test_a_shift_repeats_the_edge() -> None:
     image = pictures()
     moved = Augmentation(shift=2)(image, GeneratorNoise.seeded(1)).numpy()
+    drawn = (GeneratorNoise.seeded(1).uniform(40, 2) * 5).long().tolist()
     framed = np.pad(image.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     places = set()
     for row in range(len(image)):
@@ -56,7 +58,7 @@ def test_a_shift_repeats_the_edge() -> None:
             for right in range(5)
             if np.array_equal(moved[row], framed[row, :, down : down + 7, right : right + 9])
         ]
-        assert len(found) == 1
+        assert found == [tuple(drawn[row])]
         places.add(found[0])
     assert {down for down, _ in places} == {right for _, right in places} == set(range(5))
 
