@@ -209,11 +209,11 @@ def test_drives_that_end_before_the_step_in_question_are_no_data(tmp_path):
 
 
 def test_smile_spreads_its_labels_over_the_episodes(tmp_path):
-    """10 labels over 4 episodes: 3 steps at most."""
-    env, expert = cliff(horizon=10)
+    """10 labels over 4 episodes, driven one after the other: 3 steps at most."""
+    env, expert = cliff(num_rows=1, horizon=10)
     learner, config = TableLearner(), SmileConfig(rounds=1, labels_per_round=10, episodes_per_round=4)
     smile(env, expert, learner, config=config, folder=tmp_path, seed=0)
-    assert sorted(len(episode) for episode in learner.fits[0]) == [2, 2, 3, 3]
+    assert sorted(len(episode) for episode in learner.fits[0]) == [1, 3, 3, 3]
 
 
 def test_smile_learns_from_each_mixture_and_drops_the_expert(tmp_path):

@@ -37,14 +37,24 @@ def test_labels_are_counted_and_data_is_aggregated(tmp_path):
     assert result.rounds[1].online_loss is not None
 
 
+class Bent(Halving):
+    """No line can answer as it does."""
+
+    def action(self, observation, privileged):
+        x = observation[STATE]
+        return -0.3 * x - 0.9 * x**3
+
+
 def test_online_loss_and_regret_are_those_of_the_definition(tmp_path):
     learner = Line()
-    result = teach_in_rounds(PointEnv(2), Halving(), learner, config=CONFIG, folder=tmp_path, seed=3)
+    result = teach_in_rounds(PointEnv(2), Bent(), learner, config=CONFIG, folder=tmp_path, seed=3)
     data = [learner.read(folder / "episodes") for folder in result.folders]
     online = [learner.loss(result.folders[i - 1], data[i]) for i in (1, 2, 3)]
     assert [record.online_loss for record in result.rounds[1:]] == pytest.approx(online)
     hindsight = np.mean([learner.loss(result.folders[3], data[i]) for i in (1, 2, 3)])
+    assert result.rounds[3].hindsight_loss == pytest.approx(hindsight)
     assert result.rounds[3].regret == pytest.approx(np.mean(online) - hindsight)
+    assert min(*online, hindsight) > 1e-6
 
 
 def test_the_returned_iterate_is_the_best_by_validation_and_not_the_last(tmp_path):

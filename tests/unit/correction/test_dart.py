@@ -313,10 +313,10 @@ def test_a_record_counts_how_the_drives_ended(tmp_path):
     one = Linear(env, ERROR)
     drive = teach_in_rounds(env, Homing(env), one, config=CONFIG, folder=tmp_path, seed=0)
     episode = one.read(drive.folders[0] / "episodes")[0]
-    ends = [(True, False), (True, True), (False, False), (False, None), (False, True)]
+    ends = [(True, False), (True, True), (False, False), (False, None), (False, True), (True, True)]
     drives = [replace(episode, terminated=done, truncated=not done, success=told) for done, told in ends]
     record = noise_record(1, NoiseEstimate(), drives)
-    assert (record.episodes, record.successes, record.failures) == (5, 2, 1)
+    assert (record.episodes, record.successes, record.failures) == (6, 3, 1)
     once = np.full(len(episode), Actor.EXPERT, dtype=np.uint8)
     moved = episode.expert_action.copy()
     moved[0, 0] += 1.0

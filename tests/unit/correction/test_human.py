@@ -113,13 +113,13 @@ def test_he_looks_once_in_a_while_from_the_first_step_on():
         assert np.flatnonzero(watch(human, spike(begins, width=20))[:, 0])[0] == driven
 
 
-@pytest.mark.parametrize("calm_at", [0.5, 0.499])
+@pytest.mark.parametrize("calm_at", [0.4, 0.399])
 def test_calm_is_below_the_share_of_the_threshold(calm_at):
-    """A risk of exactly half of the threshold is not calm yet."""
+    """A risk of exactly half of the threshold, 0.8, is not calm yet."""
     risks = spike(10)
     risks[11:] = calm_at
-    drives = watch(ATTENTIVE, risks)[:, 0]
-    assert drives[13:].all() == (calm_at == 0.5)
+    drives = watch(replace(ATTENTIVE, risk=replace(SURE, threshold=0.8)), risks)[:, 0]
+    assert drives[13:].all() == (calm_at == 0.4)
 
 
 def test_a_hand_over_takes_as_many_calm_steps_as_asked_for():

@@ -1,5 +1,6 @@
 """Where labels lie: every figure a second time, by loops and by hand."""
 
+import inspect
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -212,7 +213,7 @@ def test_errors_of_a_model_are_lengths_of_the_steps_in_the_spread_of_the_states(
         nearest_ratio=0.0,
         action_disagreement=0.0,
     )
-    told = with_model.__wrapped__(blank, whole, steps, points)
+    told = inspect.unwrap(with_model)(blank, whole, steps, points)
     assert told.model_error == pytest.approx(0.25)
     assert told.heldout_error is None
     constants = (told.lipschitz, told.lipschitz_step, told.lipschitz_normalised, told.local_lipschitz)

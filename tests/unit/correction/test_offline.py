@@ -59,16 +59,16 @@ def one_step(**changes) -> Episode:
 
 
 def test_labels_are_asked_once_and_fitted_as_often_as_wanted(tmp_path):
-    """10 labels over 4 drives: 3 steps each at most."""
+    """10 labels over 4 drives, one after the other: 3 steps each at most."""
     expert, remedy = Halving(), Cloning(num_labels=10, num_episodes=4)
-    taught = remedy.teach(task(tmp_path, expert=expert, fits=3))
+    taught = remedy.teach(task(tmp_path, env=PointEnv(1), expert=expert, fits=3))
     assert (taught.labels, taught.trained_labels, taught.burden.labels) == (10, 10, 10)
     assert taught.fits == (tmp_path, tmp_path / "fit-1", tmp_path / "fit-2")
     assert [line(folder)["n"] for folder in taught.fits] == [10] * 3
     assert len({line(folder)["seed"] for folder in taught.fits}) == 3
-    assert sorted(len(np.load(path)["x"]) for path in (tmp_path / "episodes").iterdir()) == [2, 2, 3, 3]
+    assert sorted(len(np.load(path)["x"]) for path in (tmp_path / "episodes").iterdir()) == [1, 3, 3, 3]
     asked = expert.num_queries
-    again = remedy.teach(task(tmp_path, expert=expert, fits=3))
+    again = remedy.teach(task(tmp_path, env=PointEnv(1), expert=expert, fits=3))
     assert expert.num_queries == asked
     assert again.labels == 10
 

@@ -240,6 +240,15 @@ def test_ranges_are_finite_on_both_sides_and_classes_have_none():
             go(Geared(**bounds))
 
 
+def test_one_row_is_driven_of_however_many():
+    config = replace(SHORT, seconds=1.0)
+    env, driver = Car(CAR, num_rows=3), PurePursuit(CAR)
+    starts = env.starts("train", 3)
+    result = learn_on_the_fly(env, driver, policy=ALVINN, config=config, starts=starts, seed=0)
+    assert result.driven_steps == 20
+    assert result.cycles == learn(config).cycles
+
+
 def test_eviction_is_passed_on():
     config = replace(SHORT, seconds=8.0)
     balanced = learn(config).cycles

@@ -19,7 +19,7 @@ from steadyhand.correction.dagger import DaggerConfig
 from steadyhand.correction.dart import DartConfig
 from steadyhand.correction.gated_remedies import HgDagger
 from steadyhand.correction.mixture import FirstRoundOnly
-from steadyhand.correction.record import RoundRecord
+from steadyhand.correction.record import RoundRecord, best_of
 from steadyhand.correction.remedy import Task
 from steadyhand.correction.rounds import round_starts, teach_in_rounds
 from steadyhand.data.episode import demonstration
@@ -261,6 +261,19 @@ def test_a_budget_is_shared_by_the_rounds():
         replace(budget, labels=2)
     with pytest.raises(ConfigError, match="labels = 0"):
         replace(budget, labels=0)
+
+
+@pytest.mark.parametrize(
+    ("success", "returns", "best"),
+    [
+        ([0.2, 0.8, 0.5], [9.0, 1.0, 5.0], 1),
+        ([None, 0.8, 0.5], [9.0, 1.0, 5.0], 0),  # not told of every round: the return alone compares
+        ([0.5, 0.5, 0.0], [2.0, 1.0, 9.0], 0),
+        ([0.5, 0.5, 0.0], [1.0, 1.0, 9.0], 1),  # alike in both: the later one
+    ],
+)
+def test_the_best_round_has_the_highest_success_then_return(success, returns, best):
+    assert best_of(success, returns) == best
 
 
 def test_the_figures_of_a_round_are_those_that_there_are():
