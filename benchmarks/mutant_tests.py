@@ -184,15 +184,15 @@ class Known:
     def of(self, mutant: Mutant) -> list[str]:
         """Return the tests that may notice: those of its module first, and the quickest."""
         found = self._of_texts(mutant.path, [mutant.source]) or self._of_texts(mutant.path, mutant.statement)
-        word = mutant.source.split()[0].strip(",:")
+        word, own = mutant.source.split()[0].strip(",:"), f"/test_{Path(mutant.path).stem}.py::"
         if not found or word.isupper():  # executed at import, or written since: best where the name is read
             texts = {text for path, text in self._tests if path == mutant.path}
             found |= self._of_texts(mutant.path, {text for text in texts if word in text})
             found = found or self._of_texts(mutant.path, texts) or self._naming(mutant.path)
+            found |= {name for name in self.seconds if own in name}
         if 0 < len(found) < 10:  # a fixture is seen with the first of its tests alone
             files = {name.partition("::")[0] for name in found}
             found |= {name for name in self.seconds if name.partition("::")[0] in files}
-        own = f"test_{Path(mutant.path).stem}.py"
         return sorted(found, key=lambda name: (own not in name, self.seconds[name]))
 
     def _naming(self, path: str) -> set[str]:

@@ -125,7 +125,7 @@ class Digest:
         rows = max(1, _AT_ONCE * len(values) // max(1, values.nbytes))
         for first in range(0, len(values), rows):
             part = np.ascontiguousarray(values[first : first + rows])
-            self._hash.update(part.reshape(-1).view(np.uint8).data)
+            self._hash.update(part.ravel().view(np.uint8).data)
         return self
 
     def arrays(self, arrays: Mapping[str, np.ndarray]) -> "Digest":

@@ -179,7 +179,7 @@ class FeatureSpec:
         """Return (leading axes...) where `value` leaves its bounds in some entry."""
         low, high = self._box
         beyond = (value < low) | (value > high)
-        return np.asarray(beyond.reshape(*value.shape[: value.ndim - len(self.shape)], -1).any(axis=-1))
+        return np.asarray(beyond.any(axis=tuple(range(-len(self.shape), 0))))
 
     def clipped(self, value: np.ndarray) -> np.ndarray:
         """Return `value` within its bounds; itself where it has none."""

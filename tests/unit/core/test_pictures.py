@@ -160,7 +160,9 @@ def test_sixteen_bits_are_refused_whatever_their_layout_and_name(shape):
         (np.float32, (0.0, 1.0), "unit"),
         (np.float32, (0.0, 1.5), "bytes"),
         (np.float32, (-0.1, 1.0), "bytes"),
+        (np.float32, (-0.001, 1.001), "unit"),
         (np.float32, (0.0, 255.0), "bytes"),
+        (np.float32, (-0.001 * 255.0, 1.001 * 255.0), "bytes"),
         (np.int64, (0.0, 1.0), "bytes"),
         (np.uint8, (0.0, 1.0), "bytes"),
         (np.bool_, (0.0, 1.0), "mask"),
@@ -171,10 +173,18 @@ def test_the_range_of_floats_says_what_they_count(dtype, limits, values):
     assert found.values == values
 
 
+@pytest.mark.parametrize("limits", [(-0.3, 255.0), (0.0, 256.0)])
+def test_a_range_that_is_no_picture_s_is_refused(limits):
+    with pytest.raises(SpecError, match="its range of values is no picture's"):
+        picture_format((16, 16, 3), np.dtype(np.float32), name="front", limits=lambda: limits)
+
+
 @pytest.mark.parametrize("top", [1.0, 255.0])
 def test_the_overshoot_of_floats_ends_at_a_thousandth(top):
     value = np.full((3, 16, 16, 3), 0.5 * top)
     value[0, 0, 0, :2] = -0.00099 * top, 1.00099 * top
+    assert read(value)[0, 0, 0].tolist() == [0, 255, 128]
+    value[0, 0, 0, :2] = -0.001 * top, 1.001 * top
     assert read(value)[0, 0, 0].tolist() == [0, 255, 128]
     declared = picture_format(
         (16, 16, 3), value.dtype, name="front", limits=lambda: (0.0, top), is_declared=True
