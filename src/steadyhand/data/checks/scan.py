@@ -116,14 +116,13 @@ class _Feature:
     def known(self) -> Known | None:
         if self.moments is None:
             return None
-        sample = np.concatenate(self.sample)
         return Known(
             spec=self.spec,
             moments=self.moments,
             compacted=self.compacted,
-            sample=sample,
+            sample=np.concatenate(self.sample),
             change=np.concatenate(self.change),
-            is_complete=self.is_complete and len(sample) == self.moments.count,
+            is_complete=self.is_complete,
         )
 
 
