@@ -77,6 +77,18 @@ def test_rows_whose_episode_nothing_tells_are_refused_on_reading(tmp_path: Path,
         open_dataset(root).frames()
 
 
+def test_choices_that_are_stored_as_floats_are_whole_numbers(tmp_path: Path) -> None:
+    layout, _ = layout_of(tmp_path / "d")
+    choices = np.arange(54.0).reshape(27, 2)
+    changed(tmp_path / "d", "action", choices.tolist())
+    found = read_columns(layout, layout.episodes[1:2], {"action": "int64"})
+    np.testing.assert_array_equal(found[0]["action"], np.arange(6, 16).reshape(5, 2))
+    choices[4, 1] += 0.5
+    changed(tmp_path / "d", "action", choices.tolist())
+    with pytest.raises(DataError, match="action"):
+        read_columns(layout, layout.episodes[1:2], {"action": "int64"})
+
+
 def test_indices_are_whole_numbers_whatever_the_metadata_say(tmp_path: Path) -> None:
     layout, _ = layout_of(tmp_path / "d")
     info = tmp_path / "d/meta/info.json"

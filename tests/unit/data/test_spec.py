@@ -22,6 +22,7 @@ LARGEST = float(np.finfo(np.float64).max)
     [
         ({"observation": {}}, "at least one observation"),
         ({"observation": {"state": FeatureSpec(shape=(2,))}}, "LeRobot does not know"),
+        ({"observation": {"observation.a/b": FeatureSpec(shape=(2,))}}, "observation.a/b"),
         *[({"observation": {f"{STATE}": image_spec(4, 5, n)}}, f"has {n} channels") for n in (2, 4)],
         *[({"action": FeatureSpec(shape=shape)}, "must be a vector") for shape in ((2, 2), ())],
         *[({"control_dt": dt}, "must be positive") for dt in (0.0, -1.0, np.inf, np.nan)],

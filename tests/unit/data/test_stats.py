@@ -87,6 +87,12 @@ def test_constant_is_guarded_against_rounding() -> None:
     assert array_stats(values).constant.tolist() == [True, True, False]
 
 
+def test_quantiles_are_those_of_their_names() -> None:
+    stats = array_stats(np.random.default_rng(0).permutation(101)[:, None])
+    found = {name: getattr(stats, name).item() for name in QUANTILES}
+    assert found == {"q01": 1.0, "q10": 10.0, "q50": 50.0, "q90": 90.0, "q99": 99.0}
+
+
 EPS = float(np.finfo(np.float32).eps)
 
 

@@ -47,7 +47,9 @@ def test_statistics_of_the_first_pass_are_those_of_all_steps(monkeypatch: pytest
     assert stats.std[2] == 0.0
 
 
-@pytest.mark.parametrize(("values", "width", "size"), [(90, 3, 30), (91, 3, 30), (2, 3, 1), (900, 3, 300)])
+@pytest.mark.parametrize(
+    ("values", "width", "size"), [(90, 3, 30), (91, 3, 30), (2, 3, 1), (450, 3, 150), (900, 3, 300)]
+)
 def test_of_many_steps_some_are_drawn_each_once(
     monkeypatch: pytest.MonkeyPatch, values: int, width: int, size: int
 ) -> None:
