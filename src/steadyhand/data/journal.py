@@ -69,11 +69,11 @@ class JournalReader(Sequence[Episode]):
         self._live = live
         self._finished: list[Entry] = []
         self._inner: list[Damage] = []
-        self.entries: list[Entry] = []
+        self.entries: list[Entry]
         self.open: dict[int, list[Entry]] = {}
         self.end = len(MAGIC)
         self.next_number = 0
-        self.orphans = 0
+        self.orphans: int
         self._data: Bytes = b""
         self.refresh()
 
@@ -321,9 +321,9 @@ class JournalReader(Sequence[Episode]):
         return np.frombuffer(bytearray(self._raw(entry)), dtype=self._step)
 
     def _raw(self, entry: Entry) -> bytes:
-        size, first, last = self._step.itemsize, entry.blocks[0], entry.blocks[-1]
-        if last - first == (entry.length - 1) * size:
-            return bytes(self._data[first : last + size])
+        if isinstance(entry.blocks, range):  # they lie end to end
+            return bytes(self._data[entry.blocks.start : entry.blocks.stop])
+        size = self._step.itemsize
         return b"".join(self._data[offset : offset + size] for offset in entry.blocks)
 
     def _final_of(self, entry: Entry) -> dict[str, np.ndarray] | None:
