@@ -1,5 +1,6 @@
 """Episodes in files and in the journal as one sequence: every view of it against the episodes themselves."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,14 @@ def test_a_store_that_says_the_same_may_be_told_its_classes(tmp_path: Path, root
         open_dataset(root, classes=(0, 2))
     assert isinstance(open_any(root, control_dt=7.0), StoredDataset)
     assert open_any(root, control_dt=7.0).control_dt == 0.1
+
+
+@pytest.mark.parametrize("name", ["journal.bin", "store.json"])
+def test_what_was_compacted_is_read_without_its_journal_and_as_data_of_others(
+    root: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(root, tmp_path / "d")
+    (tmp_path / "d/meta/steadyhand" / name).unlink()
+    dataset = open_dataset(tmp_path / "d")
+    assert (dataset.lengths.tolist(), dataset.env_id) == (LENGTHS[:3], "car" if name == "journal.bin" else "")
+    np.testing.assert_array_equal(dataset.episode(1).action, RECORDED[1].action)

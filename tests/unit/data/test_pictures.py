@@ -275,12 +275,15 @@ def test_a_larger_size_is_refused_before_anything_is_written(tmp_path: Path) -> 
 def test_a_cache_is_whole_when_it_is_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new_set(tmp_path / "d", length=1, num_episodes=1)
     forced: list[bytes] = []
+    reserved: list[tuple[int, int]] = []
     monkeypatch.setattr(
         os, "fsync", lambda handle: forced.append(Path(f"/proc/self/fd/{handle}").read_bytes())
     )
+    monkeypatch.setattr(os, "posix_fallocate", lambda _, first, size: reserved.append((first, size)))
     open_dataset(tmp_path / "d").frames(picture_size=(3, 4))
     (path,) = caches(tmp_path / "d/.cache/steadyhand")
     assert forced == [path.read_bytes()]
+    assert reserved == [(0, len(forced[0]))]
 
 
 def test_a_disk_that_cannot_reserve_is_written_to_all_the_same(
