@@ -70,6 +70,7 @@ def test_no_more_pictures_are_held_at_once_than_may_be(
     ("side", "declared", "is_read"),
     [
         *((32, size, True) for size in ((32, 32), (31, 32), (32, 31), (31, 31))),
+        *((28, size, True) for size in ((27, 28), (28, 27))),
         *(
             (32, size, False)
             for size in ((30, 32), (32, 30), (29, 32), (32, 29), (33, 32), (32, 33), (34, 31))

@@ -110,6 +110,22 @@ def test_a_discarded_episode_leaves_no_trace(tmp_path: Path) -> None:
     assert_same(open_dataset(tmp_path).episode(0), episode(2))
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_key_is_free_when_its_episode_is_over(tmp_path: Path, *, is_kept: bool) -> None:
+    one = episode(2)
+    with new_store(tmp_path) as store:
+        for _ in range(2):
+            store.begin(7)
+            record_steps(store, 7, one)
+            store.end(7, **end_of(one)) if is_kept else store.discard(7)
+            for late in (lambda: record_steps(store, 7, one), lambda: store.discard(7)):
+                with pytest.raises(DataError, match="No episode is open under this key"):
+                    late()
+        assert len(store) == 2 * is_kept
+    for found in open_dataset(tmp_path):
+        assert_same(found, one)
+
+
 def test_open_episodes_outlive_compaction(tmp_path: Path) -> None:
     running = episode(4, length=6)
     with new_store(tmp_path) as store:
