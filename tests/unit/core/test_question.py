@@ -69,6 +69,28 @@ def test_a_version_that_computes_other_numbers_is_told(
         ask(tmp_path, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        ([], "does not describe a question.*list"),
+        ({"fit": 3}, "computes other numbers.*numerics None, of version None"),
+        ({"fit": {"numerics": question.NUMERICS}}, "another question.*None there, {'seed': 0} asked for"),
+    ],
+)
+def test_a_question_that_is_none_is_refused(held: object, says: str, tmp_path: Path) -> None:
+    (tmp_path / "question.json").write_text(json.dumps(held))
+    with pytest.raises(ConfigError, match=f"(?s){says}"):
+        ask(tmp_path, seed=0)
+
+
+def test_what_is_no_answer_leaves_the_folder_free(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with answering(tmp_path, "rounds", {"seed": 0}, answers="round-*"):
+        (tmp_path / "round-01").mkdir()
+    with answering(tmp_path, "rounds", {"seed": 0}, answers="round-*"):
+        pass
+
+
 def test_an_answer_without_its_question_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "round-01").mkdir()
     with (
