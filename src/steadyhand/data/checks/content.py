@@ -108,18 +108,21 @@ class ActionJumps(Detector):
             )
 
 
+def _usual_changes(known: Mapping[str, Known]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield the features of a state: name, (D,) width from 1 to 99 % of the values, (D,) 99 % of the changes."""
+    for name, one in known.items():
+        if name != ACTION and one.spec.kind == "continuous" and len(one.change):
+            low, high = np.quantile(one.sample, [0.01, 0.99], axis=0)
+            yield name, high - low, np.quantile(one.change, 0.99, axis=0)
+
+
 class StateLeaps(Detector):
     """Finds steps at which much of a state is suddenly somewhere else: two recordings in one episode."""
 
     def __init__(self, known: Mapping[str, Known]) -> None:
         self._limit: dict[str, np.ndarray] = {}
-        for name, one in known.items():
-            if name == ACTION or one.spec.kind != "continuous" or not len(one.change):
-                continue
-            low, high = np.quantile(one.sample, [0.01, 0.99], axis=0)
-            usual = 3 * np.quantile(one.change, 0.99, axis=0)
-            limit = np.maximum(_LEAP * (high - low), usual)
-            self._limit[name] = np.where(high > low, limit, np.inf)
+        for name, width, usual in _usual_changes(known):
+            self._limit[name] = np.where(width > 0, np.maximum(_LEAP * width, 3 * usual), np.inf)
         self._found: list[tuple[int, int]] = []
 
     def take(self, block: Block) -> None:
@@ -151,13 +154,9 @@ class WrongCuts(Detector):
 
     def __init__(self, known: Mapping[str, Known]) -> None:
         self._limit: dict[str, np.ndarray] = {}
-        for name, one in known.items():
-            if name == ACTION or one.spec.kind != "continuous" or not len(one.change):
-                continue
-            low, high = np.quantile(one.sample, [0.01, 0.99], axis=0)
-            usual = np.quantile(one.change, 0.99, axis=0)
+        for name, width, usual in _usual_changes(known):
             # Where a step may lead nearly anywhere, being near the last state says nothing.
-            self._limit[name] = np.where((usual > 0) & (usual < _ANYWHERE * (high - low)), usual, np.nan)
+            self._limit[name] = np.where((usual > 0) & (usual < _ANYWHERE * width), usual, np.nan)
         self._size = sum(int(np.isfinite(limit).sum()) for limit in self._limit.values())
         self._last: dict[str, np.ndarray] = {}
         self._number = -2
