@@ -109,7 +109,7 @@ class ActionJumps(Detector):
 
 
 def _usual_changes(known: Mapping[str, Known]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield the features of a state: name, (D,) width from 1 to 99 % of the values, (D,) 99 % of the changes."""
+    """Yield features of a state: name, (D,) width from 1 to 99 % of the values, (D,) 99 % of the changes."""
     for name, one in known.items():
         if name != ACTION and one.spec.kind == "continuous" and len(one.change):
             low, high = np.quantile(one.sample, [0.01, 0.99], axis=0)
