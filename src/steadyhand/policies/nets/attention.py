@@ -73,7 +73,7 @@ class Attention(nn.Module):
         queries = self._split(self.query(x))
         keys, values = memory
         if self.rate and noise is not None and noise.augments:
-            scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
+            scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
             if mask is not None:
                 scores = scores.masked_fill(~mask, -torch.inf)
             mixed = dropout(scores.softmax(-1), self.rate, noise) @ values
