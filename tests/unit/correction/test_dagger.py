@@ -12,8 +12,11 @@ from point_env import Halving, PointEnv
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.specs import STATE
 from steadyhand.correction.dagger import DaggerConfig
+from steadyhand.correction.gated_remedies import HgDagger
+from steadyhand.correction.gates import HumanGate, NearestGate
 from steadyhand.correction.mixture import ExponentialDecay
 from steadyhand.correction.rounds import teach_in_rounds
+from steadyhand.correction.weighting import Sirius
 from steadyhand.data.episode import Branch, demonstration
 
 CONFIG = DaggerConfig(rounds=4, labels_per_round=20, episodes_per_round=2, validation_starts=6)
@@ -189,3 +192,6 @@ def test_a_remedy_is_called_by_its_title_in_tables_or_by_its_class():
 
     assert (DaggerConfig().in_tables, Mine().in_tables) == ("DAgger", "Mine")
     assert (DaggerConfig().key, Mine().key) == ("dagger", "mine")
+    assert HgDagger(gate=HumanGate()).in_tables == "HG-DAgger"
+    both = HgDagger(gate=NearestGate(), weighting=Sirius())
+    assert both.in_tables == "HG-DAgger with NearestGate with Sirius"
