@@ -91,7 +91,9 @@ def test_a_task_without_a_text_is_refused_on_reading(tmp_path: Path, write: Any)
         open_dataset(root).frames()
 
 
-@pytest.mark.parametrize(("task", "worst"), [([0, 0, 7, 0], "7"), ([-2, 0, 7, 0], "-2")])
+@pytest.mark.parametrize(
+    ("task", "worst"), [([0, 0, 7, 0], "7"), ([-2, 0, 7, 0], "-2"), ([0, 0, -2, 0], "-2")]
+)
 def test_the_task_without_a_text_is_named(tmp_path: Path, task: list[int], worst: str) -> None:
     root = write_v30(tmp_path / "d", [rows(0, task_index=np.repeat(task, 3)), rows(1)])
     assert any(f"task_index {worst} has no text" in problem.what for problem in check(root).problems)
