@@ -152,7 +152,7 @@ class _Index:
 
     def __init__(self, index: np.ndarray, device: torch.device) -> None:
         self.shape = None if index.ndim == 1 else index.shape
-        self.array = index.reshape(-1)
+        self.array = index.ravel()
         self.tensor = torch.from_numpy(self.array).to(device)
 
 

@@ -67,7 +67,7 @@ def sinusoid(time: Float[Tensor, " N"], width: int) -> Float[Tensor, "N width"]:
     step = -math.log(10000.0) / max(half - 1, 1)
     frequency = torch.exp(step * torch.arange(half, device=time.device))
     angle = time[:, None] * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 class FilmMap(nn.Module):
