@@ -16,4 +16,4 @@ def log_normal(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 def kl_to_standard_normal(mean: Float[Tensor, "B Z"], log_var: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
     """Return KL(N(mean, exp(log_var)) || N(0, I)) in nats, summed over dimensions."""
-    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var).sum(-1)
+    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var).sum(1)
