@@ -183,6 +183,20 @@ def test_a_token_of_a_small_conv_is_a_layer_over_its_map(channels: tuple[int, ..
     torch.testing.assert_close(said(encoder, seen).tokens, torch.cat([pictures, vectors], 1))
 
 
+def test_pilotnet_has_its_activation_after_every_layer() -> None:
+    features = {LEFT: image_spec(11, 17, 1)}
+    config = PilotNet(convolutions=((4, 5, 2), (3, 3, 1)), hidden=(6, 5), activation="tanh")
+    encoder = build(config, features)
+    seen, tower = draw(features, rows=3, steps=1), encoder.towers[0]
+    y = (seen[LEFT][:, 0].float() / 127.5 - 1.0).permute(0, 3, 1, 2)
+    for layer, stride in ((tower.convolutions[0], 2), (tower.convolutions[2], 1)):
+        y = torch.nn.functional.conv2d(y, layer.weight, layer.bias, stride=stride).tanh()
+    y = y.flatten(1)
+    for layer in (tower.connected[0], tower.connected[2]):
+        y = (y @ layer.weight.T + layer.bias).tanh()
+    torch.testing.assert_close(said(encoder, seen).tokens, y[:, None])
+
+
 def test_cameras_of_different_sizes_and_channels_have_nets_of_their_own() -> None:
     features = {LEFT: image_spec(16, 16, 1), RIGHT: image_spec(18, 40, 3)}
     for config in (
