@@ -35,6 +35,7 @@ _BY_ENV = {
     "quadrotor": AWAY,
     "quadrotor-circle": AWAY,
     "quadrotor-gate": AWAY,
+    "tabletop": Quantity(name="Distance of the blocks from their zones, added up", unit="m"),
     "tabular": Quantity(name="Value lost since the start"),
 }
 

@@ -12,10 +12,11 @@ from steadyhand.testing.toy import policy_classes
 MOST = 0.15
 """Largest share of pairs that may be refused."""
 
+_PAIRS = {(one, name): of for one in remedies() for name, of in policy_classes().items()}
+
 REFUSALS: Mapping[tuple[str, str], str] = {
     (one.name, name): reason
-    for one in remedies()
-    for name, of in policy_classes().items()
+    for (one, name), of in _PAIRS.items()
     if (reason := one.why_not(of.head, is_discrete=of.is_discrete)) is not None
 }
 """(name of a remedy, name of a policy class) -> why there is no such thing."""
@@ -23,7 +24,7 @@ REFUSALS: Mapping[tuple[str, str], str] = {
 
 def share_refused() -> float:
     """Return the share of all pairs that are refused."""
-    return len(REFUSALS) / (len(remedies()) * len(policy_classes()))
+    return len(REFUSALS) / len(_PAIRS)
 
 
 def table() -> str:

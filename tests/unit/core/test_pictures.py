@@ -127,12 +127,12 @@ def test_a_name_may_say_that_numbers_are_no_picture(dtype):
 def test_numbers_on_two_axes_are_told_of_or_refused_and_either_way_with_how_to_call_them(caplog):
     unit = {"limits": lambda: (0.0, 1.0)}
     for _ in range(2):
-        assert picture_format((20, 30), np.dtype(np.float32), name="observation.touch", **unit) is not None
+        assert picture_format((20, 30), np.dtype(np.float32), name="observation.felt", **unit) is not None
     (told,) = [record.getMessage() for record in caplog.records]
     for part in (
         "float32 of shape (20, 30)",
         "grey pictures",
-        "--rename observation.touch=observation.history",
+        "--rename observation.felt=observation.history",
     ):
         assert part in told
     assert picture_format((20, 30, 3), np.dtype(np.float32), name="observation.eye", **unit) is not None
@@ -142,10 +142,10 @@ def test_numbers_on_two_axes_are_told_of_or_refused_and_either_way_with_how_to_c
     )
     assert declared is not None
     assert len(caplog.records) == 1
-    with pytest.raises(SpecError, match=r"--rename observation\.touch=observation\.history.*rename={"):
-        picture_format((20, 30), np.dtype(np.float32), name="observation.touch", limits=lambda: (-4.0, 4.0))
+    with pytest.raises(SpecError, match=r"--rename observation\.felt=observation\.history.*rename={"):
+        picture_format((20, 30), np.dtype(np.float32), name="observation.felt", limits=lambda: (-4.0, 4.0))
     with pytest.raises(SpecError, match="store them as float32, and give them a name"):
-        picture_format((2, 20, 30), np.dtype(np.uint8), name="observation.touch", **unit)
+        picture_format((2, 20, 30), np.dtype(np.uint8), name="observation.felt", **unit)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 32, 1), (1, 32, 32), (32, 32, 3), (2, 32, 32)])

@@ -102,6 +102,13 @@ def test_sorting_counts_what_lies_right_and_ends_when_all_does():
     assert act(env, close=1.0).reward[0] == -1.0
 
 
+def test_the_error_adds_up_how_far_blocks_are_from_their_zones():
+    env = laid(make("tabletop", num_rows=1), blocks=np.vstack([ZONES[:2], [(0.0, 0.0), (0.1, 0.0)]]))
+    np.testing.assert_allclose(env.error(ROW), [(0.22 - 0.07) + (0.12 - 0.07)], atol=1e-6)
+    told = laid(make("tabletop", task="instruct", num_rows=1), goal=(-1, -1, -1, RIGHT))
+    np.testing.assert_allclose(told.error(ROW), [np.hypot(0.32, 0.1) - 0.07], atol=1e-6)
+
+
 def test_the_mode_is_the_order_of_the_colours():
     env = make("tabletop", num_rows=1)
     kinds = (2, 0, 3, 1)

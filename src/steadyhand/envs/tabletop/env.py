@@ -92,6 +92,14 @@ class Tabletop(ArrayEnv):
         self._check_rows(rows)
         return self._gripper[rows]
 
+    def error(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, " B"]:
+        """Return how far the blocks are from where they belong, all together, 0 for one in its zone [m]."""
+        self._check_rows(rows)
+        goal = self._goal[rows]
+        off = np.linalg.norm(self._blocks[rows] - ZONES[goal], axis=2)
+        apart = np.where(goal == NOTHING, 0.0, np.maximum(off - np.float32(RADIUS), 0.0))
+        return apart.sum(axis=1, dtype=np.float32)
+
     def tasks(self, rows: Int64[np.ndarray, " B"]) -> tuple[str, ...]:
         """Return the instruction of each row; see `BatchEnv.tasks`."""
         if self.config.task == "sort":
