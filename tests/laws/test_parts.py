@@ -206,8 +206,8 @@ def test_what_a_person_names_is_imported(package):
         ("{package}:function", "a frozen dataclass that derives from EncoderConfig"),
         ("{package}:Wants", "settings without a default"),
         ("not_to_be_found_anywhere:Fourier", "not to be found"),
-        ("../above:Fourier", "below the current directory"),
-        ("/absolute/file.py:Fourier", "below the current directory"),
+        ("../above:Fourier", "named as it is imported"),
+        ("/absolute/file.py:Fourier", "named as it is imported"),
         ("StateMPL", "did you mean 'StateMLP'"),
     ],
 )

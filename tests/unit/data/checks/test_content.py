@@ -152,6 +152,7 @@ def test_a_value_leaps_over_a_quarter_of_its_range_and_thrice_as_far_as_usual() 
 def test_values_that_never_change_count_as_none_of_a_state() -> None:
     assert leaps(5, 2, 30.0, still=5)
     assert not leaps(7, 2, 30.0, still=3)
+    assert not leaps(1, 4, 30.0, still=5)  # a pulse of what hardly ever moves is no leap
     detector = StateLeaps({STATE: known(np.full((101, 3), 7.0), np.zeros((101, 3)))})
     assert not told(detector, block(np.arange(12.0).reshape(4, 3)))
 
