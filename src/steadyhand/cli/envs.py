@@ -9,6 +9,7 @@ import tyro
 from steadyhand.cli import terminal
 from steadyhand.cli.arguments import parse
 from steadyhand.cli.flags import optional
+from steadyhand.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from steadyhand.core.specs import FeatureSpec
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> int:
     chosen = parse(Arguments, arguments, verb="envs")
     from steadyhand.envs.catalogue import BUILT_IN, env_config
 
+    if chosen.picture is not None:
+        _require_drawable(chosen.env, chosen.picture)
     if not chosen.env:
         from steadyhand.core.parts import spoken, summary
         from steadyhand.experts.config import ExpertConfig
@@ -48,10 +51,9 @@ def main(arguments: list[str]) -> int:
     env = env_config(chosen.env).build(1)
     try:
         _describe(env)
-        _show(env, chosen.picture)
+        return _show(env, chosen.picture)
     finally:
         env.close()
-    return 0
 
 
 def _describe(env: "BatchEnv") -> None:
@@ -69,31 +71,45 @@ def _describe(env: "BatchEnv") -> None:
     terminal.table(["feature", "shape", "dtype", "kind"], rows, left=4)
 
 
-def _show(env: "BatchEnv", path: Path | None) -> None:
-    """Show the first start of the test family, if the env can be drawn."""
+def _require_drawable(env: str, path: Path) -> None:
+    """Refuse a picture of nothing, and a file that cannot be a picture, before anything is said."""
+    if env and path.suffix == ".png" and path.parent.is_dir():
+        return
+    raise ConfigError(
+        "A picture needs an env, and a .png file in a folder that there is.",
+        got=f"env {env!r}, {path}",
+        hint="such as steadyhand envs forks --picture forks.png",
+    )
+
+
+def _show(env: "BatchEnv", path: Path | None) -> int:
+    """Show the first start of the test family; return 1 if it was asked for and cannot be drawn."""
     import numpy as np
 
     from steadyhand.core.errors import CapabilityError
 
-    if path is None and not terminal.has_colours():
-        return
+    if path is None and not terminal.shows_pictures():
+        return 0
+    drawn = env
     try:
-        filmed = env.filmed(1)
-        filmed.reset(filmed.starts("test", 1), np.array([0]))
-        picture = filmed.render(0, width=640, height=480)
-        if filmed is not env:
-            filmed.close()
+        drawn = env.filmed(1)
+        drawn.reset(drawn.starts("test", 1), np.array([0]))
+        picture = drawn.render(0, width=640, height=480)
     except CapabilityError as error:
         terminal.say(f"\nno picture: {error.what}")
-        return
+        return int(path is not None)
+    finally:
+        if drawn is not env:
+            drawn.close()
     if path is None:
         terminal.say()
         terminal.picture(picture)
-        return
-    from PIL import Image
+        return 0
+    from steadyhand.data.formats.png import encode_png
 
-    Image.fromarray(picture).save(path)
+    path.write_bytes(encode_png(picture))
     terminal.say(f"\npicture: {path}")
+    return 0
 
 
 def _row(feature: "FeatureSpec") -> list[str]:

@@ -42,7 +42,7 @@ class Arguments:
     """Folder of the report; one evaluation each, which the same command repeats."""
     success: SuccessText = "auto"
     observation: Annotated[
-        tuple[str, ...], listed("SENSE", default="what the policies read", help=f"Of the car: {SENSES}.")
+        tuple[str, ...], listed("SENSE", default="what the policies read", help=f"What to show, {SENSES}.")
     ] = ()
     expert: ExpertName = "auto"
     """Also run this expert; none leaves it out."""
@@ -76,6 +76,7 @@ def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="eval")
     from steadyhand.core.parts import made
+    from steadyhand.envs.catalogue import env_config
     from steadyhand.recipes.env_choices import env_from_text
     from steadyhand.recipes.evaluate import evaluate_policies
     from steadyhand.recipes.experts import default_expert, expert_from_text
@@ -84,7 +85,7 @@ def main(arguments: list[str]) -> int:
     from steadyhand.rollout.executors.config import ExecutorConfig
 
     observation = chosen.observation
-    if chosen.env == "car":
+    if env_config(chosen.env).chooses:
         observation = observation or needed_features(chosen.policies)
     env = env_from_text(chosen.env, observation=observation, success=chosen.success)
     expert = None

@@ -85,8 +85,10 @@ Device = Annotated[
 
 Threads = Annotated[int, tyro.conf.arg(help="Threads of torch; small networks are fastest with one.")]
 
-SENSES = "any of state, scan, lidar, retina, ranges, camera"
-"""What the car can show."""
+SENSES = (
+    "of the car any of state, scan, lidar, retina, ranges, camera; of the tabletop state, objects, camera"
+)
+"""What the envs with a choice can show."""
 
 Log = Annotated[
     LogName,
@@ -191,7 +193,7 @@ class Learner:
         listed(
             "FEATURE",
             default="all that encoder or recipe can read, of the car retina",
-            help=f"Features to see, such as observation.state, or state for short; of the car: {SENSES}.",
+            help=f"Features to see, such as observation.state, or state for short; {SENSES}.",
         ),
     ] = ()
     recipe: Annotated[str, choice("recipe", metavar="NAME", default="default: none")] = ""

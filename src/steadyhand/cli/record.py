@@ -29,7 +29,7 @@ class Arguments:
     """Stop at exactly this many labels, spread evenly over the episodes."""
     success: SuccessText = "auto"
     observation: Annotated[
-        tuple[str, ...], listed("SENSE", default="retina", help=f"Of the car: {SENSES}.")
+        tuple[str, ...], listed("SENSE", default="retina; state objects", help=f"What to show, {SENSES}.")
     ] = ()
     noise: float = 0.0
     """Disturb the executed action by this much (Ornstein-Uhlenbeck); labels stay clean."""

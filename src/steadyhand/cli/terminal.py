@@ -1,4 +1,4 @@
-"""What verbs say on the terminal: plain lines and tables, on stdout.
+"""What verbs say on the terminal: plain lines, tables and pictures, on stdout.
 
 Names and texts come from files and envs of other people: what would steer a terminal is written out as
 escapes.
@@ -68,7 +68,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 
     console.print(grid)
 
 
-def has_colours() -> bool:
+def shows_pictures() -> bool:
     """Whether a picture can be shown."""
     return console.is_terminal and console.color_system in ("truecolor", "256")
 
@@ -79,7 +79,7 @@ def picture(pixels: "UInt8[np.ndarray, 'h w 3']", *, columns: int = 72) -> None:
     from PIL import Image
 
     width = min(columns, console.width)
-    height = 2 * round(width * pixels.shape[0] / pixels.shape[1] / 2)
+    height = 2 * max(1, round(width * pixels.shape[0] / pixels.shape[1] / 2))
     small = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
     for above, below in zip(small[::2].tolist(), small[1::2].tolist(), strict=True):
         line = Text()

@@ -5,8 +5,8 @@ import math
 
 def beta_cdf(x: float, a: float, b: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b) for a, b > 0 (DLMF 8.17.22)."""
-    if x <= 0.0:
-        return 0.0
+    if x <= 0.0 or x >= 1.0:
+        return float(x >= 1.0)
     # The continued fraction converges fast only below the mean; the other side is its mirror image.
     if x > (a + 1) / (a + b + 2):
         return 1.0 - beta_cdf(1.0 - x, b, a)

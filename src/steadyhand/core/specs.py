@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -197,10 +197,20 @@ class FeatureSpec:
         if self.num_classes is not None:
             return np.array(self.start), np.array(self.classes[-1])
         dtype = np.dtype(self.dtype)
-        most = float(np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max)
-        low = np.full(self.shape, -most) if self.low is None else np.reshape(self.low, self.shape)
-        high = np.full(self.shape, most) if self.high is None else np.reshape(self.high, self.shape)
-        return np.clip(low, -most, most).astype(dtype), np.clip(high, -most, most).astype(dtype)
+        if dtype.kind == "b":
+            least, most = False, True
+        else:
+            limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+            least, most = limits.min, limits.max
+
+        def bound(values: tuple[float, ...] | None, missing: Any) -> np.ndarray:
+            if values is None:
+                return np.full(self.shape, missing, dtype=dtype)
+            # one by one, since the largest int64 is no float
+            kept = [most if value >= most else least if value <= least else value for value in values]
+            return np.array([dtype.type(value) for value in kept]).reshape(self.shape)
+
+        return bound(self.low, least), bound(self.high, most)
 
     def is_class(self, value: np.ndarray) -> np.ndarray:
         """Return where `value` is one of `classes`."""

@@ -314,7 +314,7 @@ class StoredDataset(Dataset):
         return list(names)
 
     def _chosen(self, episodes: Sequence[int] | np.ndarray | None) -> Int64[np.ndarray, " K"]:
-        chosen = np.asarray(range(self.num_episodes) if episodes is None else episodes, dtype=np.int64)
+        chosen = np.ravel(range(self.num_episodes) if episodes is None else episodes).astype(np.int64)
         bad = chosen[(chosen < 0) | (chosen >= self.num_episodes)]
         if len(bad):
             expected = f"0 to {self.num_episodes - 1}" if self.num_episodes else "none: the data set is empty"

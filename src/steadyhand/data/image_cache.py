@@ -17,8 +17,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO
+from uuid import uuid4
 
 import numpy as np
 from jaxtyping import UInt8
@@ -130,14 +130,17 @@ def _writable(folders: Sequence[Path], *, name: str) -> Path:
     """Return the place in the first folder that can be written to."""
     refused: OSError | None = None
     for folder in folders:
+        probe = folder / f".{uuid4().hex}.probe"  # a name that no other process has
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder):
-                return folder / name
+            probe.touch()
+            probe.unlink()
         except OSError as error:
             if error.errno not in _UNWRITABLE:
                 raise _unusable(folder, error) from error
             refused = error
+        else:
+            return folder / name
     raise _unusable(folders[-1], refused) from refused
 
 

@@ -148,7 +148,7 @@ class TabletopExpert(ExpertConfig):
         slowest: Least pace of an episode, as a share of the highest speed; each episode has its own.
     """
 
-    spread: Annotated[float, Range(ge=0, le=0.04, unit="m")] = 0.025
+    spread: Annotated[float, Range(ge=0, le=0.035, unit="m")] = 0.025
     slowest: PositiveShare = 0.8
 
     def build(self, env: "BatchEnv") -> "Controller":

@@ -4,10 +4,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from steadyhand.core.errors import SpecError
-from steadyhand.envs.tabletop.config import TABLE, TabletopConfig
-from steadyhand.envs.tabletop.env import ORDERS
-from steadyhand.envs.tabletop.layout import NUM_BLOCKS, NUM_ZONES, RADIUS, ZONES
+from steadyhand.envs.tabletop.config import BLOCK_FACTS, TABLE, TabletopConfig
+from steadyhand.envs.tabletop.layout import NUM_BLOCKS, NUM_ZONES, ORDERS, RADIUS, ZONES, in_zones
 from steadyhand.experts.scripted import Demonstrator
+
+_ZONE, _HELD, _COLOUR = (BLOCK_FACTS.index(word) for word in ("zone", "held", "colour"))
 
 
 class TabletopDemonstrator(Demonstrator):
@@ -53,10 +54,10 @@ class TabletopDemonstrator(Demonstrator):
     ) -> tuple[Float32[np.ndarray, "B A"], Int64[np.ndarray, "B W"]]:
         each = np.arange(len(state))
         gripper, holds = state[:, :2], state[:, 3] > 0.5
-        blocks = state[:, 4:].reshape(-1, NUM_BLOCKS, 5)
-        zone = blocks[:, :, 2].astype(np.int64)
+        blocks = state[:, 4:].reshape(-1, NUM_BLOCKS, len(BLOCK_FACTS))
+        zone = blocks[:, :, _ZONE].astype(np.int64)
         spots = ZONES + np.float32(self.spread) * style[:, 1:].reshape(-1, NUM_ZONES, 2)
-        chosen = np.where(holds, blocks[:, :, 3].argmax(axis=1), self._next(gripper, blocks, way))
+        chosen = np.where(holds, blocks[:, :, _HELD].argmax(axis=1), self._next(gripper, blocks, way))
         place, aim = blocks[each, chosen, :2], spots[each, zone[each, chosen]]
         aim = np.where((zone[each, chosen] >= 0)[:, None], aim, _aside(place))
         off = np.where(holds[:, None], aim - place, place - gripper)
@@ -78,7 +79,7 @@ class TabletopDemonstrator(Demonstrator):
         way: Int64[np.ndarray, "B W"],
     ) -> Int64[np.ndarray, " B"]:
         """Return the misplaced block that comes first in the order, or the one under the gripper."""
-        colour = blocks[:, :, 4].astype(np.int64)
+        colour = blocks[:, :, _COLOUR].astype(np.int64)
         turn = (way[:, None, :] == colour[:, :, None]).argmax(axis=2).astype(np.float32)
         apart = np.abs(blocks[:, :, :2] - gripper[:, None]).max(axis=2)
         turn = np.where(apart <= np.float32(self.NEAR), -1.0, turn)
@@ -86,13 +87,11 @@ class TabletopDemonstrator(Demonstrator):
 
 
 def _misplaced(blocks: Float32[np.ndarray, "B 4 5"]) -> Bool[np.ndarray, "B 4"]:
-    zone = blocks[:, :, 2].astype(np.int64)
-    off = blocks[:, :, :2] - ZONES[zone]
-    return (zone >= 0) & ((off * off).sum(axis=2) > np.float32(RADIUS**2))
+    zone = blocks[:, :, _ZONE].astype(np.int64)
+    in_own = np.take_along_axis(in_zones(blocks[:, :, :2]), zone[..., None], axis=2)[..., 0]
+    return (zone >= 0) & ~in_own
 
 
 def _aside(place: Float32[np.ndarray, "B 2"]) -> Float32[np.ndarray, "B 2"]:
-    """Return where a block is laid that belongs nowhere: here, or nearer to the middle if this is a zone."""
-    off = place[:, None] - ZONES
-    in_zone = ((off * off).sum(axis=2) <= np.float32((1.5 * RADIUS) ** 2)).any(axis=1)
-    return np.where(in_zone[:, None], np.float32(0.0), place)
+    """Return where a block is put that belongs nowhere: here, or the middle of the table near a zone."""
+    return np.where(in_zones(place, 1.5 * RADIUS).any(axis=1, keepdims=True), np.float32(0.0), place)

@@ -418,15 +418,27 @@ def test_an_env_is_drawn_to_a_file(cli, tmp_path):
     assert said.status == 0
     with Image.open(tmp_path / "forks.png") as drawn:
         assert drawn.size == (640, 480)
-    assert "no picture" in cli("envs", "linear", "--picture", tmp_path / "linear.png").out
+    linear = cli("envs", "linear", "--picture", tmp_path / "linear.png")
+    assert linear.status == 1
+    assert "no picture" in linear.out
     assert not (tmp_path / "linear.png").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--picture", "a.png"], ["forks", "--picture", "a.txt"], ["forks", "--picture", "no/a.png"]]
+)
+def test_a_picture_of_nothing_or_to_no_png_is_refused(cli, words):
+    said = cli("envs", *words)
+    assert said.status == 2
+    assert "A picture needs an env" in said.err
+    assert said.out == ""
 
 
 def test_a_picture_in_the_terminal_shows_two_pixels_a_character(monkeypatch):
     said = io.StringIO()
     console = Console(file=said, force_terminal=True, color_system="truecolor", width=4)
     monkeypatch.setattr(terminal, "console", console)
-    assert terminal.has_colours()
+    assert terminal.shows_pictures()
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[1] = (255, 0, 0)
     terminal.picture(pixels)

@@ -195,3 +195,15 @@ def test_specs_agree_about_shape_kind_and_the_numbers_of_choices_and_about_nothi
     assert discrete_spec(3, start=1).agrees_with(discrete_spec(3, start=1))
     assert not discrete_spec(3, start=1).agrees_with(discrete_spec(3))
     assert not discrete_spec(3).agrees_with(discrete_spec(4))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "uint64", "float32"])
+def test_without_bounds_every_number_of_the_dtype_is_inside(dtype):
+    kind = np.dtype(dtype)
+    ends = {"b": lambda: [False, True], "f": lambda: [-3e38, 3e38]}
+    values = ends.get(kind.kind, lambda: [np.iinfo(kind).min, np.iinfo(kind).max])()
+    value = np.array([[one] for one in values], dtype=kind)
+    assert not FeatureSpec(shape=(1,), dtype=dtype).outside(value).any()
+    if kind.kind in "iu":
+        assert FeatureSpec(shape=(1,), dtype=dtype, low=(1.0,), high=(9.0,)).outside(value).all()
+        assert FeatureSpec(shape=(1,), dtype=dtype, low=(1.0,)).outside(value).tolist() == [True, False]

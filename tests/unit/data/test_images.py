@@ -284,3 +284,16 @@ def test_a_png_is_written_by_the_letter_of_the_standard(channels: int, colour: i
     assert rows[:, 0].tolist() == [2] * 4  # filter "Up": the difference to the row above, that of 0 first
     above = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
     np.testing.assert_array_equal(above.reshape(image.shape), image)
+
+
+def test_one_bad_entry_costs_the_others_nothing() -> None:
+    turned = tiff("<", [(900, LONG, [7]), (ORIENTATION, SHORT, [6])])
+    at = turned.index(struct.pack("<HHI", 900, LONG, 1))
+    bad = turned[: at + 4] + struct.pack("<I", 1 << 30) + turned[at + 8 :]
+    assert orientation_of(bad) == orientation_of(turned) == 6
+    floats = tiff("<", [*FLOATS, (900, LONG, [7])], [DEPTH.tobytes()])
+    at = floats.index(struct.pack("<HHI", 900, LONG, 1))
+    found = read_float_tiff(floats[: at + 4] + struct.pack("<I", 1 << 30) + floats[at + 8 :], name="it")
+    assert found is not None
+    np.testing.assert_array_equal(found, DEPTH)
+    assert orientation_of(tiff("<", [(ORIENTATION, SHORT, [])])) == 1

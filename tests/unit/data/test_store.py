@@ -425,7 +425,8 @@ def test_the_number_after_the_last_episode_is_no_episode(tmp_path: Path) -> None
         store.append(episode(0))
         store.append(episode(1))
         dataset = store.dataset()
-    assert len(dataset.frames(episodes=[1])) == dataset.lengths[1]
+    for one in ([1], np.array(1), np.array([[1]])):
+        assert len(dataset.frames(episodes=one)) == dataset.lengths[1]
     for number in (2, -1):
         with pytest.raises(DataError, match="no such episode"):
             dataset.frames(episodes=[number])

@@ -10,8 +10,7 @@ from steadyhand.core.specs import STATE
 from steadyhand.envs import make
 from steadyhand.envs.base import Start
 from steadyhand.envs.tabletop import TabletopConfig
-from steadyhand.envs.tabletop.env import ORDERS
-from steadyhand.envs.tabletop.layout import EDGE, HALF, TINTS, ZONES
+from steadyhand.envs.tabletop.layout import EDGE, HALF, ORDERS, TINTS, ZONES, freed
 from steadyhand.envs.tabletop.words import (
     COLOURS,
     HEARD_SYNONYMS,
@@ -26,12 +25,12 @@ FAR, NEAR, LEFT, RIGHT = range(4)
 BLOCKS = np.array([(0.0, 0.0), (0.1, 0.0), (0.0, 0.1), (-0.1, -0.1)], dtype=np.float32)
 
 
-def laid(env, *, blocks=BLOCKS, gripper=(0.0, 0.0), goal=(FAR, NEAR, LEFT, RIGHT), kinds=(0, 1, 2, 3)):
+def laid(env, *, blocks=BLOCKS, gripper=(0.0, 0.0), goal=(FAR, NEAR, LEFT, RIGHT), colours=(0, 1, 2, 3)):
     """Lay one table by hand."""
     env.reset(env.starts("train", 1), ROW)
     state = env.state(ROW)
     state["blocks"][0], state["gripper"][0] = blocks, gripper
-    state["goal"][0], state["kinds"][0] = goal, kinds
+    state["goal"][0], state["colours"][0] = goal, colours
     env.restore(state, ROW)
     return env
 
@@ -88,6 +87,28 @@ def test_what_is_laid_on_another_block_comes_to_lie_beside_it():
     np.testing.assert_allclose(blocks(env)[:2], [(0.0, 0.0), (EDGE, 0.007)], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("place", "others", "expected"),
+    [
+        ((0.29, 0.001), [(0.28, 0.0), (0.0, 0.2), (0.0, -0.2)], (0.28, 0.04)),  # clipped by the table's edge
+        ((0.021, 0.001), [(0.0, 0.0), (0.06, 0.0), (0.2, 0.2)], (0.021, 0.04)),  # too narrow a gap
+        ((0.0, 0.0), [(-0.035, 0.0), (0.035, 0.0), (0.0, -0.05)], (0.0, 0.04)),
+        ((0.02, 0.03), [(0.0, 0.0), (0.05, 0.05), (-0.2, 0.2)], (0.01, 0.04)),  # in the corner between two
+        ((0.1, 0.1), [(0.0, 0.0), (0.06, 0.1), (0.1, 0.06)], (0.1, 0.1)),  # touching is free
+    ],
+)
+def test_a_block_is_laid_at_the_nearest_free_place(place, others, expected):
+    place = np.clip(np.array([place], np.float32), -0.28, 0.28)
+    found = freed(place, np.array([others], np.float32))[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_gripper_is_no_faster_than_it_may_be():
+    env = laid(make("tabletop", num_rows=1))
+    act(env, 9.0, -9.0)
+    np.testing.assert_allclose(env.position(ROW)[0], [0.04, -0.04], atol=1e-6)
+
+
 def test_sorting_counts_what_lies_right_and_ends_when_all_does():
     there = ZONES + np.float32(0.04)
     env = laid(make("tabletop", num_rows=1), blocks=np.vstack([there[:3], [(0.0, 0.0)]]), gripper=(0.0, 0.0))
@@ -111,8 +132,8 @@ def test_the_error_adds_up_how_far_blocks_are_from_their_zones():
 
 def test_the_mode_is_the_order_of_the_colours():
     env = make("tabletop", num_rows=1)
-    kinds = (2, 0, 3, 1)
-    laid(env, goal=(FAR, NEAR, LEFT, RIGHT), kinds=kinds)
+    colours = (2, 0, 3, 1)
+    laid(env, goal=(FAR, NEAR, LEFT, RIGHT), colours=colours)
     assert env.num_modes == 24
     for brought in (3, 1, 0):  # blocks, of the colours 1, 0 and 2; the last one follows
         assert env.mode(ROW)[0] == -1
@@ -155,11 +176,11 @@ def test_objects_are_told_by_features_and_in_no_order():
     np.testing.assert_array_equal(zones[..., 1:3], np.broadcast_to(ZONES, (64, 4, 2)))
     np.testing.assert_allclose(seen[..., 3:5], seen[..., 1:3] - state["gripper"][:, None], atol=1e-7)
     nearest = np.linalg.norm(tops[:, :, None, 5:8] - TINTS[:4], axis=-1).argmin(axis=2)
-    np.testing.assert_array_equal(nearest, state["kinds"])
+    np.testing.assert_array_equal(nearest, state["colours"])
     assert (
         len(np.unique(tops[..., 5:8].reshape(-1, 3), axis=0)) == 256
     )  # no colour twice: no name in disguise
-    assert len(np.unique(state["kinds"], axis=0)) > 15  # of 24
+    assert len(np.unique(state["colours"], axis=0)) > 15  # of 24
     where = np.take_along_axis(zones[..., 5:8], state["goal"][:, :, None], axis=1)
     np.testing.assert_array_equal(
         np.linalg.norm(where[:, :, None] - TINTS[:4], axis=-1).argmin(axis=2), nearest
@@ -175,39 +196,54 @@ def test_blocks_never_begin_on_one_another_or_in_a_zone():
     assert np.linalg.norm(places[:, :, None] - ZONES, axis=3).min() > 0.07 + EDGE / 2
 
 
-def said(wording):
-    env = make("tabletop", task="instruct", wording=wording, num_rows=400)
+def said(unheard):
+    env = make("tabletop", task="instruct", unheard=unheard, num_rows=400)
     rows = np.arange(400)
     env.reset(env.starts("train", 400), rows)
     state = env.state(rows)
     block = state["goal"].argmax(axis=1)
-    kinds, zones = state["kinds"][rows, block], state["goal"].max(axis=1)
-    return env.tasks(rows), state["words"], kinds, zones
+    colours, zones = state["colours"][rows, block], state["goal"].max(axis=1)
+    return env.tasks(rows), state["words"], colours, zones
 
 
 def test_training_hears_five_verbs_two_synonyms_and_twelve_pairs():
-    tasks, words, kinds, zones = said("heard")
+    tasks, words, colours, zones = said("nothing")
     assert set(words[:, 0]) == set(range(HEARD_VERBS))
     assert set(words[:, 1]) == set(words[:, 2]) == set(range(HEARD_SYNONYMS))
-    pairs = set(zip(kinds.tolist(), zones.tolist(), strict=True))
+    pairs = set(zip(colours.tolist(), zones.tolist(), strict=True))
     assert len(pairs) == 12
     assert all(is_heard_pair(*pair) for pair in pairs)
-    first = f"{VERBS[words[0, 0]]} the {COLOURS[kinds[0]][words[0, 1]]} block {PLACES[zones[0]][words[0, 2]]}"
+    first = (
+        f"{VERBS[words[0, 0]]} the {COLOURS[colours[0]][words[0, 1]]} block {PLACES[zones[0]][words[0, 2]]}"
+    )
     assert tasks[0] == first
 
 
-def test_what_is_unheard_is_one_thing_at_a_time():
-    _, words, kinds, zones = said("verbs")
-    assert set(words[:, 0]) == {5, 6, 7}
-    assert set(words[:, 1]) == {0, 1}
-    _, words, _, _ = said("synonyms")
-    assert (words[:, 1:] == 2).all()
-    assert words[:, 0].max() < HEARD_VERBS
-    _, words, kinds, zones = said("pairs")
-    assert set(zip(kinds.tolist(), zones.tolist(), strict=True)) == {(0, 0), (1, 3), (2, 2), (3, 1)}
-    assert words[:, 1:].max() == 1
-    _, _, kinds, _ = said("blocks")
-    assert set(kinds) == {4, 5}
+@pytest.mark.parametrize("unheard", ["nothing", "verbs", "synonyms", "pairs", "blocks"])
+def test_what_is_unheard_is_that_alone(unheard):
+    _, words, colours, zones = said(unheard)
+    pairs = np.array(
+        [not is_heard_pair(*pair) for pair in zip(colours.tolist(), zones.tolist(), strict=True)]
+    )
+    strange = {
+        "verbs": words[:, 0] >= HEARD_VERBS,
+        "synonyms": (words[:, 1:] >= HEARD_SYNONYMS).all(axis=1),
+        "blocks": colours >= 4,
+    } | ({} if unheard == "blocks" else {"pairs": pairs})
+    assert [name for name, is_so in strange.items() if is_so.all()] == [unheard] * (unheard != "nothing")
+    assert [name for name, is_so in strange.items() if is_so.any()] == [unheard] * (unheard != "nothing")
+    if unheard != "synonyms":
+        assert words[:, 1:].max() == HEARD_SYNONYMS - 1
+
+
+def test_a_strange_colour_does_not_tell_which_block_is_meant():
+    env = make("tabletop", task="instruct", unheard="blocks", num_rows=200)
+    env.reset(env.starts("test", 200), np.arange(200))
+    colours = env.state(np.arange(200))["colours"]
+    assert ((colours >= 4).sum(axis=1) == 2).all()
+    goal = env.state(np.arange(200))["goal"]
+    meant = colours[np.arange(200), goal.argmax(axis=1)]
+    assert 60 < (meant == 4).sum() < 140
 
 
 def test_episodes_keep_their_own_instruction():
@@ -232,6 +268,11 @@ def test_a_picture_shows_each_block_in_its_colour_where_it_is():
     line = np.rint((HALF - state["blocks"][..., 1]) / (2 * HALF) * 64 - 0.5).astype(int)
     there = pictures[rows[:, None], line, column]
     np.testing.assert_allclose(there, 255 * state["block_tints"], atol=1.0)
+    empty = laid(make("tabletop", observation=("camera",), num_rows=1), gripper=(0.2, 0.2))
+    for close, shade in ((0.0, 250), (1.0, 30)):
+        act(empty, close=close)
+        shown = empty.observe(ROW)["observation.images.top"][0]
+        assert np.abs(shown[10, 53].astype(int) - shade).max() <= 4  # the tip: bright open, dark closed
     alone = make("tabletop", observation=("camera",), num_rows=1)
     alone.reset(env.starts("train", 3)[2:], ROW)
     np.testing.assert_array_equal(alone.observe(ROW)["observation.images.top"][0], pictures[2])
@@ -251,8 +292,8 @@ def test_a_square_covers_its_area_wherever_it_lies_between_pixels():
 
 
 def test_unfitting_settings_are_refused():
-    with pytest.raises(ConfigError, match="Only an instruction has a wording"):
-        TabletopConfig(wording="verbs")
+    with pytest.raises(ConfigError, match="Only of an instruction"):
+        TabletopConfig(unheard="verbs")
     with pytest.raises(ConfigError, match="twice"):
         TabletopConfig(observation=("state", "state"))
     with pytest.raises(ConfigError, match="no such sense"):
@@ -263,7 +304,7 @@ def test_unfitting_settings_are_refused():
         env.reset([Start(family="train", seed=0, options={"order": 24.0})], ROW)
 
 
-@pytest.mark.parametrize("options", [{}, {"task": "instruct"}, {"task": "instruct", "wording": "blocks"}])
+@pytest.mark.parametrize("options", [{}, {"task": "instruct"}, {"task": "instruct", "unheard": "blocks"}])
 def test_the_expert_always_succeeds_also_from_where_random_driving_left_the_table(options):
     env = make("tabletop", num_rows=64, max_episode_steps=200, **options)
     rows, random = np.arange(64), np.random.default_rng(1)
@@ -296,3 +337,31 @@ def test_the_expert_brings_the_colours_in_the_order_of_the_start():
     assert sorted(orders) == sorted([*range(24), *range(24)])
     # Now and then the gripper stops above another block on its way, and takes that one.
     assert (evaluation.modes == orders).mean() > 0.9
+
+
+def asked(env):
+    expert = sh.expert("auto", env)
+    return expert.act(env.observe(ROW), env.privileged(ROW), ROW, RowStreams.from_seed(0, 1)).action[0]
+
+
+def test_the_expert_rests_when_all_is_done_and_puts_aside_what_belongs_nowhere():
+    done = laid(make("tabletop", num_rows=1), blocks=ZONES, gripper=(0.1, 0.1))
+    np.testing.assert_array_equal(asked(done), [0.0, 0.0, 0.0])
+    env = laid(make("tabletop", task="instruct", num_rows=1), goal=(-1, LEFT, -1, -1))
+    state = env.state(ROW)
+    state["held"][0], state["closed"][0] = 0, True
+    for place, close in ((ZONES[RIGHT], 1.0), (np.array([0.1, 0.1]), 0.0)):
+        state["gripper"][0] = state["blocks"][0, 0] = place
+        env.restore(state, ROW)
+        vx, vy, closes = asked(env)
+        assert closes == close
+        assert (vx < 0) == bool(close)  # out of the zone first
+        assert vy == 0.0
+
+
+def test_a_picture_for_people_marks_the_block_and_the_zone_of_an_instruction():
+    told = laid(make("tabletop", task="instruct", num_rows=1), goal=(-1, LEFT, -1, -1))
+    other = laid(make("tabletop", task="instruct", num_rows=1), goal=(-1, -1, FAR, -1))
+    changed = np.abs(told.render(0).astype(int) - other.render(0)).sum(axis=2) > 60
+    assert changed[200:280, 100:220].any()  # the left zone has its ring
+    assert changed[30:140, 260:380].any()  # the far zone has not

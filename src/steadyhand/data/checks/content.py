@@ -27,6 +27,7 @@ _ENDS = 512  # episodes whose ends are compared with one another
 _FEWEST_VALUES = 3  # that tell whether an episode goes on
 _FAR = 1e6  # times the spread of a value
 _LONE_FAR = 1e3  # times the size of a value that hardly ever changes
+_ROUNDING = 1e-6  # of a bound
 _FEW_SET = 5.0  # times as wide as 1 to 99 % of the values
 
 
@@ -321,8 +322,12 @@ class Labels(Detector):
     """
 
     def __init__(self, action: FeatureSpec, *, is_ours: bool) -> None:
-        self._action = action
         self._is_ours = is_ours
+        low = np.full(action.size, -np.inf) if action.low is None else np.array(action.low)
+        high = np.full(action.size, np.inf) if action.high is None else np.array(action.high)
+        # What was scaled as float32 may lie a rounding beyond its bound.
+        size = np.maximum(*(np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in (low, high)))
+        self._low, self._high = low - _ROUNDING * size, high + _ROUNDING * size
         self._steps = 0
         self._labelled = 0
         self._outside = 0
@@ -339,7 +344,9 @@ class Labels(Detector):
         if self._is_ours:
             for step in np.flatnonzero(block.actor > max(Actor)):
                 self._strangers.setdefault(int(block.actor[step]), block.where(int(step)))
-        self._outside += int((self._action.outside(block.label) & block.is_labelled).sum())
+        label = flat(block.label)
+        outside = (label < self._low) | (label > self._high)
+        self._outside += int((outside.any(axis=1) & block.is_labelled).sum())
 
     def problems(self) -> Iterator[Problem]:
         """Tell what was found."""

@@ -24,8 +24,8 @@ def orientation_of(data: bytes) -> int:
         for block in (part.removeprefix(_EXIF) for part in _blocks(data)):
             if block[:4] not in (b"II*\0", b"MM\0*"):
                 continue
-            (number, *_) = tiff_tags(block).get(_ORIENTATION, (1,))
-            return number if 2 <= number <= 8 else 1
+            numbers = tiff_tags(block).get(_ORIENTATION)
+            return numbers[0] if numbers and 2 <= numbers[0] <= 8 else 1
     except (struct.error, IndexError):  # the end of the file: what decodes without it counts
         pass
     return 1

@@ -63,7 +63,7 @@ def tiff_tags(data: bytes) -> dict[int, tuple[int, ...]]:
     for entry in range(count):
         at = start + 2 + 12 * entry
         tag, kind, length = struct.unpack_from(f"{order}HHI", data, at)
-        if kind not in _FORMATS:
+        if kind not in _FORMATS or length > len(data):  # one bad entry costs the others nothing
             continue
         layout = f"{order}{length}{_FORMATS[kind]}"
         if struct.calcsize(layout) > 4:

@@ -10,7 +10,8 @@ from steadyhand.core.specs import STATE, EnvSpec, FeatureSpec, image_spec
 from steadyhand.core.success import SuccessRule
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.points import INTENT
-from steadyhand.envs.tabletop.words import Wording
+from steadyhand.envs.tabletop.layout import NUM_BLOCKS, NUM_ZONES
+from steadyhand.envs.tabletop.words import Unheard
 
 if TYPE_CHECKING:
     from steadyhand.envs.tabletop.env import Tabletop
@@ -25,9 +26,10 @@ FEATURES: dict[str, Sense] = {
 """Feature -> the sense that fills it."""
 TABLE = "privileged.table"
 """(B, 24) what lies where and belongs where, for experts; see `FACTS`."""
+BLOCK_FACTS = ("x", "y", "zone", "held", "colour")
 FACTS = (
     *("x", "y", "closed", "holds"),
-    *(f"{block}.{word}" for block in range(4) for word in ("x", "y", "zone", "held", "colour")),
+    *(f"{block}.{word}" for block in range(NUM_BLOCKS) for word in BLOCK_FACTS),
 )
 """Gripper, then each block: place [m], number of its zone (-1: it stays), number of its colour."""
 PIXELS = 64
@@ -42,7 +44,7 @@ class TabletopConfig(EnvConfig):
     Attributes:
         task: Whether every block goes to the zone of its own colour, in any order, or one block goes where an
             instruction says, each episode its own.
-        wording: What of the instruction is unheard in training; "heard" is training itself.
+        unheard: What of the instruction training never says; "nothing" is training itself.
         observation: What it shows: the gripper, what lies on the table as one line of numbers an object, and
             a picture from above.
         max_speed: Bound of either component of the gripper's velocity [m/s].
@@ -55,7 +57,7 @@ class TabletopConfig(EnvConfig):
     chooses: ClassVar[bool] = True
 
     task: Literal["sort", "instruct"] = "sort"
-    wording: Wording = "heard"
+    unheard: Unheard = "nothing"
     observation: Annotated[tuple[Sense, ...], Range(ge=1)] = ("state", "objects")
     max_speed: Annotated[float, Range(ge=0.2, le=1.0, unit="m/s")] = 0.4
     control_dt: Annotated[float, Range(ge=0.02, le=0.2, unit="s")] = 0.1
@@ -65,10 +67,10 @@ class TabletopConfig(EnvConfig):
         super().__post_init__()
         if len(set(self.observation)) < len(self.observation):
             raise ConfigError("The table shows a sense twice.", got=self.observation, available=SENSES)
-        if self.task == "sort" and self.wording != "heard":
+        if self.task == "sort" and self.unheard != "nothing":
             raise ConfigError(
-                "Only an instruction has a wording.",
-                got=f"task='sort', wording={self.wording!r}",
+                "Only of an instruction is anything unheard.",
+                got=f"task='sort', unheard={self.unheard!r}",
                 hint="choose task='instruct'",
             )
 
@@ -79,15 +81,15 @@ class TabletopConfig(EnvConfig):
 
     def spec(self) -> EnvSpec:
         """Return what the env offers."""
-        speed = self.max_speed
+        speed, things = self.max_speed, NUM_BLOCKS + NUM_ZONES
         gripper = FeatureSpec(shape=(4,), names=("x", "y", "closed", "holds"), units=("m", "m", "1", "1"))
         units = ("1", "m", "m", "m", "m", "1", "1", "1", "1")
         features = {
             "state": gripper,
             "objects": FeatureSpec(
-                shape=(8, len(TOKEN)),
-                names=tuple(f"{place}.{word}" for place in range(8) for word in TOKEN),
-                units=units * 8,
+                shape=(things, len(TOKEN)),
+                names=tuple(f"{place}.{word}" for place in range(things) for word in TOKEN),
+                units=units * things,
             ),
             "camera": image_spec(PIXELS, PIXELS, 3),
         }
@@ -101,7 +103,7 @@ class TabletopConfig(EnvConfig):
                 TABLE: FeatureSpec(
                     shape=(len(FACTS),),
                     names=FACTS,
-                    units=("m", "m", "1", "1", *("m", "m", "1", "1", "1") * 4),
+                    units=("m", "m", "1", "1", *("m", "m", "1", "1", "1") * NUM_BLOCKS),
                 ),
                 INTENT: FeatureSpec(shape=(1,), names=("order",), units=("1",)),
             },

@@ -1,7 +1,6 @@
 """A batch of tables, each with blocks, zones and a gripper."""
 
 from collections.abc import Mapping, Sequence
-from itertools import permutations
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
@@ -13,24 +12,27 @@ from steadyhand.envs.base import Family, Start
 from steadyhand.envs.points import INTENT, NO_INTENT
 from steadyhand.envs.tabletop.config import FEATURES, PIXELS, TABLE, TOKEN, TabletopConfig
 from steadyhand.envs.tabletop.layout import (
-    EDGE,
+    FARTHEST,
     HALF,
+    NOTHING,
     NUM_BLOCKS,
     NUM_ZONES,
+    ORDERS,
     RADIUS,
     ZONES,
     drawn_scene,
+    freed,
+    in_zones,
 )
 from steadyhand.envs.tabletop.picture import draw_blocks, draw_ground
 from steadyhand.envs.tabletop.render import render_table
 from steadyhand.envs.tabletop.words import sentence
 
-ORDERS = tuple(permutations(range(NUM_BLOCKS)))
-"""The orders in which four blocks can be brought, by the number of their colour."""
+_ORDER_OF = {order[:-1]: number for number, order in enumerate(ORDERS)}
+"""The first three colours tell the order."""
 REACH = 0.02
 """A closing gripper takes the nearest block whose middle is this close in x and in y [m]."""
-NOTHING = -1
-TRAIL = 25
+TRAIL_STEPS = 25
 """Steps of the trail behind a gripper in a picture."""
 
 
@@ -39,7 +41,8 @@ class Tabletop(ArrayEnv):
 
     The action is the gripper's velocity, and whether it is closed (above 1/2). The gripper moves above the
     blocks; where it closes, it lowers and takes the nearest block in reach, which then moves along, over the
-    others; where it opens, it lays the block down, beside any block that it would lie on.
+    others; where it opens, it lays the block down, at the nearest free place if it would lie
+    on another.
 
     Sorting ends in success when every block lies in the zone of its colour, and the reward is the number of
     blocks that came to lie right in a step, less those that were taken away. An instruction ends when a block
@@ -62,14 +65,14 @@ class Tabletop(ArrayEnv):
         self._held = self._declare("held", np.full(num_rows, NOTHING, dtype=np.int64))
         self._offset = self._declare("offset", np.zeros((num_rows, 2), dtype=np.float32))
         self._blocks = self._declare("blocks", np.zeros((*blocks, 2), dtype=np.float32))
-        self._kinds = self._declare("kinds", np.zeros(blocks, dtype=np.int64))
+        self._colours = self._declare("colours", np.zeros(blocks, dtype=np.int64))
         self._block_tints = self._declare("block_tints", np.zeros((*blocks, 3), dtype=np.float32))
         self._zone_tints = self._declare("zone_tints", np.zeros((*zones, 3), dtype=np.float32))
         self._goal = self._declare("goal", np.full(blocks, NOTHING, dtype=np.int64))
         self._words = self._declare("words", np.zeros((num_rows, 3), dtype=np.int64))
         self._brought = self._declare("brought", np.full(blocks, NOTHING, dtype=np.int64))
         self._intent = self._declare("intent", np.full((num_rows, 1), NO_INTENT, dtype=np.float32))
-        self._trails = self._followed(Trails(self._gripper, length=TRAIL))
+        self._trails = self._followed(Trails(self._gripper, length=TRAIL_STEPS))
         self._limit = np.float32(self.config.max_speed)
         self._ground = np.zeros((0, PIXELS, PIXELS, 3), dtype=np.uint8)
         if "camera" in self.config.observation:
@@ -81,7 +84,7 @@ class Tabletop(ArrayEnv):
         held = np.arange(NUM_BLOCKS) == self._held[rows][:, None]
         said = [
             self._blocks[rows],
-            *(array[:, :, None] for array in (self._goal[rows], held, self._kinds[rows])),
+            *(array[:, :, None] for array in (self._goal[rows], held, self._colours[rows])),
         ]
         blocks = np.concatenate(said, axis=2).reshape(len(rows), -1)
         table = np.concatenate([self._see_gripper(rows), blocks], axis=1, dtype=np.float32)
@@ -107,7 +110,7 @@ class Tabletop(ArrayEnv):
         self._check_rows(rows)
         blocks = self._goal[rows].argmax(axis=1)
         return tuple(
-            sentence(tuple(self._words[row].tolist()), kind=int(self._kinds[row, block]), zone=zone)
+            sentence(tuple(self._words[row].tolist()), colour=int(self._colours[row, block]), zone=zone)
             for row, block, zone in zip(rows, blocks, self._goal[rows].max(axis=1).tolist(), strict=True)
         )
 
@@ -121,11 +124,8 @@ class Tabletop(ArrayEnv):
         if self.config.task != "sort":
             return super().mode(rows)
         self._check_rows(rows)
-        brought = self._brought[rows]
-        missing = NUM_BLOCKS * (NUM_BLOCKS - 1) // 2 - brought[:, :-1].sum(axis=1)
-        full = np.column_stack([brought[:, :-1], missing])
-        number = {order: index for index, order in enumerate(ORDERS)}
-        return np.array([number.get(tuple(order), -1) for order in full.tolist()], dtype=np.int64)
+        first = self._brought[rows, :-1].tolist()
+        return np.array([_ORDER_OF.get(tuple(order), NOTHING) for order in first], dtype=np.int64)
 
     def outline(self, start: "Start | int") -> tuple[Float32[np.ndarray, "P 2"], ...]:
         """Return the edge of the table and the zones [m]."""
@@ -164,7 +164,7 @@ class Tabletop(ArrayEnv):
                 raise SpecError("There is no such order.", got=order, expected=f"0 to {len(ORDERS) - 1}")
         sorts = self.config.task == "sort"
         scenes = [
-            drawn_scene(generator(start.seed, "table"), sorts=sorts, wording=self.config.wording)
+            drawn_scene(generator(start.seed, "table"), sorts=sorts, unheard=self.config.unheard)
             for start in starts
         ]
         state = {name: np.stack([getattr(scene, name) for scene in scenes]) for name in vars(scenes[0])}
@@ -175,25 +175,29 @@ class Tabletop(ArrayEnv):
         self, actions: Shaped[np.ndarray, "B A"], rows: Int64[np.ndarray, " B"]
     ) -> tuple[Float32[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         action = actions.astype(np.float32, copy=False)
-        is_right = self._in_zone(rows)
+        before = self._in_zone(rows)
         velocity = np.clip(action[:, :2], -self._limit, self._limit)
         gripper = np.clip(self._gripper[rows] + np.float32(self.config.control_dt) * velocity, -HALF, HALF)
         self._gripper[rows] = gripper
         held, closes = self._held[rows], action[:, 2] > 0.5
         carrying = np.flatnonzero(held != NOTHING)
-        reach = np.float32(HALF - EDGE / 2)
         self._blocks[rows[carrying], held[carrying]] = np.clip(
-            gripper[carrying] + self._offset[rows[carrying]], -reach, reach
+            gripper[carrying] + self._offset[rows[carrying]], -FARTHEST, FARTHEST
         )
         opening = carrying[~closes[carrying]]
         self._lay_down(rows[opening])
         closing = np.flatnonzero(closes & ~self._closed[rows])
         self._take(rows[closing])
         self._closed[rows] = closes
-        now_right = self._in_zone(rows)
-        return self._judged(
-            rows, rows[opening], held[opening], gained=now_right & ~is_right, lost=is_right & ~now_right
-        )
+        after = self._in_zone(rows)
+        if self.config.task == "sort":
+            self._note_order(rows, gained=after & ~before, lost=before & ~after)
+            done = ended = np.asarray(after.all(axis=1))
+        else:
+            laid = self._blocks[rows[opening], held[opening]]
+            ended = np.isin(rows, rows[opening[in_zones(laid).any(axis=1)]])
+            done = ended & after.any(axis=1)
+        return (after.sum(axis=1) - before.sum(axis=1)).astype(np.float32), ended, done
 
     def _take(self, rows: Int64[np.ndarray, " R"]) -> None:
         """Close the grippers on what is in reach."""
@@ -205,60 +209,30 @@ class Tabletop(ArrayEnv):
         self._offset[rows] = self._blocks[rows, nearest] - self._gripper[rows]
 
     def _lay_down(self, rows: Int64[np.ndarray, " R"]) -> None:
-        """Open the grippers; a block that would lie on another is pushed off it, on the shorter way."""
+        """Open the grippers; a block that would lie on another comes to lie beside it."""
         held = self._held[rows]
         self._held[rows] = NOTHING
-        reach = np.float32(HALF - EDGE / 2)
-        for _ in range(2):  # off the nearest one, which may push it onto the next
-            place = self._blocks[rows, held]
-            apart = place[:, None] - self._blocks[rows]
-            distance = np.abs(apart).max(axis=2)
-            distance[np.arange(len(rows)), held] = np.inf
-            nearest = distance.argmin(axis=1)
-            between = apart[np.arange(len(rows)), nearest]
-            axis = np.abs(between).argmax(axis=1)
-            along = between[np.arange(len(rows)), axis]
-            push = np.where(along < 0, -1, 1) * np.maximum(np.float32(EDGE) - np.abs(along), 0)
-            place[np.arange(len(rows)), axis] += push.astype(np.float32)
-            self._blocks[rows, held] = np.clip(place, -reach, reach)
+        others = (held[:, None] + np.arange(1, NUM_BLOCKS)) % NUM_BLOCKS
+        self._blocks[rows, held] = freed(self._blocks[rows, held], self._blocks[rows[:, None], others])
 
     def _in_zone(self, rows: Int64[np.ndarray, " B"]) -> Bool[np.ndarray, "B 4"]:
         """Whether each block lies in the zone that it belongs to."""
         goal = self._goal[rows]
-        off = self._blocks[rows] - ZONES[goal]
         lies = np.arange(NUM_BLOCKS) != self._held[rows][:, None]
-        return (goal != NOTHING) & lies & ((off * off).sum(axis=2) <= np.float32(RADIUS**2))
-
-    def _judged(
-        self,
-        rows: Int64[np.ndarray, " B"],
-        laid_rows: Int64[np.ndarray, " R"],
-        laid: Int64[np.ndarray, " R"],
-        *,
-        gained: Bool[np.ndarray, "B 4"],
-        lost: Bool[np.ndarray, "B 4"],
-    ) -> tuple[Float32[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
-        if self.config.task == "sort":
-            self._note_order(rows, gained, lost)
-            done = np.asarray(self._in_zone(rows).all(axis=1))
-            return (gained.sum(axis=1) - lost.sum(axis=1)).astype(np.float32), done, done
-        off = self._blocks[laid_rows, laid][:, None] - ZONES
-        in_any = ((off * off).sum(axis=2) <= np.float32(RADIUS**2)).any(axis=1)
-        ended = np.isin(rows, laid_rows[in_any])
-        done = ended & self._in_zone(rows).any(axis=1)
-        return done.astype(np.float32), ended, done
+        in_own = np.take_along_axis(in_zones(self._blocks[rows]), goal[..., None], axis=2)[..., 0]
+        return (goal != NOTHING) & lies & in_own
 
     def _note_order(
-        self, rows: Int64[np.ndarray, " B"], gained: Bool[np.ndarray, "B 4"], lost: Bool[np.ndarray, "B 4"]
+        self, rows: Int64[np.ndarray, " B"], *, gained: Bool[np.ndarray, "B 4"], lost: Bool[np.ndarray, "B 4"]
     ) -> None:
         """Write down the colours as they come to lie right; what is taken away has not been brought."""
         for place in np.flatnonzero((gained | lost).any(axis=1)):
             row = rows[place]
-            kinds = self._kinds[row]
+            colours = self._colours[row]
             kept = [
-                kind for kind in self._brought[row].tolist() if kind >= 0 and kind not in kinds[lost[place]]
+                one for one in self._brought[row].tolist() if one >= 0 and one not in colours[lost[place]]
             ]
-            kept += kinds[gained[place]].tolist()
+            kept += colours[gained[place]].tolist()
             self._brought[row] = NOTHING
             self._brought[row, : len(kept)] = kept
 

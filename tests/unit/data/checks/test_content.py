@@ -372,3 +372,11 @@ def test_how_many_labels_lie_outside_the_bounds(low, high, share) -> None:
     detector = Labels(FeatureSpec(shape=(2,), low=low, high=high), is_ours=True)
     found = told(detector, block(np.zeros((4, 1)), label=label, is_labelled=asked))
     assert [one.what.split(" of ")[0] for one in found] == [share] * (share is not None)
+
+
+@pytest.mark.parametrize(("label", "is_told"), [(200.0001, False), (200.001, True), (-200.0001, False)])
+def test_a_label_that_is_rounded_over_its_bound_is_not_outside(label: float, is_told: bool) -> None:
+    detector = Labels(FeatureSpec(shape=(2,), low=(-200.0, -1.0), high=(200.0, 1.0)), is_ours=True)
+    labels = np.array([[label, 0.0]], np.float32)
+    found = told(detector, block(np.zeros((1, 1)), label=labels, is_labelled=np.array([True])))
+    assert bool(found) == is_told
