@@ -213,3 +213,10 @@ def test_distances_leave_out_what_does_not_count() -> None:
     wanted = [[(c * (p - q) ** 2).sum().item() for q in centres] for p, c in zip(data, counts, strict=True)]
     torch.testing.assert_close(found, torch.tensor(wanted))
     assert nearest_centre(data, centres, counts=counts).tolist() == [row.index(min(row)) for row in wanted]
+
+
+def test_the_last_point_may_be_a_start():
+    data = torch.tensor([[0.0], [1.0], [10.0]])  # squared distances from the first: 0, 1, 100
+    for drawn, second in ((0.009, 1.0), (0.9, 10.0), (1.0 - 2.0**-24, 10.0)):
+        starts = kmeans(data, 2, Told(0.0, drawn), num_iterations=0, num_starts=1)
+        assert starts[:, 0].tolist() == [0.0, second]
