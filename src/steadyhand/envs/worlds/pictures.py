@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,8 @@ class ScenePictures:
     """
 
     def __init__(self, model: Any, *, quality: Quality) -> None:
-        import mujoco
-
-        self._mujoco = mujoco
+        self._mujoco: Any = import_module("mujoco")
+        mujoco = self._mujoco
         self._plain = quality == "fast"
         if self._plain:
             model.vis.quality.offsamples = 0
@@ -59,6 +59,5 @@ class ScenePictures:
 def _context() -> Any:
     """Return the context of this process; MUJOCO_GL says by which library, EGL if it does not."""
     os.environ.setdefault("MUJOCO_GL", "egl")
-    import mujoco
-
+    mujoco: Any = import_module("mujoco")
     return mujoco.GLContext(1024, 1024)
