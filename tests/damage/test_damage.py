@@ -7,7 +7,7 @@ import resource
 import shutil
 import signal
 import sys
-import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from toy_episodes import ACTION_SPEC, OBSERVATION, episode
 SECONDS = 20
 BYTES = 2 << 30
 NAMED = 0.95
+AT_ONCE = 64
 CAMERAS = {**OBSERVATION, "observation.images.front": image_spec(32, 32, 3)}
 DATA = (("data", "check", "@"), ("data", "info", "@"), ("train", "@", "--steps", "1", "--out", "^"))
 
@@ -41,40 +42,58 @@ class Outcome:
     said: str
 
 
-def run(command: list[str], folder: Path) -> Outcome:
-    """Run a command line in a forked process with limits on time and memory."""
-    said = folder / "said.txt"
+def run(commands: list[list[str]], folders: list[Path]) -> list[Outcome]:
+    """Run command lines in a forked process, one after the other, with limits on time and memory of each.
+
+    One process serves many, since what it copies of the memory of all tests before it costs more than the
+    command does; where one dies of a command, the next goes on behind it.
+    """
     child = os.fork()
     if child == 0:
-        try:
-            with said.open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-                terminal.console.file = sys.stdout  # it had been bound when it was imported
-                if "torch" in sys.modules:
-                    sys.modules["torch"].set_num_threads(1)  # a pool of threads does not survive a fork
-                warnings.resetwarnings()  # the command line does not turn them into errors
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(SECONDS)
-                mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-                resource.setrlimit(resource.RLIMIT_AS, (mapped + BYTES, mapped + BYTES))
-                status = 99
-                try:
-                    status = main(command)
-                finally:
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-        except BaseException:
-            import traceback
-
-            with said.open("a") as file:
-                traceback.print_exc(file=file)
-            os._exit(99)
-        os._exit(status)
+        warnings.resetwarnings()  # the command line does not turn them into errors
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)  # a pool of threads does not survive a fork
+        for command, folder in zip(commands, folders, strict=True):
+            status = _alone(command, folder)
+            (folder / "status.txt").write_text(str(status))
+        os._exit(0)
     _, status = os.waitpid(child, 0)
-    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    return Outcome(code, said.read_text(errors="replace"))
+    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else 99
+    outcomes: list[Outcome] = []
+    for folder in folders:
+        told = folder / "status.txt"
+        outcomes.append(
+            Outcome(
+                int(told.read_text()) if told.exists() else code,
+                (folder / "said.txt").read_text(errors="replace"),
+            )
+        )
+        if not told.exists():
+            break
+    done = len(outcomes)
+    return outcomes + (run(commands[done:], folders[done:]) if done < len(commands) else [])
+
+
+def _alone(command: list[str], folder: Path) -> int:
+    """Run a command in this process, what it says into a file; return its status, 99 if it raised."""
+    with (folder / "said.txt").open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        terminal.console.file = sys.stdout  # it had been bound when it was imported
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(SECONDS)
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + BYTES, most))
+        try:
+            return main(command)
+        except BaseException:
+            traceback.print_exc(file=sys.stderr)
+            return 99
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
 
 
 def lerobot_v21(root: Path, *, length: int = 12) -> None:
@@ -237,15 +256,16 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Whole
 NAMES = ("npz", "v21", "v30", "compacted", "journal", "policy", "run", "config")
 
 
-def tried(chosen: list[Case], folder: Path) -> Iterator[tuple[Case, Outcome, float]]:
+def tried(chosen: list[Case], folder: Path) -> Iterator[tuple[Case, Outcome]]:
     """Run every case in a folder of its own."""
-    for number, case in enumerate(chosen):
-        here = folder / str(number)
-        here.mkdir()
-        command = case.prepare(here)
-        began = time.perf_counter()
-        yield case, run(command, here), time.perf_counter() - began
-        shutil.rmtree(here, ignore_errors=True)
+    for together in [chosen[at : at + AT_ONCE] for at in range(0, len(chosen), AT_ONCE)]:
+        folders = [folder / str(place) for place in range(len(together))]
+        for here in folders:
+            here.mkdir()
+        commands = [case.prepare(here) for case, here in zip(together, folders, strict=True)]
+        yield from zip(together, run(commands, folders), strict=True)
+        for here in folders:
+            shutil.rmtree(here, ignore_errors=True)
 
 
 def is_refusal(outcome: Outcome) -> bool:
@@ -268,7 +288,7 @@ def test_damaged_input_is_told(name: str, wholes: dict[str, Whole], tmp_path: Pa
     wrong: list[str] = []
     refused = helpful = 0
     silent: list[str] = []
-    for case, outcome, _ in tried(cases([wholes[name]]), tmp_path):
+    for case, outcome in tried(cases([wholes[name]]), tmp_path):
         if outcome.status not in (0, 1, 2) or "Traceback" in outcome.said:
             wrong.append(f"{case.name}: status {outcome.status}: {outcome.said.strip()[-300:]}")
         if "\x1b[2J" in outcome.said:
