@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from steadyhand.core.errors import CapabilityError, ConfigError
 from steadyhand.core.settings import Count, Range
@@ -59,7 +59,7 @@ class WorldConfig(EnvConfig, ABC):
     def world(self) -> "World":
         """Return one copy; its simulator is installed."""
 
-    def showing(self, names: Sequence[str]) -> Self:
+    def showing(self, names: Sequence[str]) -> "WorldConfig":
         """Return the settings of the same env that shows only these senses and cameras, or their features."""
         short = (name.removeprefix("observation.").removeprefix("images.") for name in names)
         return replace(self, observation=tuple(dict.fromkeys(short)))

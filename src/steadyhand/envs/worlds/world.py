@@ -44,7 +44,7 @@ class Turn:
     """What one step of a world brought.
 
     Attributes:
-        reward: Its reward.
+        reward: What the step earned.
         terminated: Whether the task ended by its own rules.
         success: Whether the task counts as done if the episode ends here.
     """
