@@ -1,6 +1,7 @@
 """What is written for LeRobot, column by column, against loops over the steps; where files end."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -285,8 +286,10 @@ def test_a_writer_that_is_given_up_or_done_holds_no_file(
     monkeypatch.setattr(lerobot_v3_writer, "_EPISODES_PER_GROUP", 2)
 
     def held() -> set[str]:
-        open_now = [path for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink()]
-        names = [str(path.readlink()) for path in open_now]
+        names: list[str] = []
+        for path in list(Path("/proc/self/fd").iterdir()):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                names.append(str(path.readlink()))
         return {Path(name).suffix for name in names if name.startswith(str(tmp_path))}
 
     specs = {**SPECS, CAMERA: image_spec(18, 20, 1)}
