@@ -25,7 +25,7 @@ class ControlProblem:
         terminal: r_T(x, xp): to (..., Q), the residuals of the last state.
         low: (U,) lower bounds of the input.
         high: (U,) upper bounds of the input.
-        goal: (S,) state in which the task is done and the system can rest.
+        goal: (S,) state in which the task is done and the system can rest; nan where there is none.
         rest: (U,) input that keeps it there.
         angles: Entries of the state that are angles [rad], whose differences are taken the short way round.
         control_dt: Time of one step [s].

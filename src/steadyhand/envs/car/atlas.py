@@ -103,7 +103,7 @@ class Atlas:
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """The stretch of an atlas' table that each of B rows drives on.
+    """The stretch of an atlas' table that each of B rows drives on; `project` takes any leading dimensions.
 
     Attributes:
         table: (M, 8) the table of all tracks.
@@ -151,8 +151,8 @@ class Lane:
         place += self.count * (place < 0)
         place += self.first
         row = self.table.take(place, axis=0)
-        east, north = x - row[:, X], y - row[:, Y]
-        cos, sin, curvature = row[:, COS], row[:, SIN], row[:, CURVATURE]
+        east, north = x - row[..., X], y - row[..., Y]
+        cos, sin, curvature = row[..., COS], row[..., SIN], row[..., CURVATURE]
         along = east * cos + north * sin
         across = north * cos - east * sin
         ahead = along / (1.0 - curvature * across)
@@ -160,6 +160,6 @@ class Lane:
         return OnRoad(
             s=near + ahead,
             lateral=across - 0.5 * turned * along,
-            heading_error=wrap(heading - row[:, HEADING] - turned, np),
+            heading_error=wrap(heading - row[..., HEADING] - turned, np),
             curvature=curvature,
         )

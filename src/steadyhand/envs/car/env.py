@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 
 from steadyhand.core.errors import SpecError
 from steadyhand.core.seeding import derive, generator
@@ -14,6 +14,7 @@ from steadyhand.envs.car.atlas import Atlas, Lane, OnRoad
 from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import advance, dynamics, parameters
 from steadyhand.envs.car.lidar import LidarScanner
+from steadyhand.envs.car.problem import car_problem, state_of
 from steadyhand.envs.car.ranges import RangePictures
 from steadyhand.envs.car.render import render_car
 from steadyhand.envs.car.retina import Retina
@@ -30,6 +31,7 @@ from steadyhand.envs.car.track import (
     track_number,
 )
 from steadyhand.envs.car.views import Pose, displaced_steering, displacement
+from steadyhand.envs.problem import ControlProblem
 
 TRAIL_STEPS = 40
 
@@ -113,11 +115,20 @@ class Car(ArrayEnv):
             "privileged.steering": v[3][:, None].copy(),
             "privileged.speed": v[4][:, None].copy(),
             "privileged.path": path,
+            "privileged.road": np.stack([self._track[chosen].astype(np.float32), v[5]], axis=1),
         }
 
     def dynamics(self, x: Any, u: Any, *, params: Mapping[str, Any], xp: Any) -> Any:
         """Return the next (..., 5) state; `params` overrides single parameters. See `dynamics.dynamics`."""
         return dynamics(x, u, params={**self._params, **params}, xp=xp)
+
+    def problem(self) -> ControlProblem:
+        """Return driving fast as a problem of optimal control; see `car.problem`."""
+        return car_problem(self.config, self.atlas)
+
+    def x_of(self, observation: Mapping[str, np.ndarray]) -> Float64[np.ndarray, "B S"]:
+        """Return the state of `problem` from what experts see; the first five entries are `dynamics`' own."""
+        return state_of(observation, self.atlas)
 
     def render(self, row: int, *, width: int = 640, height: int = 480) -> UInt8[np.ndarray, "h w 3"]:
         """Return the car from above, what its camera sees and a map.

@@ -20,6 +20,7 @@ def car_spec(config: CarConfig) -> EnvSpec:
         "steering": FeatureSpec(shape=(1,), names=("steering",), units=("rad",)),
         "speed": FeatureSpec(shape=(1,), names=("speed",), units=("m/s",)),
         "path": FeatureSpec(shape=(len(PATH_AHEAD), 2)),
+        "road": FeatureSpec(shape=(2,), names=("track", "arc_length"), units=("1", "m")),
     }
     senses = {
         "state": ("observation.state", _state_spec()),

@@ -20,14 +20,19 @@ NOISE_STEPS = 16
 """Pieces of constant input that a search begins with."""
 
 NEAR_GOAL = 0.5
-"""Largest entry of the state's difference from the goal at which the regulator takes over."""
+"""Largest entry of the state's difference from the goal at which the regulator may take over."""
+
+AT_GOAL = 0.1
+"""Largest entry of it that a plan's length of regulation may leave for the regulator to take over."""
 
 LOOK_AHEAD = 8
 """How many steps of its plan a row may have gone on since it was asked."""
 
 
 class Planner(Controller, ABC):
-    """What planners share: they read the state from what a policy sees, and keep a plan for each row.
+    """What planners share: they read the state from what is seen, and keep a plan for each row.
+
+    They look at what only experts may see where the env shows them such a thing.
 
     Attributes:
         num_queries: Steps that it was asked about.
@@ -37,12 +42,12 @@ class Planner(Controller, ABC):
         env: Which env they plan in; it must offer `problem` and `x_of`.
     """
 
-    sees_privileged = False
     memory: ClassVar[tuple[str, ...]] = ("num_queries",)
 
     def __init__(self, env: BatchEnv) -> None:
         self.problem = env.problem()
         self._env = env
+        self.sees_privileged = bool(env.spec.privileged)
         self.num_queries = 0
         self.cost = PerRow(np.nan)
 
@@ -54,9 +59,9 @@ class Planner(Controller, ABC):
         generator: RowStreams,
     ) -> Decision:
         """Plan where it is needed, and return the input of each plan, labelled with itself."""
-        del privileged
         self.num_queries += len(rows)
-        wish = self._input(self._env.x_of(observation), rows, generator)
+        x = self._env.x_of({**observation, **privileged})
+        wish = self._input(x, rows, generator)
         action = np.clip(wish, self.problem.low, self.problem.high).astype(np.float32)
         return Decision.by(Actor.EXPERT, action, label=action)
 
@@ -125,12 +130,13 @@ class IlqrPlanner(Planner):
         self._u = PerRow(np.zeros((horizon, inputs)))
         self._gain = PerRow(np.zeros((horizon, inputs, states)))
         self._step = PerRow(horizon)
+        self._holds = PerRow(np.zeros((), dtype=bool))
 
     def _input(
         self, x: Float64[np.ndarray, "B S"], rows: Int64[np.ndarray, " B"], generator: RowStreams
     ) -> Float64[np.ndarray, "B U"]:
         problem = self.problem
-        held = self._is_held(x)
+        held = self._is_held(x, rows)
         step, apart = self._place(x, rows)
         lost = ~held & ~((step < self._horizon) & (np.abs(apart).max(-1) <= self._trust))
         if lost.any():
@@ -149,13 +155,27 @@ class IlqrPlanner(Planner):
         self._step[rows] = step + 1
         return np.where(held[:, None], balanced, planned)
 
-    def _is_held(self, x: Float64[np.ndarray, "B S"]) -> Bool[np.ndarray, " B"]:
-        """Return whether the regulator's own wish is within bounds, near the goal."""
-        problem = self.problem
-        apart = problem.difference(x, problem.goal)
-        wish = problem.rest + apart @ self._regulator.T
-        inside = ((wish >= problem.low) & (wish <= problem.high)).all(axis=1)
-        return inside & (np.abs(apart).max(axis=1) <= NEAR_GOAL)
+    def _is_held(
+        self, x: Float64[np.ndarray, "B S"], rows: Int64[np.ndarray, " B"]
+    ) -> Bool[np.ndarray, " B"]:
+        """Return whether the regulator has `rows`: from where it can bring them to the goal, while near it."""
+        near = self._is_near(x)
+        ask = near & ~self._holds[rows]
+        near[ask] = self._can_hold(x[ask])
+        self._holds[rows] = near
+        return near
+
+    def _is_near(self, x: Float64[np.ndarray, "B S"]) -> Bool[np.ndarray, " B"]:
+        return np.abs(self.problem.difference(x, self.problem.goal)).max(axis=1) <= NEAR_GOAL
+
+    def _can_hold(self, x: Float64[np.ndarray, "B S"]) -> Bool[np.ndarray, " B"]:
+        """Return whether the regulator brings states that are near the goal to it, within its bounds."""
+        can = self._is_near(x)
+        if can.any():
+            last = self._regulated(x[can]).x[:, -1]
+            with np.errstate(invalid="ignore"):
+                can[can] = np.abs(self.problem.difference(last, self.problem.goal)).max(axis=1) <= AT_GOAL
+        return can
 
     def _place(
         self, x: Float64[np.ndarray, "B S"], rows: Int64[np.ndarray, " B"]
@@ -223,7 +243,7 @@ class IlqrPlanner(Planner):
         self.cost[rows] = found.cost
 
     def _arrives(self, found: Trajectories) -> Bool[np.ndarray, " B"]:
-        return self._is_held(found.x[:, -1])
+        return self._can_hold(found.x[:, -1])
 
 
 class Regulator(Planner):

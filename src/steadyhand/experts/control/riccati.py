@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from steadyhand.core.errors import SpecError
+from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.envs.problem import ControlProblem
 
 STEP = 1e-5
@@ -146,8 +146,14 @@ def balance_gain(
         input_cost: (U, U) R; that of the problem's own residuals where it is left out.
 
     Raises:
+        CapabilityError: The task ends at no state in which the system rests.
         SpecError: No feedback stabilises the system there.
     """
+    if not np.isfinite(problem.goal).all():
+        raise CapabilityError(
+            "This task has no goal in which the system can rest.",
+            hint="plan by sampling: --expert mppi, cem or predictive-sampling",
+        )
     near = linearised(problem, problem.goal, problem.rest)
     if state_cost is None:
         state_cost = near.by_state.T @ near.by_state
