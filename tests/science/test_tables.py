@@ -18,6 +18,8 @@ def _scripts(monkeypatch):
     for name in (
         "pages",
         "control",
+        "racing",
+        "experts",
         "first_loop",
         "multimodal",
         "multimodal_cells",
@@ -43,6 +45,8 @@ def _scripts(monkeypatch):
     ("script", "page"),
     [
         ("control", "control.md"),
+        ("racing", "control.md"),
+        ("experts", "experts-and-worlds.md"),
         ("first_loop", "first-loop.md"),
         ("recipes", "recipes.md"),
         ("modular", "recipes.md"),

@@ -39,7 +39,7 @@ def car_problem(config: CarConfig, atlas: "Atlas") -> ControlProblem:
         config: The car.
         atlas: Its roads, which may grow.
     """
-    params = {**parameters(config), "substeps": 1}  # One Runge-Kutta step: within a millimetre of five.
+    params = {**parameters(config), "substeps": 1}  # one Runge-Kutta step, within a millimetre of five
     half = 0.5 * config.road_width
     fastest = config.params.max_speed if config.action == "steering_speed" else config.speed
     best = fastest / (1.0 - TIGHTEST_BEND * half)  # along the inner edge of the tightest bend

@@ -158,7 +158,7 @@ class IlqrPlanner(Planner):
     def _is_held(
         self, x: Float64[np.ndarray, "B S"], rows: Int64[np.ndarray, " B"]
     ) -> Bool[np.ndarray, " B"]:
-        """Return whether the regulator has `rows`: from where it can bring them to the goal, while near it."""
+        """Return whether the regulator has `rows`, from where it can bring them to the goal on."""
         near = self._is_near(x)
         ask = near & ~self._holds[rows]
         near[ask] = self._can_hold(x[ask])
