@@ -31,22 +31,12 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     chosen = parse(Arguments, arguments, verb="envs")
-    from steadyhand.envs.catalogue import BUILT_IN, env_config
+    from steadyhand.envs.catalogue import env_config
 
     if chosen.picture is not None:
         _require_drawable(chosen.env, chosen.picture)
     if not chosen.env:
-        from steadyhand.core.parts import spoken, summary
-        from steadyhand.experts.config import ExpertConfig
-
-        rows: list[list[str]] = []
-        for name in BUILT_IN:
-            kind = type(env_config(name))
-            rows.append([name, spoken(ExpertConfig, kind.expert) if kind.expert else "-", summary(kind)])
-        terminal.table(["env", "expert", "what it is"], rows, left=3)
-        terminal.say(
-            "\nAny Gymnasium id works as well, such as CartPole-v1. `steadyhand envs NAME` describes one."
-        )
+        _list()
         return 0
     env = env_config(chosen.env).build(1)
     try:
@@ -54,6 +44,31 @@ def main(arguments: list[str]) -> int:
         return _show(env, chosen.picture)
     finally:
         env.close()
+
+
+def _list() -> None:
+    """Print the envs that come along, and then those that run simulators of others."""
+    from steadyhand.core.parts import chosen, spoken, summary
+    from steadyhand.envs.catalogue import BUILT_IN, WORLDS
+    from steadyhand.envs.config import EnvConfig
+    from steadyhand.envs.worlds.config import WorldConfig
+    from steadyhand.experts.config import ExpertConfig
+
+    own: list[list[str]] = []
+    others: list[list[str]] = []
+    for name in (*BUILT_IN, *WORLDS):
+        kind = chosen(EnvConfig, name)
+        expert = spoken(ExpertConfig, kind.expert) if kind.expert else "-"
+        if issubclass(kind, WorldConfig):
+            others.append([name, expert, "yes" if kind.is_installed() else "no", summary(kind)])
+        else:
+            own.append([name, expert, summary(kind)])
+    terminal.table(["env", "expert", "what it is"], own, left=3)
+    terminal.say('\nSimulators of others, which `pip install "steadyhand[sim]"` installs:\n')
+    terminal.table(["env", "expert", "installed", "what it is"], others, left=4)
+    terminal.say(
+        "\nAny Gymnasium id works as well, such as CartPole-v1. `steadyhand envs NAME` describes one."
+    )
 
 
 def _describe(env: "BatchEnv") -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 from steadyhand.core.modules import listing
 from steadyhand.core.parts import attribute
-from steadyhand.envs.catalogue import BUILT_IN, env_config, make
+from steadyhand.envs.catalogue import BUILT_IN, WORLDS, env_config, make
 from steadyhand.envs.config import EnvConfig
 
-__all__ = ["BUILT_IN", "EnvConfig", "env_config", "make"]
+__all__ = ["BUILT_IN", "WORLDS", "EnvConfig", "env_config", "make"]
 
 
 def __getattr__(name: str) -> Any:

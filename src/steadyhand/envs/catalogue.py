@@ -14,10 +14,17 @@ from steadyhand.envs.gymnasium_config import GymnasiumConfig
 if TYPE_CHECKING:
     from steadyhand.envs.base import BatchEnv
 
-BUILT_IN: tuple[str, ...] = tuple(
-    spoken(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__
+WORLDS: tuple[str, ...] = tuple(
+    spoken(EnvConfig, name) for name, where in EnvConfig.ours.items() if ".envs.worlds." in where
 )
-"""Names of the envs that come along."""
+"""Names of the envs that run simulators of others, which an extra installs."""
+
+BUILT_IN: tuple[str, ...] = tuple(
+    word
+    for word in (spoken(EnvConfig, name) for name in EnvConfig.ours if name != GymnasiumConfig.__name__)
+    if word not in WORLDS
+)
+"""Names of the envs that come along and need nothing else."""
 
 
 GYMNASIUM_SETTINGS = ("max_episode_steps", "control_dt", "success", "rename", "vectorization_mode")
@@ -28,8 +35,8 @@ def make(env_id: str, *, num_rows: int, **options: Any) -> "BatchEnv":
     """Build a batched env by name.
 
     Args:
-        env_id: An env that comes along (`BUILT_IN` names them: "car", "arm" ...), one of your own
-            ("module:Class", or the name of an entry point), or any Gymnasium id ("CartPole-v1",
+        env_id: An env that comes along (`BUILT_IN` and `WORLDS` name them: "car", "metaworld" ...), one of
+            your own ("module:Class", or the name of an entry point), or any Gymnasium id ("CartPole-v1",
             "module:Name-v0").
         num_rows: Number of copies.
         options: Fields of the env's settings. For a Gymnasium id `max_episode_steps`, `control_dt`,
@@ -57,11 +64,11 @@ def env_config(env_id: str, **options: Any) -> EnvConfig:
     known = _gymnasium_ids()
     if ":" not in env_id and env_id not in known:
         # A missing prefix, such as "Reacher-v5" for "mujoco/Reacher-v5", is as likely as a typing error.
-        close = get_close_matches(env_id, [*BUILT_IN, *known], n=3, cutoff=0.5)
+        close = get_close_matches(env_id, [*BUILT_IN, *WORLDS, *known], n=3, cutoff=0.5)
         raise ConfigError(
             "There is no such env.",
             got=env_id,
-            available=[*dict.fromkeys([*BUILT_IN, *close]), f"and {len(known)} Gymnasium ids"],
+            available=[*dict.fromkeys([*BUILT_IN, *WORLDS, *close]), f"and {len(known)} Gymnasium ids"],
             hint=f"did you mean {close[0]!r}?" if close else "install the package that registers it",
         )
     data = {"env_id": env_id, "kwargs": options, **settings}

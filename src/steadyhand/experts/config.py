@@ -31,6 +31,7 @@ class ExpertConfig(Part, ABC):
             "ForksExpert",
             "AvoidingExpert",
             "TabletopExpert",
+            "MetaworldExpert",
             "SwingUpExpert",
             "DynamicProgrammingExpert",
             "LqrExpert",
@@ -158,6 +159,18 @@ class TabletopExpert(ExpertConfig):
 
         settings = settings_of(env, TabletopConfig, "The scripted expert of the tabletop")
         return TabletopDemonstrator(settings, spread=self.spread, slowest=self.slowest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaworldExpert(ExpertConfig):
+    """Does any of Meta-World's tasks by the script that comes with it; see `experts.metaworld`."""
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.worlds.metaworld import MetaworldConfig
+        from steadyhand.experts.metaworld import MetaworldScript
+
+        return MetaworldScript(settings_of(env, MetaworldConfig, "Meta-World's script").task)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from steadyhand.cli import terminal
 from steadyhand.core.parts import load_all, made, name_of
 from steadyhand.data.dataset import open_dataset
 from steadyhand.envs.car.config import Sense
-from steadyhand.envs.catalogue import BUILT_IN
+from steadyhand.envs.catalogue import BUILT_IN, WORLDS
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.heads.config import HeadConfig
@@ -287,14 +287,15 @@ def test_help_fits_a_terminal_of_80_columns(cli, monkeypatch, words):
 
 
 LISTED = {
-    "ENV": list(BUILT_IN),
-    "--env": list(BUILT_IN),
+    "ENV": [*BUILT_IN, *WORLDS],
+    "--env": [*BUILT_IN, *WORLDS],
     "--expert": [
         "pure-pursuit",
         "delayed",
         "forks",
         "avoiding",
         "tabletop",
+        "metaworld",
         "swing-up",
         "dynamic-programming",
     ],
@@ -451,7 +452,9 @@ def test_a_picture_in_the_terminal_shows_two_pixels_a_character(monkeypatch):
 
 def test_envs_are_listed_with_their_experts(cli):
     lines = cli("envs").out.splitlines()
-    expert = {line.split()[0]: line.split()[1] for line in lines if line and line.split()[0] in BUILT_IN}
+    names = {*BUILT_IN, *WORLDS}
+    expert = {line.split()[0]: line.split()[1] for line in lines if line and line.split()[0] in names}
     assert expert["forks"] == "forks"
     assert expert["car"] == "pure-pursuit"
-    assert expert.keys() == set(BUILT_IN)
+    assert expert["metaworld"] == "metaworld"
+    assert expert.keys() == names

@@ -1,6 +1,7 @@
 """Pictures of MuJoCo scenes without a screen: one context of the graphics library for a whole process."""
 
 import os
+import sys
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -8,31 +9,46 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from steadyhand.core.errors import CapabilityError
 from steadyhand.envs.worlds.config import Quality
+
+LARGEST = 1024
+"""Largest height and width of a picture [pixels]."""
+
+_MOST_SCENES = 8
+
+_scenes: dict[tuple[object, ...], "ScenePictures"] = {}
 
 
 class ScenePictures:
-    """Draws states of models that differ in no mesh or texture, such as the copies of one env.
+    """Draws states of models that differ in no mesh and no texture, such as the copies of one env.
 
     Args:
         model: One of the models, an `mujoco.MjModel`.
         quality: "fast" draws without shadows, reflections and multisampling.
+
+    Raises:
+        CapabilityError: Nothing can draw here.
     """
 
     def __init__(self, model: Any, *, quality: Quality) -> None:
         self._mujoco: Any = import_module("mujoco")
         mujoco = self._mujoco
-        self._plain = quality == "fast"
-        if self._plain:
-            model.vis.quality.offsamples = 0
-        model.vis.global_.offwidth = max(model.vis.global_.offwidth, 1024)
-        model.vis.global_.offheight = max(model.vis.global_.offheight, 1024)
         _context().make_current()
+        samples, size = (
+            model.vis.quality.offsamples,
+            (model.vis.global_.offwidth, model.vis.global_.offheight),
+        )
+        if quality == "fast":
+            model.vis.quality.offsamples = 0
+        model.vis.global_.offwidth = model.vis.global_.offheight = LARGEST
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        model.vis.quality.offsamples = samples
+        model.vis.global_.offwidth, model.vis.global_.offheight = size
         self._scene = mujoco.MjvScene(model, maxgeom=10_000)
         self._option = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
-        if self._plain:
+        if quality == "fast":
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 self._scene.flags[flag] = 0
 
@@ -55,9 +71,27 @@ class ScenePictures:
         return picture[::-1].copy()
 
 
+def scene_of(model: Any, *, quality: Quality) -> ScenePictures:
+    """Return what draws a model; copies of one model share it, so that a scene is loaded once."""
+    key = (quality, os.getpid(), bytes(model.names), model.nmeshvert, model.ntexdata, model.ngeom)
+    if key not in _scenes:
+        while len(_scenes) >= _MOST_SCENES:
+            _scenes.pop(next(iter(_scenes)))
+        _scenes[key] = ScenePictures(model, quality=quality)
+    return _scenes[key]
+
+
 @cache
 def _context() -> Any:
-    """Return the context of this process; MUJOCO_GL says by which library, EGL if it does not."""
-    os.environ.setdefault("MUJOCO_GL", "egl")
-    mujoco: Any = import_module("mujoco")
-    return mujoco.GLContext(1024, 1024)
+    """Return the context of this process: by the library that MUJOCO_GL names, or EGL where it names none."""
+    named = "MUJOCO_GL" in os.environ or sys.platform != "linux"
+    try:
+        library: Any = import_module("mujoco" if named else "mujoco.egl")
+        return library.GLContext(LARGEST, LARGEST)
+    except Exception as error:
+        raise CapabilityError(
+            "Nothing can draw pictures of MuJoCo here.",
+            got=f"{type(error).__name__}: {error}",
+            hint="install EGL (on Debian: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri), or name"
+            " another library by the environment variable MUJOCO_GL",
+        ) from error

@@ -1,0 +1,51 @@
+"""A MuJoCo model and its state: snapshots that continue bit for bit, and pictures."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from steadyhand.envs.worlds.config import Quality
+from steadyhand.envs.worlds.pictures import scene_of
+
+MOVED = ("body_pos", "body_quat", "site_pos", "geom_pos", "geom_quat", "geom_rgba")
+"""What tasks change of a model when they are reset."""
+
+
+class Physics:
+    """What every world on MuJoCo does alike.
+
+    Args:
+        model: A `mujoco.MjModel`.
+        data: Its `mujoco.MjData`.
+        quality: How pictures are drawn.
+    """
+
+    def __init__(self, model: Any, data: Any, *, quality: Quality) -> None:
+        self._mujoco: Any = import_module("mujoco")
+        self._model, self._data = model, data
+        self._quality: Quality = quality
+        self._signature = self._mujoco.mjtState.mjSTATE_INTEGRATION
+        self._size = self._mujoco.mj_stateSize(model, self._signature)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return all that the next step hangs on."""
+        state = np.empty(self._size)
+        self._mujoco.mj_getState(self._model, self._data, state, self._signature)
+        return {"physics": state} | {f"model.{name}": getattr(self._model, name).copy() for name in MOVED}
+
+    def put_back(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Continue from a snapshot of this model, or of one that was made alike."""
+        for name in MOVED:
+            getattr(self._model, name)[:] = snapshot[f"model.{name}"]
+        for _ in range(2):  # what follows from a state is computed from it, and may not change it
+            self._mujoco.mj_setState(self._model, self._data, snapshot["physics"], self._signature)
+            self._mujoco.mj_forward(self._model, self._data)
+        self._mujoco.mj_setState(self._model, self._data, snapshot["physics"], self._signature)
+
+    def draw(self, camera: str, *, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Return what a camera of the model sees."""
+        scene = scene_of(self._model, quality=self._quality)
+        return scene.draw(self._model, self._data, camera, height=height, width=width)

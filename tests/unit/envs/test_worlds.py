@@ -1,0 +1,188 @@
+"""Simulators of others: any world as an env, and each of those that come along."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
+from steadyhand.core.specs import FeatureSpec
+from steadyhand.core.success import SuccessRule
+from steadyhand.envs import make
+from steadyhand.envs.base import Start
+from steadyhand.envs.worlds.config import WorldConfig
+from steadyhand.envs.worlds.world import Facts, Turn, World
+from steadyhand.experts.config import MetaworldExpert
+
+
+class Counter(World):
+    """A number that starts at its seed modulo ten, to which actions are added until it reaches twenty."""
+
+    OPTIONS = ("at",)
+
+    def __init__(self) -> None:
+        self.facts = Facts(
+            env_id="counter",
+            senses={"state": FeatureSpec(shape=(1,)), "double": FeatureSpec(shape=(1,))},
+            cameras=("front",),
+            privileged={"privileged.number": FeatureSpec(shape=(1,))},
+            action=FeatureSpec(shape=(1,), low=(-1.0,), high=(2.0,)),
+            control_dt=0.1,
+            success=SuccessRule(said="twenty is reached"),
+            task="Count to twenty.",
+        )
+        self.number = 0.0
+
+    def reset(self, start):
+        self.number = start.options.get("at", start.seed % 10)
+
+    def step(self, action):
+        self.number += float(action[0])
+        done = self.number >= 20
+        return Turn(reward=self.number, terminated=done, success=done)
+
+    def numbers(self):
+        number = np.array([self.number])
+        return {"state": number, "double": 2 * number, "privileged.number": number}
+
+    def draw(self, camera, *, height, width):
+        return np.full((height, width, 3), int(self.number), dtype=np.uint8)
+
+    def snapshot(self):
+        return {"number": np.array([self.number])}
+
+    def put_back(self, snapshot):
+        self.number = float(snapshot["number"][0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CounterConfig(WorldConfig):
+    """Count to twenty."""
+
+    package: ClassVar[str] = "numpy"
+    step_limit: ClassVar[int] = 12
+
+    def world(self):
+        return Counter()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbsentConfig(CounterConfig):
+    """Count with what nobody has."""
+
+    package: ClassVar[str] = "no_such_simulator"
+
+
+ROWS = np.arange(3)
+
+
+def counters(**options):
+    env = CounterConfig(**options).build(3)
+    env.reset(env.starts("test", 3), ROWS)
+    return env
+
+
+def test_a_world_shows_the_senses_and_cameras_that_are_named_and_no_other():
+    env = counters(observation=("double", "front"), picture_height=16, picture_width=20)
+    assert list(env.spec.observation) == ["observation.double", "observation.images.front"]
+    seen = env.observe(ROWS)
+    number = env.privileged(ROWS)["privileged.number"]
+    np.testing.assert_array_equal(seen["observation.double"], 2 * number)
+    assert seen["observation.images.front"].shape == (3, 16, 20, 3)
+    np.testing.assert_array_equal(seen["observation.images.front"][:, 0, 0, 0], number[:, 0])
+    assert env.config.showing(["observation.images.front", "state"]).observation == ("front", "state")
+    with pytest.raises(ConfigError, match=r"no such sense or camera[\s\S]*back[\s\S]*front"):
+        counters(observation=("back",))
+    with pytest.raises(ConfigError, match="twice"):
+        CounterConfig(observation=("state", "state"))
+
+
+def test_actions_are_clipped_to_the_bounds_and_episodes_end_by_the_rules_or_the_limit():
+    env = counters()
+    env.reset([Start(family="test", seed=0, options={"at": 17.0})], ROWS[:1])
+    before = env.observe(ROWS)["observation.state"]
+    result = env.step(np.array([[9.0], [-9.0], [0.5]]), ROWS)
+    np.testing.assert_array_equal(env.observe(ROWS)["observation.state"] - before, [[2], [-1], [0.5]])
+    assert not result.success.any()
+    result = env.step(np.array([[2.0]]), ROWS[:1])
+    assert result.terminated[0]
+    assert result.success[0]
+    with pytest.raises(SpecError, match="ended"):
+        env.step(np.zeros((1, 1)), ROWS[:1])
+    for _ in range(11):
+        result = env.step(np.zeros((2, 1)), ROWS[1:])
+    assert result.truncated.all()
+    assert not result.success.any()
+
+
+def test_a_snapshot_goes_on_alike_in_another_env():
+    env, other = counters(), CounterConfig().build(3)
+    env.step(np.ones((3, 1)), ROWS)
+    other.restore(env.state(ROWS), ROWS)
+    for _ in range(11):
+        mine, theirs = env.step(np.ones((3, 1)), ROWS), other.step(np.ones((3, 1)), ROWS)
+        np.testing.assert_array_equal(mine.reward, theirs.reward)
+        np.testing.assert_array_equal(mine.truncated, theirs.truncated)
+
+
+def test_families_share_no_seed_and_a_longer_list_begins_with_the_shorter_one():
+    env = counters()
+    seeds = {family: {s.seed for s in env.starts(family, 300)} for family in ("train", "validation", "test")}
+    assert all(len(some) == 300 for some in seeds.values())
+    assert not seeds["train"] & seeds["test"]
+    assert not seeds["train"] & seeds["validation"]
+    assert env.starts("test", 5) == env.starts("test", 9)[:5]
+
+
+def test_a_simulator_that_is_not_installed_is_named_with_the_line_that_installs_it():
+    with pytest.raises(CapabilityError, match=r"no_such_simulator[\s\S]*pip install \"steadyhand\[sim\]\""):
+        AbsentConfig().build(1)
+
+
+needs_metaworld = pytest.mark.skipif(find_spec("metaworld") is None, reason="metaworld is not installed")
+
+
+@needs_metaworld
+def test_metaworld_starts_where_its_seed_says_whatever_happened_before():
+    env = make("metaworld", num_rows=2, task="push")
+    rows = np.arange(2)
+    starts = env.starts("test", 2)
+    env.reset(starts, rows)
+    first = env.observe(rows)["observation.state"]
+    assert not np.array_equal(first[0], first[1])
+    for _ in range(5):
+        env.step(np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, 0.0, -1.0, 0.5]]), rows)
+    env.reset(starts[::-1], rows)
+    np.testing.assert_array_equal(env.observe(rows)["observation.state"], first[::-1])
+
+
+@needs_metaworld
+def test_metaworld_s_script_succeeds_and_a_snapshot_of_its_way_goes_on_bit_for_bit():
+    env = make("metaworld", num_rows=2, task="drawer-open")
+    rows = np.arange(2)
+    expert = MetaworldExpert().build(env)
+    env.reset(env.starts("test", 2), rows)
+
+    def drive(alive):
+        trace = []
+        success = np.zeros(2, dtype=bool)
+        while len(alive):
+            result = env.step(expert.action({}, env.privileged(alive)), alive)
+            success[alive] = result.success
+            trace += [result.reward, *env.observe(alive).values()]
+            alive = alive[~(result.terminated | result.truncated)]
+        return trace, success
+
+    for _ in range(20):
+        env.step(expert.action({}, env.privileged(rows)), rows)
+    snapshot = env.state(rows)
+    first, success = drive(rows)
+    assert success.all()
+    env.restore(snapshot, rows)
+    again, _ = drive(rows)
+    assert len(first) == len(again)
+    for mine, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert env.tasks(rows) == ("Open the drawer.",) * 2
