@@ -33,7 +33,7 @@ def test_the_index_leads_to_every_page() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = list(chain(project["dependencies"], *project["optional-dependencies"].values()))
-    names = {re.split(r"[\s<>=\[]", requirement)[0] for requirement in wanted}
+    names = {re.split(r"[\s<>=\[]", requirement)[0] for requirement in wanted} - {"steadyhand"}
     tables = (ROOT / "docs" / "dependencies.md").read_text()
     assert set(re.findall(r"^\| `([^`]+)` \|", tables, re.MULTILINE)) == names
 
