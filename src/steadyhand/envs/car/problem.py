@@ -37,7 +37,7 @@ def car_problem(config: CarConfig, atlas: "Atlas") -> ControlProblem:
 
     Args:
         config: The car.
-        atlas: Its roads, which may grow.
+        atlas: The roads of the env, which may grow.
     """
     params = {**parameters(config), "substeps": 1}  # one Runge-Kutta step, within a millimetre of five
     half = 0.5 * config.road_width

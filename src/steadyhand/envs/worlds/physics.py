@@ -19,7 +19,7 @@ class Physics:
 
     Args:
         model: A `mujoco.MjModel`.
-        data: Its `mujoco.MjData`.
+        data: The `mujoco.MjData` that belongs to it.
         quality: How pictures are drawn.
     """
 
