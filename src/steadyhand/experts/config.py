@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
-from steadyhand.core.errors import CapabilityError
+from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.parts import Part, located
 from steadyhand.core.settings import Positive, PositiveShare, Range, Share, Whole
 from steadyhand.envs.config import EnvConfig
@@ -14,6 +14,7 @@ from steadyhand.envs.config import EnvConfig
 if TYPE_CHECKING:
     from steadyhand.core.protocol import Controller
     from steadyhand.envs.base import BatchEnv
+    from steadyhand.experts.base import Expert
 
 Labels = Literal["driven", "hindsight"]
 S = TypeVar("S", bound=EnvConfig)
@@ -37,6 +38,7 @@ class ExpertConfig(Part, ABC):
             "LqrExpert",
             "WeightsExpert",
             "ModelExpert",
+            "TrainedExpert",
         )
         | located(
             "steadyhand.experts.control.config",
@@ -228,15 +230,16 @@ class LqrExpert(ExpertConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsExpert(ExpertConfig):
-    """An expert network in a file of weights; see `experts.network`.
+    """An expert network in a file of weights; see `experts.network` and `experts.actor`.
 
     Attributes:
-        path: A .npz or .safetensors file with W0, b0, ..., W_out, b_out, obs_mean and obs_meansq.
-        feature: Which feature the network reads.
+        path: A trained actor (.safetensors), or a .npz or .safetensors file with W0, b0, ..., W_out, b_out,
+            obs_mean and obs_meansq.
+        feature: Which feature the network reads; empty takes the only one that the env shows, or all by name.
     """
 
     path: Path
-    feature: str = "observation.state"
+    feature: str = ""
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Read the file, and ask it once, so that what does not fit fails before a run.
@@ -245,42 +248,97 @@ class WeightsExpert(ExpertConfig):
             ArtifactError: The file is missing, unreadable, or lacks an array.
             SpecError: The network does not fit the env.
         """
-        import numpy as np
-
+        from steadyhand.core.specs import STATE
+        from steadyhand.experts.actor import actor_expert, read_actor
         from steadyhand.experts.network import network_of
 
-        expert = network_of(self.path, action=env.spec.action, feature=self.feature)
-        made_up = {
-            name: np.zeros((1, *feature.shape), dtype=feature.dtype)
-            for name, feature in {**env.spec.observation, **env.spec.privileged}.items()
-        }
-        expert.action(made_up, made_up)  # asked without `act`, it counts as no query
-        return expert
+        actor = read_actor(self.path) if self.path.suffix == ".safetensors" else None
+        feature = feature_of(self.feature, env)
+        if actor is None:
+            return _asked(network_of(self.path, action=env.spec.action, feature=feature or STATE), env)
+        expert = actor_expert(actor, action=env.spec.action, feature=feature, name=self.path.name)
+        return _asked(expert, env)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelExpert(ExpertConfig):
-    """A model of Stable-Baselines3 in a file, which loading unpickles; see `experts.stable_baselines`.
+    """A model of Stable-Baselines3 in a file; see `experts.stable_baselines`.
+
+    The file is unpickled by a process of its own, which hands over the actor alone.
 
     Attributes:
         path: The .zip file that `model.save` wrote.
         feature: Which feature the model reads; empty takes the only one that the env shows, or all by name.
+        normalization: The file that `VecNormalize.save` wrote, if it was trained on normalised observations.
     """
 
     path: Path
     feature: str = ""
+    normalization: Path | None = None
 
     def build(self, env: "BatchEnv") -> "Controller":
-        """Load the model and ask it, so that what does not fit fails before a run.
+        """Convert the model and ask it, so that what does not fit fails before a run.
 
         Raises:
             CapabilityError: Stable-Baselines3 is not installed.
-            ArtifactError: The file is missing, or no such model.
+            ArtifactError: The file is missing, no such model, or of a kind that cannot be converted.
             SpecError: The model does not fit the env.
         """
-        from steadyhand.experts.stable_baselines import load_model, model_expert
+        from steadyhand.experts.actor import actor_expert
+        from steadyhand.experts.stable_baselines import converted
 
-        return model_expert(load_model(self.path), env, feature=self.feature)
+        actor = converted(self.path, normalization=self.normalization)
+        feature = feature_of(self.feature, env)
+        return _asked(actor_expert(actor, action=env.spec.action, feature=feature, name=self.path.name), env)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedExpert(ExpertConfig):
+    """An expert that was trained by reinforcement learning and comes along; see `experts.trained`."""
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.gymnasium_config import GymnasiumConfig
+        from steadyhand.experts.trained import trained_actor
+
+        path = trained_actor(settings_of(env, GymnasiumConfig, "A trained expert").env_id)
+        return WeightsExpert(path=path).build(env)
+
+
+def feature_of(feature: str, env: "BatchEnv") -> str | None:
+    """Return the full name of a feature; None stands for all of them.
+
+    Args:
+        feature: Its name, full or short; empty takes the only one that the env shows, or all.
+        env: The env.
+
+    Raises:
+        SpecError: The env has no such feature.
+    """
+    from steadyhand.core.specs import full_names
+
+    features = {**env.spec.observation, **env.spec.privileged}
+    if not feature:
+        shown = list(env.spec.observation)
+        return shown[0] if len(shown) == 1 else None
+    for candidate in (*full_names(feature), f"privileged.{feature}"):
+        if candidate in features:
+            return candidate
+    raise SpecError("The env has no such feature.", got=feature, available=features)
+
+
+def _asked(expert: "Expert", env: "BatchEnv") -> "Expert":
+    """Return an expert that was asked once about made-up features."""
+    import numpy as np
+
+    made_up = {
+        name: np.full(
+            (1, *feature.shape), feature.start if feature.num_classes is not None else 0, dtype=feature.dtype
+        )
+        for name, feature in {**env.spec.observation, **env.spec.privileged}.items()
+    }
+    expert.action(made_up, made_up)  # asked without `act`, it counts as no query
+    return expert
 
 
 def settings_of(env: "BatchEnv", kind: type[S], expert: str) -> S:

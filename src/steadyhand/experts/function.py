@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from steadyhand.core.errors import CapabilityError, SpecError, SteadyhandError
-from steadyhand.core.specs import FeatureSpec, full_names
+from steadyhand.core.specs import FeatureSpec
 from steadyhand.envs.base import BatchEnv, Start
+from steadyhand.experts.config import feature_of
 from steadyhand.experts.network import CallableExpert
 
 Seen = np.ndarray | dict[str, np.ndarray]
@@ -33,22 +34,11 @@ def function_expert(
         SpecError: It answers neither one observation nor a batch rightly, or both, but differently.
     """
     spec = env.spec
-    name = _feature(feature, env)
+    name = feature_of(feature, env)
     if batched is None:
         batched = _takes_batches(function, _probes(env, name), spec.action)
     ask = function if batched else _row_by_row(function)
     return CallableExpert(ask, action=spec.action, feature=name, name=_name(function))
-
-
-def _feature(feature: str, env: BatchEnv) -> str | None:
-    features = {**env.spec.observation, **env.spec.privileged}
-    if not feature:
-        shown = list(env.spec.observation)
-        return shown[0] if len(shown) == 1 else None
-    for candidate in (*full_names(feature), f"privileged.{feature}"):
-        if candidate in features:
-            return candidate
-    raise SpecError("The env has no such feature.", got=feature, available=features)
 
 
 def _row_by_row(function: Callable[[Any], Any]) -> Callable[[Any], np.ndarray]:
