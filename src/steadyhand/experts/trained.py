@@ -12,18 +12,22 @@ def trained_ids() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))
 
 
+def is_trained(env_id: str) -> bool:
+    """Whether a trained expert comes along with an env."""
+    return env_id.rpartition(":")[2] in trained_ids()
+
+
 def trained_actor(env_id: str) -> Path:
     """Return the file of the actor that was trained for an env.
 
     Raises:
         CapabilityError: None was.
     """
-    name = env_id.rpartition(":")[2]
-    if name not in trained_ids():
+    if not is_trained(env_id):
         raise CapabilityError(
             "No trained expert comes along with this env.",
             got=env_id,
             available=trained_ids(),
             hint=f"train one: steadyhand expert train {env_id}",
         )
-    return _FOLDER / f"{name}.safetensors"
+    return _FOLDER / f"{env_id.rpartition(':')[2]}.safetensors"

@@ -13,7 +13,15 @@ from steadyhand.core.protocol import Controller
 from steadyhand.core.strict import kind_of
 from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.config import EnvConfig
-from steadyhand.experts.config import ExpertConfig, ModelExpert, PurePursuitExpert, WeightsExpert
+from steadyhand.envs.gymnasium_config import GymnasiumConfig
+from steadyhand.experts.config import (
+    ExpertConfig,
+    ModelExpert,
+    PurePursuitExpert,
+    TrainedExpert,
+    WeightsExpert,
+)
+from steadyhand.experts.trained import is_trained
 from steadyhand.recipes.parts import choices_of
 
 _FILES = ("FILE.npz", "FILE.safetensors", "FILE.zip", "a policy folder", "module:function")
@@ -131,7 +139,9 @@ def controller_of(who: Any, env: BatchEnv, *, feature: str = "", batched: bool |
 
 
 def default_expert(env: EnvConfig | None) -> ExpertConfig | None:
-    """Return the expert that comes along with an env; None for Gymnasium's, which bring none."""
+    """Return the expert that comes along with an env; None if none does."""
+    if isinstance(env, GymnasiumConfig):
+        return TrainedExpert() if is_trained(env.env_id) else None
     return made(ExpertConfig, env.expert) if env is not None and env.expert else None
 
 
