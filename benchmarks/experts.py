@@ -25,6 +25,7 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.cartpole.config import CartPoleConfig
 from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.forks.config import ForksConfig
+from steadyhand.envs.gymnasium_config import GymnasiumConfig
 from steadyhand.envs.linear.config import LinearConfig
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.envs.quadrotor.config import PlanarQuadrotorConfig, QuadrotorConfig
@@ -32,18 +33,22 @@ from steadyhand.envs.tabletop.config import TabletopConfig
 from steadyhand.envs.tabular.config import TabularConfig
 from steadyhand.envs.two_link.config import AcrobotConfig, ArmConfig
 from steadyhand.envs.worlds.config import WorldConfig
+from steadyhand.envs.worlds.metaworld import SENTENCES, MetaworldConfig
 from steadyhand.experts.config import (
     AvoidingExpert,
     DynamicProgrammingExpert,
     ExpertConfig,
     ForksExpert,
     LqrExpert,
+    MetaworldExpert,
     PurePursuitExpert,
     SwingUpExpert,
     TabletopExpert,
+    TrainedExpert,
 )
 from steadyhand.experts.control.config import GeometricExpert, IlqrExpert, MppiExpert
 from steadyhand.experts.control.sampling import Mppi
+from steadyhand.experts.trained import trained_ids
 from steadyhand.recipes.experiment import Cell
 from steadyhand.rollout.evaluate import evaluate
 
@@ -86,14 +91,22 @@ OUR_ROWS = {
     "quadrotor flies the gate, geometric": Row(env=QuadrotorConfig(flight="gate"), expert=GeometricExpert()),
     "tabletop, scripted": Row(env=TabletopConfig(), expert=TabletopExpert()),
 }
+META_WORLD = {
+    f"Meta-World {task}": Row(env=MetaworldConfig(task=task), expert=MetaworldExpert(), episodes=20, copies=4)
+    for task in SENTENCES
+}
+LOCOMOTION = {
+    f"{name}, trained": Row(env=GymnasiumConfig(env_id=name), expert=TrainedExpert(), copies=10)
+    for name in trained_ids()
+}
 GROUPS: dict[str, dict[str, Row]] = {
     "ours": OUR_ROWS,
-    "meta-world": {},
+    "meta-world": META_WORLD,
     "fetch": {},
     "push-t": {},
     "aloha": {},
     "ogbench": {},
-    "locomotion": {},
+    "locomotion": LOCOMOTION,
 }
 """Rows by the file of their cells."""
 SECTIONS = {"our experts": ("ours",), "experts of worlds": tuple(name for name in GROUPS if name != "ours")}
@@ -139,10 +152,25 @@ def table(groups: Sequence[str]) -> str:
         "|---|---|---|---|---|",
     ]
     for group in groups:
+        if group == "meta-world":
+            lines += _pooled("Meta-World, 50 tasks", group)
+            continue
         for name, cell in zip(GROUPS[group], cells_of(group), strict=True):
             if (found := cell.result()) is not None:
                 lines.append(_line(name, found))
     return "\n".join(lines)
+
+
+def _pooled(name: str, group: str) -> list[str]:
+    """Return one line for all rows of a group, and one for each that missed some of its episodes."""
+    found = {row: cell.result() for row, cell in zip(GROUPS[group], cells_of(group), strict=True)}
+    kept = {row: one for row, one in found.items() if one is not None}
+    if len(kept) < len(found):
+        return []
+    whole = {key: [value for one in kept.values() for value in one[key]] for key in ("success", "returns")}
+    numbers = {key: sum(one[key] for one in kept.values()) for key in ("steps", "wall_s")}
+    missed = [(row, one) for row, one in kept.items() if not all(one["success"])]
+    return [_line(name, {**whole, **numbers}), *(_line(f"of which {row}", one) for row, one in missed)]
 
 
 def _line(name: str, found: Mapping[str, Any]) -> str:
