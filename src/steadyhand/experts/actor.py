@@ -186,7 +186,7 @@ def actor_expert(network: ActorNetwork, *, action: FeatureSpec, feature: str | N
         name: What errors call it.
 
     Raises:
-        SpecError: Its action is not the env's.
+        SpecError: The actor acts otherwise than the env can take.
     """
     form = network.form
     is_choice = form.output == "argmax"

@@ -309,7 +309,7 @@ def feature_of(feature: str, env: "BatchEnv") -> str | None:
     """Return the full name of a feature; None stands for all of them.
 
     Args:
-        feature: Its name, full or short; empty takes the only one that the env shows, or all.
+        feature: Full or short name; empty takes the only one that the env shows, or all.
         env: The env.
 
     Raises:
