@@ -33,11 +33,13 @@ from steadyhand.envs.tabletop.config import TabletopConfig
 from steadyhand.envs.tabular.config import TabularConfig
 from steadyhand.envs.two_link.config import AcrobotConfig, ArmConfig
 from steadyhand.envs.worlds.config import WorldConfig
+from steadyhand.envs.worlds.fetch import FetchConfig
 from steadyhand.envs.worlds.metaworld import SENTENCES, MetaworldConfig
 from steadyhand.experts.config import (
     AvoidingExpert,
     DynamicProgrammingExpert,
     ExpertConfig,
+    FetchExpert,
     ForksExpert,
     LqrExpert,
     MetaworldExpert,
@@ -99,10 +101,14 @@ LOCOMOTION = {
     f"{name}, trained": Row(env=GymnasiumConfig(env_id=name), expert=TrainedExpert(), copies=10)
     for name in trained_ids()
 }
+FETCH = {
+    f"Fetch {task}": Row(env=FetchConfig(task=task), expert=FetchExpert(), copies=10)
+    for task in ("reach", "push", "pick-and-place")
+}
 GROUPS: dict[str, dict[str, Row]] = {
     "ours": OUR_ROWS,
     "meta-world": META_WORLD,
-    "fetch": {},
+    "fetch": FETCH,
     "push-t": {},
     "aloha": {},
     "ogbench": {},

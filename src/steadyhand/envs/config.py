@@ -35,6 +35,7 @@ class EnvConfig(Part, ABC):
         | located(f"{_HERE}.quadrotor.config", "PlanarQuadrotorConfig", "QuadrotorConfig")
         | located(f"{_HERE}.tabletop.config", "TabletopConfig")
         | located(f"{_HERE}.worlds.metaworld", "MetaworldConfig")
+        | located(f"{_HERE}.worlds.fetch", "FetchConfig")
         | located(f"{_HERE}.gymnasium_config", "GymnasiumConfig")
     )
     expert: ClassVar[str] = ""

@@ -33,6 +33,7 @@ class ExpertConfig(Part, ABC):
             "AvoidingExpert",
             "TabletopExpert",
             "MetaworldExpert",
+            "FetchExpert",
             "SwingUpExpert",
             "DynamicProgrammingExpert",
             "LqrExpert",
@@ -173,6 +174,18 @@ class MetaworldExpert(ExpertConfig):
         from steadyhand.experts.metaworld import MetaworldScript
 
         return MetaworldScript(settings_of(env, MetaworldConfig, "Meta-World's script").task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchExpert(ExpertConfig):
+    """Does the Fetch tasks by a script that reads where things are; see `experts.fetch`."""
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.worlds.fetch import FetchConfig
+        from steadyhand.experts.fetch import FetchScript
+
+        return FetchScript(settings_of(env, FetchConfig, "The script of the Fetch tasks").task)
 
 
 @dataclass(frozen=True, kw_only=True)

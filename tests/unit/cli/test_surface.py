@@ -296,6 +296,7 @@ LISTED = {
         "avoiding",
         "tabletop",
         "metaworld",
+        "fetch",
         "swing-up",
         "dynamic-programming",
     ],

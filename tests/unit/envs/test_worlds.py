@@ -14,7 +14,7 @@ from steadyhand.envs import make
 from steadyhand.envs.base import Start
 from steadyhand.envs.worlds.config import WorldConfig
 from steadyhand.envs.worlds.world import Facts, Turn, World
-from steadyhand.experts.config import MetaworldExpert
+from steadyhand.recipes.experts import default_expert
 
 
 class Counter(World):
@@ -144,25 +144,43 @@ def test_a_simulator_that_is_not_installed_is_named_with_the_line_that_installs_
 needs_metaworld = pytest.mark.skipif(find_spec("metaworld") is None, reason="metaworld is not installed")
 
 
-@needs_metaworld
-def test_metaworld_starts_where_its_seed_says_whatever_happened_before():
-    env = make("metaworld", num_rows=2, task="push")
+needs_fetch = pytest.mark.skipif(
+    find_spec("gymnasium_robotics") is None, reason="gymnasium-robotics is not installed"
+)
+REAL = [
+    pytest.param("metaworld", {"task": "drawer-open"}, marks=needs_metaworld),
+    pytest.param("fetch", {"task": "pick-and-place"}, marks=needs_fetch),
+    pytest.param("fetch", {"task": "push"}, marks=needs_fetch),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), REAL)
+def test_a_start_is_the_same_whatever_happened_before(name, options):
+    env = make(name, num_rows=2, **options)
     rows = np.arange(2)
     starts = env.starts("test", 2)
+
+    def seen():
+        return np.concatenate([values.reshape(2, -1) for values in env.privileged(rows).values()], axis=1)
+
     env.reset(starts, rows)
-    first = env.observe(rows)["observation.state"]
+    first = seen()
+    env.step(np.zeros((2, 4)), rows)
+    then = seen()
     assert not np.array_equal(first[0], first[1])
     for _ in range(5):
         env.step(np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, 0.0, -1.0, 0.5]]), rows)
     env.reset(starts[::-1], rows)
-    np.testing.assert_array_equal(env.observe(rows)["observation.state"], first[::-1])
+    np.testing.assert_array_equal(seen(), first[::-1])
+    env.step(np.zeros((2, 4)), rows)
+    np.testing.assert_array_equal(seen(), then[::-1])
 
 
-@needs_metaworld
-def test_metaworld_s_script_succeeds_and_a_snapshot_of_its_way_goes_on_bit_for_bit():
-    env = make("metaworld", num_rows=2, task="drawer-open")
+@pytest.mark.parametrize(("name", "options"), REAL)
+def test_a_script_succeeds_and_a_snapshot_of_its_way_goes_on_bit_for_bit(name, options):
+    env = make(name, num_rows=2, **options)
     rows = np.arange(2)
-    expert = MetaworldExpert().build(env)
+    expert = default_expert(env.config).build(env)
     env.reset(env.starts("test", 2), rows)
 
     def drive(alive):
@@ -185,4 +203,16 @@ def test_metaworld_s_script_succeeds_and_a_snapshot_of_its_way_goes_on_bit_for_b
     assert len(first) == len(again)
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    assert env.tasks(rows) == ("Open the drawer.",) * 2
+
+
+@needs_metaworld
+def test_metaworld_says_what_is_to_be_done():
+    env = make("metaworld", num_rows=1, task="drawer-open")
+    assert env.tasks(np.arange(1)) == ("Open the drawer.",)
+
+
+@needs_fetch
+def test_a_task_without_a_script_is_told():
+    env = make("fetch", num_rows=1, task="slide")
+    with pytest.raises(CapabilityError, match=r"slide[\s\S]*pick-and-place"):
+        default_expert(env.config).build(env)

@@ -13,6 +13,12 @@ from steadyhand.envs.worlds.pictures import scene_of
 MOVED = ("body_pos", "body_quat", "site_pos", "geom_pos", "geom_quat", "geom_rgba")
 """What tasks change of a model when they are reset."""
 
+FOLLOWED = (
+    *("xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
+    *("cvel", "subtree_com"),
+)
+"""What follows from a state, as MuJoCo left it: a step ends with that of the state before its last substep."""
+
 
 class Physics:
     """What every world on MuJoCo does alike.
@@ -34,7 +40,9 @@ class Physics:
         """Return all that the next step hangs on."""
         state = np.empty(self._size)
         self._mujoco.mj_getState(self._model, self._data, state, self._signature)
-        return {"physics": state} | {f"model.{name}": getattr(self._model, name).copy() for name in MOVED}
+        moved = {f"model.{name}": getattr(self._model, name).copy() for name in MOVED}
+        followed = {f"data.{name}": getattr(self._data, name).copy() for name in FOLLOWED}
+        return {"physics": state, **moved, **followed}
 
     def put_back(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Continue from a snapshot of this model, or of one that was made alike."""
@@ -44,6 +52,8 @@ class Physics:
             self._mujoco.mj_setState(self._model, self._data, snapshot["physics"], self._signature)
             self._mujoco.mj_forward(self._model, self._data)
         self._mujoco.mj_setState(self._model, self._data, snapshot["physics"], self._signature)
+        for name in FOLLOWED:
+            getattr(self._data, name)[:] = snapshot[f"data.{name}"]
 
     def draw(self, camera: str, *, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
         """Return what a camera of the model sees."""
