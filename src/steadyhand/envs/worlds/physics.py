@@ -17,7 +17,7 @@ FOLLOWED = (
     *("xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
     *("cvel", "subtree_com"),
 )
-"""What follows from a state, as MuJoCo left it: a step ends with that of the state before its last substep."""
+"""What follows from a state, as MuJoCo left it: after a step, that of the state before its last substep."""
 
 
 class Physics:
