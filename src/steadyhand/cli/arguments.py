@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -18,6 +18,7 @@ from steadyhand.core.modules import imported
 from steadyhand.core.strict import parse_json
 
 T = TypeVar("T")
+_SETTINGS = "`steadyhand parts KIND NAME` shows the settings of a part, and which values they take"
 FieldPath = tuple[str, ...]
 
 
@@ -45,7 +46,30 @@ def parse(kind: type[T], arguments: list[str], *, verb: str, description: str | 
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     _refuse_empty_paths(chosen, arguments)
+    _refuse_twice(kind, arguments)
     return chosen
+
+
+def _refuse_twice(kind: type, arguments: Sequence[str]) -> None:
+    """Raise ConfigError if a flag that holds one value or list was given twice: the first would be lost."""
+    typed = [text.partition("=")[0].replace("_", "-") for text in arguments if text.startswith("--")]
+    for name in _single_flags(kind):
+        flag = f"--{name.replace('_', '-')}"
+        if typed.count(flag) > 1:
+            raise ConfigError(
+                f"{flag} is given {typed.count(flag)} times, and only the last would count.",
+                hint=f"name it once; a list is written as {flag} A B",
+            )
+
+
+def _single_flags(kind: type) -> Iterator[str]:
+    """Yield the names of the flags of a verb whose later values would replace the earlier ones."""
+    for name, annotated in get_type_hints(kind, include_extras=True).items():
+        inner = get_args(annotated)[0] if get_origin(annotated) is Annotated else annotated
+        if isinstance(inner, type) and is_dataclass(inner):
+            yield from _single_flags(inner)
+        elif tyro.conf.UseAppendAction not in getattr(annotated, "__metadata__", ()):
+            yield name
 
 
 def _refuse_empty_paths(chosen: object, arguments: Sequence[str]) -> None:
@@ -87,7 +111,7 @@ def with_overrides(run: T, overrides: Sequence[str]) -> T:
     for text in overrides:
         for path, value in _leaves(*_assignment(text), tables):
             _put(data, path, value, tables)
-    return from_data(data, type(run), source="--set " + " ".join(overrides), typed=True)
+    return from_data(data, type(run), source="--set " + " ".join(overrides), typed=True, hint=_SETTINGS)
 
 
 def _assignment(text: str) -> tuple[FieldPath, Any]:

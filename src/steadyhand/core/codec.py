@@ -73,6 +73,34 @@ def _strict(kind: type) -> Callable[[Any, Any], Any]:
     return structure
 
 
+def _listed(converter: "Converter") -> Callable[[Any], Callable[[Any, Any], Any]]:
+    """Refuse a text where a list is expected: it would be taken letter by letter."""
+    from cattrs.cols import homogenous_tuple_structure_factory
+
+    def fixed(kind: Any) -> Callable[[Any, Any], Any]:
+        members = get_args(kind)
+
+        def structure(value: Any, _: Any) -> Any:
+            if len(value) != len(members):
+                raise TypeError(f"got {value!r}, expected {len(members)} values")
+            return tuple(converter.structure(one, of) for one, of in zip(value, members, strict=True))
+
+        return structure
+
+    def factory(kind: Any) -> Callable[[Any, Any], Any]:
+        is_open = Ellipsis in get_args(kind)
+        plain = homogenous_tuple_structure_factory(kind, converter) if is_open else fixed(kind)
+
+        def structure(value: Any, _: Any) -> Any:
+            if not isinstance(value, list | tuple):
+                raise TypeError(f"got {value!r}, expected a list, such as [{json.dumps(value, default=str)}]")
+            return plain(value, kind)
+
+        return structure
+
+    return factory
+
+
 def _literal(kind: Any) -> Callable[[Any, Any], Any]:
     """Refuse words that a `Literal` does not list."""
 
@@ -96,6 +124,7 @@ def _converter() -> "Converter":
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, _literal)
+    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is tuple, _listed(converter))
     converter.register_unstructure_hook(float, _float_data)
     _register_tagged(converter)
     return converter

@@ -124,6 +124,7 @@ class BatchEnv(ABC):
 
     def tasks(self, rows: Int64[np.ndarray, " B"]) -> tuple[str, ...]:
         """Return what each row is to do, in words; an env whose episodes have instructions says each."""
+        self._check_rows(rows)
         return (self.spec.task,) * len(rows)
 
     def state(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
@@ -254,6 +255,8 @@ class BatchEnv(ABC):
 
     def _check_rows(self, rows: Int64[np.ndarray, " B"]) -> tuple[int, int]:
         """Return the first and the last of some rows; raise SpecError unless the env has them."""
+        if np.ndim(rows) != 1:
+            raise SpecError("Rows are a list.", got=rows, expected="np.array([0]) for the first row")
         first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, 0)
         if first < 0 or last >= self.num_rows:
             raise SpecError(

@@ -1,8 +1,8 @@
 """Our envs as Gymnasium envs; importing this module registers them.
 
 After `import steadyhand.envs.gym` these work: `gymnasium.make("steadyhand/Car-v0")` and
-`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`, and likewise Forks-v0, Avoiding-v0, Pendulum-v0,
-Tabular-v0 and Linear-v0. The id "steadyhand.envs.gym:steadyhand/Car-v0" needs no import. Nothing else in
+`gymnasium.make_vec("steadyhand/Car-v0", num_envs=64)`, and likewise every env that comes along: CartPole-v0
+is "cart-pole". The id "steadyhand.envs.gym:steadyhand/Car-v0" needs no import. Nothing else in
 steadyhand imports this module: Gymnasium is loaded only where it is used.
 """
 
@@ -16,15 +16,15 @@ from jaxtyping import UInt8
 
 from steadyhand.core.errors import SpecError
 from steadyhand.envs.base import BatchEnv, Family, Start
-from steadyhand.envs.catalogue import env_config
+from steadyhand.envs.catalogue import BUILT_IN, env_config
 from steadyhand.envs.spaces import feature_space, observation_space, pack
 
-for _name in ("Car", "Forks", "Avoiding", "Pendulum", "Tabular", "Linear"):
+for _name in BUILT_IN:
     gymnasium.register(
-        id=f"steadyhand/{_name}-v0",
+        id=f"steadyhand/{''.join(_word.title() for _word in _name.split('-'))}-v0",
         entry_point="steadyhand.envs.gym:OneGym",
         vector_entry_point="steadyhand.envs.gym:ManyGym",
-        kwargs={"env_id": _name.lower()},
+        kwargs={"env_id": _name},
     )
 
 

@@ -12,7 +12,8 @@ Convolution = tuple[Count, Count, Count]
 Cell = Literal["lstm", "gru"]
 Norm = Literal["group", "frozen_batch"]
 Stem = Literal["imagenet", "small"]
-Mode = Literal["min_max", "z_score", "quantile", "identity"]
-"""min_max: the data's range to [-1, 1]. z_score: mean 0, deviation 1. quantile: 1 % and 99 % to -1 and 1."""
+Mode = Literal["min_max", "z_score", "z_score_shared", "quantile", "identity"]
+"""min_max: the data's range to [-1, 1]. z_score: mean 0, deviation 1. z_score_shared: the same, over all
+lines of a feature that lists things, so that they are scaled alike. quantile: 1 % and 99 % to -1 and 1."""
 Representation = Literal["absolute", "delta", "relative"]
 Order = Literal[1, 2]

@@ -1,6 +1,7 @@
 """Statistics of the data, kept inside the policy so that they cannot be lost or mixed up."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any, Literal, assert_never
 
 import numpy as np
@@ -72,7 +73,7 @@ class Affine(nn.Module):
             is_bounded: Whether the bounds of `spec` are those of the values.
         """
         rule = SpreadFloor() if floor is None else floor
-        stats = array_stats(values)
+        stats = _shared(values) if self.mode == "z_score_shared" else array_stats(values)
         floors = np.zeros_like(stats.std)
         if self.mode != "identity":
             floors = rule.of(self.name, spec, stats, is_bounded=is_bounded)
@@ -158,11 +159,19 @@ class Affine(nn.Module):
         self._is_fitted = True
 
 
+def _shared(values: Float[np.ndarray, "N ..."]) -> FeatureStats:
+    """Return statistics of the numbers of a thing, over all things and steps, for each thing."""
+    shape = values.shape[1:]
+    one = array_stats(values.reshape(-1, *shape[-1:]))
+    parts = {part.name: getattr(one, part.name) for part in fields(one) if part.name != "count"}
+    return replace(one, **{name: np.broadcast_to(part, shape) for name, part in parts.items()})
+
+
 def _centre_and_spread(stats: FeatureStats, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
     match mode:
         case "min_max":
             return (stats.min + stats.max) / 2, (stats.max - stats.min) / 2
-        case "z_score":
+        case "z_score" | "z_score_shared":
             return np.where(stats.constant, stats.min, stats.mean), stats.std
         case "quantile":
             spread = np.maximum(stats.q99 - stats.q01, _QUANTILE_FLOOR * (stats.max - stats.min))

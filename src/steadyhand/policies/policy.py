@@ -66,8 +66,9 @@ class PolicyModule(Trainable[Batch]):
         self._reader = Reader(spec.observation, num_steps=config.n_obs_steps, size=size)
         self.normaliser = nn.ModuleDict()
         self.affines: dict[str, Affine] = {}
+        modes = {} if config.encoder is None else config.encoder.modes(spec.observation)
         for name, feature in spec.observation.items():
-            self._add_normaliser(name, feature, default="z_score", role="input")
+            self._add_normaliser(name, feature, default=modes.get(name, "z_score"), role="input")
         self._add_normaliser("action", spec.action, default="min_max", role="output")
         self.config = replace(config, normalisation={name: one.mode for name, one in self.affines.items()})
         unknown = set(config.normalisation) - {*spec.observation, "action"}

@@ -123,13 +123,17 @@ def compete(
     hindered = why_no_films(env) if num_films else ""
     if hindered is None:
         filmed = worth_filming(entrants, evaluations, num_films)
+    longest = max((one.lengths[filmed].max() for one in evaluations if filmed), default=0)
+    seconds = min(FILM_SECONDS, longest * env.spec.control_dt + 1.0)  # the same for all, side by side
     experts = [e for c, e in zip(entrants, evaluations, strict=True) if c.kind == "expert"]
     reference = ways_of(experts[0]) if experts else None
     return [
         Outcome(
             evaluation=evaluation,
             result=_summary(entrant, evaluation, wall, seed, reference),
-            films=filmed_drives(env, entrant, starts, filmed, seed, known=evaluation) if filmed else (),
+            films=filmed_drives(env, entrant, starts, filmed, seed, seconds=seconds, known=evaluation)
+            if filmed
+            else (),
             no_films=hindered or "",
         )
         for entrant, evaluation, wall in zip(entrants, evaluations, walls, strict=True)
@@ -170,14 +174,18 @@ def filmed_drives(
     seconds: float = FILM_SECONDS,
     known: Evaluation | None = None,
 ) -> tuple[Video, ...]:
-    """Drive once more from the chosen starts, before the camera; captions say how the known drives went."""
+    """Drive once more from the chosen starts, before the camera.
+
+    Captions say how the known drives went, whose films are all `seconds` long. Where each start has an
+    instruction of its own, it stands beside the number of the start.
+    """
     chosen = [starts[index] for index in filmed]
-    clips = shoot(env, entrant.controller, chosen, seed=seed, seconds=seconds)
+    clips = shoot(env, entrant.controller, chosen, seed=seed, seconds=seconds, holds=known is not None)
     return tuple(
         Video(
             name=entrant.name,
             mp4=clip.mp4,
-            group=f"start {index + 1}",
+            group=f"start {index + 1}" + (f": {clip.task}" if clip.task else ""),
             poster=clip.poster,
             caption="" if known is None else _ending(known, index),
         )

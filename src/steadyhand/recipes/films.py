@@ -28,10 +28,12 @@ class Clip:
         mp4: The file, H.264.
         poster: Last picture of the film at half the size, as PNG: how they end tells films of one start
             apart.
+        task: What there was to do, in words; empty where every start of the env asks for the same.
     """
 
     mp4: bytes
     poster: bytes
+    task: str = ""
 
 
 def why_no_films(env: BatchEnv) -> str | None:
@@ -70,6 +72,7 @@ def shoot(
     *,
     seed: int,
     seconds: float = FILM_SECONDS,
+    holds: bool = False,
 ) -> list[Clip]:
     """Drive once more from each start, before the camera, and return the films.
 
@@ -79,6 +82,8 @@ def shoot(
         starts: One film each.
         seed: Seed of the controller's random streams: that of the drives that are to be seen again.
         seconds: Length of a film, at most an episode [s].
+        holds: Show the last picture of a drive that has ended until then. Otherwise films end one second
+            after the last of these drives has.
     """
     num_steps = max(1, min(round(seconds / env.spec.control_dt), env.spec.max_episode_steps))
     stride = max(1, round(0.1 / env.spec.control_dt))
@@ -87,16 +92,19 @@ def shoot(
     film = FilmRecorder(stage, range(len(starts)), max_steps=num_steps, stride=stride, width=480, height=360)
     try:
         run(stage, controller, starts, seed=seed, max_steps=num_steps, listeners=[film])
+        tasks = stage.tasks(np.arange(len(starts)))
     finally:
         if stage is not env:
             stage.close()
+    length = None if holds else max(map(len, film.frames.values())) + fps
     films: list[Clip] = []
     with TemporaryDirectory() as folder:
         for number in range(len(starts)):
             path = Path(folder) / f"{number}.mp4"
-            reel = film.reel(number)
+            reel = film.reel(number)[:length]
             write_mp4(path, reel, fps=fps, codec="h264", crf=28, gop=50)
             height, width = reel[-1].shape[:2]
             poster = encode_png(resized(reel[-1], (max(height // 2, 1), max(width // 2, 1))))
-            films.append(Clip(mp4=path.read_bytes(), poster=poster))
+            task = "" if tasks[number] == env.spec.task else tasks[number]
+            films.append(Clip(mp4=path.read_bytes(), poster=poster, task=task))
     return films

@@ -27,6 +27,7 @@ from steadyhand.testing.toy import (
     CONTINUOUS_ACTION,
     DISCRETE_ACTION,
     IMAGE_OBSERVATION,
+    OBJECT_OBSERVATION,
     VECTOR_OBSERVATION,
     toy_frames,
 )
@@ -152,6 +153,8 @@ def _told(left_out: Mapping[str, str]) -> Mapping[str, str]:
 
 def _frames(config: PolicyConfig, actions: ActionKind | None) -> Frames:
     observation: dict[str, FeatureSpec] = {**VECTOR_OBSERVATION, **IMAGE_OBSERVATION}
+    if config.encoder is not None and not config.encoder.readable(observation):
+        observation |= OBJECT_OBSERVATION
     readable = read_features(config, observation)
     kind = actions or config.head.actions[0]
     action = {"continuous": CONTINUOUS_ACTION, "discrete": DISCRETE_ACTION}[kind]

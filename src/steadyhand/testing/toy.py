@@ -19,6 +19,7 @@ VECTOR_OBSERVATION: dict[str, FeatureSpec] = {
     "observation.mode": discrete_spec(4, start=-1),
     "observation.heading": FeatureSpec(shape=(2,), kind="rotation"),
 }
+OBJECT_OBSERVATION: dict[str, FeatureSpec] = {"observation.objects": FeatureSpec(shape=(3, 4))}
 IMAGE_OBSERVATION: dict[str, FeatureSpec] = {IMAGES + "front": image_spec(12, 14, 1)}
 CONTINUOUS_ACTION = FeatureSpec(shape=(2,))
 DISCRETE_ACTION = discrete_spec(3, start=1)

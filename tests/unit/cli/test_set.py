@@ -78,3 +78,24 @@ def test_what_is_no_field_or_no_json_is_refused(said, expected):
     with pytest.raises(ConfigError) as caught:
         with_overrides(RUN, [said])
     assert expected in str(caught.value)
+
+
+def test_a_misspelt_field_says_where_settings_are_listed_and_not_to_compare_files():
+    with pytest.raises(ConfigError, match=r"steadyhand parts KIND NAME") as told:
+        with_overrides(RUN, ["training.num_stepps=5"])
+    assert "num_stepps" in str(told.value)
+    assert "run.json" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("policy.observation=camera", r"got 'camera', expected a list, such as \[\"camera\"\]"),
+        ("training.betas=0.9", r"got 0.9, expected a list"),
+        ("training.betas=[0.9]", r"got \[0.9\], expected 2 values"),
+    ],
+)
+def test_a_single_value_in_a_lists_place_is_refused_as_a_whole(said, expected):
+    with pytest.raises(ConfigError, match=expected) as told:
+        with_overrides(RUN, [said])
+    assert "'c'" not in str(told.value)

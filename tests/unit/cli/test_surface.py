@@ -16,7 +16,9 @@ from PIL import Image
 from rich.console import Console
 
 import steadyhand
-from steadyhand.cli import terminal
+from steadyhand.cli import record, terminal
+from steadyhand.cli.arguments import parse
+from steadyhand.cli.main import main
 from steadyhand.core.parts import load_all, made, name_of
 from steadyhand.data.dataset import open_dataset
 from steadyhand.envs.car.config import Sense
@@ -459,3 +461,22 @@ def test_envs_are_listed_with_their_experts(cli):
     assert expert["car"] == "pure-pursuit"
     assert expert["metaworld"] == "metaworld"
     assert expert.keys() == names
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        ["--observation", "state", "--observation", "camera"],
+        ["--observation=state", "objects", "--observation", "camera"],
+        ["--episodes", "2", "--episodes", "3"],
+    ],
+)
+def test_what_is_said_twice_is_not_dropped_without_a_word(twice, tmp_path, capsys):
+    assert main(["record", "tabletop", "--out", str(tmp_path / "demos"), *twice]) == 2
+    assert f"{twice[0].partition('=')[0]} is given 2 times" in capsys.readouterr().err
+    assert not (tmp_path / "demos").exists()
+
+
+def test_set_may_be_said_many_times():
+    said = ["car", "--out", "demos", "--set", "num_episodes=2", "--set", "seed=3"]
+    assert parse(record.Arguments, said, verb="record").set == ("num_episodes=2", "seed=3")

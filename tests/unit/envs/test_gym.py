@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 import steadyhand.envs.gym  # noqa: F401  registers
 from steadyhand.core.errors import SpecError
+from steadyhand.envs.catalogue import BUILT_IN
 
 
 @pytest.mark.parametrize("observation", [("retina",), ("state", "lidar")])
@@ -99,3 +100,12 @@ def test_gymnasium_accepts_the_small_envs(name):
     seen, _ = envs.reset(seed=1)
     assert envs.observation_space.contains(seen)
     envs.close()
+
+
+def test_every_env_that_comes_along_is_registered():
+    ids = {name for name in gymnasium.registry if name.startswith("steadyhand/")}
+    assert len(ids) == len(BUILT_IN)
+    assert {"steadyhand/CartPole-v0", "steadyhand/Tabletop-v0", "steadyhand/PlanarQuadrotor-v0"} <= ids
+    env = gymnasium.make("steadyhand/Tabletop-v0", task="instruct", observation=("goal",))
+    seen, _ = env.reset(seed=3)
+    assert seen.shape == (5,)

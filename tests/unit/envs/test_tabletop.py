@@ -365,3 +365,19 @@ def test_a_picture_for_people_marks_the_block_and_the_zone_of_an_instruction():
     changed = np.abs(told.render(0).astype(int) - other.render(0)).sum(axis=2) > 60
     assert changed[200:280, 100:220].any()  # the left zone has its ring
     assert changed[30:140, 260:380].any()  # the far zone has not
+
+
+def test_the_goal_is_the_named_colour_and_the_middle_of_the_zone():
+    env = make("tabletop", num_rows=64, task="instruct", observation=("goal",))
+    rows = np.arange(64)
+    env.reset(env.starts("train", 64), rows)
+    goals = env.observe(rows)["observation.goal"]
+    for text, goal in zip(env.tasks(rows), goals, strict=True):
+        (colour,) = [number for number, words in enumerate(COLOURS) if text.split()[2] in words]
+        (zone,) = [number for number, words in enumerate(PLACES) if text.split("block ")[1] in words]
+        np.testing.assert_array_equal(goal, [*TINTS[colour], *ZONES[zone]])
+
+
+def test_sorting_has_no_goal_of_its_own():
+    with pytest.raises(ConfigError, match="no goal of its own"):
+        TabletopConfig(observation=("state", "goal"))

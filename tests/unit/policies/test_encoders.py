@@ -11,11 +11,14 @@ from steadyhand.core.codec import from_data, to_data
 from steadyhand.core.errors import ConfigError
 from steadyhand.core.parts import resolved
 from steadyhand.core.specs import IMAGES, STATE, FeatureSpec, image_spec
+from steadyhand.data.episode import demonstration
+from steadyhand.data.frames import Frames
 from steadyhand.policies.artifact import load_policy, save_policy
 from steadyhand.policies.contract import ChunkSpec, Context
 from steadyhand.policies.encoders.causal import CausalTransformer
 from steadyhand.policies.encoders.config import EncoderConfig
 from steadyhand.policies.encoders.image import FlatImage, SmallConv
+from steadyhand.policies.encoders.objects import ObjectTransformer
 from steadyhand.policies.encoders.pilotnet import PilotNet
 from steadyhand.policies.encoders.recurrent import Recurrent
 from steadyhand.policies.encoders.recurrent_encoder import RecurrentEncoder
@@ -71,6 +74,50 @@ def test_two_flat_images_share_one_layer_as_in_the_first_alvinn() -> None:
     assert torch.allclose(encoder(seen, no_pad(3, 1), None).tokens[:, 0], expected, atol=1e-5)
 
 
+# --- things in no order ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("join", ["one", "all"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_order_of_things_changes_nothing(join, *, beside: bool) -> None:
+    features = THINGS if beside else {"observation.objects": THINGS["observation.objects"]}
+    encoder = build(ObjectTransformer(width=16, join=join), features, steps=2)
+    seen = draw(features, rows=3, steps=2)
+    turned = torch.tensor([4, 2, 0, 5, 1, 3])
+    shuffled = {**seen, "observation.objects": seen["observation.objects"][:, :, turned]}
+    before, after = (encoder(one, no_pad(3, 2), None).tokens for one in (seen, shuffled))
+    if join == "all":
+        assert before.shape == (3, 7, 16)
+        before = torch.cat([before[:, :1], before[:, 1:][:, turned]], dim=1)
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=0.0)
+    moved = {**seen, "observation.objects": seen["observation.objects"] + torch.eye(6, 3)}
+    assert not torch.allclose(encoder(moved, no_pad(3, 2), None).tokens[:, 0], before[:, 0], atol=1e-3)
+
+
+def test_things_are_normalised_alike_so_that_what_always_lies_in_one_place_still_tells_it() -> None:
+    places = np.array([[0.0, 3.0], [0.0, -3.0], [5.0, 1.0]], dtype=np.float32)
+    seen = np.repeat(places[None], 8, axis=0)  # nothing ever moves
+    features = {"observation.objects": FeatureSpec(shape=(3, 2))}
+    config = PolicyConfig(encoder=ObjectTransformer(width=8, num_layers=1, num_heads=2))
+    done = np.arange(16, dtype=np.float32).reshape(8, 2)
+    episode = demonstration({"observation.objects": seen}, done, control_dt=0.1)
+    action = FeatureSpec(shape=(2,))
+    frames = Frames.from_episodes([episode], observation_spec=features, action_spec=action)
+    policy = PolicyModule.build(config, PolicySpec.of_frames(frames))
+    policy.fit_statistics(frames)
+    normalised = policy.affines["observation.objects"](torch.from_numpy(places)).numpy()
+    expected = (places - places.mean(axis=0)) / places.std(axis=0)
+    np.testing.assert_allclose(normalised, expected, atol=1e-5)
+    assert policy.config.normalisation["observation.objects"] == "z_score_shared"
+    assert policy.hardly_moving() == ()
+
+
+def test_without_things_there_is_nothing_to_read() -> None:
+    assert ObjectTransformer().readable(VECTOR) == ()
+    with pytest.raises(ConfigError, match="lists things"):
+        build(ObjectTransformer(), VECTOR)
+
+
 # --- recurrent and causal -------------------------------------------------------------------------------
 
 STEPWISE = [
@@ -79,6 +126,7 @@ STEPWISE = [
     CausalTransformer(width=12, num_layers=2, num_heads=2),
 ]
 VECTOR = {STATE: FeatureSpec(shape=(5,))}
+THINGS = {STATE: FeatureSpec(shape=(2,)), "observation.objects": FeatureSpec(shape=(6, 3))}
 
 
 def kind(config: object) -> str:
@@ -469,6 +517,7 @@ def test_impossible_configs_are_refused(make) -> None:
 def test_an_encoder_stores_its_parameters_alone(name: str) -> None:
     reads_pictures = name not in ("StateMLP", "Recurrent", "CausalTransformer")
     features = {LEFT: image_spec(96, 96, 3)} if reads_pictures else VECTOR
+    features = THINGS if name == "ObjectTransformer" else features
     encoder = build(TINY if name == "ResNet18" else resolved(EncoderConfig, name)(), features)
     assert encoder.state_dict().keys() == dict(encoder.named_parameters()).keys()
 

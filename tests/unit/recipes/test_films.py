@@ -12,6 +12,7 @@ from gymnasium import spaces
 from steadyhand.core.errors import CapabilityError, EnvError
 from steadyhand.core.protocol import Actor, Controller, Decision
 from steadyhand.envs import make
+from steadyhand.experts.config import TabletopExpert
 from steadyhand.recipes.compare import NamedController, compete, filmed_drives, report_of
 from steadyhand.recipes.films import shoot, why_no_films
 from steadyhand.recipes.record import FILM, film_first, needs_film
@@ -134,3 +135,21 @@ def test_pictures_of_a_recording_without_cameras_are_a_film_beside_it(tmp_path):
     with pytest.raises(CapabilityError, match="cannot be filmed") as error:
         needs_film(make("film-test/Lamp-v0", num_rows=1, fault=True))
     assert "pip install lamp" in str(error.value)
+
+
+def test_a_film_says_what_its_start_asks_for_and_ends_soon_after_its_drive():
+    table = make("tabletop", num_rows=2, task="instruct")
+    starts = table.starts("test", 2)
+    table.reset(starts, np.arange(2))
+    said = table.tasks(np.arange(2))
+    expert = TabletopExpert().build(table)
+    entrant = NamedController(name="expert", controller=expert, kind="expert")
+    (outcome,) = compete(table, [entrant], starts, seed=0, num_films=2)
+    assert [film.group for film in outcome.films] == [
+        f"start {number + 1}: {text}" for number, text in enumerate(said)
+    ]
+    longest = outcome.evaluation.lengths.max() + 10  # a second at 10 actions a second
+    assert {len(brightness(film.mp4)) for film in outcome.films} == {longest}
+    (alone,) = shoot(table, expert, starts[:1], seed=0)
+    assert alone.task == said[0]
+    assert len(brightness(alone.mp4)) == outcome.evaluation.lengths[0] + 10

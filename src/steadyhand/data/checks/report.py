@@ -185,10 +185,11 @@ def _still(known: Mapping[str, Known]) -> Iterator[Problem]:
         if never:
             yield Problem(
                 code="constant",
-                severity="warning",
+                severity="note",
                 where=name,
                 what=f"never changes: dimension {listed(never)}",
-                hint="fine for an unused joint (normalisers guard it); otherwise a sensor was dead",
+                hint="as it should be for a fixed layout or an unused joint (normalisers guard it); "
+                "if it should move, nothing was read there in any episode",
             )
         if hardly:
             yield Problem(

@@ -16,12 +16,13 @@ from steadyhand.envs.tabletop.words import Unheard
 if TYPE_CHECKING:
     from steadyhand.envs.tabletop.env import Tabletop
 
-Sense = Literal["state", "objects", "camera"]
+Sense = Literal["state", "objects", "camera", "goal"]
 SENSES: tuple[Sense, ...] = get_args(Sense)
 FEATURES: dict[str, Sense] = {
     STATE: "state",
     "observation.objects": "objects",
     "observation.images.top": "camera",
+    "observation.goal": "goal",
 }
 """Feature -> the sense that fills it."""
 TABLE = "privileged.table"
@@ -45,8 +46,9 @@ class TabletopConfig(EnvConfig):
         task: Whether every block goes to the zone of its own colour, in any order, or one block goes where an
             instruction says, each episode its own.
         unheard: What of the instruction training never says; "nothing" is training itself.
-        observation: What it shows: the gripper, what lies on the table as one line of numbers an object, and
-            a picture from above.
+        observation: What it shows: the gripper, what lies on the table as one line of numbers an object, a
+            picture from above, and, of an instruction, its meaning in numbers: the colour that it names, and
+            the middle of the zone. The goal stands in for the words where a policy reads none.
         max_speed: Bound of either component of the gripper's velocity [m/s].
         control_dt: Time between two actions [s].
         max_episode_steps: Steps after which an episode is truncated; None takes 100 to sort, 45 for an
@@ -73,6 +75,12 @@ class TabletopConfig(EnvConfig):
                 got=f"task='sort', unheard={self.unheard!r}",
                 hint="choose task='instruct'",
             )
+        if self.task == "sort" and "goal" in self.observation:
+            raise ConfigError(
+                "Sorting has no goal of its own: the colours of the zones tell where every block belongs.",
+                got=f"task='sort', observation={self.observation!r}",
+                hint="choose task='instruct', or leave 'goal' out",
+            )
 
     @property
     def step_limit(self) -> int:
@@ -92,6 +100,9 @@ class TabletopConfig(EnvConfig):
                 units=units * things,
             ),
             "camera": image_spec(PIXELS, PIXELS, 3),
+            "goal": FeatureSpec(
+                shape=(5,), names=("red", "green", "blue", "x", "y"), units=("1", "1", "1", "m", "m")
+            ),
         }
         sorts = self.task == "sort"
         return EnvSpec(

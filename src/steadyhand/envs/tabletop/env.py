@@ -19,6 +19,7 @@ from steadyhand.envs.tabletop.layout import (
     NUM_ZONES,
     ORDERS,
     RADIUS,
+    TINTS,
     ZONES,
     drawn_scene,
     freed,
@@ -237,7 +238,12 @@ class Tabletop(ArrayEnv):
             self._brought[row, : len(kept)] = kept
 
     def _see(self, rows: Int64[np.ndarray, " B"]) -> dict[str, np.ndarray]:
-        seen = {"state": self._see_gripper, "objects": self._see_objects, "camera": self._see_picture}
+        seen = {
+            "state": self._see_gripper,
+            "objects": self._see_objects,
+            "camera": self._see_picture,
+            "goal": self._see_goal,
+        }
         senses = self.config.observation
         return {name: seen[sense](rows) for name, sense in FEATURES.items() if sense in senses}
 
@@ -255,6 +261,12 @@ class Tabletop(ArrayEnv):
         tokens[:, NUM_BLOCKS:, 5:8] = self._zone_tints[rows]
         tokens[:, :NUM_BLOCKS, 8] = np.arange(NUM_BLOCKS) == self._held[rows][:, None]
         return tokens
+
+    def _see_goal(self, rows: Int64[np.ndarray, " B"]) -> Float32[np.ndarray, "B 5"]:
+        """Return the pure colour that the instruction names, and the middle of its zone."""
+        goal = self._goal[rows]
+        colours = self._colours[rows, goal.argmax(axis=1)]
+        return np.concatenate([TINTS[colours], ZONES[goal.max(axis=1)]], axis=1)
 
     def _see_picture(self, rows: Int64[np.ndarray, " B"]) -> UInt8[np.ndarray, "B 64 64 3"]:
         return draw_blocks(

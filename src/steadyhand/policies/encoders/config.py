@@ -9,6 +9,7 @@ from steadyhand.core.parts import Part
 if TYPE_CHECKING:
     from steadyhand.core.specs import FeatureSpec
     from steadyhand.data.pictures import Size
+    from steadyhand.policies.choices import Mode
     from steadyhand.policies.contract import Encoder
 
 _LARGE = 96
@@ -39,6 +40,7 @@ class EncoderConfig(Part, ABC):
         "ResNet18": f"{_HERE}.resnet:ResNet18",
         "Recurrent": f"{_HERE}.recurrent:Recurrent",
         "CausalTransformer": f"{_HERE}.causal:CausalTransformer",
+        "ObjectTransformer": f"{_HERE}.objects:ObjectTransformer",
     }
     memorises_in: ClassVar[int] = 400
 
@@ -49,6 +51,11 @@ class EncoderConfig(Part, ABC):
     @abstractmethod
     def build(self, observation: Mapping[str, "FeatureSpec"], *, n_obs_steps: int) -> "Encoder":
         """Return the encoder for these features, pictures of the size that it has them scaled to."""
+
+    def modes(self, observation: Mapping[str, "FeatureSpec"]) -> "dict[str, Mode]":
+        """Return how features are normalised, where that is not z_score; a policy's settings go before."""
+        del observation
+        return {}
 
     @property
     def picture_size(self) -> "Size | None":
