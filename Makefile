@@ -42,7 +42,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/all.py
 
 # Writes the tables of docs/results from the cells; says under each how old they are.
-TABLES := first_loop control racing experts recipes modular multimodal law remedies human bimodal_gate handwriting ccil \
+TABLES := first_loop control pendulum_return joints racing experts ccil_mechanics recipes modular multimodal law remedies human bimodal_gate handwriting ccil \
 	mujoco_remedies dart_gap refusals
 tables: $(VENV)/.installed
 	for name in $(TABLES); do $(BIN)/python benchmarks/$$name.py table || exit 1; done

@@ -16,7 +16,7 @@ import numpy as np
 from steadyhand.core.codec import from_data
 from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import derive
-from steadyhand.core.specs import ENVIRONMENT_STATE
+from steadyhand.core.specs import ENVIRONMENT_STATE, STATE
 from steadyhand.correction.ccil import corrective_labels
 from steadyhand.correction.ccil_config import CcilConfig
 from steadyhand.correction.collect import collect
@@ -33,8 +33,13 @@ from steadyhand.envs.car.config import CarConfig
 from steadyhand.envs.car.dynamics import parameters
 from steadyhand.envs.car.env import Car
 from steadyhand.envs.car.inverse import before, moved
+from steadyhand.envs.config import EnvConfig
+from steadyhand.envs.mechanics import Mechanism
 from steadyhand.envs.pendulum.config import PendulumConfig
 from steadyhand.envs.pendulum.env import Pendulum
+from steadyhand.envs.quadrotor.config import PlanarQuadrotorConfig
+from steadyhand.envs.two_link.config import ArmConfig
+from steadyhand.experts.config import ExpertConfig
 from steadyhand.policies.encoders.state import StateMLP
 from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.experts import default_expert
@@ -78,10 +83,11 @@ class Settings:
         validation: Validation starts.
         rollouts: Test starts.
         seed: Seed of everything: data, weights and draws.
+        expert: Who is asked; the env's own expert if None.
     """
 
     method: Method
-    env: CarConfig | PendulumConfig
+    env: CarConfig | PendulumConfig | ArmConfig | PlanarQuadrotorConfig
     drives: int
     steps: int
     epochs: int = 100
@@ -97,6 +103,7 @@ class Settings:
     validation: int = 64
     rollouts: int = 100
     seed: int = 0
+    expert: ExpertConfig | None = None
 
     @property
     def labels(self) -> int:
@@ -161,7 +168,7 @@ class CellRun:
 
 
 @lru_cache(maxsize=1)
-def built(config: CarConfig | PendulumConfig, num_rows: int) -> BatchEnv:
+def built(config: EnvConfig, num_rows: int) -> BatchEnv:
     """Return the env; the maps of a hundred tracks are worth keeping from cell to cell."""
     return config.build(num_rows)
 
@@ -169,7 +176,7 @@ def built(config: CarConfig | PendulumConfig, num_rows: int) -> BatchEnv:
 def compute(settings: Settings) -> dict[str, Any]:
     """Teach, drive from the test starts, return what the tables need."""
     env = built(settings.env, settings.rollouts)
-    config = default_expert(settings.env)
+    config = settings.expert or default_expert(settings.env)
     assert config is not None
     expert = config.build(env)
     with tempfile.TemporaryDirectory() as folder:
@@ -310,6 +317,8 @@ def truth(run: CellRun, demos: list[Episode]) -> Oracle:
     env = run.env
     if isinstance(env, Pendulum):
         return pendulum_truth(env)
+    if isinstance(env, Mechanism):
+        return mechanism_truth(env)
     assert isinstance(env, Car)
     return CarTruth(env.config, demos)
 
@@ -332,6 +341,18 @@ def pendulum_truth(env: Pendulum) -> TrueDynamics:
         return env.dynamics(state, action, params={}, xp=np)
 
     return TrueDynamics(step=step, state_of=state_of, observe=observe, difference=difference)
+
+
+def mechanism_truth(env: Mechanism[Any]) -> TrueDynamics:
+    """Return a mechanical system, whose state is all seen."""
+
+    def state_of(seen: np.ndarray) -> np.ndarray:
+        return env.x_of({STATE: seen})
+
+    def step(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        return env.dynamics(state, action.astype(np.float64), params={}, xp=np)
+
+    return TrueDynamics(step=step, state_of=state_of, observe=env.seen, difference=env.problem().difference)
 
 
 class CarTruth:

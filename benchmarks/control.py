@@ -15,7 +15,7 @@ import numpy as np
 from pages import PAGES, experiment
 
 from steadyhand.cli.experiment import main
-from steadyhand.core.seeding import generator
+from steadyhand.core.seeding import RowStreams, generator
 from steadyhand.core.statistics import wilson
 from steadyhand.envs.cartpole.config import CartPoleConfig
 from steadyhand.envs.config import EnvConfig
@@ -29,8 +29,10 @@ from steadyhand.experts.control.config import (
     IlqrExpert,
     MppiExpert,
     PredictiveSamplingExpert,
+    RegulatorExpert,
 )
 from steadyhand.experts.control.ilqr import IlqrSettings, Trajectories, ilqr_with_restarts
+from steadyhand.experts.control.sampling import Cem, Mppi, PredictiveSampling
 from steadyhand.recipes.experiment import Cell
 from steadyhand.rollout.evaluate import evaluate
 
@@ -97,20 +99,82 @@ SWING_UPS = {
 DRIVES = {
     "pendulum of Gymnasium, iLQR": Drive(env=GYMNASIUM, expert=IlqrExpert(horizon=4.0)),
     "pendulum of Gymnasium, MPPI": Drive(env=GYMNASIUM, expert=MppiExpert(horizon=1.5)),
+    "pendulum of Gymnasium, CEM": Drive(env=GYMNASIUM, expert=CemExpert(horizon=1.5)),
+    "pendulum of Gymnasium, predictive sampling": Drive(
+        env=GYMNASIUM, expert=PredictiveSamplingExpert(horizon=1.5)
+    ),
     "pendulum, iLQR": Drive(env=PendulumConfig(), expert=IlqrExpert(horizon=5.0)),
+    "pendulum, MPPI": Drive(
+        env=PendulumConfig(), expert=MppiExpert(horizon=1.5, rule=Mppi(num_samples=128, num_nodes=12))
+    ),
+    "pendulum, CEM": Drive(
+        env=PendulumConfig(),
+        expert=CemExpert(horizon=1.5, rule=Cem(num_samples=64, num_elites=8, num_nodes=12)),
+    ),
+    "pendulum, predictive sampling": Drive(
+        env=PendulumConfig(), expert=PredictiveSamplingExpert(horizon=1.5)
+    ),
     "cart-pole, iLQR": Drive(env=CartPoleConfig(), expert=IlqrExpert()),
     "cart-pole, MPPI": Drive(env=CartPoleConfig(), expert=MppiExpert()),
     "cart-pole, CEM": Drive(env=CartPoleConfig(), expert=CemExpert()),
     "cart-pole, predictive sampling": Drive(env=CartPoleConfig(), expert=PredictiveSamplingExpert()),
     "arm, iLQR": Drive(env=ArmConfig(), expert=IlqrExpert()),
+    "arm, MPPI": Drive(
+        env=ArmConfig(),
+        expert=MppiExpert(horizon=1.5, rule=Mppi(num_samples=128, sigma=0.6, num_nodes=8, temperature=0.1)),
+        num_starts=16,
+    ),
     "acrobot, iLQR": Drive(env=AcrobotConfig(), expert=IlqrExpert(horizon=4.0)),
     "planar quadrotor, iLQR": Drive(env=PlanarQuadrotorConfig(), expert=IlqrExpert(horizon=1.5)),
-    "planar quadrotor, MPPI": Drive(env=PlanarQuadrotorConfig(), expert=MppiExpert()),
+    "planar quadrotor, MPPI": Drive(
+        env=PlanarQuadrotorConfig(),
+        expert=MppiExpert(horizon=0.6, rule=Mppi(num_samples=128, sigma=0.1, temperature=0.1)),
+    ),
+    "planar quadrotor, CEM": Drive(
+        env=PlanarQuadrotorConfig(),
+        expert=CemExpert(horizon=0.6, rule=Cem(num_samples=64, num_elites=8, sigma=0.3, least=0.02)),
+    ),
+    "planar quadrotor, predictive sampling": Drive(
+        env=PlanarQuadrotorConfig(),
+        expert=PredictiveSamplingExpert(horizon=0.6, rule=PredictiveSampling(sigma=0.2)),
+    ),
     "quadrotor hovers, geometric": Drive(env=QuadrotorConfig(), expert=GeometricExpert()),
     "quadrotor circles, geometric": Drive(env=QuadrotorConfig(flight="circle"), expert=GeometricExpert()),
     "quadrotor flies the gate, geometric": Drive(
         env=QuadrotorConfig(flight="gate"), expert=GeometricExpert()
     ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """What holding near the goal depends on.
+
+    Attributes:
+        env: The env.
+        spread: Every entry of the state begins within this of the goal, spread evenly.
+        num_starts: Number of starts.
+        time: For how long it is held [s].
+        seed: Seed of the starts.
+    """
+
+    env: EnvConfig
+    spread: float
+    num_starts: int = NUM_STARTS
+    time: float = 4.0
+    seed: int = 0
+
+
+HOLDS = {
+    f"{name} {spread}": Hold(env=env, spread=spread)
+    for name, env in {
+        "pendulum": PendulumConfig(),
+        "cart-pole": CartPoleConfig(),
+        "arm": ArmConfig(),
+        "acrobot": AcrobotConfig(),
+        "planar quadrotor": PlanarQuadrotorConfig(),
+    }.items()
+    for spread in (0.02, 0.1, 0.3)
 }
 
 
@@ -177,14 +241,33 @@ def drive(settings: Drive) -> dict[str, Any]:
     }
 
 
+def hold(settings: Hold) -> dict[str, Any]:
+    """Let the regulator hold from starts near the goal, and say from which it is there at the end."""
+    env, rows = settings.env.build(settings.num_starts), np.arange(settings.num_starts)
+    problem, expert = env.problem(), RegulatorExpert().build(env)
+    env.reset(env.starts("test", settings.num_starts), rows)
+    apart = generator(settings.seed, "hold").uniform(-1.0, 1.0, (len(rows), problem.num_states))
+    env.place(_seen(env, problem.goal + settings.spread * apart), rows)
+    expert.begin(rows)
+    streams = RowStreams.from_seed(settings.seed, len(rows))
+    alive = rows
+    for _ in range(round(settings.time / problem.control_dt)):
+        action = expert.act(env.observe(alive), {}, alive, streams.take(alive)).action
+        result = env.step(action, alive)
+        alive = alive[~result.terminated]
+    held = np.zeros(len(rows), dtype=int)
+    held[alive] = env.error(alive) < 0.05
+    return {"success": held.tolist()}
+
+
 def cells() -> list[Cell[Any]]:
     """Return all of them."""
     plans = [
         EXPERIMENT.cell(f"swing up {name}", settings=one, compute=swing_up) for name, one in SWING_UPS.items()
     ]
-    return plans + [
-        EXPERIMENT.cell(f"drive {name}", settings=one, compute=drive) for name, one in DRIVES.items()
-    ]
+    held = [EXPERIMENT.cell(f"hold {name}", settings=one, compute=hold) for name, one in HOLDS.items()]
+    drives = [EXPERIMENT.cell(f"drive {name}", settings=one, compute=drive) for name, one in DRIVES.items()]
+    return plans + held + drives
 
 
 def swing_up_table() -> str:
@@ -216,7 +299,26 @@ def drive_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"swing ups": swing_up_table, "drives": drive_table}
+def hold_table() -> str:
+    """Return from how many starts near the goal the regulator holds."""
+    spreads = sorted({one.spread for one in HOLDS.values()})
+    head = " | ".join(f"within {spread:g}" for spread in spreads)
+    lines = [f"| env | {head} |", "|---" * (1 + len(spreads)) + "|"]
+    for name in dict.fromkeys(key.rsplit(" ", 1)[0] for key in HOLDS):
+        entries: list[str] = []
+        for spread in spreads:
+            key = f"{name} {spread}"
+            found = EXPERIMENT.cell(f"hold {key}", settings=HOLDS[key], compute=hold).result()
+            entries.append("-" if found is None else f"{sum(found['success'])} of {len(found['success'])}")
+        lines.append(f"| {name} | {' | '.join(entries)} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "swing ups": swing_up_table,
+    "drives": drive_table,
+    "holds": hold_table,
+}
 
 
 def describe(result: Mapping[str, Any]) -> str:

@@ -18,6 +18,9 @@ def _scripts(monkeypatch):
     for name in (
         "pages",
         "control",
+        "pendulum_return",
+        "joints",
+        "ccil_mechanics",
         "racing",
         "experts",
         "first_loop",
@@ -45,6 +48,9 @@ def _scripts(monkeypatch):
     ("script", "page"),
     [
         ("control", "control.md"),
+        ("pendulum_return", "control.md"),
+        ("joints", "control.md"),
+        ("ccil_mechanics", "experts-and-worlds.md"),
         ("racing", "control.md"),
         ("experts", "experts-and-worlds.md"),
         ("first_loop", "first-loop.md"),

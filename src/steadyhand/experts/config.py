@@ -49,6 +49,8 @@ class ExpertConfig(Part, ABC):
             "PredictiveSamplingExpert",
             "RegulatorExpert",
             "GeometricExpert",
+            "ComputedTorqueExpert",
+            "PdExpert",
         )
         | located("steadyhand.recipes.experts", "PolicyExpert", "FunctionExpert")
     )

@@ -92,6 +92,13 @@ def test_regulators_at_the_goal_are_those_of_the_literature(name, gain):
     np.testing.assert_allclose(found, gain, atol=1.5e-3)
 
 
+def test_the_regulator_of_gymnasiums_pendulum_is_that_of_the_literature():
+    """Its input u turns by 3 u, so that a torque of 3 u costs a ninth of its square."""
+    problem = make("pendulum", num_rows=1, gravity=15.0, max_torque=6.0, control_dt=0.05).problem()
+    found = balance_gain(problem, state_cost=np.eye(2), input_cost=np.eye(1) / 9.0) / 3.0
+    np.testing.assert_allclose(found, [[-9.139, -2.487]], atol=6e-4)
+
+
 def test_what_no_input_reaches_is_not_regulated():
     with pytest.raises(SpecError, match="did not come to rest"):
         lqr_gain(np.diag([1.2, 0.5]), np.array([[0.0], [1.0]]), state_cost=np.eye(2), input_cost=np.eye(1))

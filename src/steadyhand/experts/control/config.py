@@ -4,7 +4,7 @@ from abc import ABC
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from steadyhand.core.settings import Count, NotNegative, Positive
+from steadyhand.core.settings import Count, NotNegative, Positive, Share
 from steadyhand.experts.config import ExpertConfig, settings_of
 from steadyhand.experts.control.ilqr import IlqrSettings
 from steadyhand.experts.control.sampling import Cem, Mppi, PredictiveSampling, SamplingRule
@@ -12,6 +12,8 @@ from steadyhand.experts.control.sampling import Cem, Mppi, PredictiveSampling, S
 if TYPE_CHECKING:
     from steadyhand.core.protocol import Controller
     from steadyhand.envs.base import BatchEnv
+    from steadyhand.envs.two_link.config import ArmConfig
+    from steadyhand.envs.two_link.dynamics import LinkParameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,3 +151,74 @@ class GeometricExpert(ExpertConfig):
             turn_gain=self.turn_gain,
             rate_gain=self.rate_gain,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointExpert(ExpertConfig, ABC):
+    """Settings of an expert that brings the arm to a posture; see `experts.control.joints`.
+
+    The motors must be strong enough to hold the arm on the way: --set env.max_torque=40.
+
+    Attributes:
+        target: Angles to go to [rad]: of the upper link from hanging, and of the lower one from it. Empty
+            takes those of the env's goal.
+        masses: Masses of the links that it believes in, upper first [kg]. Empty takes the env's own.
+    """
+
+    target: tuple[float, float] | None = None
+    masses: tuple[Positive, Positive] | None = None
+
+    def _arm(self, env: "BatchEnv") -> "tuple[ArmConfig, LinkParameters]":
+        """Return the settings of the arm and the model that is believed in."""
+        from steadyhand.envs.two_link.config import ArmConfig
+        from steadyhand.envs.two_link.dynamics import LinkParameters
+
+        config = settings_of(env, ArmConfig, type(self).__name__)
+        model = LinkParameters(
+            masses=self.masses or config.masses, lengths=config.lengths, gravity=config.gravity
+        )
+        return config, model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputedTorqueExpert(JointExpert):
+    """Moves the arm by computed torque: its model's inverse dynamics make every joint a damped spring.
+
+    Attributes:
+        stiffness: Acceleration for each radian off [1/s^2].
+        damping: Acceleration for each radian a second [1/s].
+    """
+
+    stiffness: Positive = 16.0
+    damping: NotNegative = 8.0
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.experts.control.joints import JointControl, computed_torque
+
+        config, model = self._arm(env)
+        torque = computed_torque(model, stiffness=self.stiffness, damping=self.damping)
+        return JointControl(config, target=self.target, torque=torque)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PdExpert(JointExpert):
+    """Moves the arm by proportional and derivative control of each joint by itself.
+
+    Attributes:
+        stiffness: Torque of each joint for each radian off, shoulder first [N m].
+        damping: Torque of each joint for each radian a second [N m s].
+        held: Share of gravity's torque that it holds besides; 0 knows no model.
+    """
+
+    stiffness: tuple[Positive, Positive] = (60.0, 15.0)
+    damping: tuple[NotNegative, NotNegative] = (14.0, 2.0)
+    held: Share = 0.0
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.experts.control.joints import JointControl, pd
+
+        config, model = self._arm(env)
+        torque = pd(model, stiffness=self.stiffness, damping=self.damping, held=self.held)
+        return JointControl(config, target=self.target, torque=torque)

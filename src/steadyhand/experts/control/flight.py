@@ -17,7 +17,7 @@ from steadyhand.envs.quadrotor.dynamics import mixer, rotation
 from steadyhand.envs.quadrotor.env import BEYOND, Quadrotor
 from steadyhand.experts.base import Expert
 
-LEAD = 0.9
+LEAD = 1.1
 """How far ahead on the gate's axis it aims once it is near the axis [m]."""
 
 

@@ -4,6 +4,7 @@ A planner labels *any* state, also one that nobody planned for: where a row has 
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from steadyhand.core.protocol import Actor, Controller, Decision, Observation, P
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs.base import BatchEnv
 from steadyhand.experts.control.ilqr import IlqrSettings, Trajectories, ilqr_with_restarts
-from steadyhand.experts.control.riccati import balance_gain
+from steadyhand.experts.control.riccati import balance_gain, ending_held
 from steadyhand.experts.control.sampling import SamplingRule, plan_by_sampling, shifted
 
 NOISE_STEPS = 16
@@ -24,6 +25,9 @@ NEAR_GOAL = 0.5
 
 AT_GOAL = 0.1
 """Largest entry of it that a plan's length of regulation may leave for the regulator to take over."""
+
+ENDING = 5.0
+"""Weight of what the regulator would pay from the end of a plan on: plans end where it holds."""
 
 LOOK_AHEAD = 8
 """How many steps of its plan a row may have gone on since it was asked."""
@@ -125,6 +129,7 @@ class IlqrPlanner(Planner):
         self._horizon, self._attempts, self._settings = horizon, attempts, settings
         self._noise, self._trust = noise, trust
         self._regulator = balance_gain(self.problem)
+        self._searched_problem = ending_held(self.problem, weight=ENDING)
         states, inputs = self.problem.num_states, self.problem.num_inputs
         self._x = PerRow(np.full((horizon + 1, states), np.nan))
         self._u = PerRow(np.zeros((horizon, inputs)))
@@ -213,9 +218,14 @@ class IlqrPlanner(Planner):
             return problem.rest + self._noise * half * pushed
 
         found, _ = ilqr_with_restarts(
-            problem, x, guess, is_solved=self._arrives, attempts=self._attempts, settings=self._settings
+            self._searched_problem,
+            x,
+            guess,
+            is_solved=self._arrives,
+            attempts=self._attempts,
+            settings=self._settings,
         )
-        return found
+        return replace(found, cost=problem.cost(found.x, found.u))
 
     def _regulated(self, x: Float64[np.ndarray, "B S"]) -> Trajectories:
         """Return what becomes of states under the regulator."""

@@ -1,6 +1,7 @@
 """Linear-quadratic regulators: the best feedback where dynamics are linear and costs are squares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -90,13 +91,28 @@ def lqr_gain(
     Raises:
         SpecError: P does not come to rest: no feedback stabilises the system.
     """
+    return _rested(
+        a, b, state_cost=state_cost, input_cost=input_cost, tolerance=tolerance, max_iterations=max_iterations
+    )[0]
+
+
+def _rested(
+    a: Float64[np.ndarray, "S S"],
+    b: Float64[np.ndarray, "S U"],
+    *,
+    state_cost: Float64[np.ndarray, "S S"],
+    input_cost: Float64[np.ndarray, "U U"],
+    tolerance: float = 1e-13,
+    max_iterations: int = 100_000,
+) -> tuple[Float64[np.ndarray, "U S"], Float64[np.ndarray, "S S"]]:
+    """Return K and P of an infinite horizon; see `lqr_gain`."""
     cost = state_cost
     for _ in range(max_iterations):
         gain, new = _backward(a, b, cost, state_cost, input_cost)
         change, size = np.abs(new - cost).max(), np.abs(new).max()
         cost = new
         if change <= tolerance * size:
-            return gain
+            return gain, cost
         if not size < 1e150:
             break
     raise SpecError(
@@ -149,6 +165,42 @@ def balance_gain(
         CapabilityError: The task ends at no state in which the system rests.
         SpecError: No feedback stabilises the system there.
     """
+    return _balanced(problem, state_cost, input_cost)[0]
+
+
+def ending_held(problem: ControlProblem, *, weight: float) -> ControlProblem:
+    """Return the problem whose last state also costs what the regulator would pay from there on.
+
+    A plan that merely ends near an unstable goal may end too fast for the regulator, whose cost to go
+    x'Px / 2 tells the directions apart.
+
+    Args:
+        problem: The problem.
+        weight: By which the residuals of that cost are multiplied.
+
+    Raises:
+        CapabilityError: The task ends at no state in which the system rests.
+        SpecError: No feedback stabilises the system there.
+    """
+    _, cost = _balanced(problem, None, None)
+    values, directions = np.linalg.eigh(cost)
+    root = weight * directions * np.sqrt(np.maximum(values, 0.0))
+    angles = np.isin(np.arange(problem.num_states), problem.angles)
+
+    def terminal(x: Any, xp: Any) -> Any:
+        apart = x - xp.asarray(problem.goal)
+        apart = xp.where(xp.asarray(angles), 2.0 * xp.sin(0.5 * apart), apart)
+        return xp.concatenate([problem.terminal(x, xp), apart @ xp.asarray(root)], -1)
+
+    return replace(problem, terminal=terminal)
+
+
+def _balanced(
+    problem: ControlProblem,
+    state_cost: Float64[np.ndarray, "S S"] | None,
+    input_cost: Float64[np.ndarray, "U U"] | None,
+) -> tuple[Float64[np.ndarray, "U S"], Float64[np.ndarray, "S S"]]:
+    """Return K and P of the problem linearised at its goal; see `balance_gain`."""
     if not np.isfinite(problem.goal).all():
         raise CapabilityError(
             "This task has no goal in which the system can rest.",
@@ -159,7 +211,7 @@ def balance_gain(
         state_cost = near.by_state.T @ near.by_state
     if input_cost is None:
         input_cost = near.by_input.T @ near.by_input
-    return lqr_gain(near.a, near.b, state_cost=state_cost, input_cost=input_cost)
+    return _rested(near.a, near.b, state_cost=state_cost, input_cost=input_cost)
 
 
 def _backward(
