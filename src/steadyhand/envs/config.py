@@ -36,6 +36,7 @@ class EnvConfig(Part, ABC):
         | located(f"{_HERE}.tabletop.config", "TabletopConfig")
         | located(f"{_HERE}.worlds.metaworld", "MetaworldConfig")
         | located(f"{_HERE}.worlds.fetch", "FetchConfig")
+        | located(f"{_HERE}.worlds.locomotion", "LocomotionConfig")
         | located(f"{_HERE}.gymnasium_config", "GymnasiumConfig")
     )
     expert: ClassVar[str] = ""

@@ -10,6 +10,7 @@ from steadyhand.core.errors import CapabilityError, SpecError
 from steadyhand.core.parts import Part, located
 from steadyhand.core.settings import Positive, PositiveShare, Range, Share, Whole
 from steadyhand.envs.config import EnvConfig
+from steadyhand.envs.gymnasium_config import GymnasiumConfig
 
 if TYPE_CHECKING:
     from steadyhand.core.protocol import Controller
@@ -313,9 +314,11 @@ class TrainedExpert(ExpertConfig):
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
-        from steadyhand.envs.gymnasium_config import GymnasiumConfig
+        from steadyhand.envs.worlds.locomotion import LocomotionConfig
         from steadyhand.experts.trained import trained_actor
 
+        if isinstance(env.config, LocomotionConfig):
+            return WeightsExpert(path=trained_actor(env.config.task), feature="observed").build(env)
         path = trained_actor(settings_of(env, GymnasiumConfig, "A trained expert").env_id)
         return WeightsExpert(path=path).build(env)
 

@@ -154,7 +154,16 @@ REAL = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options"), REAL)
+RUNNERS = [
+    pytest.param(
+        "locomotion",
+        {"task": "HalfCheetah-v5"},
+        marks=pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed"),
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "options"), [*REAL, *RUNNERS])
 def test_a_start_is_the_same_whatever_happened_before(name, options):
     env = make(name, num_rows=2, **options)
     rows = np.arange(2)
@@ -165,14 +174,15 @@ def test_a_start_is_the_same_whatever_happened_before(name, options):
 
     env.reset(starts, rows)
     first = seen()
-    env.step(np.zeros((2, 4)), rows)
+    still = np.zeros((2, env.spec.action.size))
+    env.step(still, rows)
     then = seen()
     assert not np.array_equal(first[0], first[1])
     for _ in range(5):
-        env.step(np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, 0.0, -1.0, 0.5]]), rows)
+        env.step(np.random.default_rng(0).uniform(-1, 1, still.shape), rows)
     env.reset(starts[::-1], rows)
     np.testing.assert_array_equal(seen(), first[::-1])
-    env.step(np.zeros((2, 4)), rows)
+    env.step(still, rows)
     np.testing.assert_array_equal(seen(), then[::-1])
 
 
@@ -203,6 +213,25 @@ def test_a_script_succeeds_and_a_snapshot_of_its_way_goes_on_bit_for_bit(name, o
     assert len(first) == len(again)
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("name", "options"), RUNNERS)
+def test_a_trained_expert_runs_in_the_env_that_gymnasium_makes_and_sees_past_the_camera(name, options):
+    env = make(name, num_rows=1, observation=("track",), **options)
+    plain = make(options["task"], num_rows=1)
+    rows = np.arange(1)
+    expert = default_expert(env.config).build(env)
+    for one in (env, plain):
+        one.reset(env.starts("test", 1), rows)
+    for _ in range(30):
+        seen = {**env.privileged(rows)}
+        action = expert.action({}, seen)
+        result, same = env.step(action, rows), plain.step(action, rows)
+        np.testing.assert_array_equal(result.reward, same.reward)
+    assert result.outcome(0) is None
+    np.testing.assert_array_equal(
+        env.privileged(rows)["privileged.observed"], plain.observe(rows)["observation.state"]
+    )
 
 
 @needs_metaworld

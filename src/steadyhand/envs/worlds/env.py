@@ -83,6 +83,7 @@ class WorldEnv(BatchEnv):
             terminated=terminated,
             truncated=truncated,
             success=np.array([turn.success for turn in turns], dtype=bool) & ended,
+            told=None if self.spec.success.is_told else np.zeros(len(rows), dtype=bool),
         )
 
     def observe(
