@@ -1,4 +1,4 @@
-"""How fast are the tabletop and the planners? One JSON line for each question, beside a floor.
+"""How fast are the tabletop, the planners, the pictures of worlds? One JSON line for each, beside a floor.
 
 Run on one core: OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/worlds.py
 
@@ -6,15 +6,23 @@ Floors: the tabletop is compared with copying what it returns; a plan by samplin
 after the other; trajectories of many problems with solving one problem at a time.
 """
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from typing import Any
 
+import gymnasium
 import numpy as np
 from lines import report
 
+from steadyhand.cli import terminal
 from steadyhand.core.seeding import RowStreams
-from steadyhand.envs import make
+from steadyhand.envs import env_config, make
 from steadyhand.envs.tabletop import Tabletop, TabletopConfig
+from steadyhand.envs.worlds.config import WorldConfig
 from steadyhand.experts.control.ilqr import ilqr
 from steadyhand.experts.control.sampling import Mppi, plan_by_sampling
 
@@ -133,10 +141,89 @@ def trajectories(count: int = 32, horizon: int = 100) -> None:
     )
 
 
+SIZES: dict[str, Any] = {"render_mode": "rgb_array", "width": 96, "height": 96}
+DRAWN: dict[str, tuple[str, dict[str, Any], int]] = {
+    "HalfCheetah": ("locomotion", {"observation": ("track",)}, 20),
+    "Fetch pick and place": ("fetch", {"observation": ("external_camera_0",)}, 2),
+    "Meta-World pick and place": ("metaworld", {"observation": ("corner2",)}, 10),
+}
+"""Title -> the env here, what it shows, and how many times as fast as the env's own rendering it should be."""
+
+
+def pictures(steps: int = 12) -> None:
+    """A step and a picture of 96 x 96, beside what the env's own rendering takes for both.
+
+    Each side has a process of its own, so that two users of the graphics library do not meet, and is measured
+    by the CPU time of all its threads, since a processor draws with several.
+    """
+    for title, (name, _, target) in DRAWN.items():
+        config = env_config(name)
+        if isinstance(config, WorldConfig) and not config.is_installed():
+            terminal.say(f"skipped, not installed: {title}")
+            continue
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(1, spawn) as ours, ProcessPoolExecutor(1, spawn) as theirs:
+            fast, slow = np.inf, np.inf
+            for _ in range(4):  # in turn, as often; the first one warms up
+                fast = min(fast, ours.submit(_ours, title, steps).result())
+                slow = min(slow, theirs.submit(_theirs, title, steps).result())
+        report(
+            f"{title}, a step and a picture of 96 x 96",
+            value=steps / fast,
+            unit="steps / s",
+            floor=steps / slow,
+            floor_is="the env's own rendering",
+            target=f"ratio >= {target}",
+        )
+
+
+def _ours(title: str, steps: int) -> float:
+    """Return the CPU time of some steps with a picture each, by the env here [s]."""
+    name, options, _ = DRAWN[title]
+    env = env_config(name, **options).build(1)
+    rows, zeros = np.array([0]), np.zeros((1, env.spec.action.size), dtype=np.float32)
+    env.reset(env.starts("train", 1), rows)
+    env.observe(rows)
+    begin = time.process_time()
+    for _ in range(steps):
+        env.step(zeros, rows)
+        env.observe(rows)
+    return time.process_time() - begin
+
+
+def _theirs(title: str, steps: int) -> float:
+    """Return the CPU time of some steps with a picture each, by the env's own rendering [s]."""
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    match title:
+        case "HalfCheetah":
+            env: Any = gymnasium.make("HalfCheetah-v5", **SIZES).unwrapped
+        case "Fetch pick and place":
+            env = import_module("gymnasium_robotics.envs.fetch.pick_and_place").MujocoFetchPickAndPlaceEnv(
+                **SIZES
+            )
+        case _:
+            kinds = import_module("metaworld.env_dict").ALL_V3_ENVIRONMENTS
+            env = kinds["pick-place-v3"](**SIZES, camera_name="corner2")
+            env._set_task_called = env.seeded_rand_vec = True
+            env._freeze_rand_vec = False
+            env.seed(0)
+    env.reset(seed=0)
+    env.render()
+    zeros = np.zeros(env.action_space.shape, dtype=np.float32)
+    begin = time.process_time()
+    for _ in range(steps):
+        env.step(zeros)
+        env.render()
+    spent = time.process_time() - begin
+    env.close()
+    return spent
+
+
 def main() -> None:
     tabletop()
     sampling()
     trajectories()
+    pictures()
 
 
 if __name__ == "__main__":
