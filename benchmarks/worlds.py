@@ -147,7 +147,7 @@ DRAWN: dict[str, tuple[str, dict[str, Any], int]] = {
     "Fetch pick and place": ("fetch", {"observation": ("external_camera_0",)}, 2),
     "Meta-World pick and place": ("metaworld", {"observation": ("corner2",)}, 10),
 }
-"""Title -> the env here, what it shows, and how many times as fast as the env's own rendering it should be."""
+"""Title -> the env here, what it shows, and how many times as fast as its own rendering it should be."""
 
 
 def pictures(steps: int = 12) -> None:
