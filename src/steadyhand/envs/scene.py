@@ -40,12 +40,12 @@ class PlaneMap:
         across, up = self.high[0] - self.low[0], self.high[1] - self.low[1]
         return max(across / self.width, up / self.height)
 
-    def pixels(self, points: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P 2"]:
+    def pixels(self, points: Float[np.ndarray, "*P 2"]) -> Float[np.ndarray, "*P 2"]:
         """Return (column, line) of points of the plane."""
         middle = 0.5 * (np.array(self.low) + np.array(self.high))
         offset = (np.asarray(points, dtype=np.float64) - middle) / self.scale
-        column = offset[:, 0] + 0.5 * (self.width - 1)
-        return np.stack([column, 0.5 * (self.height - 1) - offset[:, 1]], axis=1)
+        column = offset[..., 0] + 0.5 * (self.width - 1)
+        return np.stack([column, 0.5 * (self.height - 1) - offset[..., 1]], axis=-1)
 
     def pixel(self, x: float, y: float) -> Float[np.ndarray, " 2"]:
         """Return (column, line) of one point."""

@@ -3,16 +3,18 @@
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from steadyhand.envs.scene import PlaneMap, colour
 from steadyhand.envs.tabletop.config import PIXELS
 from steadyhand.envs.tabletop.layout import EDGE, HALF, RADIUS, ZONES
 
-WOOD = np.array((205, 182, 150), dtype=np.float32)
-OPEN, CLOSED = np.array((250, 250, 250), dtype=np.float32), np.array((30, 30, 34), dtype=np.float32)
+WOOD = colour(205, 182, 150)
+OPEN, CLOSED = colour(250, 250, 250), colour(30, 30, 34)
 """Colour of a gripper."""
-_SCALE = np.float32(PIXELS / (2 * HALF))
-_TIP = np.float32(0.012 * _SCALE)
-_ZONE = 0.45
+COVER = 0.45
 """How strongly the colour of a zone covers the wood."""
+_PLAN = PlaneMap(low=(-HALF, -HALF), high=(HALF, HALF), width=PIXELS, height=PIXELS)
+_BLOCK, _TIP = (np.float32(_PLAN.length(half)) for half in (EDGE / 2, 0.012))
+"""Half the edge of a block and of a gripper, in pixels."""
 
 
 def draw_ground(zone_tints: Float32[np.ndarray, "B 4 3"]) -> UInt8[np.ndarray, "B 64 64 3"]:
@@ -25,7 +27,7 @@ def draw_ground(zone_tints: Float32[np.ndarray, "B 4 3"]) -> UInt8[np.ndarray, "
     pictures = np.broadcast_to(WOOD, (len(zone_tints), PIXELS, PIXELS, 3)).copy()
     for number, zone in enumerate(_pixels(ZONES)):
         apart = np.hypot(across[None, :] - zone[0], across[:, None] - zone[1])
-        cover = np.float32(_ZONE) * np.clip(RADIUS * _SCALE + 0.5 - apart, 0.0, 1.0)[..., None]
+        cover = np.float32(COVER) * np.clip(_PLAN.length(RADIUS) + 0.5 - apart, 0.0, 1.0)[..., None]
         inside = cover[..., 0] > 0
         paint = 255.0 * zone_tints[:, None, number]
         pictures[:, inside] += cover[inside] * (paint - pictures[:, inside])
@@ -51,15 +53,14 @@ def draw_blocks(
     """
     places = _pixels(blocks)
     for number in range(blocks.shape[1]):
-        _square(pictures, places[:, number], np.float32(EDGE / 2 * _SCALE), 255.0 * tints[:, number])
+        _square(pictures, places[:, number], _BLOCK, 255.0 * tints[:, number])
     _square(pictures, _pixels(gripper), _TIP, np.where(is_closed[:, None], CLOSED, OPEN))
     return pictures
 
 
 def _pixels(places: Float32[np.ndarray, "... 2"]) -> Float32[np.ndarray, "... 2"]:
     """Return (column, line) of places on the table."""
-    column = (places[..., 0] + np.float32(HALF)) * _SCALE - np.float32(0.5)
-    return np.stack([column, (np.float32(HALF) - places[..., 1]) * _SCALE - np.float32(0.5)], axis=-1)
+    return _PLAN.pixels(places).astype(np.float32)
 
 
 def _square(

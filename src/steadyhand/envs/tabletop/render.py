@@ -7,8 +7,8 @@ from jaxtyping import Float, Float32, UInt8
 
 from steadyhand.envs.scene import PAPER, Canvas, PlaneMap, colour, mottled
 from steadyhand.envs.tabletop.layout import EDGE, HALF, RADIUS, ZONES
+from steadyhand.envs.tabletop.picture import COVER, WOOD
 
-WOOD = colour(205, 182, 150)
 FLOOR = colour(88, 92, 98)
 TRAIL = colour(255, 252, 240)
 STEEL = colour(58, 62, 70)
@@ -53,7 +53,7 @@ def render_table(
     """
     canvas = _table(*size).copy()
     for number, ((x, y), tint) in enumerate(zip(ZONES.tolist(), 255.0 * zone_tints, strict=True)):
-        canvas.disc(x, y, RADIUS, paint=0.45 * tint + 0.55 * WOOD)
+        canvas.disc(x, y, RADIUS, paint=COVER * tint + (1.0 - COVER) * WOOD)
         is_wanted = wanted is not None and number == wanted[1]
         canvas.ring(x, y, RADIUS, width=0.006, paint=PAPER if is_wanted else 0.85 * tint)
     for (x, y), tint in zip(blocks.tolist(), 255.0 * block_tints, strict=True):
