@@ -19,12 +19,16 @@ import numpy as np
 from lines import report
 
 from steadyhand.cli import terminal
+from steadyhand.core.protocol import Controller
 from steadyhand.core.seeding import RowStreams
 from steadyhand.envs import env_config, make
+from steadyhand.envs.base import BatchEnv
 from steadyhand.envs.tabletop import Tabletop, TabletopConfig
 from steadyhand.envs.worlds.config import WorldConfig
 from steadyhand.experts.control.ilqr import ilqr
 from steadyhand.experts.control.sampling import Mppi, plan_by_sampling
+from steadyhand.experts.function import function_expert
+from steadyhand.rollout.evaluate import evaluate
 
 REPEATS = 7
 
@@ -219,11 +223,58 @@ def _theirs(title: str, steps: int) -> float:
     return spent
 
 
+def copies(count: int = 16, steps: int = 100) -> None:
+    """An evaluation of copies by a policy that costs nothing, beside stepping the simulators in a loop."""
+    for title, name, make_one in (
+        ("HalfCheetah", "locomotion", lambda: gymnasium.make("HalfCheetah-v5").unwrapped),
+        ("Meta-World pick and place", "metaworld", _metaworld),
+    ):
+        config = env_config(name, max_episode_steps=steps)
+        if isinstance(config, WorldConfig) and not config.is_installed():
+            terminal.say(f"skipped, not installed: {title}")
+            continue
+        env = config.build(count)
+        still = np.zeros(env.spec.action.shape, dtype=np.float32)
+        driver = function_expert(lambda batch, still=still: np.tile(still, (len(batch), 1)), env)
+        starts, raw = env.starts("train", count), [make_one() for _ in range(count)]
+
+        def whole(env: BatchEnv = env, driver: Controller = driver, starts: Any = starts) -> None:
+            evaluate(env, driver, starts, name="still")
+
+        def bare(raw: list[Any] = raw, still: np.ndarray = still) -> None:
+            for number, one in enumerate(raw):
+                one.reset(seed=number)
+            for _ in range(steps):
+                for one in raw:
+                    one.step(still)
+
+        ours, theirs = np.inf, np.inf
+        for _ in range(4):  # in turn, as often
+            ours, theirs = min(ours, best(whole, repeats=1)), min(theirs, best(bare, repeats=1))
+        report(
+            f"{title}, {count} copies in an evaluation of {steps} steps",
+            value=count * steps / ours,
+            unit="steps / s",
+            floor=count * steps / theirs,
+            floor_is="the simulators in a bare loop",
+            target="ratio >= 0.8",
+        )
+
+
+def _metaworld() -> Any:
+    env: Any = import_module("metaworld.env_dict").ALL_V3_ENVIRONMENTS["pick-place-v3"]()
+    env._set_task_called = env.seeded_rand_vec = True
+    env._freeze_rand_vec = False
+    env.seed(0)
+    return env
+
+
 def main() -> None:
     tabletop()
     sampling()
     trajectories()
     pictures()
+    copies()
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ class WorldEnv(BatchEnv):
         self._low, self._high = (np.array(bound, dtype=np.float32) for bound in _bounds(facts.action))
         self._ended = np.ones(num_rows, dtype=bool)
         self._steps = np.zeros(num_rows, dtype=np.int64)
+        self._told: dict[int, Mapping[str, np.ndarray]] = {}
 
     def starts(self, family: Family, count: int, *, seed: int = 0) -> tuple[Start, ...]:
         """Return `count` starts of a family; a longer list begins with the shorter one."""
@@ -64,6 +65,7 @@ class WorldEnv(BatchEnv):
         """Put each of `rows` at its start."""
         self._check_starts(starts, rows, options=self.worlds[0].OPTIONS)
         for start, row in zip(starts, rows.tolist(), strict=True):
+            self._told.pop(row, None)
             self.worlds[row].reset(start)
         self._ended[rows] = False
         self._steps[rows] = 0
@@ -73,6 +75,8 @@ class WorldEnv(BatchEnv):
         self._check_rows(rows)
         self._check_step(actions, rows, self._ended[rows])
         actions = np.clip(actions.astype(np.float32, copy=False), self._low, self._high)
+        for row in rows.tolist():
+            self._told.pop(row, None)
         turns = [self.worlds[row].step(action) for row, action in zip(rows.tolist(), actions, strict=True)]
         self._steps[rows] += 1
         terminated = np.array([turn.terminated for turn in turns], dtype=bool)
@@ -127,6 +131,7 @@ class WorldEnv(BatchEnv):
         self._check_rows(rows)
         for place, row in enumerate(rows.tolist()):
             own = {name: values[place] for name, values in state.items() if name not in ("steps", "ended")}
+            self._told.pop(row, None)
             self.worlds[row].put_back(own)
         self._steps[rows] = state["steps"]
         self._ended[rows] = state["ended"]
@@ -143,7 +148,7 @@ class WorldEnv(BatchEnv):
             world.close()
 
     def _numbers(self, rows: Int64[np.ndarray, " B"], wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
-        told = [self.worlds[row].numbers() for row in rows.tolist()] if wanted else []
+        told = [self._read(row) for row in rows.tolist()] if wanted else []
         specs = {**self.spec.observation, **self.spec.privileged}
         return {
             feature: np.array([one[name] for one in told], dtype=specs[feature].dtype).reshape(
@@ -151,6 +156,12 @@ class WorldEnv(BatchEnv):
             )
             for feature, name in wanted.items()
         }
+
+    def _read(self, row: int) -> Mapping[str, np.ndarray]:
+        """Return the numbers of a row, which is asked once a step: policies and experts read the same."""
+        if row not in self._told:
+            self._told[row] = self.worlds[row].numbers()
+        return self._told[row]
 
 
 def _spec(facts: Facts, config: WorldConfig, senses: Sequence[str], cameras: Sequence[str]) -> EnvSpec:
