@@ -39,6 +39,7 @@ def _scripts(monkeypatch):
         "ccil_methods",
         "mujoco_remedies",
         "dart_gap",
+        "manipulation",
         "refusals",
     ):
         sys.modules.pop(name, None)
@@ -65,6 +66,7 @@ def _scripts(monkeypatch):
         ("ccil", "ccil.md"),
         ("mujoco_remedies", "mujoco.md"),
         ("dart_gap", "dart.md"),
+        ("manipulation", "manipulation.md"),
         ("refusals", "pairs.md"),
     ],
 )
