@@ -33,9 +33,11 @@ from steadyhand.envs.tabletop.config import TabletopConfig
 from steadyhand.envs.tabular.config import TabularConfig
 from steadyhand.envs.two_link.config import AcrobotConfig, ArmConfig
 from steadyhand.envs.worlds.config import WorldConfig
+from steadyhand.envs.worlds.aloha import AlohaConfig
 from steadyhand.envs.worlds.fetch import FetchConfig
 from steadyhand.envs.worlds.metaworld import SENTENCES, MetaworldConfig
 from steadyhand.experts.config import (
+    AlohaExpert,
     AvoidingExpert,
     DynamicProgrammingExpert,
     ExpertConfig,
@@ -105,12 +107,16 @@ FETCH = {
     f"Fetch {task}": Row(env=FetchConfig(task=task), expert=FetchExpert(), copies=10)
     for task in ("reach", "push", "pick-and-place")
 }
+ALOHA = {
+    f"ALOHA {task}": Row(env=AlohaConfig(task=task), expert=AlohaExpert(), copies=10)
+    for task in ("transfer-cube", "insertion")
+}
 GROUPS: dict[str, dict[str, Row]] = {
     "ours": OUR_ROWS,
     "meta-world": META_WORLD,
     "fetch": FETCH,
     "push-t": {},
-    "aloha": {},
+    "aloha": ALOHA,
     "ogbench": {},
     "locomotion": LOCOMOTION,
 }

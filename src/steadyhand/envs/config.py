@@ -37,6 +37,7 @@ class EnvConfig(Part, ABC):
         | located(f"{_HERE}.worlds.metaworld", "MetaworldConfig")
         | located(f"{_HERE}.worlds.fetch", "FetchConfig")
         | located(f"{_HERE}.worlds.locomotion", "LocomotionConfig")
+        | located(f"{_HERE}.worlds.aloha", "AlohaConfig")
         | located(f"{_HERE}.gymnasium_config", "GymnasiumConfig")
     )
     expert: ClassVar[str] = ""

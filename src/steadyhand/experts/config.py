@@ -35,6 +35,7 @@ class ExpertConfig(Part, ABC):
             "TabletopExpert",
             "MetaworldExpert",
             "FetchExpert",
+            "AlohaExpert",
             "SwingUpExpert",
             "DynamicProgrammingExpert",
             "LqrExpert",
@@ -189,6 +190,18 @@ class FetchExpert(ExpertConfig):
         from steadyhand.experts.fetch import FetchScript
 
         return FetchScript(settings_of(env, FetchConfig, "The script of the Fetch tasks").task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlohaExpert(ExpertConfig):
+    """Hands over the cube or inserts the peg with ALOHA's arms, by inverse kinematics; see `experts.aloha`."""
+
+    def build(self, env: "BatchEnv") -> "Controller":
+        """Return the expert for an env, or refuse one that it does not know."""
+        from steadyhand.envs.worlds.aloha import AlohaConfig
+        from steadyhand.experts.aloha import AlohaDemonstrator
+
+        return AlohaDemonstrator(settings_of(env, AlohaConfig, "The script of ALOHA's tasks").task)
 
 
 @dataclass(frozen=True, kw_only=True)

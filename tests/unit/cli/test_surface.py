@@ -299,6 +299,7 @@ LISTED = {
         "tabletop",
         "metaworld",
         "fetch",
+        "aloha",
         "swing-up",
         "dynamic-programming",
     ],
