@@ -32,8 +32,8 @@ from steadyhand.envs.quadrotor.config import PlanarQuadrotorConfig, QuadrotorCon
 from steadyhand.envs.tabletop.config import TabletopConfig
 from steadyhand.envs.tabular.config import TabularConfig
 from steadyhand.envs.two_link.config import AcrobotConfig, ArmConfig
-from steadyhand.envs.worlds.config import WorldConfig
 from steadyhand.envs.worlds.aloha import AlohaConfig
+from steadyhand.envs.worlds.config import WorldConfig
 from steadyhand.envs.worlds.fetch import FetchConfig
 from steadyhand.envs.worlds.metaworld import SENTENCES, MetaworldConfig
 from steadyhand.experts.config import (

@@ -33,7 +33,7 @@ HOVER = 0.08
 """Height above an object from which a gripper comes down to it [m]."""
 NEAR = 0.012
 """This close to an object the fingers close [m]."""
-SWING = 0.2
+SWING = 0.3
 """How far a joint may be sent in one step [rad]."""
 WAIST = 1.2
 """How far a waist turns where the search for joints begins [rad]."""
@@ -230,7 +230,7 @@ class Arms:
         return [self._pose(body) for body in self._bodies]
 
     def joints(
-        self, joints: Float64[np.ndarray, "16"], aims: list[Pose], *, rounds: int = 10, damping: float = 0.03
+        self, joints: Float64[np.ndarray, "16"], aims: list[Pose], *, rounds: int = 12, damping: float = 0.03
     ) -> Float64[np.ndarray, "16"]:
         """Return joints near some others that bring either hand as close to its aim as limits allow.
 

@@ -194,7 +194,7 @@ class FetchExpert(ExpertConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class AlohaExpert(ExpertConfig):
-    """Hands over the cube or inserts the peg with ALOHA's arms, by inverse kinematics; see `experts.aloha`."""
+    """Hands over the cube or inserts the peg with the arms of ALOHA; see `experts.aloha`."""
 
     def build(self, env: "BatchEnv") -> "Controller":
         """Return the expert for an env, or refuse one that it does not know."""
