@@ -49,14 +49,7 @@ def car_problem(config: CarConfig, atlas: "Atlas") -> ControlProblem:
     def moved(x: Any, u: Any, xp: Any) -> Any:
         _numpy_alone(xp)
         body = dynamics(x[..., :5], u, params=params, xp=np)
-        slot = x[..., SLOT].astype(np.int64)
-        travelled = 0.5 * config.control_dt * (x[..., SPEED] + body[..., 4])
-        guess = x[..., ALONG] + travelled * _pace(x)
-        road = atlas.lane(slot).project(body[..., 0], body[..., 1], body[..., 2], guess)
-        length = atlas.length[slot]
-        along = road.s - length * np.floor(road.s / length)
-        place = (along, road.lateral, road.heading_error, road.curvature, x[..., SLOT])
-        return np.concatenate([body, np.stack(place, axis=-1)], axis=-1)
+        return on_road(x, body, config, atlas)
 
     def edge(x: Any) -> tuple[Any, Any]:
         away = np.abs(x[..., LATERAL])
@@ -82,6 +75,27 @@ def car_problem(config: CarConfig, atlas: "Atlas") -> ControlProblem:
         angles=(2, HEADING_ERROR),
         control_dt=config.control_dt,
     )
+
+
+def on_road(
+    x: Float64[np.ndarray, "... 10"], body: Float64[np.ndarray, "... 5"], config: CarConfig, atlas: "Atlas"
+) -> Float64[np.ndarray, "... 10"]:
+    """Return the problem's state of a car that has got from `x` to `body` in one step, wherever that is.
+
+    Args:
+        x: (..., 10) states before the step.
+        body: (..., 5) x, y, heading, steering angle and speed after it.
+        config: The car.
+        atlas: The roads of the env.
+    """
+    slot = x[..., SLOT].astype(np.int64)
+    travelled = 0.5 * config.control_dt * (x[..., SPEED] + body[..., 4])
+    guess = x[..., ALONG] + travelled * _pace(x)
+    road = atlas.lane(slot).project(body[..., 0], body[..., 1], body[..., 2], guess)
+    length = atlas.length[slot]
+    along = road.s - length * np.floor(road.s / length)
+    place = (along, road.lateral, road.heading_error, road.curvature, x[..., SLOT])
+    return np.concatenate([body, np.stack(place, axis=-1)], axis=-1)
 
 
 def state_of(seen: Mapping[str, np.ndarray], atlas: "Atlas") -> Float64[np.ndarray, "B 10"]:
