@@ -44,4 +44,8 @@ def test_a_car_in_its_own_frame_goes_as_on_the_road(scripts):
     assert np.abs(told[:, :2]).max() < 0.2  # a step is short, wherever the car is
     np.testing.assert_allclose(world.chart.enter(x, x)[:, :3], 0.0, atol=1e-9)
     back = world.chart.read(x, told)
-    np.testing.assert_allclose(back[:, [0, 1, 3, 4, 7, 8]], after[:, [0, 1, 3, 4, 7, 8]], atol=2e-3)
+    np.testing.assert_allclose(back[:, [0, 1, 3, 4]], after[:, [0, 1, 3, 4]], atol=1e-4)
+    # The place on the road is found from a guess; beside the road, in a bend, it depends on the guess.
+    apart = np.abs(back[:, 7:9] - after[:, 7:9]).max(axis=1)
+    assert np.median(apart) < 1e-4
+    assert apart.max() < 0.03
