@@ -15,6 +15,7 @@ from steadyhand.face.envs import make as make
 from steadyhand.face.evaluation import compare as compare
 from steadyhand.face.evaluation import evaluate as evaluate
 from steadyhand.face.experts import expert as expert
+from steadyhand.face.experts import train_expert as train_expert
 from steadyhand.face.film import show as show
 from steadyhand.face.policy import Policy as Policy
 from steadyhand.face.policy import load as load

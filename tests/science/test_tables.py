@@ -41,6 +41,7 @@ def _scripts(monkeypatch):
         "mujoco_remedies",
         "dart_gap",
         "manipulation",
+        "sqil",
         "refusals",
     ):
         sys.modules.pop(name, None)
@@ -69,6 +70,7 @@ def _scripts(monkeypatch):
         ("mujoco_remedies", "mujoco.md"),
         ("dart_gap", "dart.md"),
         ("manipulation", "manipulation.md"),
+        ("sqil", "sqil.md"),
         ("refusals", "pairs.md"),
     ],
 )

@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "record": ("record", "let an expert drive and store the episodes"),
     "train": ("train", "train a policy on a data set"),
     "eval": ("evaluate", "run policies from the same starts and compare them"),
+    "expert": ("expert", "train an expert by reinforcement learning, or convert one: train | convert"),
     "correct": ("correct", "teach with a remedy for compounding error: dagger, noise, 18 others"),
     "bench": ("bench", "compare remedies over seeds, on the same budget of labels: remedies"),
     "cite": ("cite", "print the BibTeX of the methods that a run used"),

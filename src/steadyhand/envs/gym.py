@@ -6,6 +6,7 @@ is "cart-pole". The id "steadyhand.envs.gym:steadyhand/Car-v0" needs no import. 
 steadyhand imports this module: Gymnasium is loaded only where it is used.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -17,6 +18,7 @@ from jaxtyping import UInt8
 from steadyhand.core.errors import SpecError
 from steadyhand.envs.base import BatchEnv, Family, Start
 from steadyhand.envs.catalogue import BUILT_IN, env_config
+from steadyhand.envs.config import EnvConfig
 from steadyhand.envs.spaces import feature_space, observation_space, pack
 
 for _name in BUILT_IN:
@@ -32,7 +34,7 @@ class OneGym(gymnasium.Env[Any, np.ndarray]):
     """One copy of a built-in env; an observation of several features is a Dict by feature name.
 
     Args:
-        env_id: Which env.
+        env_id: Which env, or its settings.
         render_mode: None or "rgb_array".
         family: Family of the starts.
         options: Fields of the env's config.
@@ -41,10 +43,16 @@ class OneGym(gymnasium.Env[Any, np.ndarray]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  as declared above
 
     def __init__(
-        self, env_id: str = "car", render_mode: str | None = None, family: Family = "train", **options: Any
+        self,
+        env_id: str | EnvConfig = "car",
+        render_mode: str | None = None,
+        family: Family = "train",
+        **options: Any,
     ) -> None:
         self.render_mode = _check_mode(render_mode)
-        self.batch = env_config(env_id, **options).build(1)
+        settings: Any = env_id  # a dataclass, as all settings are
+        config = env_config(env_id, **options) if isinstance(env_id, str) else replace(settings, **options)
+        self.batch: BatchEnv = config.build(1)
         self.metadata = {**self.metadata, "render_fps": _fps(self.batch)}
         self.family: Family = family
         self.observation_space = observation_space(self.batch.spec)

@@ -24,7 +24,15 @@ from steadyhand.experts.config import (
 from steadyhand.experts.trained import is_trained
 from steadyhand.recipes.parts import choices_of
 
-_FILES = ("FILE.npz", "FILE.safetensors", "FILE.zip", "a policy folder", "module:function")
+ACTOR = "actor.safetensors"
+"""Where the folder of a trained expert keeps its actor."""
+_FILES = (
+    "FILE.npz",
+    "FILE.safetensors",
+    "FILE.zip",
+    "a folder of a policy or of a trained expert",
+    "module:function",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +159,7 @@ def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
     Args:
         text: "auto", "scripted" (forks, avoiding, pendulum), an expert by name ("pure-pursuit", "lqr", one of
             an installed package, or "module:Class"), "module:function" or "file.py:function" of one's own, a
-            file of weights or a policy folder.
+            file of weights, or the folder of a policy or of a trained expert.
         env: Settings of the env that it is to act in; None where it has none.
 
     Raises:
@@ -172,6 +180,8 @@ def expert_from_text(text: str, env: EnvConfig | None) -> ExpertConfig:
         return WeightsExpert(path=path)
     if path.suffix == ".zip":
         return ModelExpert(path=path)
+    if (path / ACTOR).is_file():
+        return WeightsExpert(path=path / ACTOR)
     if (path / "policy.json").is_file():
         return PolicyExpert(path=path)
     if (path / "policy" / "policy.json").is_file():

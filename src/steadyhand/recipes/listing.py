@@ -24,6 +24,7 @@ KINDS = {
     "method": "correct",
     "remedies": "bench",
     "dagger": "tour",
+    "algorithm": "expert",
 }
 """Field of run.json that only runs of one verb have -> that verb."""
 
@@ -166,6 +167,9 @@ def _outcome(kind: str, folder: Path, report: Mapping[str, Any], result: Mapping
             return ", ".join(f"{row['title']} {_percent(row)}" for row in best)
         case "policy":
             return "a policy"
+        case "expert":
+            trained = _json(folder / "expert.json")
+            return f"return {trained['test_return']:.4g}" if trained else ""
         case _:
             policies = [one for one in report.get("results", ()) if one["kind"] == "policy"]
             drivers = policies or report.get("results", ())
@@ -194,6 +198,8 @@ def _env(run: Mapping[str, Any], report: Mapping[str, Any]) -> str:
 def _policy(run: Mapping[str, Any]) -> str:
     if "policies" in run:
         return ", ".join(str(path) for path in run["policies"])
+    if "algorithm" in run:
+        return str(run["algorithm"])
     parts = run.get("policy", {})
     return " + ".join(parts[name]["type"] for name in ("encoder", "head") if name in parts)
 

@@ -13,6 +13,7 @@ from steadyhand.cli.main import main
 from steadyhand.core.lock import working_in
 from steadyhand.recipes.bench import BenchRun
 from steadyhand.recipes.listing import KINDS, runs_below, summary_of
+from steadyhand.recipes.reinforce import ExpertRun
 from steadyhand.recipes.runs import CorrectRun, EvalRun, RecordRun
 from steadyhand.recipes.tour import TourRun
 from steadyhand.recipes.train_run import TrainRun
@@ -43,7 +44,7 @@ def runs(cli, made, tmp_path):
 def test_every_kind_of_run_is_told_by_a_field_that_no_other_has():
     kinds = {
         "record": RecordRun, "train": TrainRun, "eval": EvalRun, "correct": CorrectRun, "bench": BenchRun,
-        "tour": TourRun,
+        "tour": TourRun, "expert": ExpertRun,
     }  # fmt: skip
     assert set(KINDS.values()) == set(kinds)
     for field, verb in KINDS.items():

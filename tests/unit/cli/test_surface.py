@@ -50,6 +50,8 @@ FLAGS = {
     "eval": COMMON | {"--env", "--observation", "--expert", "--starts", "--family", "--videos", "--sample"}
     | {"--success"} | {"--mode", "--executor", "--n-action-steps", "--delay", "--mean-of"}
     | {"--device", "--threads"},
+    "expert train": COMMON | {"--algorithm", "--steps", "--observation", "--success", "--starts"},
+    "expert convert": {"--help", "--out", "--normalization"},
     "correct dagger": CORRECT | {"--labels", "--rounds", "--episodes", "--query-every", "--training"},
     "bench remedies": (COMMON - {"--seed"}) | LEARNER | {
         "--expert", "--starts", "--success", "--only", "--seeds", "--labels", "--rounds", "--episodes",

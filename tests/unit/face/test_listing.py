@@ -53,7 +53,7 @@ def test_a_part_is_found_in_its_namespace_first_thing(part: str) -> None:
 
 def test_every_name_that_is_listed_is_there() -> None:
     wanted = (
-        "make expert record load_dataset train correct evaluate compare load show "
+        "make expert train_expert record load_dataset train correct evaluate compare load show "
         "Policy Dataset Episode Env Controller Wrapper Encoder Head "
         "heads encoders remedies gates executors envs experts recipes"
     )
