@@ -259,9 +259,10 @@ def in_rounds(run: CellRun) -> tuple[Controller, int, dict[str, Any]]:
         "episodes_per_round": settings.drives_per_round,
         "validation_starts": settings.validation,
     }
-    held_out = WholeEpisodes(every=min(4, settings.drives_per_round))
-    dagger = settings.method == "DAgger"
-    config = DaggerConfig(**common) if dagger else DartConfig(held_out=held_out, **common)
+    if settings.method == "DAgger":
+        config = DaggerConfig(**common)
+    else:
+        config = DartConfig(held_out=WholeEpisodes(every=min(4, settings.drives_per_round)), **common)
     result = teach_in_rounds(
         run.env, run.expert, learner, config=config, folder=run.folder, seed=settings.seed
     )

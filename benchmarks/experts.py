@@ -194,7 +194,12 @@ def _line(name: str, found: Mapping[str, Any]) -> str:
         said = f"{kept} of {len(success)} ({100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
     step = 1e3 * found["wall_s"] / found["steps"]
     minute = 60.0 * kept / found["wall_s"]
-    return f"| {name} | {said} | {returns.mean():.4g} | {step:.2g} ms | {minute:.2g} |"
+    return f"| {name} | {said} | {returns.mean():.4g} | {step:.2g} ms | {_rounded(minute)} |"
+
+
+def _rounded(count: float) -> str:
+    """Return a count with two digits that say something, written out."""
+    return f"{float(f'{count:.2g}'):,.0f}" if count >= 1.0 else f"{count:.2g}"
 
 
 TABLES = {name: partial(table, groups) for name, groups in SECTIONS.items()}
