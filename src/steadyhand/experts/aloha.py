@@ -202,8 +202,8 @@ def pick(hand: Hand, thing: Pose, *, side: int, turns: int) -> Aim:
     aside = float(np.linalg.norm(off[:2])) + 0.05 * _angle(hand.pose.turn.T @ turn)
     if aside < NEAR and abs(off[2]) < NEAR:
         return low, 0.0
-    closed = max(0.0, 0.8 - hand.opening)
-    low.at[2] += min(HOVER, max(0.0, 4.0 * (aside - 0.008)) + HOVER * closed)
+    closed = min(1.0, max(0.0, 10.0 * (0.9 - hand.opening)))
+    low.at[2] += HOVER * max(closed, min(1.0, max(0.0, (aside - 0.006) / 0.01)))
     return low, 1.0
 
 
