@@ -180,8 +180,14 @@ def _clone(
         "episode_ends": np.cumsum([len(one) for one in seen]),
     }
     data = sh.load_dataset(arrays)
-    policy = sh.train(data, steps=settings.training_steps, seed=settings.seed, quiet=True)
-    return lambda x: np.asarray(policy({"observation.state": world.seen(x).astype(np.float32)}), np.float64)
+    steps = settings.training_steps
+    policy = sh.train(data, validation_fraction=0.0, steps=steps, seed=settings.seed, quiet=True)
+
+    def act(x: np.ndarray) -> np.ndarray:
+        policy.reset()  # it remembers nothing, and is asked about one row or many
+        return np.asarray(policy({"observation.state": world.seen(x).astype(np.float32)}), np.float64)
+
+    return act
 
 
 def cells() -> list[Cell[Any]]:
