@@ -80,9 +80,9 @@ class TrainedOutcome:
     Attributes:
         actor: The file of the best actor.
         best_steps: Steps in the env after which it was taken.
-        validation_return: Its mean return from the validation starts, which it was chosen on.
-        test: Its evaluation on the test starts.
-        mean_return: Its mean return from the test starts with a 95 % interval.
+        validation_return: Mean return from the validation starts, which it was chosen on.
+        test: Evaluation on the test starts.
+        mean_return: Mean return from the test starts with a 95 % interval.
     """
 
     actor: Path
