@@ -102,7 +102,7 @@ def test_each_part_is_found_by_the_name_that_the_package_gave_it():
 def test_the_help_lists_the_parts_of_an_installed_package_under_their_own_kind(site: Path, tmp_path: Path):
     said = " ".join(shell(site, tmp_path, "train", "--help").replace("\u2502", " ").split())
     flags = {part.split()[0]: part for part in said.split(" --")}
-    assert "CausalTransformer, fourier, or module:Class" in flags["encoder"]
+    assert "CausalTransformer, ObjectTransformer, fourier, or module:Class" in flags["encoder"]
     assert "Judging, laplace, imle, or module:Class" in flags["head"]
     assert "alvinn_1989, waves, or module:Class" in flags["recipe"]
 
@@ -220,7 +220,7 @@ def test_foreign_gates_and_noises_are_written_and_read():
 def test_foreign_gates_noises_and_remedies_correct_on_the_command_line(
     cli, tmp_path: Path, remedy: str, settings: tuple[str, ...], written: dict[str, object]
 ):
-    brief = ("--labels", "40", "--episodes", "4", "--starts", "4", "--videos", "0", *BRIEF, "--steps", "10")
+    brief = ("--labels", "40", "--episodes", "4", "--starts", "4", "--videos", "0", "--steps", "10", *BRIEF[2:])
     said = cli("correct", remedy, "reach", "--out", "run", *brief, *settings)
     assert said.status == 0, said.err
     method = json.loads((tmp_path / "run" / "run.json").read_text())["method"]

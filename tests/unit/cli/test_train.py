@@ -190,7 +190,7 @@ def test_another_run_is_refused_before_the_data_are_read_and_a_held_folder_too(c
     thread.start()
     try:
         assert held.wait(60)
-        said = cli(*words, "--resume", "--steps", 9)
+        said = cli(*TRAIN, "--out", "run", "--resume", "--steps", 9)
     finally:
         done.set()
         thread.join()
