@@ -220,7 +220,19 @@ def test_foreign_gates_and_noises_are_written_and_read():
 def test_foreign_gates_noises_and_remedies_correct_on_the_command_line(
     cli, tmp_path: Path, remedy: str, settings: tuple[str, ...], written: dict[str, object]
 ):
-    brief = ("--labels", "40", "--episodes", "4", "--starts", "4", "--videos", "0", "--steps", "10", *BRIEF[2:])
+    brief = (
+        "--labels",
+        "40",
+        "--episodes",
+        "4",
+        "--starts",
+        "4",
+        "--videos",
+        "0",
+        "--steps",
+        "10",
+        *BRIEF[2:],
+    )
     said = cli("correct", remedy, "reach", "--out", "run", *brief, *settings)
     assert said.status == 0, said.err
     method = json.loads((tmp_path / "run" / "run.json").read_text())["method"]

@@ -183,7 +183,7 @@ def test_training_on_data_imports_no_env_no_expert_and_no_remedy(cli, tmp_path):
         (["record", "car", "--out", "x", "--set", "env.speed"], "path=value"),
         (["record", "car", "--out", "x", "--set", "env.speed=fast"], "got 'fast', expected float"),
         (["record", "car", "--out", "x", "--set", "env.action=fly"], "available: steering, steering_speed"),
-        (["record", "car", "--out", "x", "--expert", "me"], "FILE.safetensors, FILE.zip, a folder of a policy"),
+        (["record", "car", "--out", "x", "--expert", "me"], "FILE.zip, a folder of a policy"),
         (["record", "car", "--out", "x", "--expert", "me.npz"], "There is no file"),
         (["record", "CartPole-v1", "--out", "x"], "--expert"),
         (["record", "CartPole-v1", "--out", "x", "--observation", "state"], "leave --observation out"),
