@@ -45,7 +45,10 @@ def test_a_car_in_its_own_frame_goes_as_on_the_road(scripts):
     np.testing.assert_allclose(world.chart.enter(x, x)[:, :3], 0.0, atol=1e-9)
     back = world.chart.read(x, told)
     np.testing.assert_allclose(back[:, [0, 1, 3, 4]], after[:, [0, 1, 3, 4]], atol=1e-4)
-    # The place on the road is found from a guess; beside the road, in a bend, it depends on the guess.
-    apart = np.abs(back[:, 7:9] - after[:, 7:9]).max(axis=1)
+    # At a few steps the problem itself, with true dynamics, tells another heading error than the env.
+    apart, own = (
+        np.abs(one[:, 7:9] - after[:, 7:9]).max(axis=1)
+        for one in (back, world.problem.dynamics(x, driven.action, np))
+    )
     assert np.median(apart) < 1e-4
-    assert apart.max() < 0.03
+    np.testing.assert_allclose(apart, own, atol=2e-3)
