@@ -31,6 +31,8 @@ CLEARANCE = 0.023
 """Least height above the table of the point between the fingers, whose tips reach lower [m]."""
 HOVER = 0.08
 """Height above an object from which a gripper comes down to it [m]."""
+HIGHER = 0.07
+"""How much higher than that it passes while it is far aside or turned away [m]."""
 NEAR = 0.012
 """This close to an object the fingers close [m]."""
 SWING = 0.3
@@ -200,10 +202,12 @@ def pick(hand: Hand, thing: Pose, *, side: int, turns: int) -> Aim:
     low = Pose(at=np.array([thing.at[0], thing.at[1], max(thing.at[2], CLEARANCE)]), turn=turn)
     off = hand.pose.at - low.at
     aside = float(np.linalg.norm(off[:2])) + 0.05 * _angle(hand.pose.turn.T @ turn)
-    if aside < NEAR and abs(off[2]) < NEAR:
+    near = NEAR if hand.opening > 0.9 else 1.5 * NEAR  # a hand that has begun to close goes on
+    if aside < near and abs(off[2]) < near:
         return low, 0.0
     closed = min(1.0, max(0.0, 10.0 * (0.9 - hand.opening)))
     low.at[2] += HOVER * max(closed, min(1.0, max(0.0, (aside - 0.006) / 0.01)))
+    low.at[2] += min(HIGHER, max(0.0, aside - 0.03))  # a hand that turns as it comes sags below its aim
     return low, 1.0
 
 
