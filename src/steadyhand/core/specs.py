@@ -42,6 +42,7 @@ class FeatureSpec:
         num_classes: Number of values of a discrete feature.
         start: Lowest value of a discrete feature. Arrays hold the env's own numbers, `start` to
             `start + num_classes - 1`; whatever counts from 0 (a network's outputs) subtracts it itself.
+        drawn: How an image was drawn, such as "fast" or "full", if that is known.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +54,7 @@ class FeatureSpec:
     high: tuple[float, ...] | None = None
     num_classes: int | None = None
     start: int = 0
+    drawn: str = ""
 
     def __post_init__(self) -> None:
         if any(size < 1 for size in self.shape):
@@ -106,9 +108,10 @@ class FeatureSpec:
     def agrees_with(self, other: "FeatureSpec") -> bool:
         """Return whether both mean the same: shape, kind and, for choices, the same numbers.
 
-        Names, units and bounds may differ.
+        Names, units and bounds may differ. Pictures are drawn alike, where both say how.
         """
-        return (self.shape, self.kind, self.classes) == (other.shape, other.kind, other.classes)
+        alike = (self.shape, self.kind, self.classes) == (other.shape, other.kind, other.classes)
+        return alike and (self.drawn == other.drawn or not (self.drawn and other.drawn))
 
     @property
     def bounds(self) -> str:
@@ -128,7 +131,7 @@ class FeatureSpec:
     def describe(self) -> str:
         """Return kind and shape in a few words, such as "discrete, 3 values, 1 to 3"."""
         if self.num_classes is None:
-            return f"{self.kind} {list(self.shape)}"
+            return f"{self.kind} {list(self.shape)}" + (f", drawn {self.drawn}" if self.drawn else "")
         return f"discrete, {self.num_classes} values, {self.start} to {self.classes[-1]}"
 
     def check_form(self, value: np.ndarray, *, name: str) -> None:
@@ -228,9 +231,9 @@ def table_of_shapes(title: str, features: Mapping[str, FeatureSpec]) -> str:
     return "\n".join(lines)
 
 
-def image_spec(height: int, width: int, channels: int) -> FeatureSpec:
+def image_spec(height: int, width: int, channels: int, *, drawn: str = "") -> FeatureSpec:
     """Return the spec of a uint8 image of shape (height, width, channels)."""
-    return FeatureSpec(shape=(height, width, channels), dtype="uint8", kind="image")
+    return FeatureSpec(shape=(height, width, channels), dtype="uint8", kind="image", drawn=drawn)
 
 
 def discrete_spec(num_classes: int, *, start: int = 0) -> FeatureSpec:

@@ -1,6 +1,7 @@
 """Policies from disk, checked against the env that they are to drive before anything runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from steadyhand.core.errors import ArtifactError, SpecError
@@ -74,7 +75,7 @@ def check_fits(policy: PolicyModule, spec: EnvSpec, *, name: str) -> None:
                 f"{name} was trained for another env than {spec.env_id}: {feature_name} differs.",
                 got=offered.describe(),
                 expected=feature.describe(),
-                hint=_how_to_agree(feature_name, offered),
+                hint=_how_to_agree(feature_name, offered, feature),
             )
     if abs(made_for.control_dt - spec.control_dt) > 0.01 * spec.control_dt:
         raise SpecError(
@@ -95,7 +96,9 @@ def _offered(name: str, spec: EnvSpec) -> FeatureSpec:
     return spec.action if name == "action" else spec.observation[name]
 
 
-def _how_to_agree(name: str, offered: FeatureSpec) -> str:
+def _how_to_agree(name: str, offered: FeatureSpec, wanted: FeatureSpec) -> str:
+    if replace(offered, drawn=wanted.drawn).agrees_with(wanted) and offered.drawn:
+        return f"draw what it was trained on: --set env.quality={wanted.drawn}"
     if name == "action" and offered.kind == "discrete":
         classes = offered.classes
         return f"train it with --classes {classes[0]}..{classes[-1]}, the numbers that the env takes"

@@ -1,20 +1,26 @@
 """Simulators of others: any world as an env, and each of those that come along."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from steadyhand.core.errors import CapabilityError, ConfigError, SpecError
-from steadyhand.core.specs import FeatureSpec
+from steadyhand.core.errors import CapabilityError, ConfigError, EnvError, SpecError
+from steadyhand.core.specs import FeatureSpec, image_spec
 from steadyhand.core.success import SuccessRule
+from steadyhand.data.store import EpisodeStore
 from steadyhand.envs import make
 from steadyhand.envs.base import Start
 from steadyhand.envs.worlds.config import WorldConfig
 from steadyhand.envs.worlds.world import Facts, Turn, World
+from steadyhand.policies.encoders.image import FlatImage
+from steadyhand.policies.policy import PolicyModule
+from steadyhand.policies.spec import PolicyConfig, PolicySpec
 from steadyhand.recipes.experts import default_expert
+from steadyhand.recipes.policies import check_fits
 
 
 class Counter(World):
@@ -245,3 +251,154 @@ def test_a_task_without_a_script_is_told():
     env = make("fetch", num_rows=1, task="slide")
     with pytest.raises(CapabilityError, match=r"slide[\s\S]*pick-and-place"):
         default_expert(env.config).build(env)
+
+
+class Broken(Counter):
+    """A counter of which one copy breaks once its number has grown by three, in the way that it is told."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        self.first = 0.0
+
+    def reset(self, start):
+        super().reset(start)
+        self.first = self.number
+
+    @property
+    def is_broken(self):
+        return self.number >= self.first + 3
+
+    def step(self, action):
+        turn = super().step(action)
+        if not self.is_broken:
+            return turn
+        if self.way == "raises":
+            raise IndexError("joint 7 of 6")
+        reward = np.nan if self.way == "reward" else turn.reward
+        return Turn(reward=reward, terminated=turn.terminated, success=turn.success)
+
+    def numbers(self):
+        told = super().numbers()
+        if self.is_broken and self.way == "missing":
+            del told["double"]
+        if self.is_broken and self.way in ("not finite", "long"):
+            told["state"] = np.full(2 if self.way == "long" else 1, np.inf)
+        return told
+
+    def draw(self, camera, *, height, width):
+        picture = super().draw(camera, height=height, width=width)
+        return picture[:-1] if self.is_broken and self.way == "small" else picture
+
+    def fault(self):
+        return "The simulation diverged." if self.is_broken and self.way == "diverged" else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenConfig(CounterConfig):
+    """Count until it breaks."""
+
+    way: str = ""
+
+    def world(self):
+        return Broken(self.way)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("raises", r"broke in step 2 of row 1 \(reset with seed 42\)[\s\S]*IndexError: joint 7 of 6"),
+        ("reward", r"broke in step 2 of row 1 \(reset with seed 42\)[\s\S]*not finite[\s\S]*nan"),
+        ("diverged", r"broke in step 2 of row 1 \(reset with seed 42\)[\s\S]*The simulation diverged"),
+        ("missing", r"broke in observe of row 1 \(reset with seed 42\)[\s\S]*double is missing"),
+        ("long", r"broke in observe of row 1 [\s\S]*state has the wrong form[\s\S]*\(2,\)[\s\S]*\(1,\)"),
+        ("not finite", r"broke in observe of row 1 [\s\S]*observation.state is not finite[\s\S]*inf"),
+        ("small", r"broke in observe of row 1 [\s\S]*front has the wrong form[\s\S]*\(15, 16, 3\)"),
+    ],
+)
+def test_a_broken_simulator_is_told_by_its_row_its_step_and_its_seed(way, said):
+    env = BrokenConfig(way=way, observation=("state", "front"), picture_height=16, picture_width=16).build(2)
+    rows = np.arange(2)
+    env.reset([Start(family="test", seed=seed) for seed in (41, 42)], rows)
+    slow_and_fast = np.array([[0.1], [1.0]])
+
+    def drive():
+        for _ in range(3):
+            env.step(slow_and_fast, rows)
+            env.observe(rows)
+
+    with pytest.raises(EnvError, match=said):
+        drive()
+
+
+def test_a_snapshot_of_something_else_is_refused_and_closing_twice_closes_once():
+    env = counters()
+    shot = env.state(ROWS)
+    for wrong in (
+        {name: value for name, value in shot.items() if name != "number"},
+        {**shot, "more": shot["number"]},
+        {name: value[:2] for name, value in shot.items()},
+        {**shot, "number": np.zeros((3, 2))},
+    ):
+        with pytest.raises(SpecError, match="no snapshot of 3 rows of counter"):
+            env.restore(wrong, ROWS)
+    closed = []
+    for world in env.worlds:
+        world.close = lambda world=world: closed.append(world)
+    env.close()
+    env.close()
+    assert closed == env.worlds
+
+
+def test_how_pictures_were_drawn_is_kept_with_the_data_and_another_way_is_refused(tmp_path):
+    fast, full = (CounterConfig(observation=("front",), quality=q).build(1) for q in ("fast", "full"))
+    spec = fast.spec
+    EpisodeStore.create(tmp_path, observation=spec.observation, action=spec.action, control_dt=0.1).close()
+    stored = EpisodeStore.open(tmp_path).spec.observation
+
+    def trained_on(observation):
+        config = PolicyConfig(encoder=FlatImage())
+        return PolicyModule.build(config, replace(PolicySpec.of_env(spec), observation=observation))
+
+    policy = trained_on(stored)
+    check_fits(policy, fast.spec, name="Ours")
+    with pytest.raises(SpecError, match=r"differs[\s\S]*drawn full[\s\S]*drawn fast[\s\S]*env.quality=fast"):
+        check_fits(policy, full.spec, name="Ours")
+    elsewhere = {"observation.images.front": image_spec(96, 96, 3)}
+    check_fits(trained_on(elsewhere), full.spec, name="One of which nobody knows how its pictures were drawn")
+
+
+@pytest.mark.parametrize(("name", "options"), RUNNERS)
+def test_a_simulation_that_diverges_is_noticed_though_mujoco_goes_on_from_its_start(name, options):
+    env = make(name, num_rows=2, **options)
+    rows = np.arange(2)
+    env.reset(env.starts("test", 2), rows)
+    still = np.zeros((2, env.spec.action.size))
+    shot = env.state(rows)
+    bad = {**shot, "physics": shot["physics"].copy()}
+    bad["physics"][1, 1:4] = 1e12
+    env.restore(bad, rows)
+    with pytest.raises(EnvError, match=r"step 0 of row 1 [\s\S]*diverged"):
+        env.step(still, rows)
+    env.restore(shot, rows)
+    assert np.isfinite(env.step(still, rows).reward).all()
+
+
+@pytest.mark.parametrize(("name", "options"), RUNNERS)
+def test_a_fork_of_a_process_that_draws_is_told_that_it_cannot(name, options):
+    env = make(name, num_rows=1, observation=("track",), **options)
+    env.reset(env.starts("test", 1), np.arange(1))
+    try:
+        env.observe(np.arange(1))
+    except CapabilityError as error:
+        pytest.skip(str(error))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            env.observe(np.arange(1))
+        except CapabilityError as error:
+            code = 7 if "forked" in str(error) else 2
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert env.observe(np.arange(1))["observation.images.track"].std() > 0

@@ -153,6 +153,10 @@ class AlohaWorld(World):
         reward = _REWARDS[self._task](self._contacts())
         return Turn(reward=float(reward), terminated=reward == 4, success=reward == 4)
 
+    def fault(self) -> str:
+        """Return whether the simulation diverged."""
+        return self._physics.fault()
+
     def numbers(self) -> Mapping[str, np.ndarray]:
         """Return the joints, their velocities, and what experts read."""
         data = self._data

@@ -133,6 +133,10 @@ class FetchWorld(World):
         self._seen, reward, _, _, info = self._env.step(action.astype(np.float64))
         return Turn(reward=float(reward), terminated=False, success=bool(info["is_success"]))
 
+    def fault(self) -> str:
+        """Return whether the simulation diverged."""
+        return self._physics.fault()
+
     def numbers(self) -> Mapping[str, np.ndarray]:
         """Return the observation, the goal, and what the scripts read."""
         state, goal = self._seen["observation"], self._seen["desired_goal"]

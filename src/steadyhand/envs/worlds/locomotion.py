@@ -89,6 +89,10 @@ class LocomotionWorld(World):
         self._seen, reward, terminated, _, _ = self._env.step(action)
         return Turn(reward=float(reward), terminated=bool(terminated), success=self._lasts and not terminated)
 
+    def fault(self) -> str:
+        """Return whether the simulation diverged."""
+        return self._physics.fault()
+
     def numbers(self) -> Mapping[str, np.ndarray]:
         """Return the observation, which experts see whatever the env shows."""
         return {"state": self._seen, OBSERVED: self._seen}

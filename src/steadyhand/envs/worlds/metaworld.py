@@ -210,6 +210,10 @@ class MetaworldWorld(World):
         succeeded = bool(info["success"])
         return Turn(reward=float(reward), terminated=succeeded, success=succeeded)
 
+    def fault(self) -> str:
+        """Return whether the simulation diverged."""
+        return self._physics.fault()
+
     def numbers(self) -> Mapping[str, np.ndarray]:
         """Return the state, the hand alone, and what experts read."""
         return {"state": self._seen, "hand": self._seen[:4], OBSERVED: self._seen}

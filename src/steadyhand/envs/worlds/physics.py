@@ -33,6 +33,9 @@ class Physics:
         self._mujoco: Any = import_module("mujoco")
         self._model, self._data = model, data
         self._quality: Quality = quality
+        self._warnings: np.ndarray = data.warning.number  # a view of what MuJoCo counts
+        signs = self._mujoco.mjtWarning
+        self._diverged = slice(int(signs.mjWARN_BADQPOS), int(signs.mjWARN_BADCTRL) + 1)  # and QVEL, QACC
         self._signature = self._mujoco.mjtState.mjSTATE_INTEGRATION
         self._size = self._mujoco.mj_stateSize(model, self._signature)
 
@@ -54,6 +57,13 @@ class Physics:
         self._mujoco.mj_setState(self._model, self._data, snapshot["physics"], self._signature)
         for name in FOLLOWED:
             getattr(self._data, name)[:] = snapshot[f"data.{name}"]
+        self._warnings[:] = 0
+
+    def fault(self) -> str:
+        """Return that the simulation diverged: MuJoCo then goes on from its start, and counts a warning."""
+        if any(self._warnings.tolist()[self._diverged]):  # sooner than the array's own any
+            return "The simulation diverged, and MuJoCo reset it."
+        return ""
 
     def draw(self, camera: str, *, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
         """Return what a camera of the model sees."""

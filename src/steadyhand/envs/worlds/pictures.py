@@ -18,6 +18,7 @@ LARGEST = 1024
 _MOST_SCENES = 8
 
 _scenes: dict[tuple[object, ...], "ScenePictures"] = {}
+_owner: dict[str, int] = {}
 
 
 class ScenePictures:
@@ -34,7 +35,7 @@ class ScenePictures:
     def __init__(self, model: Any, *, quality: Quality) -> None:
         self._mujoco: Any = import_module("mujoco")
         mujoco = self._mujoco
-        _context().make_current()
+        _current()
         samples, size = (
             model.vis.quality.offsamples,
             (model.vis.global_.offwidth, model.vis.global_.offheight),
@@ -57,7 +58,7 @@ class ScenePictures:
     ) -> UInt8[np.ndarray, "h w 3"]:
         """Return what a camera of the model sees."""
         mujoco = self._mujoco
-        _context().make_current()
+        _current()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._camera.fixedcamid = model.camera(camera).id
         mujoco.mjv_updateScene(
@@ -73,12 +74,28 @@ class ScenePictures:
 
 def scene_of(model: Any, *, quality: Quality) -> ScenePictures:
     """Return what draws a model; copies of one model share it, so that a scene is loaded once."""
-    key = (quality, os.getpid(), bytes(model.names), model.nmeshvert, model.ntexdata, model.ngeom)
+    key = (quality, bytes(model.names), model.nmeshvert, model.ntexdata, model.ngeom)
     if key not in _scenes:
         while len(_scenes) >= _MOST_SCENES:
             _scenes.pop(next(iter(_scenes)))
         _scenes[key] = ScenePictures(model, quality=quality)
     return _scenes[key]
+
+
+def _current() -> None:
+    """Make the context of this process the one that is drawn with.
+
+    Raises:
+        CapabilityError: Nothing can draw here, or a process that draws was forked: its copy would hang.
+    """
+    _owner.setdefault("process", os.getpid())
+    if _owner["process"] != os.getpid():
+        raise CapabilityError(
+            "A process that was forked from one that draws pictures of MuJoCo cannot draw them.",
+            got=f"process {os.getpid()}, forked from {_owner['process']}",
+            hint='start workers by multiprocessing.get_context("spawn"), or fork before the first picture',
+        )
+    _context().make_current()
 
 
 @cache

@@ -95,5 +95,9 @@ class World(ABC):
         """Continue from a snapshot, of this copy or another one."""
         raise NotImplementedError
 
+    def fault(self) -> str:
+        """Return what went wrong in the last step though it raised nothing, in a sentence; or nothing."""
+        return ""
+
     def close(self) -> None:  # noqa: B027  optional
         """Free what the copy holds."""
