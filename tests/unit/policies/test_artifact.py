@@ -46,6 +46,7 @@ SAW = {
     "high": None,
     "num_classes": None,
     "start": 0,
+    "drawn": "",
 }
 
 
@@ -73,6 +74,15 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) ->
     change(tensors)
     save_file(tensors, path)
     edit_json(folder, lambda data: data["files"].update({path.name: file_digest(path)}))
+
+
+def test_a_policy_of_before_pictures_said_how_they_were_drawn_is_read(folder: Path) -> None:
+    def forget(data: dict[str, Any]) -> None:
+        for spec in (data["spec"]["action"], *data["spec"]["observation"].values()):
+            del spec["drawn"]
+
+    edit_json(folder, forget)
+    assert load_policy(folder).spec.action.drawn == ""
 
 
 def test_what_was_saved_is_readable_without_the_library(folder: Path) -> None:
