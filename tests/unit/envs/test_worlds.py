@@ -369,7 +369,10 @@ def test_how_pictures_were_drawn_is_kept_with_the_data_and_another_way_is_refuse
 
 
 @pytest.mark.parametrize(("name", "options"), RUNNERS)
-def test_a_simulation_that_diverges_is_noticed_though_mujoco_goes_on_from_its_start(name, options):
+def test_a_simulation_that_diverges_is_noticed_though_mujoco_goes_on_from_its_start(
+    name, options, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log where it is
     env = make(name, num_rows=2, **options)
     rows = np.arange(2)
     env.reset(env.starts("test", 2), rows)

@@ -1,5 +1,6 @@
 """Pictures of MuJoCo scenes without a screen: one context of the graphics library for a whole process."""
 
+import atexit
 import os
 import sys
 from functools import cache
@@ -104,7 +105,9 @@ def _context() -> Any:
     named = "MUJOCO_GL" in os.environ or sys.platform != "linux"
     try:
         library: Any = import_module("mujoco" if named else "mujoco.egl")
-        return library.GLContext(LARGEST, LARGEST)
+        context = library.GLContext(LARGEST, LARGEST)
+        atexit.register(context.free)  # later, the library that frees it would be gone
+        return context
     except Exception as error:
         raise CapabilityError(
             "Nothing can draw pictures of MuJoCo here.",
