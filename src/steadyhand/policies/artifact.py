@@ -280,7 +280,7 @@ def _whole(data: Any, kind: type[T], path: Path) -> T:
 
 
 _MAY_BE_UNSAID = (("drawn", ""),)
-"""What adds nothing: of older pictures nobody knows how they were drawn, which is what the empty text says."""
+"""What adds nothing: the empty text says that nobody knows how older pictures were drawn."""
 
 
 def _added(given: Any, whole: Any, place: str) -> list[str]:
